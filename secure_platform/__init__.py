@@ -1,0 +1,1 @@
+"""CI/CD for sensitive data, on Dagster."""

@@ -1,0 +1,64 @@
+"""One JSON for everything that is signed, authenticated or hashed.
+
+Written as RFC 8785 (JCS); read strictly: duplicate keys, NaN, infinities and a byte order mark are refused,
+because two readers could otherwise understand one signed document differently.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import rfc8785
+
+from secure_platform.errors import IntegrityError
+
+
+def dumps(value: Any) -> bytes:
+    """Serialise to RFC 8785 canonical JSON.
+
+    Raises:
+        IntegrityError: If the value holds something canonical JSON cannot carry (NaN, integers beyond ±2^53).
+    """
+    try:
+        return bytes(rfc8785.dumps(value))
+    except (rfc8785.CanonicalizationError, ValueError):
+        raise IntegrityError(
+            "A record holds a value that canonical JSON cannot carry", "Store it as text."
+        ) from None
+
+
+def loads(document: bytes, *, name: str) -> Any:
+    """Parse strictly.
+
+    Args:
+        document: UTF-8 JSON bytes.
+        name: What the document is, for the error.
+
+    Raises:
+        IntegrityError: If the bytes are not one strict JSON document.
+    """
+    try:
+        return json.loads(
+            document.decode("utf-8"), object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant
+        )
+    except (ValueError, RecursionError):
+        raise IntegrityError(
+            f"{name} is not a strict JSON document", "Restore it from a copy, or build the release again."
+        ) from None
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 as `sha256:<64 hex digits>`."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _refuse_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError
+    return members
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise ValueError

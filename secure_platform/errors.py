@@ -4,7 +4,9 @@ Exit codes: 2 usage, 3 data or contract refused, 4 gate refused, 5 integrity.
 An error that wraps a library's error is raised `from None` when the library's text may hold data values.
 """
 
-from typing import ClassVar
+import traceback
+from pathlib import Path
+from typing import ClassVar, Self
 
 
 class SecurePlatformError(Exception):
@@ -66,3 +68,23 @@ class IntegrityError(SecurePlatformError):
     """Something stored is not what was written: a digest, MAC, signature or proof does not match."""
 
     exit_code: ClassVar[int] = 5
+
+
+class StepFailedError(SecurePlatformError):
+    """A step met an error of a library, whose message is withheld because it may contain data."""
+
+    @classmethod
+    def withheld(cls, step: str, error: BaseException) -> Self:
+        """Name the class of the foreign error and our code lines it passed, not its message.
+
+        Args:
+            step: What was being done.
+            error: The foreign error.
+        """
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if "secure_platform" in Path(frame.filename).parts] or list(frames)
+        lines = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in own[-3:])
+        return cls(
+            f"{step} failed with {type(error).__name__} at {lines or 'an unknown line'}",
+            "Its message is withheld because it may contain data; repeat it on data you may look at.",
+        )

@@ -4,15 +4,20 @@ On SQLite a writing transaction takes the write lock when it begins (`BEGIN IMME
 reads first and upgrades later fails under concurrency. Journal WAL, `synchronous=FULL`.
 """
 
+import os
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
+
+from secure_platform.files import PRIVATE_FILE, private_directory
 
 BUSY_TIMEOUT_SECONDS: Final = 30
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -27,10 +32,15 @@ class ControlDatabase:
 
     def __init__(self, url: str) -> None:
         self._engine = _open(url)
+        weakref.finalize(self, self._engine.dispose)
 
     @classmethod
     def at(cls, path: Path) -> "ControlDatabase":
-        """The embedded database in this file."""
+        """The embedded database in this file; it is created, private, when it is missing."""
+        private_directory(path.parent)
+        # Only a missing file is opened here: closing a descriptor of an open one would drop SQLite's locks.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE))
         return cls(f"sqlite:///{path}")
 
     @contextmanager
@@ -69,13 +79,24 @@ def as_utc(moment: datetime) -> datetime:
 
 
 def _open(url: str) -> Engine:
+    # An error must not print the parameters of its statement.
     engine = create_engine(
-        url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS} if url.startswith("sqlite") else {}
+        url,
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS} if url.startswith("sqlite") else {},
     )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    os.register_at_fork(after_in_child=partial(_forget_connections, weakref.ref(engine)))
     return engine
+
+
+def _forget_connections(engine: "weakref.ref[Engine]") -> None:
+    """A database connection belongs to the process that opened it; a child opens its own."""
+    alive = engine()
+    if alive is not None:
+        alive.dispose(close=False)
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

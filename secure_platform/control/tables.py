@@ -32,10 +32,11 @@ principal: Final = Table(
     "principal",
     metadata,
     Column("name", String(255), primary_key=True),
-    Column("kind", String(16), CheckConstraint("kind IN ('user', 'service')", name="kind"), nullable=False),
+    Column("kind", String(16), nullable=False),
     Column("roles", JSON, nullable=False),
     Column("active", Boolean(create_constraint=True, name="active"), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("kind IN ('user', 'service')", name="kind"),
 )
 
 token: Final = Table(
@@ -91,7 +92,7 @@ approval: Final = Table(
     Column("reason", Text, nullable=False),
     Column("bundle", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
-    UniqueConstraint("release", "principal"),
+    UniqueConstraint("release", "principal", "decision"),
 )
 
 metric: Final = Table(

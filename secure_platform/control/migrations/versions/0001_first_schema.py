@@ -43,6 +43,7 @@ def upgrade() -> None:
         sa.Column("roles", sa.JSON(), nullable=False),
         sa.Column("active", sa.Boolean(create_constraint=True, name="active"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("kind IN ('user', 'service')", name=op.f("ck_principal_kind")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_principal")),
     )
     op.create_table(
@@ -74,7 +75,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["release"], ["release.digest"], name=op.f("fk_approval_release")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_approval")),
-        sa.UniqueConstraint("release", "principal", name=op.f("uq_approval_release")),
+        sa.UniqueConstraint("release", "principal", "decision", name=op.f("uq_approval_release")),
     )
     op.create_table(
         "token",

@@ -1,0 +1,95 @@
+"""The embedded key provider: one root key in a private file wraps all other keys.
+
+Whoever reads `root.key` and the control database reads everything; losing `root.key` loses everything. It is
+therefore never made twice, never replaced, and read only from a file that nobody else can read.
+"""
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Self
+
+from secure_platform import canonical
+from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.files import private_directory, sync_directory, write_private
+from secure_platform.keys.envelope import Envelope
+from secure_platform.keys.material import KEY_BYTES, NotPickled
+from secure_platform.keys.secret_file import read_secret
+
+ROOT_KEY_FILE: Final = "root.key"
+
+
+class LocalKeyProvider(NotPickled):
+    """Wraps with AES-256-GCM under the root key; the context is authenticated.
+
+    Args:
+        path: The root key's file, for errors.
+        root_key: Its 32 bytes.
+    """
+
+    name = "local"
+
+    def __init__(self, path: Path, root_key: bytes) -> None:
+        self._path = path
+        self._envelope = Envelope(root_key)
+
+    @classmethod
+    def create(cls, directory: Path) -> Self:
+        """Make a new root key.
+
+        Raises:
+            UsageError: If the directory has one already.
+        """
+        path = private_directory(directory) / ROOT_KEY_FILE
+        temporary = path.with_name(f".{ROOT_KEY_FILE}.{secrets.token_hex(8)}")
+        write_private(temporary, secrets.token_bytes(KEY_BYTES))
+        try:
+            # Unlike a rename, a link never replaces a key that another process has just made.
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            raise UsageError(f"{path} exists already", "Open it; a root key is never replaced.") from None
+        finally:
+            temporary.unlink()
+        sync_directory(directory)
+        return cls.open(directory)
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Read the root key.
+
+        Raises:
+            IntegrityError: If it is missing or not 32 bytes long.
+            UsageError: If its file is not private, not ours, not regular, or a symbolic link.
+        """
+        path = directory / ROOT_KEY_FILE
+        try:
+            root_key = read_secret(path, name="The root key", limit=KEY_BYTES + 1)
+        except FileNotFoundError:
+            raise IntegrityError(f"The root key {path} is missing", _restore(path)) from None
+        if len(root_key) != KEY_BYTES:
+            raise IntegrityError(f"The root key {path} does not hold {KEY_BYTES} bytes", _restore(path))
+        return cls(path, root_key)
+
+    def wrap(self, plaintext: bytes, *, context: Mapping[str, str]) -> bytes:
+        """Encrypt a secret so that it opens only with this root key and this context."""
+        return self._envelope.seal(plaintext, canonical.dumps(dict(context)))
+
+    def unwrap(self, wrapped: bytes, *, context: Mapping[str, str]) -> bytes:
+        """Open what `wrap` returned.
+
+        Raises:
+            IntegrityError: If it does not authenticate under this root key and this context.
+        """
+        if not self._envelope.belongs(wrapped):
+            raise IntegrityError(
+                f"{self._path} is not the root key that a key of this home was wrapped under",
+                _restore(self._path),
+            )
+        return self._envelope.open(wrapped, canonical.dumps(dict(context)), name="A wrapped key")
+
+
+def _restore(path: Path) -> str:
+    return (
+        f"Restore {path} from the backup that belongs to this home's control database; "
+        "without it the home's data cannot be read."
+    )

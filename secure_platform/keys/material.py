@@ -1,0 +1,61 @@
+"""Key material is never shown, printed, copied by pickle, or used for two purposes.
+
+One key per purpose is derived with HKDF-SHA-256 (RFC 5869, empty salt: the input keys are uniformly random).
+"""
+
+import hmac
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from secure_platform.errors import UsageError
+
+KEY_BYTES: Final = 32
+
+
+class NotPickled:
+    """What holds key material cannot leave the process through pickle or `copy`."""
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            f"{type(self).__name__} holds key material and cannot be pickled or copied",
+            "Open the key ring again where the key is needed.",
+        )
+
+
+@dataclass(frozen=True)
+class DataKey(NotPickled):
+    """A fresh key for one snapshot or file, and the form of it that may be stored beside the data.
+
+    Attributes:
+        plaintext: 32 bytes; use them, never store them.
+        wrapped: Base64 text that `KeyRing.open_data_key` opens under the same context.
+    """
+
+    plaintext: bytes = field(repr=False)
+    wrapped: str
+
+
+@dataclass(frozen=True)
+class TokenKey(NotPickled):
+    """The key of one token domain.
+
+    Attributes:
+        version: The version of the token key that it was derived from; tokens carry it.
+        key: 32 bytes.
+    """
+
+    version: int
+    key: bytes = field(repr=False)
+
+
+def derive(key: bytes, purpose: str) -> bytes:
+    """The 32-byte key for one purpose: HKDF-SHA-256(key, salt="", info=purpose) (RFC 5869)."""
+    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(key)
+
+
+def hmac_sha256(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA-256 (RFC 2104), 32 bytes."""
+    return hmac.digest(key, message, "sha256")

@@ -1,0 +1,276 @@
+"""A principal is who a random token proves; the token is shown once and only its hash is kept.
+
+Tokens have 256 random bits, so a plain SHA-256 of them cannot be guessed. Every change and every refused
+token is in the audit log, without the token, and with the principal's name only as a keyed hash.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal, NoReturn
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError as DuplicateError
+
+from secure_platform.audit.log import AuditLog
+from secure_platform.control.database import ControlDatabase, as_utc, utc_now
+from secure_platform.control.tables import principal as principal_table
+from secure_platform.control.tables import token as token_table
+from secure_platform.errors import AccessDeniedError, UsageError
+from secure_platform.keys.material import NotPickled
+from secure_platform.keys.secret_file import read_secret
+
+ROLES: Final = frozenset(
+    {"data_engineer", "data_steward", "privacy_officer", "analyst", "auditor", "admin", "pipeline"}
+)
+LONGEST_DAYS: Final = 365
+_KINDS: Final = frozenset({"user", "service"})
+_NAME: Final = re.compile(r"[a-z][a-z0-9._:@-]{1,127}")
+_TOKEN: Final = re.compile(r"spt_([0-9a-f]{16})_[A-Za-z0-9_-]{43}")
+_TOKEN_FILE_BYTES: Final = 256
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A user or service with roles."""
+
+    name: str
+    kind: Literal["user", "service"]
+    roles: frozenset[str]
+    active: bool
+
+
+ANONYMOUS: Final = Principal("anonymous", "service", frozenset(), active=True)
+
+
+@dataclass(frozen=True)
+class IssuedToken(NotPickled):
+    """A new token; this is the only time that its secret exists outside its owner's file.
+
+    Attributes:
+        token_id: Names it, e.g. to revoke it; not secret.
+        secret: The whole token, `spt_<id>_<43 base64url characters>`.
+    """
+
+    token_id: str
+    secret: str = field(repr=False)
+    expires_at: datetime
+
+
+class Principals:
+    """The principals of one home and their tokens.
+
+    Callers ask the policy first; `actor` is the name of the principal that it allowed.
+    """
+
+    def __init__(self, database: ControlDatabase, audit: AuditLog) -> None:
+        self._database = database
+        self._audit = audit
+
+    def add(
+        self, name: str, *, kind: Literal["user", "service"] = "user", roles: Iterable[str], actor: str
+    ) -> Principal:
+        """Add a principal, which has no token yet.
+
+        Raises:
+            UsageError: If the name is not one, is taken, or a role is unknown.
+        """
+        added = Principal(name, kind, frozenset(roles), active=True)
+        _check(added)
+        detail = {"principal": self._pseudonym(name), "kind": kind, "roles": sorted(added.roles)}
+        with (
+            self._audit.effect("principal.add", actor=actor, subject="principal", detail=detail),
+            self._database.write() as connection,
+        ):
+            row = {"name": name, "kind": kind, "roles": sorted(added.roles), "active": True}
+            try:
+                connection.execute(insert(principal_table).values(**row, created_at=utc_now()))
+            except DuplicateError:
+                raise UsageError(f"The principal {name} exists already", "Choose another name.") from None
+        return added
+
+    def get(self, name: str) -> Principal | None:
+        """The principal of this name, active or not."""
+        with self._database.read() as connection:
+            return _find(connection, name)
+
+    def disable(self, name: str, *, actor: str) -> None:
+        """Make a principal inactive for good and revoke all its tokens.
+
+        Raises:
+            UsageError: If there is no such principal, or nobody would be left to manage principals.
+        """
+        detail = {"principal": self._pseudonym(name)}
+        with (
+            self._audit.effect("principal.disable", actor=actor, subject="principal", detail=detail),
+            self._database.write() as connection,
+        ):
+            _require(connection, name)
+            _keep_an_administrator(connection, name)
+            connection.execute(
+                update(principal_table).where(principal_table.c.name == name).values(active=False)
+            )
+            _revoke(connection, token_table.c.principal == name)
+
+    def issue_token(self, name: str, *, actor: str, days: int = 90) -> IssuedToken:
+        """Make a token for a principal.
+
+        Args:
+            name: The principal.
+            actor: Who issues it.
+            days: How long it is valid, 1 to 365.
+
+        Raises:
+            UsageError: If the principal is unknown or disabled, or the days are out of range.
+        """
+        if not 1 <= days <= LONGEST_DAYS:
+            raise UsageError(f"A token cannot be valid for {days} days", f"Give 1 to {LONGEST_DAYS} days.")
+        token_id, now = secrets.token_hex(8), utc_now()
+        issued = IssuedToken(
+            token_id, f"spt_{token_id}_{secrets.token_urlsafe(32)}", now + timedelta(days=days)
+        )
+        detail = {"principal": self._pseudonym(name), "expires_at": issued.expires_at.isoformat()}
+        with (
+            self._audit.effect("token.issue", actor=actor, subject=f"token:{token_id}", detail=detail),
+            self._database.write() as connection,
+        ):
+            if not _require(connection, name).active:
+                raise UsageError(f"The principal {name} is disabled", "Add a new principal.")
+            connection.execute(
+                insert(token_table).values(
+                    token_id=token_id,
+                    principal=name,
+                    secret_hash=_hash(issued.secret),
+                    created_at=now,
+                    expires_at=issued.expires_at,
+                )
+            )
+        return issued
+
+    def revoke_token(self, token_id: str, *, actor: str) -> None:
+        """Make a token worthless.
+
+        Raises:
+            UsageError: If there is no such token.
+        """
+        with self._database.read() as connection:
+            known = connection.execute(select(token_table).where(token_table.c.token_id == token_id)).first()
+        if known is None:
+            raise UsageError(
+                "There is no token with this id", "Give the 16 characters between `spt_` and the next `_`."
+            )
+        with (
+            self._audit.effect("token.revoke", actor=actor, subject=f"token:{token_id}"),
+            self._database.write() as connection,
+        ):
+            _revoke(connection, token_table.c.token_id == token_id)
+
+    def authenticate(self, token: str) -> Principal:
+        """The active principal whose token this is.
+
+        Raises:
+            AccessDeniedError: If it is malformed, unknown, expired or revoked, or its principal disabled.
+        """
+        parsed = _TOKEN.fullmatch(token)
+        if parsed is None:
+            self._refuse("malformed", "token", "What was presented is not a token")
+        with self._database.read() as connection:
+            row = connection.execute(select(token_table).where(token_table.c.token_id == parsed[1])).first()
+            owner = None if row is None else _find(connection, row.principal)
+        stored = bytes(32) if row is None else row.secret_hash
+        genuine = hmac.compare_digest(_hash(token), stored)
+        if row is None or owner is None or not genuine:
+            self._refuse("unknown", "token", "The token is not one of this home")
+        subject, title = f"token:{row.token_id}", f"The token {row.token_id}"
+        if row.revoked_at is not None:
+            self._refuse("revoked", subject, f"{title} was revoked")
+        if as_utc(row.expires_at) <= utc_now():
+            self._refuse("expired", subject, f"{title} has expired")
+        if not owner.active:
+            self._refuse("disabled", subject, f"The principal of token {row.token_id} is disabled")
+        return owner
+
+    def list(self) -> list[Principal]:
+        """All principals, active or not, by name."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(principal_table).order_by(principal_table.c.name))
+            return [_principal(row) for row in rows]
+
+    def _refuse(self, reason: str, subject: str, culprit: str) -> NoReturn:
+        self._audit.append("token.refuse", actor=ANONYMOUS.name, subject=subject, detail={"reason": reason})
+        raise AccessDeniedError(culprit, "Ask an administrator to issue a token to you.")
+
+    def _pseudonym(self, name: str) -> str:
+        return self._audit.identify(name)
+
+
+def read_token(path: Path) -> str:
+    """The token in a file that only its owner can read.
+
+    Raises:
+        UsageError: If the file is missing, not private, not ours, not regular, or holds no token.
+    """
+    try:
+        content = read_secret(path, name="The token file", limit=_TOKEN_FILE_BYTES)
+    except FileNotFoundError:
+        raise UsageError(
+            f"The token file {path} does not exist", "Name the file that holds your token."
+        ) from None
+    token = content.decode("ascii", "replace").strip()
+    if not _TOKEN.fullmatch(token):
+        raise UsageError(f"The token file {path} does not hold one token", "Put your token alone into it.")
+    return token
+
+
+def _check(added: Principal) -> None:
+    if not _NAME.fullmatch(added.name) or added.name == ANONYMOUS.name:
+        raise UsageError(
+            f"{added.name!r} cannot be a principal's name",
+            "Use 2 to 128 lower-case letters, digits and . _ : @ -, beginning with a letter.",
+        )
+    if added.kind not in _KINDS:
+        raise UsageError(f"{added.kind!r} is not a kind of principal", "Use user or service.")
+    unknown = sorted(added.roles - ROLES)
+    if unknown:
+        raise UsageError(f"There is no role {unknown[0]!r}", f"Use some of: {', '.join(sorted(ROLES))}.")
+
+
+def _principal(row: Any) -> Principal:
+    return Principal(row.name, row.kind, frozenset(row.roles), active=row.active)
+
+
+def _find(connection: Connection, name: str) -> Principal | None:
+    row = connection.execute(select(principal_table).where(principal_table.c.name == name)).first()
+    return None if row is None else _principal(row)
+
+
+def _require(connection: Connection, name: str) -> Principal:
+    found = _find(connection, name)
+    if found is None:
+        raise UsageError(f"There is no principal {name}", "See: secure-platform principal list")
+    return found
+
+
+def _keep_an_administrator(connection: Connection, leaving: str) -> None:
+    rows = connection.execute(select(principal_table).where(principal_table.c.active))
+    administrators = {row.name for row in rows if "admin" in row.roles}
+    if administrators == {leaving}:
+        raise UsageError(
+            f"{leaving} is the only administrator, and nobody could add another",
+            "Add another principal with the role admin first.",
+        )
+
+
+def _revoke(connection: Connection, which: Any) -> None:
+    connection.execute(
+        update(token_table).where(which, token_table.c.revoked_at.is_(None)).values(revoked_at=utc_now())
+    )
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,57 @@
+"""Principals over a fresh control database and audit log."""
+
+import shutil
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from secure_platform.access.principals import IssuedToken, Principals
+from secure_platform.audit.log import AuditLog
+from secure_platform.control.database import ControlDatabase
+from secure_platform.control.tables import token as token_table
+from secure_platform.keys.signing import LogSigner
+
+
+def pseudonym(name: str) -> str:
+    return f"p:{sha256(b'key' + name.encode()).hexdigest()[:32]}"
+
+
+class Home:
+    """Principals over a fresh database and log."""
+
+    def __init__(self, directory: Path, migrated: Path) -> None:
+        self.directory = directory
+        shutil.copy(migrated, directory / "control.db")
+        self.database = ControlDatabase.at(directory / "control.db")
+        self.audit = AuditLog(
+            directory / "audit.db",
+            origin="secure-platform/test",
+            signer=LogSigner("secure-platform/test", bytes(32)),
+            identify=pseudonym,
+        )
+        self.principals = Principals(self.database, self.audit)
+
+    def add(self, name: str = "alice", *roles: str) -> IssuedToken:
+        self.principals.add(name, roles=roles, actor="admin")
+        return self.principals.issue_token(name, actor="admin")
+
+    def entries(self) -> list[tuple[str, str, str]]:
+        return [(e.body["action"], e.body["phase"], e.body["subject"]) for e in self.audit.entries()]
+
+    def token(self, token_id: str) -> Row[Any]:
+        with self.database.read() as connection:
+            return connection.execute(select(token_table).where(token_table.c.token_id == token_id)).one()
+
+    def set_token(self, token_id: str, **values: object) -> None:
+        with self.database.write() as connection:
+            connection.execute(update(token_table).where(token_table.c.token_id == token_id).values(values))
+
+
+def migrate(path: Path) -> Path:
+    """An empty control database to copy; the migrations take longer than most tests."""
+    database = ControlDatabase.at(path)
+    database.migrate()
+    database.close()
+    return path

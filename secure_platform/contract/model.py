@@ -1,0 +1,203 @@
+"""A contract is plain, frozen data: every stage reads the same declaration and none can change it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal
+
+import polars as pl
+
+from secure_platform.taxonomy.classification import Classification
+
+LogicalType = Literal["string", "integer", "number", "boolean", "date", "timestamp"]
+OnInvalid = Literal["refuse", "quarantine"]
+ExtraColumns = Literal["refuse", "keep_raw"]
+Scalar = str | int | float | bool
+
+DTYPES: Final[Mapping[LogicalType, pl.DataType]] = MappingProxyType(
+    {
+        "string": pl.String(),
+        "integer": pl.Int64(),
+        "number": pl.Float64(),
+        "boolean": pl.Boolean(),
+        "date": pl.Date(),
+        "timestamp": pl.Datetime("us", "UTC"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Protect:
+    """The transform a contract asks for; the plan refuses one that is weaker than the profile's."""
+
+    transform: str
+    params: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The key that a foreign key points at."""
+
+    dataset: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        required: Null is invalid; always true for a primary key.
+        minimum, maximum: Inclusive; numbers, or ISO 8601 text for dates and timestamps (UTC, ending in Z).
+        min_length, max_length: Inclusive, in Unicode code points.
+        pattern: Rust regex that the whole value must match; begins with ^ and ends with $.
+        token_domain: Columns of one domain get the same token for the same value.
+        subject_id: The column names the person whom the row is about.
+    """
+
+    name: str
+    logical_type: LogicalType
+    description: str
+    classification: Classification
+    info_type: str | None = None
+    protect: Protect | None = None
+    token_domain: str | None = None
+    quasi_identifier: bool = False
+    subject_id: bool = False
+    required: bool = False
+    unique: bool = False
+    primary_key: bool = False
+    minimum: float | str | None = None
+    maximum: float | str | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    enum: tuple[str, ...] | None = None
+    reference: Reference | None = None
+
+    @property
+    def dtype(self) -> pl.DataType:
+        """The type of the column in a typed frame."""
+        return DTYPES[self.logical_type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """One dataset.
+
+    Attributes:
+        owner: `team:<name>` or an e-mail address.
+        source_file: File name below the source directory, without `.gz`.
+        on_invalid: What happens to a snapshot that has invalid rows.
+        max_invalid_ratio: Share of invalid rows, 0 to 1, up to which `quarantine` accepts the rest.
+        extra_columns: Whether a source may have columns beyond the contract; they never leave raw.
+        freshness_hours: Age at which the dataset counts as stale.
+        retention_days: Age at which snapshots are to be deleted.
+        digest: `sha256:<hex>` of the canonical JSON of the parsed document.
+    """
+
+    dataset: str
+    version: str
+    description: str
+    owner: str
+    columns: tuple[Column, ...]
+    source_file: str
+    on_invalid: OnInvalid = "refuse"
+    max_invalid_ratio: float = 0.0
+    extra_columns: ExtraColumns = "refuse"
+    minimum_rows: int = 1
+    freshness_hours: float | None = None
+    retention_days: int | None = None
+    digest: str
+
+    def column(self, name: str) -> Column:
+        """The column of this name.
+
+        Raises:
+            KeyError: If the contract has no such column.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """Names of the columns that together identify a row; empty if the dataset has no key."""
+        return tuple(column.name for column in self.columns if column.primary_key)
+
+    @property
+    def classification(self) -> Classification:
+        """The highest classification of any column."""
+        return max(column.classification for column in self.columns)
+
+    def is_key(self, column: Column) -> bool:
+        """Whether no two rows may hold the same value in this one column."""
+        return column.unique or self.primary_key == (column.name,)
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """A column as a catalogue or user interface shows it.
+
+    Attributes:
+        constraints: Sentences besides nullability and uniqueness, for example `matches ^[0-9]{5}$`.
+        tags: `classification`, and where present `info_type`, `transform`, `token_domain`,
+            `quasi_identifier`, `subject_id`, `references`.
+    """
+
+    name: str
+    type: str
+    description: str
+    nullable: bool
+    unique: bool
+    constraints: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+def describe(contract: Contract, transforms: Mapping[str, str] | None = None) -> tuple[ColumnFacts, ...]:
+    """Every column as plain data, for whoever shows schemas.
+
+    Args:
+        contract: The dataset.
+        transforms: Column name → transform of the compiled plan; without it, what the contract asks for.
+    """
+    return tuple(
+        ColumnFacts(
+            name=column.name,
+            type=column.logical_type,
+            description=column.description,
+            nullable=not column.required,
+            unique=contract.is_key(column),
+            constraints=_constraints(column),
+            tags=_tags(column, (transforms or {}).get(column.name)),
+        )
+        for column in contract.columns
+    )
+
+
+def _constraints(column: Column) -> tuple[str, ...]:
+    said = {
+        "primary key": column.primary_key or None,
+        "at least {}": column.minimum,
+        "at most {}": column.maximum,
+        "at least {} characters": column.min_length,
+        "at most {} characters": column.max_length,
+        "matches {}": column.pattern,
+        "one of {}": None if column.enum is None else ", ".join(column.enum),
+    }
+    return tuple(words.format(value) for words, value in said.items() if value is not None)
+
+
+def _tags(column: Column, transform: str | None) -> Mapping[str, str]:
+    reference = column.reference
+    tags = {
+        "classification": column.classification.label,
+        "info_type": column.info_type,
+        "transform": transform or (column.protect.transform if column.protect else None),
+        "token_domain": column.token_domain,
+        "quasi_identifier": "true" if column.quasi_identifier else None,
+        "subject_id": "true" if column.subject_id else None,
+        "references": f"{reference.dataset}.{reference.column}" if reference else None,
+    }
+    return MappingProxyType({name: value for name, value in tags.items() if value is not None})

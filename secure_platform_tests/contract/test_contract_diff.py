@@ -1,0 +1,156 @@
+"""Every field of a contract has a rule, and the rule is on the safe side."""
+
+import itertools
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract_support import HEALTHCARE
+
+from secure_platform.contract.diff import COLUMN_RULES, CONTRACT_RULES, Change, diff
+from secure_platform.contract.load import load_contract
+from secure_platform.contract.model import Column, Contract, Protect, Reference
+from secure_platform.taxonomy.classification import Classification
+
+BASE = Column("a", "string", "", Classification.CONFIDENTIAL)
+CONTRACT = Contract(
+    dataset="things",
+    version="1.0.0",
+    description="",
+    owner="team:x",
+    columns=(BASE, Column("b", "integer", "", Classification.INTERNAL)),
+    source_file="things.csv",
+    digest="",
+)
+COLUMN_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
+    "logical_type": [("string", "integer", "breaking", "breaking")],
+    "description": [("", "x", "none", "none")],
+    "classification": [(Classification.INTERNAL, Classification.RESTRICTED, "additive", "breaking")],
+    "info_type": [(None, "CITY", "additive", "breaking"), ("CITY", "COUNTY", "breaking", "breaking")],
+    "protect": [
+        (None, Protect("drop"), "breaking", "breaking"),
+        (Protect("mask", {"keep": 4}), Protect("mask", {"keep": 5}), "breaking", "breaking"),
+    ],
+    "token_domain": [(None, "x", "breaking", "breaking"), ("x", "y", "breaking", "breaking")],
+    "quasi_identifier": [(False, True, "additive", "breaking")],
+    "subject_id": [(False, True, "additive", "breaking")],
+    "required": [(False, True, "breaking", "breaking")],
+    "unique": [(False, True, "breaking", "breaking")],
+    "primary_key": [(False, True, "breaking", "breaking")],
+    "minimum": [
+        (None, 0, "breaking", "additive"),
+        (0, 1.5, "breaking", "additive"),
+        (-1, 0, "breaking", "additive"),
+    ],
+    "maximum": [(None, 0, "breaking", "additive"), (2, 1.5, "breaking", "additive")],
+    "min_length": [(None, 0, "breaking", "additive"), (1, 2, "breaking", "additive")],
+    "max_length": [(None, 9, "breaking", "additive"), (9, 8, "breaking", "additive")],
+    "pattern": [(None, "^a$", "breaking", "additive"), ("^a$", "^b$", "breaking", "breaking")],
+    "enum": [
+        (None, ("a",), "breaking", "additive"),
+        (("a", "b"), ("a",), "breaking", "additive"),
+        (("a", "b"), ("a", "c"), "breaking", "breaking"),
+        (("a", "b"), ("b", "a"), "none", "none"),
+    ],
+    "reference": [(None, Reference("x", "id"), "breaking", "breaking")],
+}
+CONTRACT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
+    "dataset": [("things", "others", "breaking", "breaking")],
+    "version": [("1.0.0", "2.0.0", "none", "none")],
+    "description": [("", "x", "none", "none")],
+    "owner": [("team:x", "team:y", "none", "none")],
+    "source_file": [("a.csv", "b.csv", "breaking", "breaking")],
+    "on_invalid": [("quarantine", "refuse", "breaking", "additive")],
+    "max_invalid_ratio": [(0.0, 0.1, "additive", "breaking")],
+    "extra_columns": [("keep_raw", "refuse", "breaking", "additive")],
+    "minimum_rows": [(0, 1, "breaking", "additive")],
+    "freshness_hours": [(26, None, "breaking", "additive"), (24, 26, "breaking", "additive")],
+    "retention_days": [(30, 60, "breaking", "breaking"), (None, 30, "breaking", "breaking")],
+}
+
+
+def kinds(old: Contract, new: Contract) -> list[str]:
+    return [change.kind for change in diff(old, new)]
+
+
+def with_column(column: Column) -> Contract:
+    return replace(CONTRACT, columns=(column, *CONTRACT.columns[1:]))
+
+
+def test_every_field_has_a_rule_and_a_case() -> None:
+    assert set(COLUMN_RULES) == {field.name for field in fields(Column)} - {"name"} == set(COLUMN_CASES)
+    ours = {field.name for field in fields(Contract)} - {"columns", "digest"}
+    assert set(CONTRACT_RULES) == ours == set(CONTRACT_CASES)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [(name, case) for name, cases in COLUMN_CASES.items() for case in cases]
+)
+def test_a_changed_column(name: str, case: tuple[Any, Any, str, str]) -> None:
+    one, two, forth, back = case
+    old, new = with_column(replace(BASE, **{name: one})), with_column(replace(BASE, **{name: two}))
+    assert kinds(old, new) == [forth]
+    assert kinds(new, old) == [back]
+    (change,) = diff(old, new)
+    assert change.column == "a"
+    assert change.what.startswith(name.replace("_", " ") + ": ")
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [(name, case) for name, cases in CONTRACT_CASES.items() for case in cases]
+)
+def test_changed_terms(name: str, case: tuple[Any, Any, str, str]) -> None:
+    one, two, forth, back = case
+    old, new = replace(CONTRACT, **{name: one}), replace(CONTRACT, **{name: two})
+    assert kinds(old, new) == [forth]
+    assert kinds(new, old) == [back]
+    assert diff(old, new)[0].column is None
+
+
+def test_nothing_changed() -> None:
+    assert diff(CONTRACT, replace(CONTRACT, digest="other")) == []
+
+
+def test_columns_come_and_go() -> None:
+    more = Column("c", "string", "", Classification.PUBLIC)
+    longer = replace(CONTRACT, columns=(*CONTRACT.columns, more))
+    assert diff(CONTRACT, longer) == [Change("additive", "c", "optional column added")]
+    assert diff(longer, CONTRACT) == [Change("breaking", "c", "column removed")]
+    for demanding in (replace(more, required=True), replace(more, reference=Reference("x", "id"))):
+        assert kinds(CONTRACT, replace(CONTRACT, columns=(*CONTRACT.columns, demanding))) == ["breaking"]
+
+
+def test_the_order_of_columns_is_only_words() -> None:
+    turned = replace(CONTRACT, columns=CONTRACT.columns[::-1])
+    assert diff(CONTRACT, turned) == [Change("none", None, "order of columns changed")]
+
+
+def test_limits_of_another_type_are_not_compared() -> None:
+    old = with_column(replace(BASE, logical_type="date", minimum="2000-01-01", maximum="2001-01-01"))
+    new = with_column(replace(BASE, logical_type="integer", minimum=0, maximum=9))
+    assert set(kinds(old, new)) == {"breaking"}
+
+
+def test_words_of_a_change() -> None:
+    old = with_column(replace(BASE, protect=Protect("mask", {"keep": 4})))
+    new = with_column(replace(BASE, classification=Classification.PUBLIC, reference=Reference("x", "id")))
+    assert [change.what for change in diff(old, new)] == [
+        "classification: confidential → public",
+        "protect: mask(keep=4) → none",
+        "reference: none → x.id",
+    ]
+
+
+def test_any_two_real_contracts_can_be_compared() -> None:
+    contracts = [load_contract(path) for path in sorted((HEALTHCARE / "contracts").glob("*.odcs.yaml"))]
+    for old, new in itertools.permutations(contracts, 2):
+        assert "breaking" in kinds(old, new)
+        assert diff(old, old) == []
+
+
+def test_the_rules_are_written_down() -> None:
+    words = Path(diff.__code__.co_filename).read_text(encoding="utf-8").split('"""')[1]
+    assert [line for line in words.splitlines() if line and not line.startswith(" ")][1:] == [
+        "breaking", "additive", "none",
+    ]  # fmt: skip

@@ -1,0 +1,110 @@
+"""A source file is a regular file, never a link, and the same file from its first byte to its last.
+
+Bytes are read in blocks, decompressed on the way, so memory does not grow with the file. Whoever reads a file
+twice (its header, its digest, its records) must have read one and the same content: size, identity and
+modification time are compared with those of the first opening, before and after.
+"""
+
+import gzip
+import io
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from secure_platform.errors import DataRefusedError
+
+
+class Readable(Protocol):
+    """A stream of bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+
+
+class Identity(NamedTuple):
+    """What is compared to notice that a file was replaced or written to."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+
+class SourceFile:
+    """One file, plain or gzip by its name.
+
+    Args:
+        path: The file itself; a link as its last component is refused.
+
+    Raises:
+        DataRefusedError: If it is not there, or not a regular file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.compressed = path.suffix == ".gz"
+        with self._descriptor() as descriptor:
+            self._identity = _identity(descriptor)
+
+    @contextmanager
+    def stored(self) -> Iterator[io.FileIO]:
+        """The bytes as they are stored, compressed or not.
+
+        Raises:
+            DataRefusedError: If the file changed since it was first opened, cannot be read, or is damaged.
+        """
+        with self._descriptor() as descriptor, io.FileIO(descriptor, "rb", closefd=False) as file:
+            self._check(descriptor)
+            try:
+                yield file
+            except (EOFError, zlib.error, gzip.BadGzipFile):
+                raise self._refuse(
+                    "is not a complete gzip file", "Copy it again; it is cut off or damaged."
+                ) from None
+            except OSError:
+                raise self._refuse("cannot be read", "Check the disk, then try again.") from None
+            self._check(descriptor)
+
+    @contextmanager
+    def text(self) -> Iterator[Readable]:
+        """The bytes of the text: decompressed, all members of a gzip file one after the other."""
+        with self.stored() as file:
+            if self.compressed:
+                with gzip.open(file) as unpacked:
+                    yield unpacked
+            else:
+                yield file
+
+    @contextmanager
+    def _descriptor(self) -> Iterator[int]:
+        # Without O_NONBLOCK, opening a named pipe would wait for a writer.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path, flags)
+        except OSError:
+            raise self._refuse(
+                "cannot be opened", "Check that it exists, is readable and is not a symbolic link."
+            ) from None
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise self._refuse("is not a regular file", "Give a file, not a directory, pipe or device.")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _check(self, descriptor: int) -> None:
+        if _identity(descriptor) != self._identity:
+            raise self._refuse("changed while it was read", "Let its writer finish, then try again.")
+
+    def _refuse(self, what: str, fix: str) -> DataRefusedError:
+        return DataRefusedError(f"The source file {self.name!r} {what}", fix)
+
+
+def _identity(descriptor: int) -> Identity:
+    status = os.fstat(descriptor)
+    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,217 @@
+"""The second look: how many cells of one column carry which evidence for which info type.
+
+Only columns with candidates or a telling name come here. Every cell is counted, by queries that run streaming
+and return one row of counts, so memory does not grow with the column. A sample decides nothing but the order
+of work: types that it shows are counted at once, all others together by one union, and one by one where that
+union matches.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import polars as pl
+
+from secure_platform.scan.cells import text_of
+from secure_platform.scan.headers import vetoed
+from secure_platform.scan.patterns import NOISE, OPAQUE, TypePatterns, matches, union
+from secure_platform.taxonomy.validators import Rule
+
+SAMPLE: Final = 1000
+# Grouping pays where values repeat; above this many distinct values its table would outgrow a batch.
+FEW_DISTINCT: Final = 100_000
+REPEATS: Final = 4
+
+_VALUE: Final = pl.col("value")
+_WEIGHT: Final = pl.col("weight")
+# No info type is named like this: ids are upper case.
+_REST: Final = "rest"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is to be counted in one column.
+
+    Attributes:
+        patterns: The types to count.
+        named: Ids of the info types that the column's name means.
+        filled: Non-null cells.
+        candidates: Cells that the prefilter matches.
+        distinct: Estimated distinct values.
+    """
+
+    column: str
+    dtype: pl.DataType
+    patterns: tuple[TypePatterns, ...]
+    named: frozenset[str]
+    filled: int
+    candidates: int
+    distinct: int
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Cells of one column that carry evidence for one info type.
+
+    Attributes:
+        cell: The whole cell has the format.
+        format: The whole cell or something inside has it.
+        context: A keyword and a value stand together.
+        sure: What needs no header: the format (what the validator accepts, if any), or keyword and value.
+        named: Cells that count under a header that means the type.
+        valid: The format, and the validator accepts it; 0 where there is no validator.
+    """
+
+    cell: int = 0
+    format: int = 0
+    context: int = 0
+    sure: int = 0
+    named: int = 0
+    valid: int = 0
+
+
+Tallies = Mapping[tuple[str, str], Tally]
+
+
+def tallies(frame: pl.LazyFrame, looks: Sequence[Look]) -> Tallies:
+    """Count the evidence; keys are (column, info type id), absent where there is none."""
+    parts = [_part(look, shown) for look, shown in zip(looks, _samples(frame, looks), strict=True)]
+    rows = _collect(_count(frame, part) for part in parts)
+    others = [_rest(part) for part, row in zip(parts, rows, strict=True) if row[_REST]]
+    rows += _collect(_count(frame, part) for part in others)
+    found = {
+        (part.look.column, each.kind.id): Tally(**row[each.kind.id])
+        for part, row in zip([*parts, *others], rows, strict=True)
+        for each in part.apart
+    }
+    return found | _checked(frame, looks, found)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One query over one column: types counted apart, and types only asked for together."""
+
+    look: Look
+    apart: tuple[TypePatterns, ...]
+    together: tuple[TypePatterns, ...]
+    filtered: bool
+
+
+def _part(look: Look, shown: frozenset[str]) -> _Part:
+    first = shown | look.named
+    apart = tuple(each for each in look.patterns if each.kind.id in first)
+    together = tuple(each for each in look.patterns if each.kind.id not in first)
+    return _Part(look, apart, together, filtered=not look.named and look.candidates * 2 < look.filled)
+
+
+def _rest(part: _Part) -> _Part:
+    return _Part(part.look, part.together, (), filtered=True)
+
+
+def _samples(frame: pl.LazyFrame, looks: Sequence[Look]) -> list[frozenset[str]]:
+    """The ids of the types that the first candidates of each column show."""
+    rows = _collect(_sample(frame, look) for look in looks)
+    return [frozenset(kind for kind, hit in row.items() if hit) for row in rows]
+
+
+def _sample(frame: pl.LazyFrame, look: Look) -> pl.LazyFrame:
+    candidates = _texts(frame, look).filter(matches(_VALUE, union(look.patterns))).head(SAMPLE)
+    return candidates.select(
+        matches(_VALUE, union([each])).any().alias(each.kind.id) for each in look.patterns
+    )
+
+
+def _count(frame: pl.LazyFrame, part: _Part) -> pl.LazyFrame:
+    values = _weighted(frame, part.look)
+    if part.filtered:
+        values = values.filter(matches(_VALUE, union((*part.apart, *part.together))))
+    hits = [hit for each in part.apart for hit in _hits(part.look, each)]
+    rest = matches(_VALUE, union(part.together)).alias(_REST)
+    # Hits are columns of their own, because an expression that is used twice is computed twice.
+    tallied = [_tally(part.look, each).alias(each.kind.id) for each in part.apart]
+    return values.with_columns(*hits, rest).select(*tallied, _cells(pl.col(_REST)).alias(_REST))
+
+
+def _hits(look: Look, each: TypePatterns) -> list[pl.Expr]:
+    """One column per kind of evidence, named `<id>.<evidence>`."""
+    kind = each.kind
+    cell = None if vetoed(kind, look.column) else each.cell
+    named = pl.lit(False)
+    if kind.id in look.named:
+        named = ~matches(_VALUE, OPAQUE) if each.by_header_only else matches(_VALUE, each.named_cell)
+    hits = {
+        "cell": matches(_VALUE, cell),
+        "text": matches(_searched(each), each.text),
+        "context": matches(_VALUE, each.context),
+        "named": named,
+    }
+    return [hit.alias(f"{kind.id}.{name}") for name, hit in hits.items()]
+
+
+def _tally(look: Look, each: TypePatterns) -> pl.Expr:
+    cell, text, context, named = (_hit(each, name) for name in ("cell", "text", "context", "named"))
+    if each.kind.id in look.named:
+        named = named | text | context
+    measures = {
+        "cell": cell,
+        "format": cell | text,
+        "context": context,
+        "sure": cell | text | context,
+        "named": named,
+    }
+    return pl.struct(_cells(hit).alias(name) for name, hit in measures.items())
+
+
+def _checked(frame: pl.LazyFrame, looks: Sequence[Look], found: Tallies) -> dict[tuple[str, str], Tally]:
+    """Apply validators, only to columns and types in which something has the format."""
+    keys, queries = [], []
+    for look in looks:
+        for each in look.patterns:
+            key = (look.column, each.kind.id)
+            if each.validator and found.get(key, Tally()).format:
+                keys.append(key)
+                queries.append(_check(frame, look, each, each.validator.check))
+    return {key: replace(found[key], **row) for key, row in zip(keys, _collect(queries), strict=True)}
+
+
+def _check(frame: pl.LazyFrame, look: Look, each: TypePatterns, accepts: Rule) -> pl.LazyFrame:
+    cell, text, context = (_hit(each, name) for name in ("cell", "text", "context"))
+    valid = cell & accepts(_VALUE).fill_null(False)
+    if each.text:
+        inside = _searched(each).str.extract_all(each.text).list.eval(accepts(pl.element())).list.any()
+        valid = valid | inside.fill_null(False)
+    found = _weighted(frame, look).with_columns(_hits(look, each)).filter(cell | text | context)
+    counted = found.with_columns(valid.alias("valid"))
+    return counted.select(
+        _cells(pl.col("valid")).alias("valid"), _cells(pl.col("valid") | context).alias("sure")
+    )
+
+
+def _hit(each: TypePatterns, evidence: str) -> pl.Expr:
+    return pl.col(f"{each.kind.id}.{evidence}")
+
+
+def _searched(each: TypePatterns) -> pl.Expr:
+    """The text that is searched: without noise where digits are all that a match is made of."""
+    return _VALUE.str.replace_all(NOISE, " ") if each.kind.numeric else _VALUE
+
+
+def _weighted(frame: pl.LazyFrame, look: Look) -> pl.LazyFrame:
+    """The column's texts, each with the number of cells it stands for."""
+    values = _texts(frame, look)
+    if look.distinct <= FEW_DISTINCT and look.distinct * REPEATS <= look.filled:
+        return values.group_by("value").agg(pl.len().cast(pl.UInt64).alias("weight"))
+    return values.with_columns(pl.lit(1, dtype=pl.UInt64).alias("weight"))
+
+
+def _texts(frame: pl.LazyFrame, look: Look) -> pl.LazyFrame:
+    return frame.select(text_of(look.column, look.dtype).alias("value")).filter(_VALUE.is_not_null())
+
+
+def _cells(hit: pl.Expr) -> pl.Expr:
+    return (hit.cast(pl.UInt64) * _WEIGHT).sum()
+
+
+def _collect(queries: Iterable[pl.LazyFrame]) -> list[dict[str, Any]]:
+    lazy = list(queries)
+    return [row.row(0, named=True) for row in pl.collect_all(lazy, engine="streaming")] if lazy else []

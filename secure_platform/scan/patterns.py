@@ -1,0 +1,110 @@
+"""What is looked for in cells: the taxonomy's patterns, joined so that one pass decides most columns.
+
+The union of everything that is evidence without a header is the prefilter; a column in which it matches
+nowhere and whose name means nothing is never read again. Tokens of this platform, UUIDs and object
+identifiers are runs of digits and letters by construction and are taken out before numbers are searched.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import polars as pl
+
+from secure_platform.taxonomy.info_types import InfoType
+from secure_platform.taxonomy.validators import VALIDATORS, Validator
+
+_UUID: Final = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
+_TOKEN: Final = r"[th][0-9]+_[0-9a-f]{32}"  # noqa: S105 - the form of a token
+_OBJECT_IDENTIFIER: Final = r"[0-9]+(?:\.[0-9]+){4,}"
+
+# Parts of text that look like identifiers and are none.
+NOISE: Final = rf"(?-u:\b)(?:{_UUID}|{_TOKEN}|{_OBJECT_IDENTIFIER})(?-u:\b)"
+
+_BLANK: Final = r"[^\p{L}\p{N}]*"
+_MASK: Final = r"[*#\x{2022}\x{2588}]"
+_WORDS: Final = (
+    "redacted|masked|removed|suppressed|withheld|hidden|deleted|anonymi[sz]ed|unknown|none|null|nan|n/a"
+)
+_SAYS_NOTHING: Final = (
+    _UUID,
+    _TOKEN,
+    "[0-9a-f]{32,128}",  # digests
+    r"[-+0-9.,%]+",  # years, ages, ZIP3, counts
+    _BLANK,
+    rf"{_BLANK}{_MASK}{_BLANK}{_MASK}{_BLANK}.{{0,4}}",  # masked up to the last four characters
+    r"[xX][xX -]*",
+    rf"(?i)[\[<({{]?(?:{_WORDS})[\]>)}}]?",
+)
+# Cells that are no evidence under a header alone.
+OPAQUE: Final = f"^(?:{'|'.join(f'(?:{form})' for form in _SAYS_NOTHING)})$"
+
+
+@dataclass(frozen=True)
+class TypePatterns:
+    """One info type's patterns, joined and anchored; padding and quotes around a cell do not hide it.
+
+    Attributes:
+        kind: The info type, with the patterns as they were written.
+    """
+
+    kind: InfoType
+
+    @cached_property
+    def cell(self) -> str | None:
+        """Formats of a whole cell that are evidence by themselves."""
+        return _whole(self.kind.value_patterns)
+
+    @cached_property
+    def named_cell(self) -> str | None:
+        """Formats of a whole cell under a header that means the type; includes `cell`."""
+        return _whole((*self.kind.value_patterns, *self.kind.header_patterns))
+
+    @property
+    def text(self) -> str | None:
+        """Format inside free text."""
+        return self.kind.text_pattern
+
+    @property
+    def context(self) -> str | None:
+        """Keyword and value inside free text."""
+        return self.kind.context_pattern
+
+    @property
+    def by_value(self) -> bool:
+        """Whether values alone can be evidence."""
+        return any((self.cell, self.text, self.context))
+
+    @property
+    def by_header_only(self) -> bool:
+        """Whether the type has no format: its header is the evidence and any plain cell counts."""
+        return bool(self.kind.header_words) and not self.named_cell and not self.by_value
+
+    @property
+    def validator(self) -> Validator | None:
+        """The number rule that cells and text must keep."""
+        return VALIDATORS[self.kind.validator] if self.kind.validator else None
+
+
+def compile_types(types: Mapping[str, InfoType]) -> tuple[TypePatterns, ...]:
+    """The types that a scan can find, in the order of the taxonomy."""
+    patterns = (TypePatterns(kind) for kind in types.values())
+    return tuple(each for each in patterns if each.by_value or each.kind.header_words)
+
+
+def union(patterns: Iterable[TypePatterns]) -> str:
+    """One pattern that matches wherever a value can be evidence without a header."""
+    parts = [part for each in patterns for part in (each.cell, each.text, each.context) if part]
+    return "|".join(f"(?:{part})" for part in parts) or "[^\\s\\S]"
+
+
+def matches(text: pl.Expr, pattern: str | None) -> pl.Expr:
+    """Whether the pattern matches; false for null and where there is no pattern."""
+    return text.str.contains(pattern).fill_null(False) if pattern else pl.lit(False)
+
+
+def _whole(patterns: Iterable[str]) -> str | None:
+    bodies = "|".join(f"(?:{pattern[1:-1]})" for pattern in patterns)
+    padding = r"""[ \t\r\n"']*"""
+    return f"^{padding}(?:{bodies}){padding}$" if bodies else None

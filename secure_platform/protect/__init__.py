@@ -1,0 +1,1 @@
+"""Protection: what may leave the raw zone, in which form, and the proof that nothing else did."""

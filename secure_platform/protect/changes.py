@@ -1,0 +1,108 @@
+"""The difference between two plans in sentences, in which weaker protection never hides."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from secure_platform.contract.model import Protect
+from secure_platform.protect.strength import DONE, KIND, strengths
+
+_FACTS: Final = {
+    "token_domain": "token domain",
+    "token_version": "token key version",
+    "output_type": "output type",
+    "classification": "classification",
+    "info_type": "info type",
+    "reference": "reference",
+}
+
+
+def changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
+    """What changes from one plan's JSON to another's.
+
+    Args:
+        old: None when nothing was released before.
+        new: The plan now.
+    """
+    if old is None:
+        first = f"First plan, under {new['profile']}, reckoned at {new['as_of']}."
+        return [first, *(f"{name}: {_counted(columns)}." for name, columns in new["datasets"].items())]
+    if old["digest"] == new["digest"]:
+        return []
+    return [*_general(old, new), *_datasets(old["datasets"], new["datasets"])]
+
+
+def _general(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    if old["profile"] != new["profile"]:
+        yield f"The protection profile changes from {old['profile']} to {new['profile']}."
+    elif old["profile_digest"] != new["profile_digest"]:
+        yield f"The rules of the protection profile {new['profile']} change."
+    if old["as_of"] != new["as_of"]:
+        yield f"Ages are reckoned at {new['as_of']} instead of {old['as_of']}."
+    if old["token_version"] != new["token_version"]:
+        yield (
+            f"Tokens are made with key version {new['token_version']} instead of {old['token_version']}: "
+            "they do not match those released before."
+        )
+
+
+def _datasets(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for name in [*new, *(name for name in old if name not in new)]:
+        if name not in old:
+            yield f"{name}: new dataset; {_counted(new[name])}."
+        elif name not in new:
+            yield f"{name}: the dataset is no longer released."
+        else:
+            yield from _columns(name, _by_name(old[name]), _by_name(new[name]))
+
+
+def _columns(dataset: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for name in [*new, *(name for name in old if name not in new)]:
+        place = f"{dataset}.{name}"
+        if name not in old:
+            yield f"{place}: new column, {_how(new[name])}. {new[name]['reason']}."
+        elif name not in new:
+            yield f"{place}: the column is no longer in the contract; it was {_how(old[name])}."
+        else:
+            yield from _column(place, old[name], new[name])
+
+
+def _column(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    if _how(old) != _how(new):
+        weaker = "" if _no_weaker(old, new) else " WEAKER than before:"
+        yield f"{place}:{weaker} {_how(new)} instead of {_how(old)}. {new['reason']}."
+        return
+    for key, words in _FACTS.items():
+        # The version is said once, for the whole plan.
+        if old[key] != new[key] and key != "token_version":
+            yield f"{place}: the {words} changes from {_said(old[key])} to {_said(new[key])}."
+    if old["input_classification"] != new["input_classification"]:
+        before, after = old["input_classification"], new["input_classification"]
+        yield f"{place}: the contract classifies it {after} instead of {before}."
+
+
+def _no_weaker(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    before, after = (Protect(column["transform"], column["params"]) for column in (old, new))
+    return strengths().stands_for(after, before)
+
+
+def _how(column: Mapping[str, Any]) -> str:
+    params = column["params"]
+    details = [f"{name} {params[name]}" for name in sorted(params) if name != KIND]
+    kind = f" to {params[KIND]}" if KIND in params else ""
+    return f"{DONE[column['transform']]}{kind}" + (f" ({', '.join(details)})" if details else "")
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['dataset']}.{value['column']}"
+    return "none" if value is None else str(value)
+
+
+def _counted(columns: list[Mapping[str, Any]]) -> str:
+    counts = Counter(DONE[column["transform"]] for column in columns)
+    return ", ".join(f"{count} of {len(columns)} columns {done}" for done, count in counts.most_common())
+
+
+def _by_name(columns: list[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    return {column["column"]: column for column in columns}

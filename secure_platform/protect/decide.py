@@ -1,0 +1,203 @@
+"""One column's transform: the profile's strictest rule, or what the contract asks for if that is no weaker.
+
+A foreign key follows the key it references, or leaves the data altogether. What cannot be decided safely is
+refused; nothing falls back to `keep`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from secure_platform.contract.model import Column, Contract, Protect
+from secure_platform.contract.product import Product
+from secure_platform.errors import PlanRefusedError
+from secure_platform.protect.profile import Profile, Rule
+from secure_platform.protect.strength import DONE, full_name, strengths
+from secure_platform.protect.transforms import DROP, TRANSFORMS
+from secure_platform.taxonomy.classification import Classification
+
+KEEP: Final = Protect("keep")
+_DROPPED: Final = Protect(DROP)
+_NO_RULE: Final = "No rule of the profile applies: it is no identifier, no date and not restricted"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A column in its dataset."""
+
+    contract: Contract
+    column: Column
+
+    def __str__(self) -> str:
+        return f"{self.contract.dataset}.{self.column.name}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is done to a column, and why.
+
+    Attributes:
+        root: The key that a foreign key leads to, the column itself otherwise; it names the token domain.
+        info_type: The column's own, or that of the root.
+    """
+
+    protect: Protect
+    reason: str
+    root: Place
+    info_type: str | None
+
+
+class Decider:
+    """Decides for the columns of one product under one profile.
+
+    Args:
+        product: Its contracts; every reference resolves.
+        profile: What binds them.
+    """
+
+    def __init__(self, product: Product, profile: Profile) -> None:
+        self._contracts = product.contracts
+        self._profile = profile
+        self._referenced = {
+            (column.reference.dataset, column.reference.column)
+            for contract in product.contracts.values()
+            for column in contract.columns
+            if column.reference
+        }
+
+    def decide(self, contract: Contract, column: Column) -> Decision:
+        """Decide for one column.
+
+        Raises:
+            PlanRefusedError: If what the contract asks for is weaker than the profile, unknown or not
+                applicable; if a restricted column would be kept, a key lose its values, or a foreign key
+                differ from its key.
+        """
+        place = Place(contract, column)
+        root = self.root(place)
+        info_type = column.info_type or root.column.info_type
+        is_key = contract.is_key(column)
+        rules = self._profile.rules(column, info_type=info_type, is_key=is_key)
+        if column.protect:
+            _check_parameters(place, column.protect)
+        if root == place:
+            protect, reason = self._own(place, rules)
+        else:
+            protect, reason = self._inherited(place, root)
+        self._check(place, protect, rules)
+        return Decision(protect, reason, root, info_type)
+
+    def root(self, place: Place) -> Place:
+        """The key that a foreign key leads to; the column itself if it is none."""
+        for last in self._chain(place):
+            place = last
+        return place
+
+    def _chain(self, place: Place) -> Iterator[Place]:
+        seen = set()
+        while (reference := place.column.reference) is not None:
+            seen.add(str(place))
+            contract = self._contracts[reference.dataset]
+            place = Place(contract, contract.column(reference.column))
+            if str(place) in seen:
+                raise PlanRefusedError(f"{place} references itself in a circle", "Remove one relationship.")
+            yield place
+
+    def _own(self, place: Place, rules: Sequence[Rule]) -> tuple[Protect, str]:
+        asked = place.column.protect
+        least, why = _strictest(rules)
+        if asked is None:
+            return least, why
+        if asked.transform == "hash" and place.column.token_domain:
+            raise PlanRefusedError(
+                f"{place} asks for hash and names a token domain, but hashes match in no other column",
+                "Use tokenize, or remove the token domain.",
+            )
+        protect = _completed(asked, rules)
+        floor = f"; the profile requires at least {full_name(least)}: {why}" if rules else ""
+        return protect, f"The contract asks for {full_name(protect)}{floor}"
+
+    def _inherited(self, place: Place, root: Place) -> tuple[Protect, str]:
+        asked, domain = place.column.protect, place.column.token_domain
+        if asked == _DROPPED:
+            return asked, f"The contract drops this foreign key to {root}"
+        key = self.decide(root.contract, root.column)
+        if asked is not None and _completed(asked, [Rule(key.protect, key.reason)]) != key.protect:
+            raise PlanRefusedError(
+                f"{place} asks for {asked.transform}, but its key {root} is {DONE[key.protect.transform]}",
+                "Remove the foreign key's own transform, or drop the column.",
+            )
+        if domain is not None and domain != root.column.token_domain:
+            raise PlanRefusedError(
+                f"{place} names another token domain than {root}, which it references",
+                "Remove the foreign key's token domain; it follows its key.",
+            )
+        return key.protect, f"Foreign key to {root}, which is {DONE[key.protect.transform]}. {key.reason}"
+
+    def _check(self, place: Place, protect: Protect, rules: Sequence[Rule]) -> None:
+        for rule in rules:
+            self._check_floor(place, protect, rule)
+        restricted = place.column.classification is Classification.RESTRICTED
+        if restricted and protect.transform == KEEP.transform:
+            raise PlanRefusedError(
+                f"{place} is restricted and would be kept as it is",
+                "Add `protect:` with a transform, or an info type.",
+            )
+        is_key = place.column.primary_key or (place.contract.dataset, place.column.name) in self._referenced
+        if is_key and not strengths().of(protect).keeps_keys:
+            raise PlanRefusedError(
+                f"{place} is a key, and {full_name(protect)} would make different keys equal",
+                "Use a record id as the key (info type RECORD_ID), which is tokenized.",
+            )
+        name = full_name(protect)
+        if name != DROP and place.column.dtype not in TRANSFORMS[name].outputs:
+            raise PlanRefusedError(
+                f"{place} is a {place.column.logical_type}, and {name} does not apply to that",
+                "Correct the logical or info type, or add `protect: drop`.",
+            )
+
+    def _check_floor(self, place: Place, protect: Protect, rule: Rule) -> None:
+        refused = self._profile.refused.get(protect.transform)
+        if refused is not None:
+            raise PlanRefusedError(
+                f"{place} asks for {protect.transform}, which {self._profile.name} refuses: {refused}",
+                f"Use {full_name(rule.protect)} or a stronger transform.",
+            )
+        if not strengths().stands_for(protect, rule.protect):
+            raise PlanRefusedError(
+                f"{place}: {full_name(protect)} is weaker than {full_name(rule.protect)}, which "
+                f"{self._profile.name} requires ({rule.reason})",
+                f"Remove `protect:`, or use {full_name(rule.protect)} or a stronger transform.",
+            )
+
+
+def _strictest(rules: Sequence[Rule]) -> tuple[Protect, str]:
+    """The rule that satisfies all of them; where none does, nothing less than dropping will."""
+    if not rules:
+        return KEEP, _NO_RULE
+    for rule in rules:
+        if all(strengths().stands_for(rule.protect, other.protect) for other in rules):
+            return rule.protect, rule.reason
+    return _DROPPED, "; ".join(rule.reason for rule in rules)
+
+
+def _completed(asked: Protect, rules: Sequence[Rule]) -> Protect:
+    """What the contract asks for, with the parameters it leaves out as the profile has them."""
+    known = strengths().of(asked).params
+    params = {
+        name: value
+        for rule in reversed(rules)
+        for name, value in rule.protect.params.items()
+        if name in known
+    }
+    return Protect(asked.transform, MappingProxyType(params | dict(asked.params)))
+
+
+def _check_parameters(place: Place, asked: Protect) -> None:
+    problem = strengths().problem(asked)
+    if problem:
+        raise PlanRefusedError(
+            f"{place} {problem}",
+            f"Use one of: {', '.join(sorted(strengths().names))}, as transforms.yaml describes.",
+        )

@@ -1,0 +1,298 @@
+"""A plan says, before any data is read, what happens to every column; what is not in it does not leave raw.
+
+It is data: compiled from contracts and a protection profile, identified by the digest of its canonical JSON,
+shown to the steward, stored in the release, and executed as it stands. It names keys by domain and version
+and holds none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from types import MappingProxyType
+from typing import Any, Final, Self
+
+from secure_platform import canonical
+from secure_platform.contract.model import Column, Contract, Protect, Reference, Scalar
+from secure_platform.contract.product import Product
+from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
+from secure_platform.protect.changes import changes
+from secure_platform.protect.decide import Decider, Decision, Place
+from secure_platform.protect.profile import load_profile
+from secure_platform.protect.strength import full_name, strengths
+from secure_platform.protect.transforms import DROP, TRANSFORMS
+from secure_platform.taxonomy.classification import Classification
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """What happens to one column.
+
+    Attributes:
+        params: Resolved: nothing in them depends on when or where the plan is executed.
+        reason: Contract, rule of the profile with its legal source, or foreign key.
+        input_type: Polars type in the typed frame.
+        output_type: Polars type in the protected frame; None when dropped.
+        info_type: Its own, or that of the key it references.
+        classification: Of the output; public when dropped, so that it never raises that of the dataset.
+        token_domain: Which key is used, for keyed transforms.
+        token_version: Which version of it.
+        reference: The key it points at, unless dropped.
+    """
+
+    column: str
+    transform: str
+    params: Mapping[str, Scalar] = field(hash=False)
+    reason: str
+    input_type: str
+    output_type: str | None
+    info_type: str | None
+    input_classification: Classification
+    classification: Classification
+    token_domain: str | None
+    token_version: int | None
+    reference: Reference | None
+
+    @property
+    def full_name(self) -> str:
+        """The transform with its kind, for example `generalize.year`."""
+        return full_name(Protect(self.transform, self.params))
+
+    def to_json(self) -> dict[str, Any]:
+        """As canonical JSON can carry it."""
+        reference = self.reference
+        return {
+            "column": self.column,
+            "transform": self.transform,
+            "params": dict(self.params),
+            "reason": self.reason,
+            "input_type": self.input_type,
+            "output_type": self.output_type,
+            "info_type": self.info_type,
+            "input_classification": self.input_classification.label,
+            "classification": self.classification.label,
+            "token_domain": self.token_domain,
+            "token_version": self.token_version,
+            "reference": {"dataset": reference.dataset, "column": reference.column} if reference else None,
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """The reverse of `to_json`."""
+        special = {
+            "params": MappingProxyType(dict(body["params"])),
+            "input_classification": Classification.parse(body["input_classification"]),
+            "classification": Classification.parse(body["classification"]),
+            "reference": Reference(**body["reference"]) if body["reference"] else None,
+        }
+        return cls(**{**body, **special})
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """What happens to one dataset: every column of its contract, in the contract's order."""
+
+    dataset: str
+    columns: tuple[ColumnPlan, ...]
+
+    @property
+    def outputs(self) -> tuple[ColumnPlan, ...]:
+        """The columns that the protected frame has."""
+        return tuple(column for column in self.columns if column.transform != DROP)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to a product.
+
+    Attributes:
+        profile_digest: Of the profile's rules and of the strengths of transforms.
+        as_of: The date that ages are reckoned at.
+    """
+
+    product: str
+    profile: str
+    profile_digest: str
+    token_version: int
+    as_of: date
+    datasets: Mapping[str, DatasetPlan] = field(hash=False)
+
+    @property
+    def digest(self) -> str:
+        """`sha256:<hex>` of the plan's canonical JSON without the digest itself."""
+        return canonical.sha256(canonical.dumps(self._body()))
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole plan and its digest, as plain JSON values."""
+        return {**self._body(), "digest": self.digest}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            IntegrityError: If it is no plan of this format, or its digest is another.
+        """
+        error = IntegrityError("A stored protection plan is not what was written", "Compile the plan again.")
+        try:
+            plan = cls(
+                product=document["product"],
+                profile=document["profile"],
+                profile_digest=document["profile_digest"],
+                token_version=document["token_version"],
+                as_of=date.fromisoformat(document["as_of"]),
+                datasets=MappingProxyType(
+                    {name: _dataset(name, c) for name, c in document["datasets"].items()}
+                ),
+            )
+            same = plan.to_json() == document
+        except (KeyError, TypeError, ValueError, AttributeError, ContractError):
+            raise error from None
+        if not same:
+            raise error
+        return plan
+
+    def _body(self) -> dict[str, Any]:
+        datasets = {name: [c.to_json() for c in plan.columns] for name, plan in self.datasets.items()}
+        return {
+            "format": FORMAT,
+            "product": self.product,
+            "profile": self.profile,
+            "profile_digest": self.profile_digest,
+            "token_version": self.token_version,
+            "as_of": self.as_of.isoformat(),
+            "datasets": datasets,
+        }
+
+
+def compile_plan(product: Product, token_version: int, as_of: date) -> Plan:
+    """Decide for every column of a product.
+
+    Args:
+        product: Its contracts and the name of its profile.
+        token_version: Version of the token key that tokens are made with.
+        as_of: Date that ages are reckoned at; the first day of a year, so that a plan holds for a year.
+
+    Raises:
+        PlanRefusedError: Naming every column that cannot be protected as the profile requires.
+        ContractError: If the profile is unknown.
+    """
+    profile = load_profile(product.profile)
+    compiler = _Compiler(product, Decider(product, profile), token_version, as_of)
+    datasets = {name: compiler.dataset(contract) for name, contract in product.contracts.items()}
+    compiler.refuse()
+    return Plan(product.name, profile.name, profile.digest, token_version, as_of, MappingProxyType(datasets))
+
+
+def diff_plans(old: Mapping[str, Any] | None, new: Plan) -> list[str]:
+    """What a plan changes, as sentences for whoever approves it; empty if nothing.
+
+    Args:
+        old: `to_json` of the plan that was released last.
+        new: The plan now.
+    """
+    return changes(old, new.to_json())
+
+
+class _Compiler:
+    """Compiles the datasets of one product and collects what is refused, so that it is said at once."""
+
+    def __init__(self, product: Product, decider: Decider, token_version: int, as_of: date) -> None:
+        self._product = product
+        self._decider = decider
+        self._token_version = token_version
+        self._as_of = as_of
+        self._refusals: list[PlanRefusedError] = []
+
+    def dataset(self, contract: Contract) -> DatasetPlan:
+        columns = [self._attempt(contract, column) for column in contract.columns]
+        plan = DatasetPlan(contract.dataset, tuple(column for column in columns if column is not None))
+        if not plan.outputs and None not in columns:
+            self._refusals.append(
+                PlanRefusedError(
+                    f"Nothing of {contract.dataset} would be left", "Leave the dataset out of the product."
+                )
+            )
+        return plan
+
+    def refuse(self) -> None:
+        """Raise what was collected."""
+        if len(self._refusals) == 1:
+            raise self._refusals[0]
+        if self._refusals:
+            raise PlanRefusedError(
+                "; ".join(dict.fromkeys(refusal.culprit for refusal in self._refusals)),
+                " ".join(dict.fromkeys(refusal.fix for refusal in self._refusals)),
+            )
+
+    def _attempt(self, contract: Contract, column: Column) -> ColumnPlan | None:
+        try:
+            return self._column(contract, column)
+        except PlanRefusedError as refusal:
+            self._refusals.append(refusal)
+            return None
+
+    def _column(self, contract: Contract, column: Column) -> ColumnPlan:
+        decision = self._decider.decide(contract, column)
+        name = full_name(decision.protect)
+        kept = name != DROP
+        keyed = kept and TRANSFORMS[name].keyed
+        params, domain = self._resolved(Place(contract, column), decision)
+        return ColumnPlan(
+            column=column.name,
+            transform=decision.protect.transform,
+            params=params,
+            reason=decision.reason,
+            input_type=str(column.dtype),
+            output_type=str(TRANSFORMS[name].outputs[column.dtype]) if kept else None,
+            info_type=decision.info_type,
+            input_classification=column.classification,
+            classification=min(column.classification, strengths().of(decision.protect).leaves),
+            token_domain=domain if keyed else None,
+            token_version=self._token_version if keyed else None,
+            reference=column.reference if kept else None,
+        )
+
+    def _resolved(self, place: Place, decision: Decision) -> tuple[Mapping[str, Scalar], str]:
+        """Parameters that need nothing further, and the domain of the key."""
+        params, domain = dict(decision.protect.params), self._domain(decision.root)
+        match full_name(decision.protect):
+            case "generalize.year" if "aggregate_age" in params:
+                params["earliest"] = self._as_of.year - int(params["aggregate_age"])
+            case "generalize.age":
+                params["as_of"] = self._as_of.isoformat()
+            case "shift_date":
+                subject = self._subject(place)
+                params["subject"] = subject.column.name
+                domain = f"shift_date:{self._domain(self._decider.root(subject))}"
+            case "generalize.bucket" if place.column.logical_type == "integer" and params["width"] % 1:
+                raise PlanRefusedError(
+                    f"{place} asks for a bucket of part of an integer", "Use a whole width."
+                )
+            case "hash":
+                domain = f"hash:{self._product.name}.{decision.root}"
+        return MappingProxyType(params), domain
+
+    def _domain(self, root: Place) -> str:
+        # A contract's own domains have no dot, so that no two of these can be equal by accident.
+        return root.column.token_domain or f"{self._product.name}.{root}"
+
+    def _subject(self, place: Place) -> Place:
+        subjects = [Place(place.contract, column) for column in place.contract.columns if column.subject_id]
+        if len(subjects) != 1 or subjects[0] == place:
+            raise PlanRefusedError(
+                f"{place} asks for shift_date, but {place.contract.dataset} has not exactly one subject id",
+                "Mark the column that names the person with `subjectId: true`.",
+            )
+        subject = subjects[0]
+        if subject.column.dtype not in TRANSFORMS["tokenize"].outputs:
+            raise PlanRefusedError(
+                f"{subject} is a {subject.column.logical_type} and cannot name a subject",
+                "Use a text or integer column.",
+            )
+        return subject
+
+
+def _dataset(name: str, columns: Sequence[Mapping[str, Any]]) -> DatasetPlan:
+    return DatasetPlan(name, tuple(ColumnPlan.from_json(column) for column in columns))

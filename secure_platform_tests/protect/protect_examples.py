@@ -1,0 +1,177 @@
+"""Contracts, products and keys that the tests of protection share."""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pytest
+
+from secure_platform.contract.model import Column, Contract, Protect, Reference
+from secure_platform.contract.product import Product
+from secure_platform.errors import IntegrityError, PlanRefusedError
+from secure_platform.keys.material import TokenKey
+from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan, compile_plan
+from secure_platform.taxonomy.classification import Classification
+
+AS_OF: Final = date(2026, 1, 1)
+LEVELS: Final = {level.label: level for level in Classification}
+
+
+class DerivedKeys:
+    """Token keys by domain and version, for tests that compute the expected tokens themselves."""
+
+    def token_key(self, domain: str, version: int) -> TokenKey:
+        if version not in (1, 2):
+            raise IntegrityError("no such version", "Use 1 or 2.")
+        return TokenKey(version, self.bytes(domain, version))
+
+    @staticmethod
+    def bytes(domain: str, version: int = 1) -> bytes:
+        return hashlib.sha256(f"{version}|{domain}".encode()).digest()
+
+
+KEYS: Final = DerivedKeys()
+
+
+def token(value: str, domain: str, version: int = 1, prefix: str = "t") -> str:
+    """The token as the specification says, computed without Polars."""
+    key = KEYS.bytes(domain, version).hex().encode()
+    return f"{prefix}{version}_{hmac.digest(key, value.encode(), 'sha256').hex()[:32]}"
+
+
+def column(name: str, logical_type: Any = "string", level: str = "confidential", **more: Any) -> Column:
+    protect = more.pop("protect", None)
+    if isinstance(protect, str):
+        protect = Protect(protect)
+    elif isinstance(protect, dict):
+        protect = Protect(protect["transform"], {key: v for key, v in protect.items() if key != "transform"})
+    return Column(name, logical_type, "", LEVELS[level], protect=protect, **more)
+
+
+def contract(dataset: str, *columns: Column) -> Contract:
+    return Contract(
+        dataset=dataset,
+        version="1.0.0",
+        description="",
+        owner="team:test",
+        columns=columns,
+        source_file=f"{dataset}.csv",
+        digest="sha256:" + "0" * 64,
+    )
+
+
+def product(*contracts: Contract, profile: str = "hipaa_safe_harbor", name: str = "clinic") -> Product:
+    return Product(
+        name=name,
+        owner="team:test",
+        description="",
+        profile=profile,
+        schedule=None,
+        environment="production",
+        contracts={each.dataset: each for each in contracts},
+        models=("mart",),
+        target="duckdb",
+        freshness_hours=None,
+        directory=Path(),
+        digest="sha256:" + "0" * 64,
+    )
+
+
+def compiled(*contracts: Contract, profile: str = "hipaa_safe_harbor", version: int = 1) -> Plan:
+    return compile_plan(product(*contracts, profile=profile), version, AS_OF)
+
+
+def planned(*columns: Column, profile: str = "hipaa_safe_harbor") -> ColumnPlan:
+    """The plan of the first of some columns."""
+    return dataset_plan(*columns, profile=profile).columns[0]
+
+
+def dataset_plan(*columns: Column, profile: str = "hipaa_safe_harbor") -> DatasetPlan:
+    return compiled(contract("people", *columns), profile=profile).datasets["people"]
+
+
+def refused(*columns: Column, profile: str = "hipaa_safe_harbor") -> str:
+    """What is said when these columns are refused."""
+    with pytest.raises(PlanRefusedError) as caught:
+        dataset_plan(*columns, profile=profile)
+    return str(caught.value)
+
+
+def typed(columns: Iterable[Column], values: Mapping[str, list[Any]]) -> pl.LazyFrame:
+    return pl.LazyFrame(values, schema={each.name: each.dtype for each in columns})
+
+
+def clinic() -> tuple[Contract, Contract, Contract]:
+    """People, their visits, and notes on these."""
+    people = contract(
+        "people",
+        column("Id", info_type="RECORD_ID", primary_key=True, subject_id=True, token_domain="patient"),
+        column("NAME", level="restricted", info_type="PERSON_NAME"),
+        column("BORN", "date", level="restricted", info_type="DATE_OF_BIRTH"),
+    )
+    visits = contract(
+        "visits",
+        column("Id", info_type="RECORD_ID", primary_key=True),
+        column("PERSON", subject_id=True, reference=Reference("people", "Id")),
+        column("START", "timestamp"),
+        column("CODE", level="internal"),
+    )
+    notes = contract(
+        "notes",
+        column("VISIT", info_type="RECORD_ID", reference=Reference("visits", "Id")),
+        column("TEXT", level="restricted"),
+        column("KIND", level="public"),
+    )
+    return people, visits, notes
+
+
+PEOPLE = (
+    column("Id", info_type="RECORD_ID", primary_key=True, subject_id=True, token_domain="patient"),
+    column("SSN", level="restricted", info_type="US_SSN"),
+    column("BORN", "date", level="restricted", info_type="DATE_OF_BIRTH"),
+    column("ZIP", level="restricted", info_type="US_ZIP"),
+    column("CITY", level="restricted", info_type="CITY"),
+    column("STATE"),
+    column("SCORE", "number", level="internal"),
+)
+VISITS = (
+    column("Id", "integer", info_type="RECORD_ID", primary_key=True),
+    column("PERSON", subject_id=True, reference=Reference("people", "Id")),
+    column("PARENT", "integer", info_type="RECORD_ID", reference=Reference("visits", "Id")),
+    column("CODE", level="internal"),
+)
+
+
+def clinic_plan() -> Plan:
+    return compiled(contract("people", *PEOPLE), contract("visits", *VISITS))
+
+
+def people(ids: list[str]) -> pl.LazyFrame:
+    size = len(ids)
+    return typed(
+        PEOPLE,
+        {
+            "Id": ids,
+            "SSN": [f"999-17-{i:04}" for i in range(size)],
+            "BORN": [None] * size,
+            "ZIP": ["02155"] * size,
+            "CITY": ["New York"] * size,
+            "STATE": ["New York"] * size,
+            "SCORE": [float(i) for i in range(size)],
+        },
+    )
+
+
+def visits(persons: list[str | None], parents: list[int | None] | None = None) -> pl.LazyFrame:
+    size = len(persons)
+    values: dict[str, list[Any]] = {
+        "Id": list(range(size)),
+        "PERSON": persons,
+        "PARENT": parents or [None] * size,
+        "CODE": ["185345009"] * size,
+    }
+    return typed(VISITS, values)

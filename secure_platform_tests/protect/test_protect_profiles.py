@@ -1,0 +1,257 @@
+"""The profiles and the strengths of transforms say what the law says, and are read strictly."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from protect_examples import column
+
+from secure_platform.contract.model import DTYPES, Protect
+from secure_platform.errors import ContractError
+from secure_platform.protect.profile import PROFILES, load_profile, read_profile
+from secure_platform.protect.strength import DOCUMENT, DONE, Strengths, full_name, strengths
+from secure_platform.protect.transforms import TRANSFORMS
+from secure_platform.taxonomy.info_types import info_types
+
+# 45 CFR 164.514(b)(2)(i); (B) and (C) go on about ZIP codes and ages.
+SAFE_HARBOR = {
+    "A": "Names",
+    "B": "All geographic subdivisions smaller than a State, including street address, city, county, "
+    "precinct, zip code, and their equivalent geocodes",
+    "C": "All elements of dates (except year)",
+    "D": "Telephone numbers",
+    "E": "Fax numbers",
+    "F": "Electronic mail addresses",
+    "G": "Social security numbers",
+    "H": "Medical record numbers",
+    "I": "Health plan beneficiary numbers",
+    "J": "Account numbers",
+    "K": "Certificate/license numbers",
+    "L": "Vehicle identifiers and serial numbers, including license plate numbers",
+    "M": "Device identifiers and serial numbers",
+    "N": "Web Universal Resource Locators (URLs)",
+    "O": "Internet Protocol (IP) address numbers",
+    "P": "Biometric identifiers, including finger and voice prints",
+    "Q": "Full face photographic images and any comparable images",
+    "R": "Any other unique identifying number, characteristic, or code, except as permitted by paragraph "
+    "(c) of this section",
+}
+HIPAA = "hipaa_safe_harbor"
+
+
+def test_safe_harbor_has_the_eighteen_identifiers_and_drops_all_but_dates() -> None:
+    profile = load_profile(HIPAA)
+    assert profile.identifiers.keys() == SAFE_HARBOR.keys()
+    for letter, rule in profile.identifiers.items():
+        assert rule.reason.startswith(f"45 CFR 164.514(b)(2)(i)({letter}): {SAFE_HARBOR[letter]}")
+        expected = "generalize.year" if letter == "C" else "drop"
+        assert full_name(rule.protect) == expected
+    assert profile.identifiers["C"].protect.params["aggregate_age"] == 90
+
+
+def test_safe_harbor_for_every_info_type() -> None:
+    profile = load_profile(HIPAA)
+    exceptions = {
+        "AGE": "generalize.age",
+        "US_ZIP": "generalize.zip3",
+        "RECORD_ID": "tokenize",
+        "PROVIDER_ID": "tokenize",
+        "DATE_OF_BIRTH": "generalize.year",
+        "DATE_OF_DEATH": "generalize.year",
+        "DATE": "generalize.year",
+    }
+    for name in info_types():
+        (rule,) = profile.rules(column("v"), info_type=name, is_key=False)
+        assert full_name(rule.protect) == exceptions.get(name, "drop"), name
+
+
+@pytest.mark.parametrize("logical_type", ["date", "timestamp"])
+@pytest.mark.parametrize("level", ["public", "internal", "confidential", "restricted"])
+def test_safe_harbor_makes_every_date_a_year(logical_type: str, level: str) -> None:
+    (rule,) = load_profile(HIPAA).rules(column("v", logical_type, level), info_type=None, is_key=False)
+    assert rule.protect == Protect("generalize", {"to": "year", "aggregate_age": 90})
+
+
+@pytest.mark.parametrize("name", ["hipaa_safe_harbor", "gdpr_pseudonymous"])
+def test_every_info_type_has_a_rule_in_every_profile(name: str) -> None:
+    for info_type in [*info_types(), "A_TYPE_OF_TOMORROW"]:
+        rules = load_profile(name).rules(column("v"), info_type=info_type, is_key=False)
+        assert len(rules) == 1
+        assert rules[0].reason
+
+
+def test_unique_columns_and_subjects_have_a_rule_unless_public() -> None:
+    profile = load_profile(HIPAA)
+    assert not profile.rules(column("v"), info_type=None, is_key=False)
+    for subject, is_key in [(True, False), (False, True)]:
+        (rule,) = profile.rules(column("v", subject_id=subject), info_type=None, is_key=is_key)
+        assert rule.protect.transform == "tokenize"
+        assert not profile.rules(
+            column("v", level="public", subject_id=subject), info_type=None, is_key=is_key
+        )
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
+    for name in ("census", "../../x", "", "HIPAA_SAFE_HARBOR"):
+        with pytest.raises(ContractError, match=r"gdpr_pseudonymous, hipaa_safe_harbor\."):
+            load_profile(name)
+
+
+def broken_profiles() -> dict[str, dict[str, Any]]:
+    good = yaml.safe_load((PROFILES / f"{HIPAA}.yaml").read_text())
+    rule = {"transform": "drop", "reason": "x"}
+
+    def without(key: str) -> dict[str, Any]:
+        return {k: v for k, v in good.items() if k != key}
+
+    return {
+        "another name": {**good, "profile": "another"},
+        "no rule for other types": without("other_info_types"),
+        "no info types": without("info_types"),
+        "unknown key": {**good, "info_typs": {}},
+        "a letter is missing": {**good, "identifiers": {"A": rule}},
+        "unknown info type": {**good, "info_types": {"US_SNN": rule}},
+        "unknown logical type": {**good, "logical_types": {"datetime": rule}},
+        "unknown transform": {**good, "keys": {"transform": "tokenise", "reason": "x"}},
+        "unknown kind": {**good, "keys": {"transform": "generalize", "to": "decade", "reason": "x"}},
+        "unknown parameter": {**good, "keys": {**rule, "keep_last": 4}},
+        "parameter of another type": {
+            **good,
+            "keys": {"transform": "generalize", "to": "year", "aggregate_age": "90", "reason": "x"},
+        },
+        "no reason": {**good, "keys": {"transform": "drop"}},
+        "empty reason": {**good, "keys": {"transform": "drop", "reason": ""}},
+        "rule is a text": {**good, "restricted": "drop"},
+        "section is a list": {**good, "info_types": ["drop"]},
+        "unknown refused transform": {**good, "refused": {"shift": "x"}},
+    }
+
+
+@pytest.mark.parametrize("what", broken_profiles())
+def test_a_profile_that_is_not_understood_is_refused(what: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{HIPAA}.yaml"
+    path.write_text(json.dumps(broken_profiles()[what]))
+    with pytest.raises(ContractError, match="is not acceptable"):
+        read_profile(path)
+
+
+def test_a_change_of_rules_or_strengths_changes_the_digest(tmp_path: Path) -> None:
+    path = tmp_path / f"{HIPAA}.yaml"
+    document = yaml.safe_load((PROFILES / f"{HIPAA}.yaml").read_text())
+    path.write_text(json.dumps(document))
+    assert read_profile(path).digest == load_profile(HIPAA).digest
+    document["info_types"]["RECORD_ID"]["reason"] = "another"
+    path.write_text(json.dumps(document))
+    assert read_profile(path).digest != load_profile(HIPAA).digest
+
+
+# --- strengths
+
+
+def protect(name: str, **params: Any) -> Protect:
+    transform, _, kind = name.partition(".")
+    return Protect(transform, {**params, **({"to": kind} if kind else {})})
+
+
+def test_the_data_describes_exactly_the_transforms_that_exist() -> None:
+    assert strengths().names == TRANSFORMS.keys() | {"drop"}
+    assert {name.partition(".")[0] for name in strengths().names} == DONE.keys()
+    applicable = {dtype for transform in TRANSFORMS.values() for dtype in transform.outputs}
+    assert applicable == set(DTYPES.values())
+
+
+def test_strength_is_a_preorder_with_drop_on_top_and_keep_at_the_bottom() -> None:
+    known = strengths()
+    stands_for = {
+        a: {b for b in known.names if known.stands_for(protect(a), protect(b))} for a in known.names
+    }
+    for name, below in stands_for.items():
+        assert name in below
+        assert "keep" in below
+        assert all(stands_for[other] <= below for other in below), "transitive"
+        assert (below == known.names) == (name in {"drop", "redact"})
+    assert stands_for["keep"] == {"keep"}
+    assert stands_for["tokenize"] == {"tokenize", "keep"}
+    assert stands_for["hash"] == {"hash", "tokenize", "keep"}
+    assert stands_for["mask"] == {"mask", "keep"}
+    assert stands_for["shift_date"] == {"shift_date", "keep"}
+    assert stands_for["generalize.year"] == {
+        "generalize.year",
+        "generalize.quarter",
+        "generalize.month",
+        "keep",
+    }
+
+
+@pytest.mark.parametrize(
+    ("choice", "floor", "allowed"),
+    [
+        (protect("generalize.year", aggregate_age=90), protect("generalize.year", aggregate_age=90), True),
+        (protect("generalize.year", aggregate_age=80), protect("generalize.year", aggregate_age=90), True),
+        (protect("generalize.year", aggregate_age=91), protect("generalize.year", aggregate_age=90), False),
+        (protect("generalize.year"), protect("generalize.year", aggregate_age=90), False),
+        (protect("generalize.age"), protect("generalize.year", aggregate_age=90), False),
+        (protect("generalize.age", aggregate_age=90), protect("generalize.year", aggregate_age=90), True),
+        (protect("drop"), protect("generalize.year", aggregate_age=90), True),
+        (protect("mask", keep_last=4), protect("mask", keep_last=2), False),
+        (protect("mask", keep_last=2), protect("mask", keep_last=4), True),
+        (protect("generalize.bucket", width=20), protect("generalize.bucket", width=10), True),
+        (protect("generalize.bucket", width=15), protect("generalize.bucket", width=10), False),
+        (protect("generalize.bucket", width=5), protect("generalize.bucket", width=10), False),
+    ],
+)
+def test_parameters_count(choice: Protect, floor: Protect, allowed: bool) -> None:  # noqa: FBT001 - a table
+    assert strengths().stands_for(choice, floor) is allowed
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (Protect("encrypt"), "unknown transform"),
+        (Protect("generalize"), "without a known `to`"),
+        (Protect("generalize", {"to": "decade"}), "without a known `to`"),
+        (Protect("generalize", {"to": 5}), "without a known `to`"),
+        (Protect("tokenize", {"to": "year"}), "parameter that it does not have"),
+        (Protect("tokenize", {"key": "x"}), "parameter that it does not have"),
+        (Protect("mask", {"keep_last": 5}), "outside its limits"),
+        (Protect("mask", {"keep_last": -1}), "outside its limits"),
+        (Protect("mask", {"keep_last": True}), "outside its limits"),
+        (Protect("mask", {"keep_last": 2.0}), "outside its limits"),
+        (Protect("generalize", {"to": "bucket"}), "without `width`"),
+        (Protect("generalize", {"to": "bucket", "width": 0}), "outside its limits"),
+        (Protect("generalize", {"to": "bucket", "width": float("nan")}), "outside its limits"),
+        (Protect("generalize", {"to": "bucket", "width": "10"}), "outside its limits"),
+        (Protect("generalize", {"to": "year", "aggregate_age": 0}), "outside its limits"),
+    ],
+)
+def test_wrong_transforms_and_parameters_are_found(wrong: Protect, said: str) -> None:
+    problem = strengths().problem(wrong)
+    assert problem is not None
+    assert said in problem
+
+
+def test_a_strength_document_that_is_not_understood_is_refused(tmp_path: Path) -> None:
+    good = yaml.safe_load(DOCUMENT.read_text())
+    path = tmp_path / "transforms.yaml"
+    path.write_text(json.dumps(good))
+    assert Strengths.load(path).digest == strengths().digest
+    broken: list[dict[str, Any]] = [
+        {"transforms": good["transforms"]},
+        {**good, "transforms": {"keep": {**good["transforms"]["keep"], "stronger_than": ["nothing"]}}},
+        {**good, "transforms": {"keep": {**good["transforms"]["keep"], "strong": []}}},
+        {**good, "transforms": {"keep": {**good["transforms"]["keep"], "keeps_keys": "yes"}}},
+        {**good, "transforms": {"keep": {**good["transforms"]["keep"], "leaves": "secret"}}},
+        {**good, "transforms": {"keep": {"keeps_keys": True, "leaves": "public"}}},
+    ]
+    for document in broken:
+        path.write_text(json.dumps(document))
+        with pytest.raises(ContractError, match=r"is not understood|classification"):
+            Strengths.load(path)
+
+
+def test_the_suppressed_zip_prefixes_are_those_of_both_counts_and_of_military_mail() -> None:
+    suppressed = strengths().suppressed_zip3
+    assert len(suppressed) == len(set(suppressed)) == 23 + 16
+    assert all(len(prefix) == 3 and prefix.isdigit() for prefix in suppressed)

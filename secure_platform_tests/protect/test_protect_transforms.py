@@ -1,0 +1,431 @@
+"""Each transform keeps its promise, and the test of it fails when the transform is replaced by keep."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from protect_examples import KEYS, column, dataset_plan, planned, token, typed
+
+from secure_platform.contract.model import DTYPES, Column
+from secure_platform.errors import PlanRefusedError
+from secure_platform.protect.execute import apply
+from secure_platform.protect.plan import ColumnPlan, DatasetPlan
+from secure_platform.protect.strength import strengths
+from secure_platform.protect.transforms import MAX_SHIFT_DAYS, TRANSFORMS, Inputs
+
+# HHS guidance of 2012, from the 2000 census.
+HHS_PREFIXES = ["036", "059", "063", "102", "203", "556", "692", "790", "821"]
+HHS_PREFIXES += ["823", "830", "831", "878", "879", "884", "890", "893"]
+FREE = "gdpr_pseudonymous"
+
+texts = st.text(max_size=12)
+dates = st.dates(min_value=date(1850, 1, 1), max_value=date(2025, 12, 31))
+
+
+def run(columns: Sequence[Column], values: dict[str, list[Any]], profile: str = FREE) -> pl.DataFrame:
+    plan = dataset_plan(*columns, profile=profile)
+    frame = apply(plan, typed(columns, values), KEYS)
+    streamed = frame.collect(engine="streaming")
+    assert streamed.equals(frame.collect(engine="in-memory"))
+    assert streamed.columns == [c.column for c in plan.outputs]
+    assert all(str(streamed.schema[c.column]) == c.output_type for c in plan.outputs)
+    return streamed
+
+
+def one(logical_type: str, protect: Any, values: list[Any], profile: str = FREE, **more: Any) -> list[Any]:
+    subject = column("v", logical_type, protect=protect, **more)
+    return run([subject], {"v": values}, profile)["v"].to_list()
+
+
+# --- the promise of each transform, as a check of before and after
+
+
+def hides_all(before: list[Any], after: list[Any]) -> None:
+    assert after == [None] * len(before)
+
+
+def is_token(prefix: str) -> Callable[[list[Any], list[Any]], None]:
+    def check(before: list[Any], after: list[Any]) -> None:
+        assert [v is None for v in before] == [v is None for v in after]
+        form = re.compile(rf"{prefix}1_[0-9a-f]{{32}}")
+        assert all(v is None or form.fullmatch(v) for v in after)
+        assert len(set(before)) == len(set(after))
+
+    return check
+
+
+def shows_only_the_end(before: list[Any], after: list[Any]) -> None:
+    for old, new in zip(before, after, strict=True):
+        if old is not None:
+            assert len(new) == len(old)
+            assert new[-4:] == (old[-4:] if len(old) > 8 else re.sub(r"[^ .:/()-]", "*", old[-4:]))
+            assert not re.search(r"[^ .:/()*-]", new[:-4])
+
+
+def is_another_day_nearby(before: list[Any], after: list[Any]) -> None:
+    for old, new in zip(before, after, strict=True):
+        if old is not None:
+            assert 1 <= abs((new - old).days) <= MAX_SHIFT_DAYS
+            assert (new - old) % timedelta(days=1) == timedelta(0)
+
+
+def is_year_from_1936(before: list[Any], after: list[Any]) -> None:
+    assert after == [None if v is None else max(v.year, 1936) for v in before]
+
+
+def is_first_day_of_quarter(before: list[Any], after: list[Any]) -> None:
+    assert after == [None if v is None else date(v.year, (v.month - 1) // 3 * 3 + 1, 1) for v in before]
+
+
+def is_first_day_of_month(before: list[Any], after: list[Any]) -> None:
+    assert after == [None if v is None else date(v.year, v.month, 1) for v in before]
+
+
+def is_age_up_to_90(before: list[Any], after: list[Any]) -> None:
+    ages = [None if v is None else 2026 - v.year - ((v.month, v.day) > (1, 1)) for v in before]
+    assert after == [None if age is None else min(max(age, 0), 90) for age in ages]
+
+
+def is_zip3(before: list[Any], after: list[Any]) -> None:
+    for old, new in zip(before, after, strict=True):
+        if old is None:
+            assert new is None
+        elif re.fullmatch(r"[0-9]{5}(-?[0-9]{4})?", old) and old[:3] not in HHS_PREFIXES:
+            assert new in (old[:3], "000")
+        else:
+            assert new == "000"
+
+
+def is_multiple_of_ten_below(before: list[Any], after: list[Any]) -> None:
+    assert after == [None if v is None else v // 10 * 10 for v in before]
+
+
+@dataclass(frozen=True)
+class Promise:
+    logical_type: str
+    params: dict[str, Any]
+    sample: list[Any]
+    values: st.SearchStrategy[Any]
+    check: Callable[[list[Any], list[Any]], None]
+    resolved: dict[str, Any] = field(default_factory=dict)
+
+
+SSNS = ["999-17-5017", "999-50-8136", None, "123-45-6789"]
+DAYS = [date(1931, 5, 6), None, date(1990, 12, 31), date(2000, 2, 29)]
+PROMISES = {
+    "redact": Promise("string", {}, SSNS, texts, hides_all),
+    "hash": Promise("string", {}, SSNS, texts, is_token("h")),
+    "tokenize": Promise("string", {}, SSNS, texts, is_token("t")),
+    "mask": Promise("string", {"keep_last": 4}, SSNS, texts, shows_only_the_end),
+    "shift_date": Promise("date", {}, DAYS, dates, is_another_day_nearby, {"subject": "s"}),
+    "generalize.year": Promise(
+        "date", {"aggregate_age": 90}, DAYS, dates, is_year_from_1936, {"earliest": 1936}
+    ),
+    "generalize.quarter": Promise("date", {}, DAYS, dates, is_first_day_of_quarter),
+    "generalize.month": Promise("date", {}, DAYS, dates, is_first_day_of_month),
+    "generalize.age": Promise(
+        "date", {"aggregate_age": 90}, DAYS, dates, is_age_up_to_90, {"as_of": "2026-01-01"}
+    ),
+    "generalize.zip3": Promise(
+        "string",
+        {},
+        ["02155", "03601", "02155-1234", "021551234", "2155", "", " 02155", "0215A", None],
+        st.from_regex(r"[0-9]{3,10}|[0-9]{5}-[0-9]{4}", fullmatch=True) | texts,
+        is_zip3,
+    ),
+    "generalize.bucket": Promise(
+        "integer", {"width": 10}, [7, 10, -3, None], st.integers(-(10**9), 10**9), is_multiple_of_ten_below
+    ),
+}
+
+
+def outcome(promise: Promise, values: list[Any], protect: Any) -> list[Any]:
+    columns = [
+        column("v", promise.logical_type, protect=protect),
+        column("s", "integer", subject_id=True, protect="keep", level="public"),
+    ]
+    frame = run(columns, {"v": values, "s": list(range(len(values)))})
+    assert frame.height == len(values)
+    assert frame["s"].to_list() == list(range(len(values))), "rows stay in order"
+    return frame["v"].to_list()
+
+
+def asked(name: str, promise: Promise) -> dict[str, Any]:
+    transform, _, kind = name.partition(".")
+    return {"transform": transform, **promise.params, **({"to": kind} if kind else {})}
+
+
+def test_every_transform_has_a_promise() -> None:
+    assert PROMISES.keys() == TRANSFORMS.keys() - {"keep"} == strengths().names - {"keep", "drop"}
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_a_transform_keeps_its_promise(name: str) -> None:
+    promise = PROMISES[name]
+    promise.check(promise.sample, outcome(promise, promise.sample, asked(name, promise)))
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_the_promise_fails_when_the_transform_is_replaced_by_keep(name: str) -> None:
+    promise = PROMISES[name]
+    kept = outcome(promise, promise.sample, "keep")
+    assert kept == promise.sample
+    with pytest.raises((AssertionError, AttributeError, TypeError)):
+        promise.check(promise.sample, kept)
+
+
+@pytest.mark.parametrize("name", PROMISES)
+@given(data=st.data())
+@settings(deadline=None, max_examples=50)
+def test_a_transform_keeps_its_promise_on_any_values(name: str, data: st.DataObject) -> None:
+    promise = PROMISES[name]
+    values = data.draw(st.lists(st.none() | promise.values, max_size=30))
+    after = outcome(promise, values, asked(name, promise))
+    assert all(new is None for old, new in zip(values, after, strict=True) if old is None), "null stays null"
+    promise.check(values, after)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_an_empty_frame_and_a_frame_of_nulls(name: str) -> None:
+    transform = TRANSFORMS[name]
+    params: dict[str, str | int] = {"to": name.partition(".")[2], "width": 5, "as_of": "2026-01-01"}
+    for dtype, output in transform.outputs.items():
+        key = KEYS.token_key("d", 1)
+        inputs = Inputs(dtype, params, key, pl.lit("subject"))
+        for values in ([], [None, None]):
+            frame = pl.LazyFrame({"v": values}, schema={"v": dtype})
+            result = frame.select(transform.build(pl.col("v"), inputs).alias("v")).collect(engine="streaming")
+            assert result.schema == {"v": output}
+            assert result["v"].to_list() == values
+
+
+# --- tokens
+
+
+def test_a_token_is_what_the_specification_says() -> None:
+    values = ["a", "", " a", "A", None, "é", "e\u0301"]
+    result = one("string", "tokenize", values, token_domain="patient")
+    assert result == [None if v is None else token(v, "patient") for v in values]
+    assert len({v for v in result if v}) == 6, "text is neither trimmed, folded nor normalized"
+
+
+def test_a_token_known_by_heart() -> None:
+    assert one("string", "tokenize", ["p-1"], token_domain="patient") == [
+        "t1_82b6c29be92fb082b3cb5e8f9810e34c"
+    ]
+
+
+def test_integers_dates_and_times_are_tokenized_over_their_canonical_text() -> None:
+    moment = datetime(2024, 1, 2, 3, 4, 5, 6, UTC)
+    for logical_type, value, text in [
+        ("integer", -7, "-7"),
+        ("date", date(2024, 1, 2), "2024-01-02"),
+        ("timestamp", moment, "2024-01-02T03:04:05.000006Z"),
+    ]:
+        assert one(logical_type, "tokenize", [value], token_domain="d") == [token(text, "d")]
+
+
+@given(values=st.lists(texts, min_size=1, max_size=20))
+@settings(deadline=None, max_examples=50)
+def test_one_domain_gives_one_token_in_every_table_and_two_domains_do_not(values: list[str]) -> None:
+    here = one("string", "tokenize", values, token_domain="patient")
+    there = run([column("w", protect="tokenize", token_domain="patient")], {"w": values[::-1]})["w"].to_list()
+    elsewhere = one("string", "tokenize", values, token_domain="provider")
+    assert here == there[::-1]
+    assert not set(here) & set(elsewhere)
+
+
+def test_without_a_domain_every_column_has_its_own() -> None:
+    columns = [column("a", protect="tokenize"), column("b", protect="tokenize")]
+    frame = run(columns, {"a": ["x"], "b": ["x"]})
+    assert frame["a"].to_list() == [token("x", "clinic.people.a")]
+    assert frame["b"].to_list() == [token("x", "clinic.people.b")]
+
+
+def test_a_hash_is_no_token_of_any_domain() -> None:
+    result = one("string", "hash", ["x"])
+    assert result == [token("x", "hash:clinic.people.v", prefix="h")]
+
+
+def test_the_version_of_the_key_is_in_the_token() -> None:
+    old = planned(column("v", protect="tokenize", token_domain="d"), profile=FREE)
+    new = ColumnPlan(**{**vars(old), "token_version": 2})
+    frame = apply(DatasetPlan("people", (new,)), pl.LazyFrame({"v": ["x"]}), KEYS).collect()
+    assert frame["v"].to_list() == [token("x", "d", 2)] != [token("x", "d", 1)]
+
+
+# --- dates, ages, ZIP codes
+
+HIPAA_DATES = {"profile": "hipaa_safe_harbor", "info_type": "DATE_OF_BIRTH"}
+
+
+def test_birth_years_that_tell_an_age_of_90_become_one_year() -> None:
+    births = [
+        date(1936, 12, 31),
+        date(1937, 1, 1),
+        date(1935, 6, 1),
+        date(1899, 1, 1),
+        date(2024, 2, 29),
+        None,
+    ]
+    assert one("date", None, births, **HIPAA_DATES) == [1936, 1937, 1936, 1936, 2024, None]
+
+
+def test_years_of_text_and_integer_columns() -> None:
+    texts = ["1950-03-04", "1950-03-04T10:00:00Z", "1920-01-01", "1950", "03/04/1950", "1950-13-01", "", None]
+    assert one("string", None, texts, **HIPAA_DATES) == [1950, 1950, 1936, None, None, None, None, None]
+    numbers = [1950, 1900, 19500304, 45, -1950, 0, None]
+    assert one("integer", None, numbers, **HIPAA_DATES) == [1950, 1936, None, None, None, None, None]
+
+
+def test_the_year_of_a_time_is_that_of_utc() -> None:
+    times = [datetime(2023, 12, 31, 23, 59, 59, 999999, UTC), datetime(2024, 1, 1, tzinfo=UTC)]
+    assert one("timestamp", None, times, profile="hipaa_safe_harbor") == [2023, 2024]
+
+
+@pytest.mark.parametrize(
+    ("logical_type", "values", "expected"),
+    [
+        ("integer", [0, 89, 90, 104, -1, 10**12, None], [0, 89, 90, 90, 0, 90, None]),
+        ("number", [0.5, 89.99, 90.0, float("inf"), float("nan"), None], [0, 89, 90, 90, None, None]),
+        ("date", [date(1936, 1, 1), date(1936, 1, 2), date(1900, 1, 1), date(2026, 7, 1)], [90, 89, 90, 0]),
+    ],
+)
+def test_ages(logical_type: str, values: list[Any], expected: list[Any]) -> None:
+    protect = {"transform": "generalize", "to": "age", "aggregate_age": 90}
+    assert one(logical_type, protect, values) == expected
+
+
+@pytest.mark.parametrize("prefix", HHS_PREFIXES)
+def test_restricted_zip_prefixes_become_000(prefix: str) -> None:
+    values = [f"{prefix}01", f"{prefix}99-1234", f"{prefix}011234"]
+    assert one("string", None, values, "hipaa_safe_harbor", info_type="US_ZIP") == ["000"] * 3
+    integers = [int(f"{prefix}01")]
+    assert one("integer", None, integers, "hipaa_safe_harbor", info_type="US_ZIP") == ["000"]
+
+
+@pytest.mark.parametrize("prefix", ["202", "204", "205", "369", "753", "772", "090", "340", "966"])
+def test_prefixes_that_a_later_census_found_small_or_empty_become_000(prefix: str) -> None:
+    assert one("string", None, [f"{prefix}10"], "hipaa_safe_harbor", info_type="US_ZIP") == ["000"]
+
+
+def test_malformed_zip_codes_become_000() -> None:
+    malformed = [
+        "",
+        " ",
+        "2155",
+        "021555",
+        "02155-",
+        "02155-12",
+        "O2155",
+        "02155\n",
+        "\u0660\u0662155",
+        "021",
+        "-2155",
+    ]
+    assert one("string", None, malformed, "hipaa_safe_harbor", info_type="US_ZIP") == ["000"] * len(malformed)
+
+
+def test_integer_zip_codes_get_their_leading_zeros_back() -> None:
+    values = [2155, 501, 99501, -2155, 100000, 21551234, None]
+    expected = ["021", "005", "995", "000", "000", "000", None]
+    assert one("integer", None, values, "hipaa_safe_harbor", info_type="US_ZIP") == expected
+
+
+def test_buckets_of_numbers() -> None:
+    protect = {"transform": "generalize", "to": "bucket", "width": 0.5}
+    assert one("number", protect, [1.74, -0.1, None]) == [1.5, -0.5, None]
+
+
+# --- shifted dates
+
+
+def shifted(subjects: list[Any], days: list[Any], logical_type: str = "date") -> list[Any]:
+    columns = [
+        column("when", logical_type, protect="shift_date"),
+        column("who", subject_id=True, token_domain="patient"),
+    ]
+    return run(columns, {"when": days, "who": subjects})["when"].to_list()
+
+
+@given(rows=st.lists(st.tuples(st.sampled_from("abc"), dates), min_size=1, max_size=30))
+@settings(deadline=None, max_examples=50)
+def test_a_subject_has_one_offset_and_keeps_the_order_and_distance_of_events(
+    rows: list[tuple[str, date]],
+) -> None:
+    after = shifted([who for who, _ in rows], [when for _, when in rows])
+    offsets = defaultdict(set)
+    for (who, before), moved in zip(rows, after, strict=True):
+        offsets[who].add((moved - before).days)
+    assert all(len(found) == 1 for found in offsets.values())
+    assert all(1 <= abs(next(iter(found))) <= MAX_SHIFT_DAYS for found in offsets.values())
+
+
+def test_offsets_use_the_whole_range_and_both_directions() -> None:
+    subjects = [str(i) for i in range(5000)]
+    after = shifted(subjects, [date(2000, 1, 1)] * 5000)
+    offsets = {(day - date(2000, 1, 1)).days for day in after}
+    assert offsets == set(range(-MAX_SHIFT_DAYS, MAX_SHIFT_DAYS + 1)) - {0}
+
+
+def test_times_shift_by_whole_days_as_the_dates_of_the_same_subject_do() -> None:
+    moment = datetime(2020, 5, 6, 7, 8, 9, 10, UTC)
+    (time,), (day,) = shifted(["a"], [moment], "timestamp"), shifted(["a"], [moment.date()])
+    assert time - moment == day - moment.date()
+
+
+def test_without_a_subject_no_date_is_left() -> None:
+    assert shifted([None, "a"], [date(2020, 1, 1), None]) == [None, None]
+
+
+def test_the_last_and_the_first_day_stay_dates() -> None:
+    for day in shifted([str(i) for i in range(20)], [date.max] * 10 + [date.min] * 10):
+        assert date.min <= day <= date.max
+    last = datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)
+    assert all(moment <= last for moment in shifted([str(i) for i in range(20)], [last] * 20, "timestamp"))
+
+
+# --- masks and redaction
+
+
+def test_masks_hide_short_values_whole_and_keep_separators() -> None:
+    values = [
+        "999-17-5017",
+        "12345678",
+        "1234",
+        "ab@example.com",
+        "żółć 1234567",
+        "a\u0301bcdefghi",
+        "",
+        None,
+    ]
+    expected = ["***-**-5017", "********", "****", "**********.com", "**** ***4567", "******fghi", "", None]
+    assert one("string", {"transform": "mask", "keep_last": 4}, values) == expected
+    assert one("string", "mask", ["999-17-5017"]) == ["***-**-****"]
+
+
+def test_redaction_leaves_no_presence_and_every_row() -> None:
+    frame = run(
+        [column("v", protect="redact"), column("w", protect="redact")], {"v": ["a", None], "w": ["b", "c"]}
+    )
+    assert frame.height == 2
+    assert frame.null_count().row(0) == (2, 2)
+
+
+# --- refusals
+
+
+def test_a_keyed_transform_is_never_done_without_its_key_or_subject() -> None:
+    for name in ("tokenize", "hash", "shift_date"):
+        dtype = next(iter(TRANSFORMS[name].outputs))
+        with pytest.raises(PlanRefusedError):
+            TRANSFORMS[name].build(pl.col("v"), Inputs(dtype, subject=pl.lit("s")))
+    with pytest.raises(PlanRefusedError):
+        TRANSFORMS["shift_date"].build(pl.col("v"), Inputs(DTYPES["date"], key=KEYS.token_key("d", 1)))

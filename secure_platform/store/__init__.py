@@ -1,0 +1,1 @@
+"""Encrypted snapshots and the build warehouse: everything that holds data at rest before it is released."""

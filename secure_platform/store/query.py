@@ -1,0 +1,142 @@
+"""SQL that a user wrote is a single SELECT over the tables of one database, or it is refused.
+
+The statement is parsed before it runs. Table functions outside a short list are refused, although the session
+is closed already: in a closed session `enable_logging` ends the process and `enable_profiling` breaks it
+(DuckDB 1.5.5), and both may stand in a SELECT. A query is stopped after its time and fails beyond its memory.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Timer
+from typing import Any, Final
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from secure_platform.errors import SecurePlatformError, UsageError
+from secure_platform.store.duckdb import connect_for_queries
+
+MAX_SQL_BYTES: Final = 65_536
+TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest"})
+# They parse or plan a text again, out of sight of the check.
+REFUSED_FUNCTIONS: Final = frozenset({"json_serialize_plan", "write_log"})
+_READABLE: Final = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
+_SHOWN: Final = 300
+_BATCH: Final = 2_048
+
+
+def query(
+    path: Path,
+    key: bytes,
+    sql: str,
+    *,
+    limit: int,
+    timeout_seconds: float = 60.0,
+    memory_limit: str = "1GB",
+) -> pl.DataFrame:
+    """Run a user's SELECT in a session of its own.
+
+    Args:
+        path: The encrypted database.
+        key: Its key, 32 bytes.
+        sql: One SELECT (or VALUES, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW TABLES).
+        limit: Most rows to return, at least 1.
+        timeout_seconds: When the query is stopped.
+        memory_limit: What it may use; nothing is spilled.
+
+    Raises:
+        UsageError: If it is not such a statement, names what is not there, fails, or takes too long.
+        IntegrityError: If the database does not open.
+    """
+    if limit < 1:
+        raise UsageError(f"The limit {limit} is not a number of rows", "Ask for at least one row.")
+    require_select(sql)
+    with closing(connect_for_queries(path, key, memory_limit=memory_limit)) as connection:
+        timer = Timer(timeout_seconds, connection.interrupt)
+        timer.start()
+        try:
+            return _fetch(connection, sql, limit)
+        except duckdb.Error as error:
+            raise _explain(error) from None
+        except (pa.ArrowException, pl.exceptions.PolarsError):
+            raise UsageError(
+                "The result has a type that cannot be shown", "Cast such columns to VARCHAR."
+            ) from None
+        finally:
+            timer.cancel()
+
+
+def require_select(sql: str) -> None:
+    """Refuse everything but one SELECT over tables.
+
+    Raises:
+        UsageError: If it is something else, is too long, or calls a function that is not allowed.
+    """
+    if len(sql.encode(errors="replace")) > MAX_SQL_BYTES or "\x00" in sql:
+        raise UsageError("The query is too long or holds a NUL character", "Write a shorter query.")
+    try:
+        statements = _parse(sql)
+        functions = list(_functions(statements))
+    except RecursionError:
+        raise UsageError("The query is nested too deeply", "Write a simpler query.") from None
+    if len(statements) != 1:
+        raise UsageError("The query is not exactly one statement", "Write one SELECT.")
+    for name, is_table in functions:
+        if name in REFUSED_FUNCTIONS or (is_table and name not in TABLE_FUNCTIONS):
+            raise UsageError(
+                f"The function {name[:80]} is not available to queries",
+                "Read from the tables of the product.",
+            )
+
+
+def _parse(sql: str) -> list[Any]:
+    with closing(duckdb.connect(":memory:")) as parser:
+        row = parser.execute("SELECT json_serialize_sql($1)", [sql]).fetchone()
+    document = json.loads(row[0]) if row else {"error": True}
+    if document["error"]:
+        reason = str(document.get("error_message", ""))[:_SHOWN]
+        raise UsageError(f"The query is not a SELECT that can be read: {reason}", "Write one SELECT.")
+    return list(document["statements"])
+
+
+def _functions(node: Any) -> Iterator[tuple[str, bool]]:
+    """Every function in the syntax tree: its name, and whether it stands where a table does."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _functions(item)
+    elif isinstance(node, dict):
+        if node.get("type") == "TABLE_FUNCTION":
+            yield str(node["function"]["function_name"]).lower(), True
+        elif "function_name" in node:
+            yield str(node["function_name"]).lower(), False
+        for value in node.values():
+            yield from _functions(value)
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> pl.DataFrame:
+    reader = connection.execute(sql).to_arrow_reader(min(limit, _BATCH))
+    batches: list[Any] = []
+    rows = 0
+    for batch in reader:
+        batches.append(batch.slice(0, limit - rows))
+        rows += batches[-1].num_rows
+        if rows == limit:
+            break
+    return pl.DataFrame(pa.Table.from_batches(batches, schema=reader.schema))
+
+
+def _explain(error: duckdb.Error) -> SecurePlatformError:
+    if isinstance(error, _READABLE):
+        reason = str(error).partition("\n")[0][:_SHOWN]
+        return UsageError(f"The query cannot be run: {reason}", "Correct it.")
+    if isinstance(error, duckdb.InterruptException):
+        return UsageError("The query took too long and was stopped", "Ask for less.")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return UsageError("The query needs more memory than it may use", "Ask for less.")
+    return UsageError(
+        f"The query failed ({type(error).__name__})",
+        "The reason is withheld because it may contain data; check its casts and arithmetic.",
+    )

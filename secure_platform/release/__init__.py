@@ -1,0 +1,1 @@
+"""A release: the signed, immutable package of a product's output at fixed snapshots."""

@@ -1,0 +1,134 @@
+"""A steward approves the difference to what is in production: counts, columns and rules, never values."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from secure_platform.protect.changes import changes
+
+
+@dataclass(frozen=True)
+class TableDiff:
+    """How one table differs.
+
+    Attributes:
+        rows_before: None when the table is new.
+        rows_after: None when the table is gone.
+        columns: Sentences about columns that came, went, moved or changed their type.
+    """
+
+    table: str
+    change: Literal["added", "removed", "changed", "unchanged"]
+    rows_before: int | None
+    rows_after: int | None
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReleaseDiff:
+    """How a release differs from the one before.
+
+    Attributes:
+        first: Whether there is none before.
+        properties: Sentences about profile, classification, environment and code version.
+        plan: Sentences about the protection plan; weaker protection is called weaker.
+        contracts: Sentences about contract versions.
+    """
+
+    first: bool
+    tables: tuple[TableDiff, ...]
+    properties: tuple[str, ...]
+    plan: tuple[str, ...]
+    contracts: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything differs that a reader of the data or its steward can notice."""
+        different = any(table.change != "unchanged" for table in self.tables)
+        return self.first or different or bool(self.properties or self.plan or self.contracts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "first": self.first,
+            "changed": self.changed,
+            "tables": {
+                table.table: {
+                    "change": table.change,
+                    "rows_before": table.rows_before,
+                    "rows_after": table.rows_after,
+                    "columns": list(table.columns),
+                }
+                for table in self.tables
+            },
+            "properties": list(self.properties),
+            "plan": list(self.plan),
+            "contracts": list(self.contracts),
+        }
+
+
+def diff_manifests(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> ReleaseDiff:
+    """Compare the manifests of two verified releases.
+
+    Args:
+        old: The manifest of the release in production; None when there is none.
+        new: The manifest of the release to be decided on.
+    """
+    before = old or {}
+    return ReleaseDiff(
+        first=old is None,
+        tables=tuple(_tables(before.get("tables", {}), new["tables"])),
+        properties=tuple(_properties(old, new)),
+        plan=tuple(changes(old and old["plan"]["document"], new["plan"]["document"])),
+        contracts=tuple(_contracts(before.get("contracts", {}), new["contracts"])),
+    )
+
+
+def _tables(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[TableDiff]:
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if before is None:
+            yield TableDiff(name, "added", None, new[name]["rows"], ())
+        elif after is None:
+            yield TableDiff(name, "removed", before["rows"], None, ())
+        else:
+            same = before["content_digest"] == after["content_digest"]
+            columns = tuple(_columns(_types(before), _types(after)))
+            change: Literal["changed", "unchanged"] = "unchanged" if same else "changed"
+            yield TableDiff(name, change, before["rows"], after["rows"], columns)
+
+
+def _types(table: Mapping[str, Any]) -> dict[str, str]:
+    return {column["name"]: column["type"] for column in table["columns"]}
+
+
+def _columns(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    for name in [*new, *(name for name in old if name not in new)]:
+        if name not in old:
+            yield f"{name}: new column of type {new[name]}."
+        elif name not in new:
+            yield f"{name}: the column is gone."
+        elif old[name] != new[name]:
+            yield f"{name}: {new[name]} instead of {old[name]}."
+    if [name for name in old if name in new] != [name for name in new if name in old]:
+        yield "The columns are in another order."
+
+
+def _properties(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterator[str]:
+    if old is None:
+        return
+    for name in ("environment", "profile", "classification", "code_version"):
+        if old[name] != new[name]:
+            yield f"The {name.replace('_', ' ')} changes from {old[name]} to {new[name]}."
+
+
+def _contracts(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted(old.keys() | new.keys()):
+        if name not in new:
+            yield f"{name}: the contract is gone."
+        elif name not in old:
+            yield f"{name}: new contract, version {new[name]['version']}."
+        elif old[name]["version"] != new[name]["version"]:
+            yield f"{name}: contract version {new[name]['version']} instead of {old[name]['version']}."
+        elif old[name]["digest"] != new[name]["digest"]:
+            yield f"{name}: the contract changes without a new version."

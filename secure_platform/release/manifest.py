@@ -1,0 +1,152 @@
+"""The manifest is the release: its SHA-256 names the release, and everything else is derived from its bytes.
+
+Canonical JSON, read strictly: an unknown, missing or mistyped member is refused, and so is a manifest that
+contradicts itself. It holds names, counts, types, digests and decisions, never a value of the data.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from secure_platform import canonical
+from secure_platform.errors import IntegrityError
+
+MANIFEST: Final = "manifest.json"
+FORMAT: Final = "secure-platform/release/v1"
+MAX_BYTES: Final = 16 << 20
+_FIX: Final = "Do not use this release: restore it from a copy, or build it again."
+
+Name = Annotated[str, StringConstraints(pattern=r"\A[a-z][a-z0-9_]{0,62}\z")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"\Asha256:[0-9a-f]{64}\z")]
+KeyedDigest = Annotated[str, StringConstraints(pattern=r"\Ahmac-sha256:[0-9a-f]{64}\z")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Column(_Part):
+    """A column of a released table; `type` is the Polars type's name."""
+
+    name: str
+    type: str
+
+
+class Source(_Part):
+    """The snapshot that a table was packed from."""
+
+    dataset: Name
+    zone: str
+    snapshot_id: str
+
+
+class Table(_Part):
+    """A released table: `rows` rows, `bytes` encrypted bytes, keyed digest of the logical content."""
+
+    columns: list[Column]
+    rows: Count
+    bytes: Count
+    content_digest: KeyedDigest
+    file_digest: Sha256
+    source: Source
+
+
+class Ancestor(_Part):
+    """A snapshot of any zone that the release comes from."""
+
+    product: Name
+    dataset: Name
+    zone: str
+    snapshot_id: str
+    content_digest: KeyedDigest
+    contract_version: str
+
+
+class Verdict(_Part):
+    """A stage's recorded judgement of one snapshot."""
+
+    passed: bool
+    detail: dict[str, Any]
+
+
+class ContractVersion(_Part):
+    """The contract that a dataset was checked against."""
+
+    version: str
+    digest: str
+
+
+class PlanRecord(_Part):
+    """The whole protection plan, and the SHA-256 of its canonical JSON."""
+
+    digest: Sha256
+    document: dict[str, Any]
+
+
+class Manifest(_Part):
+    """What a release holds, where it comes from, and what was decided about it.
+
+    `verdicts` holds, for `<zone>/<dataset>` of every snapshot in the lineage, what each stage decided.
+    """
+
+    format: Literal["secure-platform/release/v1"]
+    product: Name
+    number: Annotated[int, Field(ge=1)]
+    environment: str
+    profile: str
+    classification: str
+    requested_by: str
+    run_id: str
+    code_version: str
+    created_at: str
+    base: Sha256 | None
+    payload_key: str
+    checkpoint: Sha256
+    tables: Annotated[dict[Name, Table], Field(min_length=1)]
+    lineage: list[Ancestor]
+    contracts: dict[str, ContractVersion]
+    plan: PlanRecord
+    verdicts: dict[str, dict[str, Verdict]]
+
+
+def read_manifest(document: bytes) -> Manifest:
+    """Read a manifest strictly and check that it does not contradict itself.
+
+    Raises:
+        IntegrityError: If it is not a manifest in canonical form, or its parts do not fit together.
+    """
+    content = canonical.loads(document, name="The manifest")
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        places = sorted({".".join(map(str, problem["loc"])) for problem in error.errors()})
+        raise IntegrityError(
+            f"The manifest is malformed at {', '.join(places[:5]) or 'its root'}", _FIX
+        ) from None
+    if canonical.dumps(content) != document:
+        raise IntegrityError("The manifest is not in canonical form", _FIX)
+    if canonical.sha256(canonical.dumps(manifest.plan.document)) != manifest.plan.digest:
+        raise IntegrityError("The manifest's protection plan does not have the digest it states", _FIX)
+    _check_sources(manifest)
+    _check_verdicts(manifest)
+    return manifest
+
+
+def _check_sources(manifest: Manifest) -> None:
+    ancestors = {
+        (snapshot.product, snapshot.dataset, snapshot.zone, snapshot.snapshot_id): snapshot.content_digest
+        for snapshot in manifest.lineage
+    }
+    for name, table in manifest.tables.items():
+        source = (manifest.product, table.source.dataset, table.source.zone, table.source.snapshot_id)
+        if ancestors.get(source) != table.content_digest:
+            raise IntegrityError(f"Table {name} of the manifest differs from its source snapshot", _FIX)
+
+
+def _check_verdicts(manifest: Manifest) -> None:
+    for snapshot in manifest.lineage:
+        name = f"{snapshot.zone}/{snapshot.dataset}"
+        stages = manifest.verdicts.get(name, {})
+        if not stages or not all(verdict.passed for verdict in stages.values()):
+            raise IntegrityError(f"The manifest has no verdicts of {name}, or a failed one", _FIX)

@@ -15,7 +15,11 @@ from secure_platform.access.principals import ANONYMOUS, ROLES, Principal
 
 CLASSIFICATIONS: Final = ("public", "internal", "confidential", "restricted")
 _DIGEST: Final = "sha256:" + "0" * 64
-_STATES: Final = {Action.RELEASE_DEPLOY: "approved", Action.RELEASE_ROLLBACK: "deployed"}
+_STATES: Final = {
+    Action.RELEASE_DEPLOY: "approved",
+    Action.RELEASE_ROLLBACK: "deployed",
+    Action.RELEASE_RESTORE: "deployed",
+}
 _ABOUT_PRODUCTS: Final = frozenset({Action.BUILD, Action.PRODUCTION_QUERY})
 _ABOUT_THE_PLATFORM: Final = frozenset({Action.PRINCIPAL_MANAGE, Action.AUDIT_READ})
 

@@ -35,6 +35,7 @@ class Action(StrEnum):
     RELEASE_WITHDRAW = "release_withdraw"
     RELEASE_DEPLOY = "release_deploy"
     RELEASE_ROLLBACK = "release_rollback"
+    RELEASE_RESTORE = "release_restore"
     PRODUCTION_QUERY = "production_query"
     PRINCIPAL_MANAGE = "principal_manage"
     AUDIT_READ = "audit_read"

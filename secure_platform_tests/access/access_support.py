@@ -106,6 +106,7 @@ ALLOWED = {
             SEEN,
         ),
     ],
+    "pipeline-restores": [Case(PIPELINE, Action.RELEASE_RESTORE, replace(PENDING, state="deployed"))],
     "steward-rolls-back": [Case(STEWARD, Action.RELEASE_ROLLBACK, replace(PENDING, state="deployed"))],
     "admin-rolls-back": [Case(person("admin"), Action.RELEASE_ROLLBACK, replace(PENDING, state="deployed"))],
     "readers-query-production": [

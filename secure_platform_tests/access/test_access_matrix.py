@@ -66,4 +66,5 @@ def test_the_matrix_has_somebody_for_every_action(policy: Policy) -> None:
     allowed = {(p.action, p.caller) for p in permission_matrix(policy) if p.classifications}
     assert {action for action, _ in allowed} == set(Action)
     assert {caller for action, caller in allowed if action == Action.RELEASE_APPROVE} == {"data_steward"}
-    assert {caller for action, caller in allowed if action == Action.RELEASE_DEPLOY} == {"pipeline"}
+    for deploying in (Action.RELEASE_DEPLOY, Action.RELEASE_RESTORE):
+        assert {caller for action, caller in allowed if action == deploying} == {"pipeline"}

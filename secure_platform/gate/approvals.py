@@ -1,0 +1,170 @@
+"""An approval is one principal's signed decision on one release digest against one production base.
+
+It is an in-toto statement about the release's manifest in a Sigstore bundle v0.3, and binds what the
+principal saw: product, number, environment, classification, requester, base, and until when it holds. A
+stored decision that does not verify or fit is an error, never just ignored. The reason is free text and may
+hold names: it stays in the control database, and only its keyed hash is signed and logged.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
+
+from sqlalchemy import Connection, delete, insert, select
+
+from secure_platform.control.tables import approval as approval_table
+from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.keys.ring import KeyRing
+from secure_platform.release.bundle import sign_statement, verify_bundle
+
+Verb: TypeAlias = Literal["approve", "reject", "withdraw", "rollback"]
+
+PREDICATE_TYPE: Final = "urn:secure-platform:release-decision:v1"
+SUBJECT: Final = "manifest.json"
+LONGEST_REASON: Final = 2_000
+_PURPOSE: Final = "release-decision-reason"
+_OWN: Final = frozenset({"base", "created_at", "not_after", "nonce", "reason"})
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A verified decision.
+
+    Attributes:
+        release: Digest of the release it is about.
+        base: Digest of what was in production when it was made, None for nothing.
+        not_after: Until when it holds.
+        nonce: 128 random bits that tell this decision from any other; also in the audit log.
+        reason: Free text; it may hold names.
+        bundle: The signed bundle that all this was read from.
+    """
+
+    release: str
+    principal: str
+    decision: Verb
+    base: str | None
+    created_at: datetime
+    not_after: datetime
+    nonce: str
+    reason: str
+    bundle: bytes
+
+
+def reason_hash(keys: KeyRing, reason: str) -> str:
+    """The keyed hash under which a reason is signed and logged.
+
+    Raises:
+        UsageError: If there is no reason, or it is too long.
+    """
+    if not reason.strip() or len(reason) > LONGEST_REASON:
+        raise UsageError(
+            f"A decision needs a reason of 1 to {LONGEST_REASON} characters", "Say why, with --reason."
+        )
+    return keys.mac(_PURPOSE, reason.encode())
+
+
+def decide(
+    keys: KeyRing,
+    record: ReleaseRecord,
+    principal: str,
+    decision: Verb,
+    *,
+    base: str | None,
+    reason: str,
+    now: datetime,
+) -> Approval:
+    """Sign a decision."""
+    nonce = secrets.token_hex(16)
+    predicate = {
+        **_bound(record),
+        "principal": principal,
+        "decision": decision,
+        "base": base,
+        "created_at": now.isoformat(),
+        "not_after": record.expires_at.isoformat(),
+        "nonce": nonce,
+        "reason": reason_hash(keys, reason),
+    }
+    bundle = sign_statement(
+        keys,
+        subject_name=SUBJECT,
+        subject_digest=record.digest,
+        predicate_type=PREDICATE_TYPE,
+        predicate=predicate,
+    )
+    return Approval(record.digest, principal, decision, base, now, record.expires_at, nonce, reason, bundle)
+
+
+def store(connection: Connection, approval: Approval) -> None:
+    """Keep a decision; it replaces the same decision of the same principal on the same release."""
+    columns = approval_table.c
+    connection.execute(
+        delete(approval_table).where(
+            columns.release == approval.release,
+            columns.principal == approval.principal,
+            columns.decision == approval.decision,
+        )
+    )
+    connection.execute(
+        insert(approval_table).values(
+            release=approval.release,
+            principal=approval.principal,
+            decision=approval.decision,
+            reason=approval.reason,
+            bundle=approval.bundle.decode(),
+            created_at=approval.created_at,
+        )
+    )
+
+
+def stored(connection: Connection, keys: KeyRing, record: ReleaseRecord, *decisions: Verb) -> list[Approval]:
+    """The stored decisions on a release, each verified from its bundle.
+
+    Raises:
+        IntegrityError: If one was edited, is about another release, or does not fit the release's record.
+    """
+    query = (
+        select(approval_table)
+        .where(approval_table.c.release == record.digest, approval_table.c.decision.in_(decisions))
+        .order_by(approval_table.c.id)
+    )
+    return [_read(keys, record, row) for row in connection.execute(query)]
+
+
+def _read(keys: KeyRing, record: ReleaseRecord, row: Any) -> Approval:
+    bundle = row.bundle.encode()
+    stated = verify_bundle(keys, bundle, predicate_type=PREDICATE_TYPE, subject_digest=record.digest)
+    expected = {**_bound(record), "principal": row.principal, "decision": row.decision}
+    fits = stated.keys() == expected.keys() | _OWN and all(
+        stated[name] == value for name, value in expected.items()
+    )
+    if not fits or not keys.verify_mac(_PURPOSE, row.reason.encode(), stated["reason"]):
+        raise IntegrityError(
+            f"A stored decision on {record.title} is not the one that was signed",
+            "Treat the control database as tampered with: restore it from a copy.",
+        )
+    return Approval(
+        record.digest,
+        row.principal,
+        row.decision,
+        stated["base"],
+        datetime.fromisoformat(stated["created_at"]),
+        datetime.fromisoformat(stated["not_after"]),
+        stated["nonce"],
+        row.reason,
+        bundle,
+    )
+
+
+def _bound(record: ReleaseRecord) -> Mapping[str, Any]:
+    """What a decision is bound to besides the digest: an edited record no longer fits it."""
+    return {
+        "product": record.product,
+        "number": record.number,
+        "environment": record.environment,
+        "classification": record.classification,
+        "requested_by": record.requested_by,
+    }

@@ -1,0 +1,367 @@
+"""No release reaches production without the policy's allow, and the policy judges verified decisions only.
+
+Who approved is computed from signed bundles inside the same transaction that changes the state, so two
+decisions at the same instant are made one after the other. Every change of state is announced in the audit
+log before it happens, and its outcome recorded after.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import IntegrityError as DuplicateError
+
+from secure_platform import canonical
+from secure_platform.access.policy import Action, Policy
+from secure_platform.access.principals import Principal, Principals
+from secure_platform.audit.log import JSON, AuditLog
+from secure_platform.control.database import ControlDatabase, utc_now
+from secure_platform.control.tables import release as release_table
+from secure_platform.errors import AccessDeniedError, GateRefusedError, UsageError
+from secure_platform.gate.approvals import Approval, Verb, decide, reason_hash, store, stored
+from secure_platform.gate.records import (
+    ReleaseRecord,
+    add,
+    load,
+    move,
+    require_digest,
+    require_transition,
+    select_records,
+)
+from secure_platform.gate.standing import Standing, resource
+from secure_platform.gate.states import OPEN, OVERTAKEN, REPORTED, ReleaseState
+from secure_platform.keys.ring import KeyRing
+from secure_platform.taxonomy.classification import Classification
+
+LIFETIME: Final = timedelta(days=7)
+GATE: Final = "service:gate"
+# What the policy is asked, and the state that follows; a rollback changes no state before it has happened.
+_VERBS: Final[Mapping[Verb, tuple[Action, ReleaseState | None]]] = {
+    "approve": (Action.RELEASE_APPROVE, ReleaseState.APPROVED),
+    "reject": (Action.RELEASE_REJECT, ReleaseState.REJECTED),
+    "withdraw": (Action.RELEASE_WITHDRAW, ReleaseState.WITHDRAWN),
+    "rollback": (Action.RELEASE_ROLLBACK, None),
+}
+
+
+class Gate:
+    """The releases of one home.
+
+    Args:
+        database: Holds states and decisions.
+        audit: Where every change is recorded.
+        policy: Decides.
+        keys: Sign and verify decisions.
+        principals: Who the principals are now.
+        lifetime: How long after its registration a release can be approved and deployed.
+        clock: The present moment, aware.
+    """
+
+    def __init__(
+        self,
+        database: ControlDatabase,
+        audit: AuditLog,
+        policy: Policy,
+        keys: KeyRing,
+        principals: Principals,
+        *,
+        lifetime: timedelta = LIFETIME,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._database = database
+        self._audit = audit
+        self._policy = policy
+        self._keys = keys
+        self._standing = Standing(policy, keys, principals)
+        self._lifetime = lifetime
+        self._clock = clock
+
+    def register(  # noqa: PLR0913 - one argument per fact of a release
+        self,
+        *,
+        digest: str,
+        product: str,
+        environment: str,
+        classification: str,
+        requested_by: str,
+        run_id: str,
+        input_key: str,
+        number: int,
+        base: str | None,
+    ) -> ReleaseRecord:
+        """Hold a new release at the gate; older ones of the product that are still open are superseded.
+
+        Args:
+            digest: SHA-256 of the manifest.
+            product: The data product.
+            environment: Where it is to be deployed.
+            classification: Label of the highest classification in its tables.
+            requested_by: Name of the principal that it was built for.
+            run_id: The run that built it.
+            input_key: What it was made from.
+            number: Its number within the product.
+            base: Digest of the release in production.
+
+        Raises:
+            GateRefusedError: If the digest or the number is taken.
+        """
+        require_digest(digest)
+        Classification.parse(classification)
+        now = self._clock()
+        record = ReleaseRecord(
+            digest=digest,
+            product=product,
+            number=number,
+            environment=environment,
+            state=ReleaseState.PENDING,
+            base=base,
+            classification=classification,
+            requested_by=requested_by,
+            run_id=run_id,
+            input_key=input_key,
+            created_at=now,
+            expires_at=now + self._lifetime,
+            decided_at=None,
+        )
+        detail: dict[str, JSON] = {
+            "product": product,
+            "number": number,
+            "environment": environment,
+            "base": base,
+        }
+        with (
+            self._audit.effect(
+                "release.register", actor=requested_by, subject=_subject(digest), detail=detail
+            ) as outcome,
+            self._database.write() as connection,
+        ):
+            outcome["superseded"] = [older.digest for older in _supersede(connection, product, now)]
+            try:
+                add(connection, record)
+            except DuplicateError:
+                raise GateRefusedError(
+                    f"{record.title} is registered already", "Build it again: it gets the next number."
+                ) from None
+        return record
+
+    def get(self, digest: str) -> ReleaseRecord:
+        """The release with this digest.
+
+        Raises:
+            GateRefusedError: If none is registered.
+        """
+        self._write_expiry()
+        with self._database.read() as connection:
+            return load(connection, digest, self._clock())
+
+    def pending(self, product: str | None = None) -> list[ReleaseRecord]:
+        """The releases that wait for a decision."""
+        return [record for record in self.list(product) if record.state is ReleaseState.PENDING]
+
+    def next_number(self, product: str) -> int:
+        """The number after the product's newest release."""
+        query = select(func.coalesce(func.max(release_table.c.number), 0) + 1)
+        with self._database.read() as connection:
+            number: int = connection.execute(query.where(release_table.c.product == product)).scalar_one()
+        return number
+
+    def find(self, product: str, input_key: str) -> ReleaseRecord | None:
+        """The release that was made from the same input and still counts: nothing new is needed then.
+
+        It is in production, or open for a decision against what is in production.
+        """
+        records = self.list(product)
+        deployed = [record for record in records if record.state is ReleaseState.DEPLOYED]
+        production = deployed[-1] if deployed else None
+        live = [
+            record
+            for record in records
+            if record.state in {ReleaseState.PENDING, ReleaseState.APPROVED}
+            and record.base == (production.digest if production else None)
+        ]
+        for record in [*live[::-1], *deployed[-1:]]:
+            if record.input_key == input_key:
+                return record
+        return None
+
+    def approvals(self, digest: str) -> list[Approval]:
+        """All decisions on a release, verified.
+
+        Raises:
+            IntegrityError: If one is not what was signed.
+        """
+        with self._database.read() as connection:
+            record = load(connection, digest, self._clock())
+            return stored(connection, self._keys, record, "approve", "reject", "withdraw", "rollback")
+
+    def approve(self, digest: str, principal: Principal, *, reason: str, base: str | None) -> ReleaseRecord:
+        """Approve a release against what is in production now.
+
+        It is approved as soon as the policy would let a pipeline deploy it; until then it stays pending.
+
+        Raises:
+            AccessDeniedError: If the policy does not let this principal approve it.
+            GateRefusedError: If it is no longer pending.
+            IntegrityError: If a stored decision on it is not what was signed.
+        """
+        return self._decide("approve", digest, principal, reason, base)
+
+    def reject(self, digest: str, principal: Principal, *, reason: str) -> ReleaseRecord:
+        """Reject a pending release for good; raises what `approve` does."""
+        return self._decide("reject", digest, principal, reason, self.get(digest).base)
+
+    def withdraw(self, digest: str, principal: Principal, *, reason: str) -> ReleaseRecord:
+        """Withdraw a release that is not deployed; raises what `approve` does."""
+        return self._decide("withdraw", digest, principal, reason, self.get(digest).base)
+
+    def deployable(self, digest: str, *, base: str | None, deployer: Principal) -> tuple[Approval, ...]:
+        """The approvals that allow this deployer to put this release over this production base now.
+
+        Raises:
+            GateRefusedError: If the policy does not allow it with the approvals that hold.
+            IntegrityError: If a stored decision on it is not what was signed.
+        """
+        require_digest(digest)
+        self._write_expiry()
+        with self._database.read() as connection:
+            now = self._clock()
+            record = load(connection, digest, now)
+            holding = self._standing.holding(connection, record, now)
+            record = self._standing.supported(record, holding)
+            present = self._standing.present(deployer)
+            asked = resource(record, holding)
+            try:
+                self._policy.require(present, Action.RELEASE_DEPLOY, asked, digest=digest, base=base)
+            except AccessDeniedError as denied:
+                raise GateRefusedError(
+                    f"{denied.culprit}; {record.title} is {record.state}, valid approvals: {len(holding)}",
+                    denied.fix,
+                ) from None
+        return tuple(holding)
+
+    def record(self, digest: str, state: ReleaseState, *, actor: str) -> ReleaseRecord:
+        """Record what a deployment or rollback did; recording it again changes nothing.
+
+        Raises:
+            GateRefusedError: If the release cannot have come to this state.
+            UsageError: If the state is not one that a deployment or rollback reports.
+        """
+        require_digest(digest)
+        if state not in REPORTED:
+            raise UsageError(f"{state} is not recorded but decided", "Use approve, reject or withdraw.")
+        with (
+            self._audit.effect(f"release.{state}", actor=actor, subject=_subject(digest)) as outcome,
+            self._database.write() as connection,
+        ):
+            record = load(connection, digest, self._clock())
+            # What failed on an overtaken release left production as it was, and is not tried again.
+            over = state is ReleaseState.DEPLOY_FAILED and record.state in OVERTAKEN
+            if record.state is not state and not over:
+                require_transition(record, state)
+                record = move(connection, record, state)
+            outcome["state"] = record.state
+        return record
+
+    def authorise_rollback(
+        self, digest: str, principal: Principal, *, reason: str, base: str
+    ) -> ReleaseRecord:
+        """Allow an earlier release back into production, in place of `base`.
+
+        Raises:
+            AccessDeniedError: If the policy does not let this principal roll back.
+            GateRefusedError: If the release was never in production, or was itself rolled back.
+        """
+        return self._decide("rollback", digest, principal, reason, base)
+
+    def authorise_restore(self, digest: str, deployer: Principal) -> None:
+        """Allow the database of the release in production to be built again from its package.
+
+        Raises:
+            AccessDeniedError: If the policy does not let this deployer do it.
+        """
+        require_digest(digest)
+        with self._database.read() as connection:
+            record = load(connection, digest, self._clock())
+            present = self._standing.present(deployer)
+            self._policy.require(present, Action.RELEASE_RESTORE, resource(record, []))
+
+    def _decide(
+        self, verb: Verb, digest: str, principal: Principal, reason: str, base: str | None
+    ) -> ReleaseRecord:
+        require_digest(digest)
+        action, target = _VERBS[verb]
+        detail = {"base": base, "reason": reason_hash(self._keys, reason)}
+        self._write_expiry()
+        with (
+            self._audit.effect(
+                f"release.{verb}", actor=principal.name, subject=_subject(digest), detail=detail
+            ) as outcome,
+            self._database.write() as connection,
+        ):
+            now = self._clock()
+            record = load(connection, digest, now)
+            holding = self._standing.holding(connection, record, now)
+            record = self._standing.supported(record, holding)
+            _require_fit(record, target, base)
+            present = self._standing.present(principal)
+            self._policy.require(present, action, resource(record, holding), digest=digest, base=base)
+            made = decide(self._keys, record, present.name, verb, base=base, reason=reason, now=now)
+            store(connection, made)
+            record = self._settle(connection, record, target, now)
+            outcome.update(nonce=made.nonce, bundle=canonical.sha256(made.bundle), state=str(record.state))
+        return record
+
+    def _settle(
+        self, connection: Connection, record: ReleaseRecord, target: ReleaseState | None, now: datetime
+    ) -> ReleaseRecord:
+        """Move the release to what was decided, an approved one only when its approvals are enough."""
+        if target is None:
+            return record
+        if target is ReleaseState.APPROVED:
+            holding = self._standing.holding(connection, record, now)
+            if not self._standing.suffices(record, holding):
+                return record
+        decided_at = None if target is ReleaseState.WITHDRAWN else now
+        return move(connection, record, target, decided_at=decided_at)
+
+    def _write_expiry(self) -> None:
+        """Write down which releases have expired, so that a clock set back does not revive them."""
+        now = self._clock()
+        due = (release_table.c.state.in_(OPEN), release_table.c.expires_at <= now)
+        with self._database.read() as connection:
+            expired = select_records(connection, now, *due)
+        for record in expired:
+            with (
+                self._audit.effect("release.expire", actor=GATE, subject=_subject(record.digest)),
+                self._database.write() as connection,
+            ):
+                for present in select_records(connection, now, *due, release_table.c.digest == record.digest):
+                    move(connection, present, ReleaseState.EXPIRED)
+
+    def list(self, product: str | None = None) -> list[ReleaseRecord]:
+        """All releases, by product and number."""
+        self._write_expiry()
+        where = [] if product is None else [release_table.c.product == product]
+        with self._database.read() as connection:
+            return select_records(connection, self._clock(), *where)
+
+
+def _supersede(connection: Connection, product: str, now: datetime) -> list[ReleaseRecord]:
+    where = (release_table.c.product == product, release_table.c.state.in_(OPEN))
+    older = [r for r in select_records(connection, now, *where) if r.state in OPEN]
+    return [move(connection, record, ReleaseState.SUPERSEDED) for record in older]
+
+
+def _require_fit(record: ReleaseRecord, target: ReleaseState | None, base: str | None) -> None:
+    if target is not None:
+        require_transition(record, target)
+    elif record.state is not ReleaseState.DEPLOYED or record.digest == base:
+        raise GateRefusedError(
+            f"{record.title} is {record.state}: production cannot go back to it",
+            f"Choose an earlier deployed one: secure-platform release list {record.product}",
+        )
+
+
+def _subject(digest: str) -> str:
+    return f"release:{digest}"

@@ -1,0 +1,83 @@
+"""Who approved is computed, never remembered: an approval counts while the policy would let it be given.
+
+One whose principal was disabled, lost the role, requested the release, or looked at another production base
+does not count. Whether the approvals are enough is asked of the policy too, as if a pipeline were to deploy.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from secure_platform.access.policy import Action, Policy, ReleaseResource
+from secure_platform.access.principals import Principal, Principals
+from secure_platform.gate.approvals import Approval, stored
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.gate.states import ReleaseState
+from secure_platform.keys.ring import KeyRing
+from secure_platform.taxonomy.classification import Classification
+
+_ANY_PIPELINE: Final = Principal("service:any-pipeline", "service", frozenset({"pipeline"}), active=True)
+
+
+class Standing:
+    """Computes where a release stands from its verified approvals."""
+
+    def __init__(self, policy: Policy, keys: KeyRing, principals: Principals) -> None:
+        self._policy = policy
+        self._keys = keys
+        self._principals = principals
+
+    def holding(self, connection: Connection, record: ReleaseRecord, now: datetime) -> list[Approval]:
+        """The approvals that count now.
+
+        Raises:
+            IntegrityError: If a stored approval is not what was signed.
+        """
+        asked = resource(replace(record, state=ReleaseState.PENDING), ())
+        return [
+            approval
+            for approval in stored(connection, self._keys, record, "approve")
+            if now < approval.not_after
+            and (voter := self._principals.get(approval.principal)) is not None
+            and self._policy.evaluate(
+                voter, Action.RELEASE_APPROVE, asked, digest=approval.release, base=approval.base
+            ).allowed
+        ]
+
+    def suffices(self, record: ReleaseRecord, holding: Iterable[Approval]) -> bool:
+        """Whether a pipeline could deploy the release with these approvals."""
+        approved = resource(replace(record, state=ReleaseState.APPROVED), holding)
+        return self._policy.evaluate(
+            _ANY_PIPELINE, Action.RELEASE_DEPLOY, approved, digest=record.digest, base=record.base
+        ).allowed
+
+    def supported(self, record: ReleaseRecord, holding: Iterable[Approval]) -> ReleaseRecord:
+        """The record in the state that its approvals support: approved while they suffice, else pending.
+
+        A failed deployment does not undo the decision that allowed it.
+        """
+        if record.state not in {ReleaseState.APPROVED, ReleaseState.DEPLOY_FAILED}:
+            return record
+        suffices = self.suffices(record, holding)
+        return replace(record, state=ReleaseState.APPROVED if suffices else ReleaseState.PENDING)
+
+    def present(self, principal: Principal) -> Principal:
+        """The principal as it is now, which may be less than when it was authenticated."""
+        return self._principals.get(principal.name) or replace(principal, active=False)
+
+
+def resource(record: ReleaseRecord, holding: Iterable[Approval]) -> ReleaseResource:
+    """The release as the policy sees it."""
+    return ReleaseResource(
+        digest=record.digest,
+        product=record.product,
+        environment=record.environment,
+        classification=Classification.parse(record.classification),
+        requested_by=record.requested_by,
+        state=record.state,
+        base=record.base,
+        approvers=frozenset(approval.principal for approval in holding),
+    )

@@ -1,0 +1,1 @@
+"""Deployment of verified releases: targets, publication, rollback."""

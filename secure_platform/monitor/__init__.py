@@ -1,0 +1,1 @@
+"""Metrics history and the checks over it."""

@@ -1,0 +1,1 @@
+"""The Dagster edge: component, assets, checks, resources, sensors, schedules and the instance."""

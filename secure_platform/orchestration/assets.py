@@ -1,0 +1,261 @@
+"""One Dagster step per dataset and zone; its checks are computed in the same step over the same frame.
+
+The body of every step is a plain function of `orchestration.steps`; nothing is decided here.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import dagster as dg
+
+from secure_platform.contract.model import Contract
+from secure_platform.contract.product import Product
+from secure_platform.orchestration.guard import value_free
+from secure_platform.orchestration.presentation import (
+    CLASSIFICATION_TAG,
+    PRODUCT_TAG,
+    ZONE_TAG,
+    asset_key,
+    check_result,
+    contract_schema,
+    plan_schema,
+    snapshot_metadata,
+    snapshot_schema,
+)
+from secure_platform.orchestration.resources import PlatformResource
+from secure_platform.orchestration.steps.context import CheckOutcome, StepOutcome
+from secure_platform.orchestration.steps.deploy import deploy, matches_release
+from secure_platform.orchestration.steps.package import package
+from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
+from secure_platform.orchestration.steps.protect import protect
+from secure_platform.orchestration.steps.pull import pull
+from secure_platform.protect.plan import DatasetPlan
+from secure_platform.store.snapshots import Zone
+from secure_platform.taxonomy.classification import Classification
+
+RAW_CHECKS = {
+    "contract": ("Every row keeps the contract, or is quarantined within its threshold.", True),
+    "scan": ("No column called public or internal holds personal data or a secret.", True),
+    "volume": ("The row count is within its history.", False),
+}
+PROTECTED_CHECKS = {
+    "rows": "Every valid row is there: kept, or quarantined as an orphan.",
+    "references": "Every foreign key finds its row.",
+    "residual": "No personal data, secret or original value is left.",
+    "classification": "No restricted column is left.",
+}
+
+
+def raw_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.AssetsDefinition:
+    """`<product>/raw/<dataset>`: the dataset as pulled, encrypted, validated and scanned."""
+    key = asset_key(product, Zone.RAW, contract.dataset)
+    spec = _spec(
+        product,
+        key,
+        owner=contract.owner,
+        classification=contract.classification.label,
+        description=contract.description,
+        kinds={"csv", "parquet"},
+        schema=contract_schema(contract, plan),
+    )
+    checks = [
+        dg.AssetCheckSpec(name, asset=key, description=text, blocking=blocking)
+        for name, (text, blocking) in RAW_CHECKS.items()
+    ]
+
+    @dg.multi_asset(name=_step_name(key), specs=[spec], check_specs=checks)
+    def raw(
+        context: dg.AssetExecutionContext, platform: PlatformResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        outcome = value_free(
+            key.to_user_string(), lambda: pull(platform.step(context, product), contract.dataset)
+        )
+        yield _result(context, key, outcome)
+
+    return raw
+
+
+def protected_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.AssetsDefinition:
+    """`<product>/protected/<dataset>`: the dataset after its protection plan, proved."""
+    key = asset_key(product, Zone.PROTECTED, contract.dataset)
+    parents = {column.reference.dataset for column in contract.columns if column.reference} - {
+        contract.dataset
+    }
+    spec = _spec(
+        product,
+        key,
+        owner=contract.owner,
+        classification=max(
+            (column.classification for column in plan.outputs),
+            default=contract.classification,
+        ).label,
+        description=f"{contract.dataset} after the protection profile {product.profile}.",
+        kinds={"polars", "parquet"},
+        schema=plan_schema(plan),
+        deps=[
+            asset_key(product, Zone.RAW, contract.dataset),
+            *(asset_key(product, Zone.PROTECTED, parent) for parent in sorted(parents)),
+        ],
+    )
+    checks = [
+        dg.AssetCheckSpec(name, asset=key, description=PROTECTED_CHECKS[name], blocking=True)
+        for name in PROTECTED_VERDICTS
+    ]
+
+    @dg.multi_asset(name=_step_name(key), specs=[spec], check_specs=checks)
+    def protected(
+        context: dg.AssetExecutionContext, platform: PlatformResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        outcome = value_free(
+            key.to_user_string(), lambda: protect(platform.step(context, product), contract.dataset)
+        )
+        yield _result(context, key, outcome)
+
+    return protected
+
+
+def release_asset(product: Product, classification: Classification) -> dg.AssetsDefinition:
+    """`<product>/release`: the signed package that waits at the gate."""
+    key = dg.AssetKey([product.name, "release"])
+    spec = _spec(
+        product,
+        key,
+        owner=product.owner,
+        classification=classification.label,
+        description="The signed, immutable package of the product's marts at fixed snapshots.",
+        kinds={"parquet"},
+        deps=[asset_key(product, Zone.MARTS, model) for model in product.models],
+    )
+
+    @dg.multi_asset(name=_step_name(key), specs=[spec])
+    def release(
+        context: dg.AssetExecutionContext, platform: PlatformResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        packaged = value_free(key.to_user_string(), lambda: package(platform.step(context, product)))
+        record = packaged.record
+        context.log.info(
+            "Release %s of %s: %s%s",
+            record.number,
+            product.name,
+            record.state,
+            ", reused: nothing changed" if packaged.reused else "",
+        )
+        yield dg.MaterializeResult(
+            asset_key=key,
+            data_version=dg.DataVersion(record.digest),
+            metadata={
+                "digest": record.digest,
+                "number": record.number,
+                "state": str(record.state),
+                "requested_by": record.requested_by,
+                "base": record.base or "none",
+                "reused": packaged.reused,
+            },
+        )
+
+    return release
+
+
+def production_assets(product: Product, classification: Classification) -> dg.AssetsDefinition:
+    """`<product>/production/<table>`: one step for all tables, because a release is deployed whole."""
+    keys = [dg.AssetKey([product.name, "production", model]) for model in product.models]
+    freshness = (
+        dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=product.freshness_hours))
+        if product.freshness_hours
+        else None
+    )
+    specs = [
+        _spec(
+            product,
+            key,
+            owner=product.owner,
+            classification=classification.label,
+            description=f"{key.path[-1]} as analysts read it.",
+            kinds={product.target},
+            deps=[dg.AssetKey([product.name, "release"])],
+        ).replace_attributes(freshness_policy=freshness)
+        for key in keys
+    ]
+    checks = [
+        dg.AssetCheckSpec(
+            "matches_release", asset=key, description="Readers get exactly what was approved.", blocking=True
+        )
+        for key in keys
+    ]
+
+    @dg.multi_asset(name=f"{product.name}__production", specs=specs, check_specs=checks, can_subset=False)
+    def production(
+        context: dg.AssetExecutionContext, platform: PlatformResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        step = f"{product.name}/production"
+        deployed = value_free(step, lambda: deploy(platform.services, product))
+        compared = value_free(step, lambda: matches_release(platform.services, deployed.production))
+        context.log.info(
+            "Release %s of %s is in production%s",
+            deployed.record.number,
+            product.name,
+            ", reused: nothing changed" if deployed.reused else "",
+        )
+        for key in keys:
+            table = key.path[-1]
+            yield dg.MaterializeResult(
+                asset_key=key,
+                data_version=dg.DataVersion(deployed.production.release),
+                metadata={
+                    "release": deployed.production.release,
+                    "number": deployed.record.number,
+                    "reused": deployed.reused,
+                    "dagster/row_count": deployed.production.rows[table],
+                },
+                check_results=[
+                    check_result(key, CheckOutcome("matches_release", passed=True, detail=compared))
+                ],
+            )
+
+    return production
+
+
+def _result(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, outcome: StepOutcome
+) -> dg.MaterializeResult[None]:
+    snapshot = outcome.snapshot
+    context.log.info(
+        "%s: %s rows%s",
+        key.to_user_string(),
+        snapshot.rows,
+        ", reused its snapshot" if snapshot.reused else "",
+    )
+    return dg.MaterializeResult(
+        asset_key=key,
+        data_version=dg.DataVersion(snapshot.content_digest),
+        metadata={**snapshot_metadata(snapshot), "dagster/column_schema": snapshot_schema(snapshot)},
+        check_results=[check_result(key, check) for check in outcome.checks],
+    )
+
+
+def _spec(
+    product: Product,
+    key: dg.AssetKey,
+    *,
+    owner: str,
+    classification: str,
+    description: str,
+    kinds: set[str],
+    schema: dg.TableSchema | None = None,
+    deps: Sequence[dg.AssetKey] = (),
+) -> dg.AssetSpec:
+    zone = key.path[1]
+    return dg.AssetSpec(
+        key,
+        deps=list(deps),
+        description=description,
+        owners=[owner],
+        group_name=product.name,
+        kinds=kinds,
+        tags={CLASSIFICATION_TAG: classification, ZONE_TAG: zone, PRODUCT_TAG: product.name},
+        metadata={"dagster/column_schema": schema} if schema else {},
+    )
+
+
+def _step_name(key: dg.AssetKey) -> str:
+    return "__".join(key.path)

@@ -1,0 +1,90 @@
+"""What starts a product's runs: its cron schedule, and an approval."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from secure_platform.contract.product import Product
+from secure_platform.gate.states import ReleaseState
+from secure_platform.orchestration.guard import value_free
+from secure_platform.orchestration.presentation import PRODUCT_TAG, asset_key
+from secure_platform.services import Services
+from secure_platform.settings import load_settings
+from secure_platform.store.snapshots import Zone
+
+SENSOR_SECONDS = 15
+
+
+def build_job_name(product: str) -> str:
+    """The job from source to pending release."""
+    return f"{product}_build"
+
+
+def deploy_job_name(product: str) -> str:
+    """The job from approved release to production."""
+    return f"{product}_deploy"
+
+
+def jobs(product: Product) -> list[Any]:
+    """The product's two jobs; the gate is between them."""
+    tags = {PRODUCT_TAG: product.name}
+    built = [
+        *(
+            asset_key(product, zone, name)
+            for zone in (Zone.RAW, Zone.PROTECTED)
+            for name in product.contracts
+        ),
+        *(asset_key(product, Zone.MARTS, model) for model in product.models),
+        dg.AssetKey([product.name, "release"]),
+    ]
+    deployed = [dg.AssetKey([product.name, "production", model]) for model in product.models]
+    return [
+        dg.define_asset_job(
+            build_job_name(product.name),
+            selection=dg.AssetSelection.assets(*built),
+            tags=tags,
+            description="Source to pending release.",
+        ),
+        dg.define_asset_job(
+            deploy_job_name(product.name),
+            selection=dg.AssetSelection.assets(*deployed),
+            tags=tags,
+            description="Approved release to production.",
+        ),
+    ]
+
+
+def schedule(product: Product) -> dg.ScheduleDefinition | None:
+    """The product's cron, if its definition has one."""
+    if product.schedule is None:
+        return None
+    return dg.ScheduleDefinition(
+        name=f"{product.name}_schedule",
+        job_name=build_job_name(product.name),
+        cron_schedule=product.schedule,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+
+
+def approval_sensor(product: Product) -> dg.SensorDefinition:
+    """Launches the deploy job once for every approved release; what may be deployed is decided by the job."""
+
+    @dg.sensor(
+        name=f"{product.name}_approved_releases",
+        job_name=deploy_job_name(product.name),
+        minimum_interval_seconds=SENSOR_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Deploys releases that were approved.",
+    )
+    def approved(_context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        records = value_free(
+            f"The sensor of {product.name}", lambda: Services(load_settings()).gate.list(product.name)
+        )
+        ready = [record for record in records if record.state is ReleaseState.APPROVED]
+        if not ready:
+            yield dg.SkipReason("No release is approved.")
+        for record in ready:
+            yield dg.RunRequest(run_key=record.digest, tags={PRODUCT_TAG: product.name})
+
+    return approved

@@ -1,0 +1,49 @@
+"""A data product in YAML becomes its assets, checks, jobs, schedule and sensor.
+
+The component is registered for dg projects: a foreign project uses it with its own contracts and dbt folder.
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from secure_platform.contract.product import Product, ProductAttributes, product_from_attributes
+from secure_platform.orchestration.assets import production_assets, protected_asset, raw_asset, release_asset
+from secure_platform.orchestration.automation import approval_sensor, jobs, schedule
+from secure_platform.orchestration.home import prepare
+from secure_platform.orchestration.marts import marts_assets
+from secure_platform.orchestration.steps.protect import current_plan, output_classification
+from secure_platform.services import Services
+from secure_platform.settings import load_settings
+
+
+class DataProduct(dg.Component, ProductAttributes, dg.Resolvable):
+    """A data product: contracts, protection profile, dbt marts, gate and target."""
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Everything Dagster knows of the product."""
+        product = product_from_attributes(context.path, ProductAttributes(**self.model_dump()))
+        return product_definitions(product)
+
+
+def product_definitions(product: Product) -> dg.Definitions:
+    """The product's assets, checks, jobs, schedule and sensor, with the resources they use."""
+    settings = load_settings()
+    prepare(settings)
+    plan = current_plan(product, Services(settings).keys)
+    classification = output_classification(plan)
+    pairs = [(contract, plan.datasets[name]) for name, contract in product.contracts.items()]
+    assets: list[Any] = [
+        *(raw_asset(product, contract, dataset_plan) for contract, dataset_plan in pairs),
+        *(protected_asset(product, contract, dataset_plan) for contract, dataset_plan in pairs),
+        marts_assets(product, settings, classification),
+        release_asset(product, classification),
+        production_assets(product, classification),
+    ]
+    cron = schedule(product)
+    return dg.Definitions(
+        assets=assets,
+        jobs=jobs(product),
+        schedules=[cron] if cron else [],
+        sensors=[approval_sensor(product)],
+    )

@@ -1,0 +1,136 @@
+"""dbt runs as a child process that gets the paths and the one key it needs, nothing else of our environment.
+
+Everything dbt writes besides its results (parsed project, logs) goes into the home, never into the project.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from secure_platform.control.locks import file_lock
+from secure_platform.errors import ContractError
+from secure_platform.settings import Settings
+
+WRITTEN_BY_DBT: Final = frozenset({"target", "logs", "dbt_packages"})
+INHERITED: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "VIRTUAL_ENV", "PYTHONHOME", "LD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True)
+class DbtRun:
+    """What one dbt command did.
+
+    Attributes:
+        succeeded: Whether every node ran and every test passed.
+        results: Unique id of a node or test → dbt's status (`success`, `pass`, `fail`, `error`, `skipped`).
+        compiled: Unique id of a model → the SQL that ran.
+    """
+
+    succeeded: bool
+    results: Mapping[str, str]
+    compiled: Mapping[str, str]
+
+
+def project_digest(project: Path) -> str:
+    """SHA-256 over the dbt project's files, in path order, without what dbt writes."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in project.rglob("*") if p.is_file()):
+        relative = path.relative_to(project)
+        if relative.parts[0] not in WRITTEN_BY_DBT:
+            digest.update(f"{relative.as_posix()}\n{path.stat().st_size}\n".encode())
+            digest.update(path.read_bytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def load_manifest(settings: Settings) -> dict[str, Any]:
+    """The parsed project; parsed again only when a file of it changed. No key is needed.
+
+    Raises:
+        ContractError: If dbt cannot parse the project.
+    """
+    return _manifest_of(settings.dbt_project, settings.home / "dbt", project_digest(settings.dbt_project))
+
+
+@lru_cache(maxsize=4)
+def _manifest_of(project: Path, cache: Path, digest: str) -> dict[str, Any]:
+    kept = cache / digest.removeprefix("sha256:")[:32] / "manifest.json"
+    with file_lock(cache / ".lock", holder="the parsed dbt project"):
+        if not kept.is_file():
+            with tempfile.TemporaryDirectory(dir=cache) as folder:
+                target = Path(folder)
+                if not run_dbt(project, ["parse"], target=target, environment={}).succeeded:
+                    raise ContractError(
+                        f"dbt cannot parse the project {project}",
+                        f"See what it says: dbt parse --project-dir {project} --profiles-dir {project}.",
+                    )
+                kept.parent.mkdir(mode=0o700, exist_ok=True)
+                shutil.copyfile(target / "manifest.json", kept.with_suffix(".new"))
+                kept.with_suffix(".new").replace(kept)
+    return dict(json.loads(kept.read_text(encoding="utf-8")))
+
+
+def models_of(manifest: Mapping[str, Any], product: str) -> str:
+    """Dbt's selection of the models below `models/<product>/`."""
+    return f"fqn:{manifest['metadata']['project_name']}.{product}.*"
+
+
+def run_dbt(
+    project: Path, arguments: Sequence[str], *, target: Path, environment: Mapping[str, str]
+) -> DbtRun:
+    """Run one dbt command and wait for it.
+
+    Args:
+        project: Folder of `dbt_project.yml` and `profiles.yml`.
+        arguments: The command, e.g. `["build", "--select", "tag:x"]`.
+        target: Folder in the home for what dbt writes.
+        environment: Further variables, such as the build database's path and key.
+    """
+    command = [
+        str(Path(sys.executable).with_name("dbt")),
+        "--quiet",
+        "--no-use-colors",
+        "--no-version-check",
+        *arguments,
+        "--project-dir",
+        str(project),
+        "--profiles-dir",
+        str(project),
+    ]
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    ours = {
+        "DBT_TARGET_PATH": str(target),
+        "DBT_LOG_PATH": str(target),
+        "DBT_LOG_LEVEL_FILE": "none",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    # dbt's own output may quote values (a failing cast); only its result codes are read.
+    finished = subprocess.run(  # noqa: S603 - our interpreter's dbt, arguments from code
+        command,
+        env={**inherited, **ours, **environment},
+        cwd=target,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    results = _read(target / "run_results.json").get("results", [])
+    return DbtRun(
+        succeeded=finished.returncode == 0,
+        results={result["unique_id"]: str(result["status"]) for result in results},
+        compiled={
+            result["unique_id"]: result["compiled_code"] for result in results if result.get("compiled_code")
+        },
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

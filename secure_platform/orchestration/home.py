@@ -1,0 +1,38 @@
+"""A home is whole before anything uses it: the platform's state and Dagster's are created under one lock."""
+
+from pathlib import Path
+from typing import Final
+
+import dagster as dg
+from dagster._core.instance.ref import InstanceRef
+
+from secure_platform.services import initialise
+from secure_platform.settings import Settings
+
+CONFIG: Final = Path(__file__).parent / "dagster.yaml"
+
+
+def prepare(settings: Settings) -> bool:
+    """Initialise the home if it is not there yet; returns whether this call did it."""
+    return initialise(settings, prepare=_create_schema)
+
+
+def dagster_home(settings: Settings) -> Path:
+    """Where Dagster keeps its state."""
+    return settings.home / "dagster"
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """The instance of this home; the home is initialised first."""
+    prepare(settings)
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(dagster_home(settings))))
+
+
+def _create_schema(settings: Settings) -> None:
+    home = dagster_home(settings)
+    # The stock class: ours would wait for the lock that is held here. The file names ours afterwards.
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
+        instance.get_run_ids(limit=1)
+        instance.get_latest_materialization_event(dg.AssetKey("none"))
+        instance.all_instigator_state()
+    (home / "dagster.yaml").write_bytes(CONFIG.read_bytes())

@@ -1,0 +1,99 @@
+"""Every event of every run passes here: it is redacted, and those that matter are audited.
+
+Dagster's storage is in the home, wherever DAGSTER_HOME points. An exception in this hook would leave the run
+hanging, so a failing audit is reported and not raised here; that nothing happens unaudited is kept by the
+stages, which write their intent first.
+
+Every dagster process loads this module, the web server and the daemon too: the rooms are imported when the
+first event is audited.
+"""
+
+import logging
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+from dagster._core.events import DagsterEventType
+from dagster._core.instance.ref import InstanceRef
+from dagster._serdes import ConfigurableClassData
+
+from secure_platform.orchestration.redaction import redact_entry
+from secure_platform.settings import load_settings
+
+if TYPE_CHECKING:
+    from dagster._core.events import DagsterEventBatchMetadata
+    from dagster._core.events.log import EventLogEntry
+
+    from secure_platform.audit.log import AuditLog
+
+_logger = logging.getLogger(__name__)
+
+AUDITED: Final = {
+    DagsterEventType.RUN_START: "run.start",
+    DagsterEventType.RUN_SUCCESS: "run.success",
+    DagsterEventType.RUN_FAILURE: "run.failure",
+    DagsterEventType.RUN_CANCELED: "run.cancel",
+    DagsterEventType.ASSET_MATERIALIZATION: "asset.materialize",
+    DagsterEventType.ASSET_CHECK_EVALUATION: "asset.check",
+}
+
+
+class SecureInstance(dg.DagsterInstance):
+    """A Dagster instance that redacts and audits what runs do; `instance_class` in `dagster.yaml`."""
+
+    @classmethod
+    def config_schema(cls) -> Mapping[str, Any]:
+        """No further keys in `dagster.yaml`."""
+        return {}
+
+    @classmethod
+    def config_defaults(cls, base_dir: str) -> Mapping[str, ConfigurableClassData | None]:
+        """Dagster's defaults, in the home instead of `base_dir`."""
+        del base_dir
+        from secure_platform.orchestration.home import dagster_home, prepare  # noqa: PLC0415 - module docstring
+
+        settings = load_settings()
+        prepare(settings)
+        return InstanceRef.config_defaults(str(dagster_home(settings)))
+
+    def handle_new_event(
+        self, event: "EventLogEntry", *, batch_metadata: "DagsterEventBatchMetadata | None" = None
+    ) -> None:
+        """Redact, store, audit."""
+        redacted = redact_entry(event)
+        super().handle_new_event(redacted, batch_metadata=batch_metadata)
+        self._audit(redacted)
+
+    @cached_property
+    def _audit_log(self) -> "AuditLog":
+        from secure_platform.services import Services  # noqa: PLC0415 - module docstring
+
+        return Services(load_settings()).audit
+
+    def _audit(self, entry: "EventLogEntry") -> None:
+        event = entry.dagster_event
+        if event is None or event.event_type not in AUDITED:
+            return
+        try:
+            self._audit_log.append(
+                AUDITED[event.event_type], actor="dagster", subject=_subject(entry), detail=_detail(entry)
+            )
+        except Exception as error:  # noqa: BLE001 - see the module's rule: raising here leaves runs hanging
+            name = type(error).__name__
+            _logger.error("The audit log refused an event of run %s: %s", entry.run_id, name)  # noqa: TRY400
+
+
+def _subject(entry: "EventLogEntry") -> str:
+    event = entry.get_dagster_event()
+    key = event.asset_key
+    return key.to_user_string() if key is not None else (entry.job_name or "")
+
+
+def _detail(entry: "EventLogEntry") -> dict[str, Any]:
+    event = entry.get_dagster_event()
+    detail: dict[str, Any] = {"run": entry.run_id}
+    if event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
+        evaluation = event.asset_check_evaluation_data
+        detail |= {"check": evaluation.check_name, "passed": evaluation.passed}
+    return detail

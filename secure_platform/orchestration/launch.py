@@ -1,0 +1,174 @@
+"""A product's jobs, run in this process: the same jobs that schedule and sensor launch, with progress."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+
+from secure_platform import errors
+from secure_platform.contract.product import Product
+from secure_platform.orchestration.automation import build_job_name, deploy_job_name
+from secure_platform.orchestration.component import product_definitions
+from secure_platform.orchestration.governance import govern
+from secure_platform.orchestration.home import open_instance
+from secure_platform.orchestration.redaction import is_own
+from secure_platform.orchestration.resources import platform_resources
+from secure_platform.settings import Settings
+
+QUIET: Final = {"console": {"config": {"log_level": "CRITICAL"}}}
+
+
+@dataclass(frozen=True)
+class AssetEvent:
+    """One thing that happened in a run.
+
+    Attributes:
+        asset: Asset key, slash-separated.
+        kind: `started`, `materialized`, `checked`, `failed` or `interrupted`.
+        check: Name of the check, for `checked`.
+        passed: Its result, for `checked`.
+        blocking: Whether the failed check stops what comes after.
+        metadata: What the asset or check reports.
+        error: The error's text, for `failed`; it holds no data value.
+        error_class: Its class.
+    """
+
+    asset: str
+    kind: str
+    check: str | None = None
+    passed: bool | None = None
+    blocking: bool = False
+    metadata: Mapping[str, Any] | None = None
+    error: str | None = None
+    error_class: str | None = None
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """How a run ended."""
+
+    run_id: str
+    succeeded: bool
+    events: tuple[AssetEvent, ...]
+
+    @property
+    def failures(self) -> list[AssetEvent]:
+        """Steps that raised, and blocking checks that failed."""
+        return [
+            event
+            for event in self.events
+            if event.kind == "failed" or (event.kind == "checked" and event.blocking and not event.passed)
+        ]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the exit code of the first failure."""
+        if self.succeeded:
+            return 0
+        for event in self.failures:
+            error = getattr(errors, event.error_class or "", None)
+            if isinstance(error, type) and issubclass(error, errors.SecurePlatformError):
+                return error.exit_code
+        return errors.DataRefusedError.exit_code if self.failures else 1
+
+
+Listener = Callable[[AssetEvent], None]
+
+
+def run_build(settings: Settings, product: Product, *, source: Path | None, listener: Listener) -> RunReport:
+    """Run the build job: source to pending release."""
+    return _run(settings, product, build_job_name(product.name), source=source, listener=listener)
+
+
+def run_deploy(settings: Settings, product: Product, *, listener: Listener) -> RunReport:
+    """Run the deploy job: approved release to production."""
+    return _run(settings, product, deploy_job_name(product.name), source=None, listener=listener)
+
+
+def _run(
+    settings: Settings, product: Product, job_name: str, *, source: Path | None, listener: Listener
+) -> RunReport:
+    definitions = govern(
+        dg.Definitions.merge(
+            product_definitions(product),
+            dg.Definitions(resources=platform_resources(), executor=dg.in_process_executor),
+        )
+    )
+    job = definitions.resolve_job_def(job_name)
+    config: dict[str, Any] = {"loggers": QUIET}
+    if source is not None:
+        config["resources"] = {"platform": {"config": {"source": str(source.absolute())}}}
+    events: list[AssetEvent] = []
+
+    def heard(entry: dg.EventLogEntry) -> None:
+        event = _asset_event(entry)
+        if event is not None:
+            events.append(event)
+            listener(event)
+
+    with open_instance(settings) as instance:
+        run_id = dg.DagsterRun(job_name=job_name).run_id
+        instance.add_event_listener(run_id, heard)
+        result = job.execute_in_process(
+            instance=instance, run_config=config, run_id=run_id, raise_on_error=False, tags=dict(job.tags)
+        )
+    if any(event.kind == "interrupted" for event in events):
+        raise KeyboardInterrupt
+    return RunReport(run_id, result.success, tuple(events))
+
+
+def _asset_event(entry: dg.EventLogEntry) -> AssetEvent | None:
+    event = entry.dagster_event
+    if event is None:
+        return None
+    match event.event_type:
+        case dg.DagsterEventType.STEP_START:
+            return AssetEvent(_asset_of(event.step_key), "started")
+        case dg.DagsterEventType.ASSET_MATERIALIZATION:
+            materialization = event.step_materialization_data.materialization
+            return AssetEvent(
+                materialization.asset_key.to_user_string(),
+                "materialized",
+                metadata=_plain(materialization.metadata),
+            )
+        case dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            return AssetEvent(
+                evaluation.asset_key.to_user_string(),
+                "checked",
+                check=evaluation.check_name,
+                passed=evaluation.passed,
+                blocking=evaluation.severity is dg.AssetCheckSeverity.ERROR,
+                metadata=_plain(evaluation.metadata),
+            )
+        case dg.DagsterEventType.STEP_FAILURE:
+            return _failure(event)
+        case _:
+            return None
+
+
+def _failure(event: dg.DagsterEvent) -> AssetEvent | None:
+    """The innermost of our errors; a failed blocking check was already reported as the check."""
+    error = event.step_failure_data.error
+    if error is not None and error.cls_name == "DagsterExecutionInterruptedError":
+        return AssetEvent(_asset_of(event.step_key), "interrupted")
+    while error is not None and not is_own(error):
+        if error.cls_name == "DagsterAssetCheckFailedError":
+            return None
+        error = error.cause
+    if error is None:
+        return AssetEvent(
+            _asset_of(event.step_key), "failed", error="The step failed outside the platform's code."
+        )
+    text = error.message.strip().partition(": ")[2] or error.message.strip()
+    return AssetEvent(_asset_of(event.step_key), "failed", error=text, error_class=error.cls_name)
+
+
+def _asset_of(step_key: str | None) -> str:
+    return (step_key or "").replace("__", "/")
+
+
+def _plain(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
+    return {name: value.value for name, value in metadata.items() if not name.startswith("dagster/column")}

@@ -1,0 +1,216 @@
+"""The product's dbt models as assets: one step, dbt's tests as checks, columns and lineage from what ran."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import dagster as dg
+
+from secure_platform.contract.product import Product
+from secure_platform.errors import ContractError
+from secure_platform.orchestration.dbt import load_manifest, models_of
+from secure_platform.orchestration.guard import value_free
+from secure_platform.orchestration.presentation import (
+    CLASSIFICATION_TAG,
+    PRODUCT_TAG,
+    ZONE_TAG,
+    asset_key,
+    check_result,
+    snapshot_metadata,
+    snapshot_schema,
+)
+from secure_platform.orchestration.resources import PlatformResource
+from secure_platform.orchestration.steps.context import CheckOutcome
+from secure_platform.orchestration.steps.marts import Mart, MartsOutcome, build_marts
+from secure_platform.settings import Settings
+from secure_platform.store.snapshots import Zone
+from secure_platform.taxonomy.classification import Classification
+
+UNIQUE_ID: Final = "dagster_dbt/unique_id"
+RESIDUAL: Final = "residual"
+
+
+def marts_assets(product: Product, settings: Settings, default: Classification) -> dg.AssetsDefinition:
+    """`<product>/marts/<model>` for every model below `models/<product>/`.
+
+    Args:
+        product: The data product.
+        settings: Name the dbt project.
+        default: Classification of a model that declares none.
+
+    Raises:
+        ContractError: If a model that the product releases does not exist, or a model has no owner.
+    """
+    specs, checks = _specs(product, load_manifest(settings), default)
+    marts = _marts(product, load_manifest(settings), specs, checks, default)
+    missing = sorted(set(product.models) - set(marts))
+    if missing:
+        raise ContractError(
+            f"The product {product.name} releases {', '.join(missing)}, which dbt does not have",
+            f"Add the model below {settings.dbt_project}/models/{product.name}, or correct defs.yaml.",
+        )
+    residual = [
+        dg.AssetCheckSpec(
+            RESIDUAL, asset=spec.key, description="No personal data or secret is left.", blocking=True
+        )
+        for spec in specs
+    ]
+
+    @dg.multi_asset(
+        name=f"{product.name}__marts", specs=specs, check_specs=[*checks, *residual], can_subset=False
+    )
+    def built(
+        context: dg.AssetExecutionContext, platform: PlatformResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        outcome = value_free(
+            f"{product.name}/marts", lambda: build_marts(platform.step(context, product), marts)
+        )
+        for spec in specs:
+            yield _result(context, product, spec, checks, outcome)
+
+    return built
+
+
+def _specs(
+    product: Product, manifest: Mapping[str, Any], default: Classification
+) -> tuple[Sequence[dg.AssetSpec], Sequence[dg.AssetCheckSpec]]:
+    from dagster_dbt import DagsterDbtTranslator
+    from dagster_dbt.asset_utils import build_dbt_specs
+
+    class Translator(DagsterDbtTranslator):
+        """Names models and sources as this platform does, and carries owner and classification over."""
+
+        def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
+            spec = super().get_asset_spec(manifest, unique_id, project)
+            node = manifest["sources"].get(unique_id) or manifest["nodes"][unique_id]
+            zone = Zone.PROTECTED if unique_id.startswith("source.") else Zone.MARTS
+            return spec.replace_attributes(
+                key=asset_key(product, zone, node["name"]),
+                group_name=product.name,
+                owners=list(spec.owners) or [product.owner],
+                tags={
+                    CLASSIFICATION_TAG: _declared(node, default).label,
+                    ZONE_TAG: str(zone),
+                    PRODUCT_TAG: product.name,
+                },
+                kinds={"dbt", "duckdb"},
+            ).merge_attributes(
+                metadata={"dagster/column_schema": _declared_schema(node, default), UNIQUE_ID: unique_id}
+            )
+
+    return build_dbt_specs(
+        translator=Translator(),
+        manifest=manifest,
+        select=models_of(manifest, product.name),
+        exclude="",
+        selector="",
+        io_manager_key=None,
+        project=None,
+    )
+
+
+def _declared(node: Mapping[str, Any], default: Classification) -> Classification:
+    """The highest classification that a model's YAML gives it or one of its columns; `default` if none."""
+    metas = [node.get("meta", {}), *(_column_meta(column) for column in node.get("columns", {}).values())]
+    labels = [meta["classification"] for meta in metas if "classification" in meta]
+    return max(map(Classification.parse, labels), default=default)
+
+
+def _column_meta(column: Mapping[str, Any]) -> dict[str, Any]:
+    return {**(column.get("config") or {}).get("meta", {}), **(column.get("meta") or {})}
+
+
+def _declared_schema(node: Mapping[str, Any], default: Classification) -> dg.TableSchema:
+    """Columns as declared in the model's YAML, with their classification."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column["name"],
+                type=column.get("data_type") or "",
+                description=column.get("description"),
+                tags={"classification": _column_meta(column).get("classification", default.label)},
+            )
+            for column in node.get("columns", {}).values()
+        ]
+    )
+
+
+def _marts(
+    product: Product,
+    manifest: Mapping[str, Any],
+    specs: Sequence[dg.AssetSpec],
+    checks: Sequence[dg.AssetCheckSpec],
+    default: Classification,
+) -> dict[str, Mart]:
+    return {
+        spec.key.path[-1]: Mart(
+            name=spec.key.path[-1],
+            unique_id=str(spec.metadata[UNIQUE_ID]),
+            tests=tuple(str(check.metadata[UNIQUE_ID]) for check in checks if check.asset_key == spec.key),
+            sources=_sources(manifest, str(spec.metadata[UNIQUE_ID]), set(product.contracts)),
+            classification=_declared(manifest["nodes"][str(spec.metadata[UNIQUE_ID])], default).label,
+        )
+        for spec in specs
+    }
+
+
+def _sources(manifest: Mapping[str, Any], unique_id: str, datasets: set[str]) -> tuple[str, ...]:
+    found: set[str] = set()
+    waiting = [unique_id]
+    while waiting:
+        for parent in manifest["parent_map"].get(waiting.pop(), []):
+            if parent.startswith("source."):
+                found.add(manifest["sources"][parent]["name"])
+            else:
+                waiting.append(parent)
+    return tuple(sorted(found & datasets))
+
+
+def _result(
+    context: dg.AssetExecutionContext,
+    product: Product,
+    spec: dg.AssetSpec,
+    checks: Sequence[dg.AssetCheckSpec],
+    outcome: MartsOutcome,
+) -> dg.MaterializeResult[None]:
+    name = spec.key.path[-1]
+    mart = outcome.marts[name]
+    context.log.info(
+        "%s: %s rows%s",
+        spec.key.to_user_string(),
+        mart.snapshot.rows,
+        ", reused its snapshot" if mart.snapshot.reused else "",
+    )
+    tests = [
+        CheckOutcome(
+            check.name, outcome.tests[str(check.metadata[UNIQUE_ID])], {"reused": mart.snapshot.reused}
+        )
+        for check in checks
+        if check.asset_key == spec.key
+    ]
+    return dg.MaterializeResult(
+        asset_key=spec.key,
+        data_version=dg.DataVersion(mart.snapshot.content_digest),
+        metadata={
+            **snapshot_metadata(mart.snapshot),
+            "dagster/column_schema": snapshot_schema(mart.snapshot),
+            "dagster/column_lineage": _lineage(product, outcome.lineage.get(name, {})),
+        },
+        check_results=[check_result(spec.key, check) for check in (*tests, *mart.checks)],
+    )
+
+
+def _lineage(product: Product, columns: Mapping[str, tuple[tuple[str, str], ...]]) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        deps_by_column={
+            column: [
+                dg.TableColumnDep(
+                    asset_key=asset_key(
+                        product, Zone.PROTECTED if table in product.contracts else Zone.MARTS, table
+                    ),
+                    column_name=source,
+                )
+                for table, source in sources
+            ]
+            for column, sources in columns.items()
+        }
+    )

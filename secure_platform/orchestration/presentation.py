@@ -1,0 +1,113 @@
+"""How contracts, plans and snapshots appear in Dagster: columns with tags, counts, digests, no values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from secure_platform.contract.model import Column, Contract
+from secure_platform.contract.product import Product
+from secure_platform.orchestration.resources import SNAPSHOT_ID
+from secure_platform.orchestration.steps.context import CheckOutcome
+from secure_platform.protect.plan import DatasetPlan
+from secure_platform.store.snapshots import Snapshot, Zone
+
+CLASSIFICATION_TAG = "secure/classification"
+ZONE_TAG = "secure/zone"
+PRODUCT_TAG = "secure/product"
+
+
+def asset_key(product: Product, zone: Zone, name: str) -> dg.AssetKey:
+    """`<product>/<zone>/<dataset or model>`."""
+    return dg.AssetKey([product.name, str(zone), name])
+
+
+def contract_schema(contract: Contract, plan: DatasetPlan) -> dg.TableSchema:
+    """The contract's columns, tagged with classification, info type and the transform they will get."""
+    transforms = {column.column: column.transform for column in plan.columns}
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.logical_type,
+                description=column.description,
+                constraints=dg.TableColumnConstraints(
+                    nullable=not column.required, unique=column.unique, other=_other_constraints(column)
+                ),
+                tags=_column_tags(column.classification.label, column.info_type, transforms.get(column.name)),
+            )
+            for column in contract.columns
+        ]
+    )
+
+
+def plan_schema(plan: DatasetPlan) -> dg.TableSchema:
+    """The columns that the plan lets out."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.column,
+                type=column.output_type or "",
+                description=column.reason,
+                tags=_column_tags(column.classification.label, column.info_type, column.transform),
+            )
+            for column in plan.outputs
+        ]
+    )
+
+
+def snapshot_schema(snapshot: Snapshot) -> dg.TableSchema:
+    """The columns a snapshot really has."""
+    return dg.TableSchema(
+        columns=[dg.TableColumn(name=name, type=dtype) for name, dtype in snapshot.columns.items()]
+    )
+
+
+def snapshot_metadata(snapshot: Snapshot) -> dict[str, Any]:
+    """What a materialization shows about its snapshot."""
+    return {
+        SNAPSHOT_ID: snapshot.snapshot_id,
+        "content_digest": snapshot.content_digest,
+        "file_digest": snapshot.file_digest,
+        "contract_version": snapshot.contract_version,
+        "reused": snapshot.reused,
+        "size_bytes": snapshot.bytes,
+        "dagster/row_count": snapshot.rows,
+    }
+
+
+def check_result(key: dg.AssetKey, outcome: CheckOutcome) -> dg.AssetCheckResult:
+    """An outcome as Dagster shows it."""
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=outcome.name,
+        passed=outcome.passed,
+        severity=dg.AssetCheckSeverity[outcome.severity],
+        metadata={name: _shown(value) for name, value in outcome.detail.items()},
+    )
+
+
+def _shown(value: Any) -> Any:
+    return dg.MetadataValue.json(value) if isinstance(value, (list, Mapping)) else value
+
+
+def _column_tags(classification: str, info_type: str | None, transform: str | None) -> dict[str, str]:
+    tags = {"classification": classification}
+    if info_type:
+        tags["info_type"] = info_type
+    if transform:
+        tags["transform"] = transform
+    return tags
+
+
+def _other_constraints(column: Column) -> list[str]:
+    constraints = []
+    if column.primary_key:
+        constraints.append("primary key")
+    if column.reference:
+        constraints.append(f"references {column.reference.dataset}.{column.reference.column}")
+    if column.pattern:
+        constraints.append(f"matches {column.pattern}")
+    if column.enum:
+        constraints.append(f"one of {', '.join(column.enum)}")
+    return constraints

@@ -1,0 +1,158 @@
+"""The rooms as Dagster resources; each opens the home's own and holds nothing that Dagster could show.
+
+A step that runs on another instance class is refused: nothing there would redact or audit its events.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from secure_platform.access.policy import Action
+from secure_platform.audit.log import AuditLog
+from secure_platform.contract.product import Product
+from secure_platform.errors import UsageError
+from secure_platform.keys.ring import KeyRing
+from secure_platform.orchestration.instance import SecureInstance
+from secure_platform.orchestration.steps.context import StepContext
+from secure_platform.orchestration.steps.protect import current_plan, product_resource
+from secure_platform.protect.plan import Plan
+from secure_platform.scan.columns import Scanner
+from secure_platform.services import Services
+from secure_platform.settings import load_settings
+from secure_platform.store.snapshots import SnapshotStore
+
+SNAPSHOT_ID: Final = "snapshot_id"
+
+
+class PlatformResource(dg.ConfigurableResource["PlatformResource"]):
+    """Opens the home that the settings of this process name.
+
+    Attributes:
+        source: Folder of the source files for this run; empty takes the one from the settings.
+    """
+
+    source: str = ""
+    _services: Services | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Refuse foreign instances; remove what killed runs left behind.
+
+        Raises:
+            UsageError: If the run belongs to another instance class.
+        """
+        if not isinstance(context.instance, SecureInstance):
+            raise UsageError(
+                "This step was started on a Dagster instance that neither redacts nor audits",
+                "Name the platform's instance class in dagster.yaml, or start it with `secure-platform run`.",
+            )
+        self.services.store.sweep()
+
+    @property
+    def services(self) -> Services:
+        """The rooms."""
+        if self._services is None:
+            self._services = Services(load_settings())
+        return self._services
+
+    def step(self, context: dg.AssetExecutionContext, product: Product) -> StepContext:
+        """What a step of this run is given.
+
+        Raises:
+            AccessDeniedError: If the principal of this process may not build the product.
+        """
+        requester = self.services.requester()
+        self.services.policy.require(requester, Action.BUILD, product_resource(self.services, product))
+        chosen = _produced(context.instance, context.run_id)
+        return StepContext(
+            services=self.services,
+            product=product,
+            run_id=context.run_id,
+            requester=requester.name,
+            source=Path(self.source)
+            if self.source
+            else self.services.settings.source_directory(product.name),
+            chosen=lambda zone, dataset: chosen.get((product.name, str(zone), dataset)),
+        )
+
+
+class KeyRingResource(dg.ConfigurableResource["KeyRingResource"]):
+    """The key ring."""
+
+    platform: dg.ResourceDependency[PlatformResource]
+
+    def open(self) -> KeyRing:
+        """The home's key ring."""
+        return self.platform.services.keys
+
+
+class SnapshotStoreResource(dg.ConfigurableResource["SnapshotStoreResource"]):
+    """The encrypted snapshots."""
+
+    platform: dg.ResourceDependency[PlatformResource]
+
+    def open(self) -> SnapshotStore:
+        """The home's store."""
+        return self.platform.services.store
+
+
+class ScannerResource(dg.ConfigurableResource["ScannerResource"]):
+    """The PII and secret scanner."""
+
+    platform: dg.ResourceDependency[PlatformResource]
+
+    def open(self) -> Scanner:
+        """The scanner over the built-in info types."""
+        return self.platform.services.scanner
+
+
+class AuditLogResource(dg.ConfigurableResource["AuditLogResource"]):
+    """The tamper-evident audit log."""
+
+    platform: dg.ResourceDependency[PlatformResource]
+
+    def open(self) -> AuditLog:
+        """The home's log."""
+        return self.platform.services.audit
+
+
+class MaskingResource(dg.ConfigurableResource["MaskingResource"]):
+    """The protection plans."""
+
+    platform: dg.ResourceDependency[PlatformResource]
+
+    def plan(self, product: str) -> Plan:
+        """The plan of a product at the current token key version."""
+        services = self.platform.services
+        return current_plan(services.product(product), services.keys)
+
+
+def platform_resources() -> dict[str, Any]:
+    """Every resource of the platform, under the names its assets use."""
+    platform = PlatformResource.configure_at_launch()
+    return {
+        "platform": platform,
+        "key_ring": KeyRingResource(platform=platform),
+        "snapshot_store": SnapshotStoreResource(platform=platform),
+        "scanner": ScannerResource(platform=platform),
+        "audit_log": AuditLogResource(platform=platform),
+        "masking": MaskingResource(platform=platform),
+    }
+
+
+def _produced(instance: dg.DagsterInstance, run_id: str) -> dict[tuple[str, str, str], str]:
+    """Which snapshots this run produced: product, zone, dataset → snapshot id."""
+    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
+    produced: dict[tuple[str, str, str], str] = {}
+    for record in records:
+        materialization = record.asset_materialization
+        if materialization is None or len(materialization.asset_key.path) != len(
+            ("product", "zone", "dataset")
+        ):
+            continue
+        snapshot_id = materialization.metadata.get(SNAPSHOT_ID)
+        if snapshot_id is not None:
+            product, zone, dataset = materialization.asset_key.path
+            produced[product, zone, dataset] = str(snapshot_id.value)
+    return produced

@@ -1,0 +1,120 @@
+"""What a step is given and what it gives back.
+
+A step reads what the same run produced, else the newest committed snapshot, and never trusts the sender: it
+re-reads the verdicts of its input.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from secure_platform import canonical
+from secure_platform.contract.model import Contract
+from secure_platform.contract.product import Product
+from secure_platform.errors import DataRefusedError
+from secure_platform.services import Services
+from secure_platform.settings import PACKAGE
+from secure_platform.store.snapshots import Snapshot, Zone
+
+PRESENTATION: Final = ("cli/", "web/", "defs/")
+CODE_SUFFIXES: Final = frozenset({".py", ".yaml", ".cedar", ".cedarschema"})
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """One check's result: whether it passed and why, without any value.
+
+    Attributes:
+        name: Name of the asset check.
+        passed: The result.
+        detail: Counts and names, shown in the checks tab and kept in the verdict.
+        severity: An `ERROR` blocks what comes after in the run; a `WARN` does not.
+    """
+
+    name: str
+    passed: bool
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    severity: Literal["ERROR", "WARN"] = "ERROR"
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """A snapshot and the checks on it."""
+
+    snapshot: Snapshot
+    checks: tuple[CheckOutcome, ...]
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """One run of one product.
+
+    Attributes:
+        services: The rooms.
+        product: The data product.
+        run_id: The Dagster run.
+        requester: Name of the principal the run is recorded for.
+        source: Folder of the source files.
+        chosen: Snapshot id this run produced for a zone and dataset, if it did.
+    """
+
+    services: Services
+    product: Product
+    run_id: str
+    requester: str
+    source: Path
+    chosen: Callable[[Zone, str], str | None] = lambda _zone, _dataset: None
+
+    def input(self, zone: Zone, dataset: str) -> Snapshot:
+        """The snapshot this run produced, else the newest committed one.
+
+        Raises:
+            DataRefusedError: If there is none yet.
+        """
+        name = self.product.name
+        snapshot_id = self.chosen(zone, dataset)
+        snapshot = (
+            self.services.store.load(name, dataset, zone, snapshot_id)
+            if snapshot_id
+            else self.services.store.head(name, dataset, zone)
+        )
+        if snapshot is None:
+            raise DataRefusedError(
+                f"There is no {zone} snapshot of {name}/{dataset} yet",
+                f"Materialize {name}/{zone}/{dataset} first.",
+            )
+        return snapshot
+
+
+def require_contract(snapshot: Snapshot, contract: Contract) -> None:
+    """Refuse a snapshot that was made under another version of its contract.
+
+    Raises:
+        DataRefusedError: Naming the snapshot.
+    """
+    if snapshot.contract_digest != contract.digest:
+        name = f"{snapshot.product}/{snapshot.zone}/{snapshot.dataset}"
+        raise DataRefusedError(
+            f"The newest snapshot of {name} was made under another version of its contract",
+            f"Run the whole build: secure-platform run {snapshot.product}.",
+        )
+
+
+def input_key(**parts: Any) -> str:
+    """What decides whether a step has anything to do: all its output depends on, this code included."""
+    return canonical.sha256(canonical.dumps({"code": code_version(), **parts}))
+
+
+@cache
+def code_version() -> str:
+    """SHA-256 over the code and data files that an output can depend on, in path order."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in PACKAGE.rglob("*") if p.suffix in CODE_SUFFIXES):
+        relative = path.relative_to(PACKAGE).as_posix()
+        if not relative.startswith(PRESENTATION):
+            digest.update(f"{relative}\n{path.stat().st_size}\n".encode())
+            digest.update(path.read_bytes())
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,165 @@
+"""Release → production: deploy verifies everything itself, whoever launched it.
+
+The package is copied first and every check is made on the copy that is then loaded.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from secure_platform.access.principals import Principal
+from secure_platform.contract.product import Product
+from secure_platform.deploy.duckdb_target import Production
+from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.gate.states import ReleaseState
+from secure_platform.release.layout import release_directory
+from secure_platform.release.verify import VerifiedRelease, verified
+from secure_platform.services import Services
+
+REGISTERED: Final = ("product", "number", "environment", "classification", "requested_by", "run_id", "base")
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What is in production, and whether it was there before."""
+
+    production: Production
+    record: ReleaseRecord
+    reused: bool
+
+
+def deploy(services: Services, product: Product) -> Deployed:
+    """Deploy the product's approved release, or find that production already holds the newest one.
+
+    Raises:
+        GateRefusedError: If no release is approved, or an approval does not bind this digest and this base.
+        AccessDeniedError: If the deployer may not deploy.
+        IntegrityError: If the package is not what was signed.
+    """
+    deployer = services.deployer()
+    current = reconcile(services, product.name, actor=deployer.name)
+    record = _candidate(services, product.name)
+    if record is None:
+        return _keep(services, product.name, current, deployer)
+    base = current.digest if current else None
+    services.gate.deployable(record.digest, base=base, deployer=deployer)
+    try:
+        production = _publish(services, record, base, deployer)
+    except SecurePlatformError:
+        services.gate.record(record.digest, ReleaseState.DEPLOY_FAILED, actor=deployer.name)
+        raise
+    deployed = services.gate.record(record.digest, ReleaseState.DEPLOYED, actor=deployer.name)
+    services.audit.checkpoint()
+    return Deployed(production, deployed, reused=False)
+
+
+def reconcile(services: Services, product: str, *, actor: str) -> ReleaseRecord | None:
+    """Bring the recorded states in line with production, which a process may have changed before it died.
+
+    Production's pointer is the truth: the release in it is deployed, and a newer one that is recorded as
+    deployed was rolled back.
+
+    Returns:
+        The release in production.
+    """
+    base = services.target.base(product)
+    if base is None:
+        return None
+    current = services.gate.get(base)
+    if current.state is not ReleaseState.DEPLOYED:
+        current = services.gate.record(base, ReleaseState.DEPLOYED, actor=actor)
+    for record in services.gate.list(product):
+        if record.state is ReleaseState.DEPLOYED and record.number > current.number:
+            services.gate.record(record.digest, ReleaseState.ROLLED_BACK, actor=actor)
+    return current
+
+
+def _candidate(services: Services, product: str) -> ReleaseRecord | None:
+    """The newest release that is approved, or whose deployment failed half way."""
+    ready = {ReleaseState.APPROVED, ReleaseState.DEPLOY_FAILED}
+    candidates = [record for record in services.gate.list(product) if record.state in ready]
+    return max(candidates, key=lambda record: record.number, default=None)
+
+
+def _keep(services: Services, product: str, current: ReleaseRecord | None, deployer: Principal) -> Deployed:
+    """Production as it is; its database is built again from the same release if it was damaged."""
+    if current is None:
+        raise GateRefusedError(
+            f"No release of {product} is approved", f"Approve one: secure-platform release list {product}."
+        )
+    try:
+        production = services.target.current(product)
+    except IntegrityError:
+        services.gate.authorise_restore(current.digest, deployer)
+        return Deployed(_publish(services, current, current.digest, deployer), current, reused=False)
+    if production is None:
+        raise IntegrityError(f"Production of {product} vanished", "Deploy again.")
+    return Deployed(production, current, reused=True)
+
+
+def _publish(services: Services, record: ReleaseRecord, base: str | None, deployer: Principal) -> Production:
+    with verified_package(services, record) as release:
+        if record.digest != base:
+            # Approvals may have been withdrawn while the package was copied and checked.
+            services.gate.deployable(record.digest, base=base, deployer=deployer)
+        return services.target.publish(release, expected_base=base, actor=deployer.name)
+
+
+def rollback(services: Services, product: Product, principal: Principal, *, reason: str) -> Deployed:
+    """Put the release before the present one back into production.
+
+    The old package is verified again, and the policy asked, as for a deployment.
+
+    Raises:
+        GateRefusedError: If there is no earlier release.
+        AccessDeniedError: If the principal may not roll back.
+        IntegrityError: If the old package is not what was signed.
+    """
+    current = reconcile(services, product.name, actor=principal.name)
+    previous = services.target.history(product.name)[0].previous if current else None
+    if current is None or previous is None:
+        raise GateRefusedError(
+            f"{product.name} has no earlier release to go back to", "Deploy a corrected release instead."
+        )
+    earlier = services.gate.get(previous)
+    services.gate.authorise_rollback(earlier.digest, principal, reason=reason, base=current.digest)
+    with verified_package(services, earlier) as release:
+        restored = services.target.rollback(
+            product.name, release, expected_base=current.digest, actor=principal.name
+        )
+    services.gate.record(current.digest, ReleaseState.ROLLED_BACK, actor=principal.name)
+    services.audit.checkpoint()
+    return Deployed(restored, earlier, reused=False)
+
+
+def matches_release(services: Services, production: Production) -> dict[str, Any]:
+    """Compare what readers get with what was approved, table by table.
+
+    Raises:
+        IntegrityError: If they differ.
+    """
+    record = services.gate.get(production.release)
+    with verified_package(services, record) as release:
+        services.target.verify(record.product, release.manifest)
+    return {"release": record.digest, "number": record.number, "rows": dict(production.rows)}
+
+
+@contextmanager
+def verified_package(services: Services, record: ReleaseRecord) -> Iterator[VerifiedRelease]:
+    """The package of a registered release, copied and verified, and the one that was registered.
+
+    Raises:
+        IntegrityError: If the package is not what was signed.
+        GateRefusedError: If it is another package, or the gate's record says other things about it.
+    """
+    directory = release_directory(services.releases, record.product, record.number)
+    with verified(directory, services.keys, services.temporary) as release:
+        signed = {name: getattr(release.contents, name) for name in REGISTERED}
+        if release.digest != record.digest or signed != {name: getattr(record, name) for name in REGISTERED}:
+            raise GateRefusedError(
+                f"The package of {record.product} release {record.number} is not the one that was registered",
+                "Restore the package, or build a new release.",
+            )
+        yield release

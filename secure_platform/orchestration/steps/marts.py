@@ -1,0 +1,195 @@
+"""Protected → marts: one dbt build over an encrypted database that lives for this step only.
+
+The tables are read back, scanned once more and committed as snapshots; the tests that dbt ran on a model are
+its verdict.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from secure_platform.errors import DataRefusedError
+from secure_platform.orchestration.dbt import DbtRun, load_manifest, models_of, project_digest, run_dbt
+from secure_platform.orchestration.lineage import ColumnLineage, column_lineage
+from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
+from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
+from secure_platform.orchestration.steps.protect import left_over, lineage_record
+from secure_platform.orchestration.steps.pull import finding_record
+from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
+from secure_platform.store.temporary import claimed_directory
+from secure_platform.store.warehouse import BuildWarehouse
+
+VERDICTS: Final = ("dbt", "residual")
+PASSED: Final = frozenset({"pass", "success", "warn"})
+
+
+@dataclass(frozen=True)
+class Mart:
+    """A dbt model of the product.
+
+    Attributes:
+        name: Model and table name.
+        unique_id: dbt's name of the model.
+        tests: dbt's names of the tests that judge it.
+        sources: Datasets of the product it reads, directly or through other models.
+        classification: Label of the highest classification its YAML declares for it or a column.
+    """
+
+    name: str
+    unique_id: str
+    tests: tuple[str, ...]
+    sources: tuple[str, ...]
+    classification: str
+
+
+@dataclass(frozen=True)
+class MartsOutcome:
+    """Every mart's snapshot and checks, and where its columns come from."""
+
+    marts: Mapping[str, StepOutcome]
+    tests: Mapping[str, bool]
+    lineage: Mapping[str, ColumnLineage]
+
+
+def build_marts(context: StepContext, marts: Mapping[str, Mart]) -> MartsOutcome:
+    """Build all marts of the product, or find that their snapshots are already there.
+
+    Raises:
+        IntegrityError: If an input is not what was written.
+        DataRefusedError: If an input's verdict is missing or failed, or dbt could not build a model.
+    """
+    services, product = context.services, context.product
+    inputs = {name: context.input(Zone.PROTECTED, name) for name in product.contracts}
+    for snapshot in inputs.values():
+        require_verdicts(snapshot, PROTECTED_VERDICTS)
+    key = input_key(
+        stage="marts",
+        inputs={name: snapshot.content_digest for name, snapshot in inputs.items()},
+        dbt=project_digest(services.settings.dbt_project),
+    )
+    known = {name: services.store.find(product.name, name, Zone.MARTS, key) for name in marts}
+    reused = {name: snapshot for name, snapshot in known.items() if snapshot is not None}
+    if len(reused) == len(marts):
+        for snapshot in reused.values():
+            services.store.set_head(snapshot, actor=context.requester)
+        return _outcome(reused)
+    return _outcome(_build(context, marts, inputs, key))
+
+
+def _build(
+    context: StepContext, marts: Mapping[str, Mart], inputs: Mapping[str, Snapshot], key: str
+) -> dict[str, Snapshot]:
+    services, product = context.services, context.product
+    project = services.settings.dbt_project
+    with BuildWarehouse(services.temporary) as warehouse:
+        for name, snapshot in inputs.items():
+            warehouse.load(name, services.store.scan(snapshot))
+        with claimed_directory(services.temporary, "build") as target:
+            selected = models_of(load_manifest(services.settings), product.name)
+            run = run_dbt(
+                project,
+                ["build", "--select", selected],
+                target=target,
+                environment=warehouse.environment(),
+            )
+        require_built(marts, run)
+        lineage = column_lineage(
+            load_manifest(services.settings), run.compiled, {n: s.columns for n, s in inputs.items()}
+        )
+        return {
+            name: _commit(context, warehouse, mart, run, inputs, key, lineage.get(name, {}))
+            for name, mart in marts.items()
+        }
+
+
+def require_built(marts: Mapping[str, Mart], run: DbtRun) -> None:
+    """Refuse a build that failed in a way that no mart's verdict would show."""
+    judged = {test for mart in marts.values() for test in mart.tests}
+    unjudged = sorted(
+        name
+        for name, status in run.results.items()
+        if name.startswith("test.") and status not in PASSED and name not in judged
+    )
+    if unjudged:
+        raise DataRefusedError(
+            f"These dbt tests failed and belong to no mart: {', '.join(unjudged)}",
+            "Correct the data, or name the model they judge in `meta.dagster.ref`.",
+        )
+    if not run.succeeded and all(status in PASSED for status in run.results.values()):
+        raise DataRefusedError(
+            "dbt failed before it built anything",
+            "Its output is withheld because it may contain data; run dbt on data you may look at.",
+        )
+    failed = sorted(name for name, mart in marts.items() if run.results.get(mart.unique_id) not in PASSED)
+    tested_away = any(status == "fail" for status in run.results.values())
+    if failed and not tested_away:
+        raise DataRefusedError(
+            f"dbt could not build {', '.join(failed)}",
+            "Its output is withheld because it may contain data; build it on data you may look at.",
+        )
+    if failed:
+        tests = sorted(name for name, status in run.results.items() if status == "fail")
+        raise DataRefusedError(
+            f"dbt did not build {', '.join(failed)} because these tests failed: {', '.join(tests)}",
+            "Correct the data or the model.",
+        )
+
+
+def _commit(
+    context: StepContext,
+    warehouse: BuildWarehouse,
+    mart: Mart,
+    run: DbtRun,
+    inputs: Mapping[str, Snapshot],
+    key: str,
+    lineage: ColumnLineage,
+) -> Snapshot:
+    services, product = context.services, context.product
+    with services.store.draft(product.name, mart.name, Zone.MARTS, actor=context.requester) as draft:
+        table = warehouse.table(product.name, mart.name)
+        (observed,) = draft.write(table, observe=[services.scanner.observe(table)])
+        findings = left_over(context, observed, draft.scan())
+        tests = {test: run.results.get(test) in PASSED for test in mart.tests}
+        draft.verdict("dbt", passed=all(tests.values()), tests=tests)
+        draft.verdict("residual", passed=not findings, findings=[finding_record(f) for f in findings])
+        return draft.commit(
+            input_key=key,
+            contract_version="",
+            contract_digest="",
+            provenance={
+                "run_id": context.run_id,
+                "classification": mart.classification,
+                "inputs": [lineage_record(inputs[name]) for name in mart.sources],
+                "column_lineage": {
+                    column: [list(source) for source in sources] for column, sources in lineage.items()
+                },
+            },
+        )
+
+
+def _outcome(snapshots: Mapping[str, Snapshot]) -> MartsOutcome:
+    tests: dict[str, bool] = {}
+    for snapshot in snapshots.values():
+        recorded: dict[str, Any] = dict(snapshot.verdicts["dbt"].detail)
+        tests |= recorded.get("tests", {})
+    return MartsOutcome(
+        marts={
+            name: StepOutcome(
+                snapshot,
+                (
+                    CheckOutcome(
+                        "residual", snapshot.verdicts["residual"].passed, snapshot.verdicts["residual"].detail
+                    ),
+                ),
+            )
+            for name, snapshot in snapshots.items()
+        },
+        tests=tests,
+        lineage={
+            name: {
+                column: tuple((table, source) for table, source in sources)
+                for column, sources in snapshot.provenance.get("column_lineage", {}).items()
+            }
+            for name, snapshot in snapshots.items()
+        },
+    )

@@ -1,0 +1,164 @@
+"""Marts → release: one signed package per change; unchanged input makes no new one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from secure_platform.contract.product import Product
+from secure_platform.control.locks import file_lock
+from secure_platform.errors import DataRefusedError
+from secure_platform.files import private_directory
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.orchestration.steps.context import (
+    StepContext,
+    code_version,
+    input_key,
+    require_contract,
+)
+from secure_platform.orchestration.steps.deploy import reconcile
+from secure_platform.orchestration.steps.marts import VERDICTS as MART_VERDICTS
+from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
+from secure_platform.orchestration.steps.protect import (
+    current_plan,
+    lineage_record,
+    output_classification,
+    plan_digest,
+)
+from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
+from secure_platform.protect.plan import Plan
+from secure_platform.release.package import ReleaseRequest, build_release
+from secure_platform.services import Services
+from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
+from secure_platform.taxonomy.classification import Classification
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """The release of this input, and whether it was there before."""
+
+    record: ReleaseRecord
+    reused: bool
+
+
+def package(context: StepContext) -> Packaged:
+    """Pack the product's marts as a pending release.
+
+    Raises:
+        IntegrityError: If an input is not what was written.
+        DataRefusedError: If an input's verdict is missing or failed.
+    """
+    services, product = context.services, context.product
+    folder = private_directory(services.releases)
+    # From the look for a release of this input to its registration, or two builds would share a number.
+    with file_lock(folder / f".{product.name}.lock", holder=f"the releases of {product.name}"):
+        return _package(context, services, product)
+
+
+def _package(context: StepContext, services: Services, product: Product) -> Packaged:
+    tables = {model: context.input(Zone.MARTS, model) for model in product.models}
+    for table in tables.values():
+        require_verdicts(table, MART_VERDICTS)
+    plan = current_plan(product, services.keys)
+    lineage = _lineage(context, tables, plan)
+    key = input_key(
+        stage="release",
+        tables={name: table.content_digest for name, table in tables.items()},
+        contracts={name: contract.digest for name, contract in product.contracts.items()},
+        plan=plan.digest,
+        environment=services.settings.environment,
+    )
+    current = reconcile(services, product.name, actor=context.requester)
+    known = services.gate.find(product.name, key)
+    if known is not None:
+        return Packaged(known, reused=True)
+    request = ReleaseRequest(
+        product=product.name,
+        environment=services.settings.environment,
+        classification=release_classification(plan, tables).label,
+        requested_by=context.requester,
+        run_id=context.run_id,
+        tables=tables,
+        lineage=[lineage_record(snapshot) for snapshot in lineage],
+        contracts={
+            name: {"version": contract.version, "digest": contract.digest}
+            for name, contract in product.contracts.items()
+        },
+        plan=plan.to_json(),
+        verdicts=_verdicts(lineage),
+        code_version=code_version(),
+        base=current.digest if current else None,
+        number=services.gate.next_number(product.name),
+        audit_checkpoint=services.audit.checkpoint(),
+    )
+    release = build_release(request, services.store, services.keys, services.audit, services.releases)
+    record = services.gate.register(
+        digest=release.digest,
+        product=product.name,
+        environment=request.environment,
+        classification=request.classification,
+        requested_by=request.requested_by,
+        run_id=request.run_id,
+        input_key=key,
+        number=request.number,
+        base=request.base,
+    )
+    return Packaged(record, reused=False)
+
+
+def release_classification(plan: Plan, tables: Mapping[str, Snapshot]) -> Classification:
+    """The highest of what the plan lets out and of what the marts declare."""
+    declared = [Classification.parse(table.provenance["classification"]) for table in tables.values()]
+    return max([output_classification(plan), *declared])
+
+
+def _lineage(context: StepContext, tables: Mapping[str, Snapshot], plan: Plan) -> list[Snapshot]:
+    """Every snapshot the tables come from, read again: passed, and under the present contract and plan."""
+    store, name = context.services.store, context.product.name
+    found: dict[tuple[str, str], Snapshot] = {}
+    waiting = list(tables.values())
+    while waiting:
+        snapshot = waiting.pop()
+        position = (str(snapshot.zone), snapshot.dataset)
+        if position in found:
+            if found[position].snapshot_id != snapshot.snapshot_id:
+                raise DataRefusedError(
+                    f"Two snapshots of {name}/{snapshot.zone}/{snapshot.dataset} meet in one release",
+                    f"Run the whole build: secure-platform run {name}.",
+                )
+            continue
+        found[position] = snapshot
+        require_verdicts(snapshot, _REQUIRED[snapshot.zone])
+        _require_current(context.product, snapshot, plan)
+        waiting += [
+            store.load(name, source["dataset"], Zone(source["zone"]), source["snapshot_id"])
+            for source in snapshot.provenance.get("inputs", [])
+        ]
+    return [found[position] for position in sorted(found)]
+
+
+def _require_current(product: Product, snapshot: Snapshot, plan: Plan) -> None:
+    """What the manifest says about contracts and plan must be what the rows were made under."""
+    if snapshot.zone is Zone.MARTS:
+        return
+    require_contract(snapshot, product.contracts[snapshot.dataset])
+    if snapshot.zone is Zone.RAW:
+        return
+    if snapshot.provenance["plan"] != plan_digest(plan.datasets[snapshot.dataset]):
+        raise DataRefusedError(
+            f"{product.name}/protected/{snapshot.dataset} was protected under another plan",
+            f"Run the whole build: secure-platform run {product.name}.",
+        )
+
+
+_REQUIRED = {Zone.RAW: RAW_VERDICTS, Zone.PROTECTED: PROTECTED_VERDICTS, Zone.MARTS: MART_VERDICTS}
+
+
+def _verdicts(lineage: list[Snapshot]) -> dict[str, Any]:
+    """`<zone>/<dataset>` → stage → what it decided and why."""
+    return {
+        f"{snapshot.zone}/{snapshot.dataset}": {
+            stage: {"passed": verdict.passed, "detail": dict(verdict.detail)}
+            for stage, verdict in snapshot.verdicts.items()
+        }
+        for snapshot in lineage
+    }

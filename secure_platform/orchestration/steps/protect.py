@@ -1,0 +1,255 @@
+"""Raw → protected: the plan is carried out as one lazy query into an encrypted sink, and then proved.
+
+No original value is written down: results are counts by column.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import polars as pl
+
+from secure_platform import canonical
+from secure_platform.access.policy import ProductResource
+from secure_platform.contract.model import Contract
+from secure_platform.contract.product import Product
+from secure_platform.keys.ring import KeyRing
+from secure_platform.orchestration.steps.context import (
+    CheckOutcome,
+    StepContext,
+    StepOutcome,
+    input_key,
+    require_contract,
+)
+from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
+from secure_platform.orchestration.steps.pull import finding_record
+from secure_platform.protect.execute import apply, split_orphans
+from secure_platform.protect.plan import DatasetPlan, Plan, compile_plan
+from secure_platform.protect.residual import residual_values
+from secure_platform.scan.columns import Finding, residual
+from secure_platform.services import Services
+from secure_platform.source.csv import LINE
+from secure_platform.store.snapshots import Draft, Snapshot, SnapshotStore, Zone, require_verdicts
+from secure_platform.taxonomy.classification import Classification
+from secure_platform.validate.rules import cast_typed
+
+SAFE_HARBOR: Final = "hipaa_safe_harbor"
+VERDICTS: Final = ("rows", "references", "residual", "classification")
+
+
+def current_plan(product: Product, keys: KeyRing) -> Plan:
+    """The product's plan at the current token key version.
+
+    Ages are counted at the first day of the year, so that unchanged data keep their plan for a year.
+    """
+    as_of = datetime.now(UTC).date().replace(month=1, day=1)
+    return compile_plan(product, keys.token_version(), as_of)
+
+
+def output_classification(plan: Plan) -> Classification:
+    """The highest classification of any column the plan lets out."""
+    return max(
+        (column.classification for dataset in plan.datasets.values() for column in dataset.outputs),
+        default=Classification.PUBLIC,
+    )
+
+
+def product_resource(services: Services, product: Product) -> ProductResource:
+    """The product as the policy sees it."""
+    return ProductResource(
+        name=product.name,
+        environment=services.settings.environment,
+        classification=int(output_classification(current_plan(product, services.keys))),
+    )
+
+
+def protect(context: StepContext, dataset: str) -> StepOutcome:
+    """Protect one dataset, or find that its snapshot is already there.
+
+    Raises:
+        IntegrityError: If an input is not what was written.
+        DataRefusedError: If an input's verdict is missing or failed.
+        PlanRefusedError: If the plan cannot be carried out.
+    """
+    store = context.services.store
+    contract = context.product.contracts[dataset]
+    plans = current_plan(context.product, context.services.keys).datasets
+    plan = plans[dataset]
+    raws = _raws(context, _related(context.product, dataset))
+    raw = raws[dataset]
+    parents = {name: context.input(Zone.PROTECTED, name) for name in _parents(contract)}
+    for parent in parents.values():
+        require_verdicts(parent, VERDICTS)
+    key = input_key(
+        stage="protect",
+        raws={name: snapshot.content_digest for name, snapshot in raws.items()},
+        contract=contract.digest,
+        plans={name: plan_digest(plans[name]) for name in raws},
+        parents={name: parent.content_digest for name, parent in parents.items()},
+    )
+    known = store.find(context.product.name, dataset, Zone.PROTECTED, key)
+    if known is not None:
+        store.set_head(known, actor=context.requester)
+        return _outcome(known)
+    with store.draft(context.product.name, dataset, Zone.PROTECTED, actor=context.requester) as draft:
+        _carry_out(context, draft, plan, raws, parents)
+        snapshot = draft.commit(
+            input_key=key,
+            contract_version=contract.version,
+            contract_digest=contract.digest,
+            provenance={
+                "run_id": context.run_id,
+                "plan": plan_digest(plan),
+                "inputs": [lineage_record(raw), *map(lineage_record, parents.values())],
+            },
+        )
+    return _outcome(snapshot)
+
+
+def plan_digest(plan: DatasetPlan) -> str:
+    """`sha256:<hex>` over what the plan does to each column of one dataset."""
+    return canonical.sha256(canonical.dumps([column.to_json() for column in plan.columns]))
+
+
+def lineage_record(snapshot: Snapshot) -> dict[str, Any]:
+    """What a later stage writes down about a snapshot it read."""
+    return {
+        "product": snapshot.product,
+        "dataset": snapshot.dataset,
+        "zone": str(snapshot.zone),
+        "snapshot_id": snapshot.snapshot_id,
+        "content_digest": snapshot.content_digest,
+        "contract_version": snapshot.contract_version,
+    }
+
+
+def _parents(contract: Contract) -> list[str]:
+    """Datasets this one refers to; a reference to itself is checked against its own rows."""
+    named = {column.reference.dataset for column in contract.columns if column.reference}
+    return sorted(named - {contract.dataset})
+
+
+def _related(product: Product, dataset: str) -> list[str]:
+    """The dataset, those it refers to, those that these refer to, and so on."""
+    found, waiting = {dataset}, [dataset]
+    while waiting:
+        new = set(_parents(product.contracts[waiting.pop()])) - found
+        found |= new
+        waiting.extend(new)
+    return sorted(found)
+
+
+def _raws(context: StepContext, datasets: Iterable[str]) -> dict[str, Snapshot]:
+    raws = {name: context.input(Zone.RAW, name) for name in datasets}
+    for name, raw in raws.items():
+        require_verdicts(raw, RAW_VERDICTS)
+        require_contract(raw, context.product.contracts[name])
+    return raws
+
+
+def _carry_out(
+    context: StepContext,
+    draft: Draft,
+    plan: DatasetPlan,
+    raws: Mapping[str, Snapshot],
+    parents: Mapping[str, Snapshot],
+) -> None:
+    services, contract = context.services, context.product.contracts[plan.dataset]
+    text = _valid_rows(services.store, raws[plan.dataset])
+    protected = apply(plan, cast_typed(contract, text), services.keys)
+    whole = {name: services.store.scan(parent) for name, parent in parents.items()}
+    kept, lost = split_orphans(plan, protected, whole)
+    observed, lost_rows, given_rows = draft.write(
+        kept, observe=[services.scanner.observe(kept), lost.select(pl.len()), text.select(pl.len())]
+    )
+    output = draft.scan()
+    given, orphans = int(given_rows.item()), int(lost_rows.item())
+    tolerated = not orphans or (
+        contract.on_invalid == "quarantine" and orphans <= contract.max_invalid_ratio * given
+    )
+    if orphans and tolerated:
+        draft.write_quarantine(lost.collect(engine="streaming"))
+    rows = _count(output)
+    draft.verdict("rows", passed=rows + orphans == given, rows=rows, orphans=orphans, valid_rows_given=given)
+    unresolved = _count(split_orphans(plan, output, whole)[1])
+    draft.verdict(
+        "references",
+        passed=tolerated and not unresolved,
+        orphans=orphans,
+        unresolved=unresolved,
+        on_invalid=contract.on_invalid,
+    )
+    findings = left_over(context, observed, output)
+    values = _values_left(context, output, raws, plan)
+    draft.verdict(
+        "residual",
+        passed=not findings and not values,
+        findings=[finding_record(finding) for finding in findings],
+        original_values=values,
+    )
+    restricted = [c.column for c in plan.outputs if c.classification >= Classification.RESTRICTED]
+    draft.verdict("classification", passed=not restricted, restricted_columns=restricted)
+
+
+def left_over(context: StepContext, observed: pl.DataFrame, output: pl.LazyFrame) -> list[Finding]:
+    """Findings in a protected frame that must not be there under the product's profile.
+
+    Args:
+        context: Names the product.
+        observed: What the scanner observed while the frame was written.
+        output: The frame as it was written.
+    """
+    findings = context.services.scanner.findings(observed, output, output.collect_schema().names())
+    return residual(findings, safe_harbor=context.product.profile == SAFE_HARBOR)
+
+
+def original_values_left(
+    context: StepContext, output: pl.LazyFrame, datasets: Iterable[str], plan: DatasetPlan | None
+) -> list[dict[str, Any]]:
+    """Cells of a frame that equal or contain an original value which must not be there.
+
+    Args:
+        context: The run, whose raw snapshots are read.
+        output: The frame as it was written.
+        datasets: Whose originals are looked for.
+        plan: Of the dataset that `output` is; None for a mart.
+
+    Returns:
+        `column` and `count` of each column that has such cells.
+
+    Raises:
+        IntegrityError: If a raw snapshot is not what was written.
+        DataRefusedError: If a raw snapshot is missing, was refused or is of another version of its contract.
+    """
+    return _values_left(context, output, _raws(context, datasets), plan)
+
+
+def _values_left(
+    context: StepContext, output: pl.LazyFrame, raws: Mapping[str, Snapshot], plan: DatasetPlan | None
+) -> list[dict[str, Any]]:
+    services = context.services
+    plans = current_plan(context.product, services.keys).datasets
+    originals = [(_valid_rows(services.store, raw), plans[name]) for name, raw in raws.items()]
+    values = residual_values(originals, output, plan, services.keys.digest_key("residual"))
+    return [{"column": column, "count": count} for column, count in values]
+
+
+def _valid_rows(store: SnapshotStore, raw: Snapshot) -> pl.LazyFrame:
+    """The raw text without the lines that validation set aside."""
+    text = store.scan(raw)
+    quarantine = store.quarantine(raw)
+    if quarantine is None:
+        return text
+    return text.join(quarantine.select(LINE).unique(), on=LINE, how="anti", maintain_order="left")
+
+
+def _count(frame: pl.LazyFrame) -> int:
+    return int(frame.select(pl.len()).collect(engine="streaming").item())
+
+
+def _outcome(snapshot: Snapshot) -> StepOutcome:
+    checks = tuple(
+        CheckOutcome(name, snapshot.verdicts[name].passed, snapshot.verdicts[name].detail)
+        for name in VERDICTS
+    )
+    return StepOutcome(snapshot, checks)

@@ -1,0 +1,223 @@
+"""What CLI, web server and Dagster share: one `Services` opens every room over one home.
+
+A home is initialised once, under a lock, before anything else touches it: several processes that
+create the same databases at once corrupt them.
+"""
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal
+
+from secure_platform.access.policy import Policy
+from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
+from secure_platform.audit.log import AuditLog
+from secure_platform.contract.product import Product, load_products
+from secure_platform.control.database import ControlDatabase
+from secure_platform.control.locks import file_lock
+from secure_platform.deploy.duckdb_target import DuckDBTarget
+from secure_platform.errors import UsageError
+from secure_platform.files import private_directory, write_private
+from secure_platform.gate.releases import Gate
+from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.ring import KeyRing
+from secure_platform.monitor.volume import Metrics
+from secure_platform.scan.columns import Scanner
+from secure_platform.settings import Settings
+from secure_platform.store.snapshots import SnapshotStore
+from secure_platform.taxonomy.info_types import info_types
+
+SCHEDULER: Final = "service:scheduler"
+DEPLOYER: Final = "service:deployer"
+ADMINISTRATOR: Final = "admin"
+INITIALISED: Final = ".initialised"
+ROOMS: Final = ("lake", "releases", "warehouse", "keys", "tmp", "dagster", "dbt")
+PRIVATE_MASK: Final = 0o077
+
+
+class Services:
+    """Every room of one home, opened when first needed.
+
+    Args:
+        settings: The resolved settings; the home must be initialised (see `initialise`).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def database(self) -> ControlDatabase:
+        """The control database."""
+        return ControlDatabase.at(self.settings.home / "control.db")
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        """The key ring over the local provider."""
+        return KeyRing(LocalKeyProvider.open(self.settings.home / "keys"), self.database)
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """The tamper-evident log."""
+        # The log's own key names it, so that two homes never sign as one log.
+        identity = self.keys.log_signer("secure-platform").public_key.hex()[:16]
+        origin = f"secure-platform/{identity}"
+        return AuditLog(
+            self.settings.home / "audit.db",
+            origin=origin,
+            signer=self.keys.log_signer(origin),
+            identify=self.keys.identify,
+        )
+
+    @cached_property
+    def principals(self) -> Principals:
+        """Who may be asked."""
+        return Principals(self.database, self.audit)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """What they may do."""
+        return Policy(self.audit, self.settings.policies)
+
+    @cached_property
+    def store(self) -> SnapshotStore:
+        """The encrypted snapshots."""
+        return SnapshotStore(self.settings.home / "lake", self.temporary, self.keys, self.audit)
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        """The scanner over the built-in info types."""
+        return Scanner(info_types())
+
+    @cached_property
+    def gate(self) -> Gate:
+        """Release states and approvals."""
+        return Gate(self.database, self.audit, self.policy, self.keys, self.principals)
+
+    @cached_property
+    def target(self) -> DuckDBTarget:
+        """Where releases are deployed."""
+        return DuckDBTarget(self.settings.home / "warehouse", self.temporary, self.keys, self.audit)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The metrics history."""
+        return Metrics(self.database)
+
+    @cached_property
+    def products(self) -> dict[str, Product]:
+        """Every data product of the project, by name."""
+        return dict(load_products(self.settings.defs))
+
+    @property
+    def temporary(self) -> Path:
+        """Private scratch space on the same file system as the rooms."""
+        return self.settings.home / "tmp"
+
+    @property
+    def releases(self) -> Path:
+        """The folder of the signed packages."""
+        return self.settings.home / "releases"
+
+    def product(self, name: str) -> Product:
+        """One product by name.
+
+        Raises:
+            UsageError: If the project has no such product.
+        """
+        if name not in self.products:
+            known = ", ".join(sorted(self.products)) or "none"
+            raise UsageError(f"There is no data product named {name!r}", f"The project has: {known}.")
+        return self.products[name]
+
+    def caller(self) -> Principal:
+        """The principal whose token was presented, else the anonymous one, which may only build and read."""
+        if self.settings.token_file is None:
+            return ANONYMOUS
+        return self.principals.authenticate(read_token(self.settings.token_file))
+
+    def requester(self) -> Principal:
+        """Who a build is recorded for: the caller, else the scheduler."""
+        caller = self.caller()
+        return caller if caller is not ANONYMOUS else self._known(SCHEDULER)
+
+    def deployer(self) -> Principal:
+        """The service that deploys, by its own token.
+
+        Raises:
+            UsageError: If this process cannot read the deployer's token.
+            AccessDeniedError: If the token is not valid.
+        """
+        return self.principals.authenticate(read_token(self.settings.deployer_token_file))
+
+    def _known(self, name: str) -> Principal:
+        principal = self.principals.get(name)
+        if principal is None:
+            raise UsageError(
+                f"The home lacks the principal {name}", "Run `secure-platform init` on a fresh home."
+            )
+        return principal
+
+
+def initialise(settings: Settings, *, prepare: Callable[[Settings], None] | None = None) -> bool:
+    """Create the home if it is not there yet; safe to call from any number of processes.
+
+    Args:
+        settings: Names the home.
+        prepare: Creates what outer rooms keep in the home (Dagster's schema), under the same lock.
+
+    Returns:
+        Whether this call created it.
+
+    Raises:
+        UsageError: If the home exists with an open mode or belongs to somebody else.
+    """
+    home = private_directory(settings.home)
+    _require_private(home)
+    if (home / INITIALISED).exists():
+        return False
+    with file_lock(home / ".lock", holder=f"the home {home}"):
+        if (home / INITIALISED).exists():
+            return False
+        for room in ROOMS:
+            private_directory(home / room)
+        _create_state(settings)
+        if prepare is not None:
+            prepare(settings)
+        write_private(home / INITIALISED, b"1\n")
+    return True
+
+
+def _require_private(home: Path) -> None:
+    status = home.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & PRIVATE_MASK:
+        raise UsageError(f"The home {home} is open to other users", f"Make it private: chmod 700 {home}.")
+
+
+def _create_state(settings: Settings) -> None:
+    services = Services(settings)
+    services.database.migrate()
+    if not (settings.home / "keys" / "root.key").exists():
+        LocalKeyProvider.create(settings.home / "keys")
+    created = services.keys.initialise()
+    for key in created:
+        services.audit.append("key.create", actor=SCHEDULER, subject=key)
+    _create_principals(services)
+    services.audit.append("home.initialise", actor=SCHEDULER, subject=settings.environment)
+    services.audit.checkpoint()
+
+
+def _create_principals(services: Services) -> None:
+    """The services of this home, and an administrator whose random token is left in a 0600 file."""
+    first: tuple[tuple[str, Literal["user", "service"], tuple[str, ...], str | None], ...] = (
+        (SCHEDULER, "service", (), None),
+        (DEPLOYER, "service", ("pipeline",), "deployer.token"),
+        (ADMINISTRATOR, "user", ("admin",), "admin.token"),
+    )
+    for name, kind, roles, token_name in first:
+        if services.principals.get(name) is None:
+            services.principals.add(name, kind=kind, roles=roles, actor=SCHEDULER)
+        token_file = services.settings.home / "keys" / (token_name or "")
+        if token_name is not None and not token_file.exists():
+            issued = services.principals.issue_token(name, actor=SCHEDULER, days=365)
+            write_private(token_file, issued.secret.encode() + b"\n")

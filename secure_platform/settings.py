@@ -1,0 +1,144 @@
+"""Where everything is: settings come from the environment, then `platform.yaml`, then embedded defaults.
+
+The project is the nearest folder at or above the current one that is a dg project (`[tool.dg]` in its
+`pyproject.toml`) or holds a `platform.yaml`; else the folder this package is installed from. The home is
+below the project unless it is named, never below an arbitrary current directory.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from secure_platform.errors import UsageError
+
+PREFIX: Final = "SECURE_PLATFORM_"
+CONFIG_NAME: Final = "platform.yaml"
+PACKAGE: Final = Path(__file__).resolve().parent
+
+
+class Settings(BaseModel):
+    """The settings of one environment; every field can be overridden by `SECURE_PLATFORM_<FIELD>`.
+
+    Attributes:
+        project: Folder that holds the dbt project and, in a foreign project, the product folders.
+        home: Where state, keys, snapshots, releases and databases live (mode 0700).
+        defs: Folder with one subfolder per data product.
+        dbt_project: The dbt project.
+        environment: Name of the environment releases are approved for.
+        sources: Product name → folder with its source files; default `<home>/sources/<product>`.
+        policies: Folder with further Cedar policies.
+        token_file: 0600 file with the token of the calling principal.
+        deployer_token_file: 0600 file with the token of the service that deploys approved releases.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project: Path
+    home: Path
+    defs: Path
+    dbt_project: Path
+    environment: str = "production"
+    sources: dict[str, Path] = {}
+    policies: Path | None = None
+    token_file: Path | None = None
+    deployer_token_file: Path
+
+    def source_directory(self, product: str) -> Path:
+        """The folder this product's source files are pulled from."""
+        default = self.home / "sources" / product
+        return self.sources.get(product, default)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Resolve the settings.
+
+    Args:
+        overrides: Fields that win over environment and file; `None` values are ignored.
+
+    Raises:
+        UsageError: If a setting is unknown or malformed; the message names it.
+    """
+    project = _absolute(overrides.get("project") or os.environ.get(f"{PREFIX}PROJECT") or find_project())
+    given = {
+        **_from_file(project),
+        **_from_environment(),
+        **{name: value for name, value in overrides.items() if value is not None},
+    }
+    home = _absolute(given.get("home", project / ".secure_platform"))
+    defaults = {
+        "defs": _default_defs(project),
+        "dbt_project": project / "dbt",
+        "deployer_token_file": home / "keys" / "deployer.token",
+    }
+    try:
+        return Settings.model_validate({**defaults, **given, "project": project, "home": home})
+    except ValidationError as error:
+        names = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in error.errors()}))
+        raise UsageError(
+            f"These settings cannot be used: {names}", f"Correct them in {CONFIG_NAME} or the environment."
+        ) from None
+
+
+def find_project() -> Path:
+    """The project the current directory belongs to, else the one this package is installed from."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if _is_project(folder)), PACKAGE.parent)
+
+
+def _is_project(folder: Path) -> bool:
+    if (folder / CONFIG_NAME).is_file():
+        return True
+    document = folder / "pyproject.toml"
+    return document.is_file() and "dg" in tomllib.loads(document.read_text(encoding="utf-8")).get("tool", {})
+
+
+def _default_defs(project: Path) -> Path:
+    if project == PACKAGE.parent:
+        return PACKAGE / "defs"
+    document = project / "pyproject.toml"
+    if not document.is_file():
+        return project / "defs"
+    dg = tomllib.loads(document.read_text(encoding="utf-8")).get("tool", {}).get("dg", {})
+    module = str(dg.get("project", {}).get("root_module", ""))
+    if not module:
+        return project / "defs"
+    source = project / "src" / module
+    return (source if source.is_dir() else project / module) / "defs"
+
+
+def _from_file(project: Path) -> dict[str, Any]:
+    path = Path(os.environ.get(f"{PREFIX}CONFIG", project / CONFIG_NAME))
+    if not path.is_file():
+        return {}
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise UsageError(f"{path} is not YAML", "Correct it; see docs/settings.md for the fields.") from None
+    if not isinstance(document, dict):
+        raise UsageError(f"{path} is not a mapping", "Correct it; see docs/settings.md for the fields.")
+    return {name: _resolve(name, value, path.parent) for name, value in document.items()}
+
+
+def _resolve(name: str, value: Any, base: Path) -> Any:
+    """Paths in the file are relative to the file."""
+    if name == "sources" and isinstance(value, dict):
+        return {product: base / str(folder) for product, folder in value.items()}
+    is_path = name in {"home", "defs", "dbt_project", "policies", "token_file", "deployer_token_file"}
+    return base / value if is_path and isinstance(value, str) else value
+
+
+def _from_environment() -> dict[str, Any]:
+    fields = set(Settings.model_fields) - {"project", "sources"}
+    return {
+        field: _absolute(value) if field != "environment" else value
+        for field in fields
+        if (value := os.environ.get(PREFIX + field.upper()))
+    }
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(path).expanduser().absolute()

@@ -1,0 +1,192 @@
+"""`init`, `run`, `deploy`, `rollback`: the way of the data from the command line."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from secure_platform.cli.access import command, near, open_services, prepare_home
+from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
+from secure_platform.cli.progress import Progress, reused
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.gate.states import ReleaseState
+from secure_platform.orchestration.launch import AssetEvent, RunReport, run_build, run_deploy
+from secure_platform.orchestration.steps.deploy import rollback as roll_back
+from secure_platform.services import Services
+from secure_platform.settings import load_settings
+
+
+@click.command(epilog=example("init", "--home /srv/secure init"))
+@json_option
+def init(*, as_json: bool) -> None:
+    """Create the home: keys, databases, the services' and the administrator's principals.
+
+    Doing it again changes nothing. Keep a copy of keys/root.key in a safe place: without it nothing in the
+    home can be read.
+    """
+    settings = load_settings()
+    created = prepare_home(settings)
+    keys = settings.home / "keys"
+    token = keys / "admin.token"
+    data = {"home": str(settings.home), "created": created, "administrator_token": str(token)}
+
+    def render(out: Console) -> None:
+        line(out, f"{'Created' if created else 'Already there, nothing changed:'} {settings.home}")
+        if created:
+            line(out, f"Keep a copy of {keys / 'root.key'} in a safe place: without it nothing can be read.")
+        line(out, "The administrator's token is in a private file; add principals with it:")
+        line(out, f"  {command(f'--token-file {near(token)} principal add alice --role data_steward')}")
+        line(out, f"  {command(f'--token-file {near(token)} token issue alice --out alice.token')}")
+
+    show(data, as_json=as_json, render=render)
+
+
+@click.command(epilog=example("run healthcare --source /data/emr", "run healthcare --json"))
+@click.argument("product")
+@click.option(
+    "--source", type=click.Path(path_type=Path), help="Folder of the source files; default from the settings."
+)
+@json_option
+def run(product: str, source: Path | None, *, as_json: bool) -> int:
+    """Build PRODUCT: pull, validate, scan, protect, transform, package; it ends with a pending release.
+
+    Unchanged input reuses what is there, and makes no new release.
+    """
+    services = open_services()
+    known, requester = services.product(product), services.requester()
+    progress = Progress(Output(), quiet=as_json)
+    folder = source or services.settings.source_directory(product)
+    progress.start(f"Building {product} from {folder}, requested by {requester.name}")
+    report = run_build(services.settings, known, source=source, listener=progress)
+    record = newest(services, product) if report.succeeded else None
+    show(
+        run_data(report, record),
+        as_json=as_json,
+        render=lambda out: _render_build(out, product, report, record),
+    )
+    return report.exit_code
+
+
+@click.command(epilog=example("deploy healthcare"))
+@click.argument("product")
+@json_option
+def deploy(product: str, *, as_json: bool) -> int:
+    """Deploy the approved release of PRODUCT; the daemon of `serve` does the same by itself."""
+    services = open_services()
+    known = services.product(product)
+    progress = Progress(Output(), quiet=as_json)
+    progress.start(f"Deploying {product}")
+    report = run_deploy(services.settings, known, listener=progress)
+    production = services.target.current(product) if report.succeeded else None
+    record = services.gate.get(production.release) if production else None
+    show(
+        run_data(report, record),
+        as_json=as_json,
+        render=lambda out: _render_deploy(out, product, report, record),
+    )
+    return report.exit_code
+
+
+@click.command(
+    epilog=example('--token-file me.token rollback healthcare --reason "costs of release 12 are wrong"')
+)
+@click.argument("product")
+@click.option("--reason", required=True, help="Why; kept with the release.")
+@json_option
+def rollback(product: str, reason: str, *, as_json: bool) -> None:
+    """Put the previous release of PRODUCT back into production, after verifying it again."""
+    services = open_services()
+    restored = roll_back(services, services.product(product), services.caller(), reason=reason)
+    data = record_data(restored.record)
+    text = f"Release {restored.record.number} of {product} is back in production."
+    show(data, as_json=as_json, render=lambda out: line(out, text))
+
+
+def newest(services: Services, product: str) -> ReleaseRecord | None:
+    """The product's newest release."""
+    return max(services.gate.list(product), key=lambda record: record.number, default=None)
+
+
+def record_data(record: ReleaseRecord) -> dict[str, Any]:
+    """A release as JSON."""
+    return {
+        "product": record.product,
+        "number": record.number,
+        "digest": record.digest,
+        "state": str(record.state),
+        "environment": record.environment,
+        "classification": record.classification,
+        "requested_by": record.requested_by,
+        "base": record.base,
+        "created_at": record.created_at.isoformat(),
+        "expires_at": record.expires_at.isoformat(),
+    }
+
+
+def run_data(report: RunReport, record: ReleaseRecord | None) -> dict[str, Any]:
+    """A run as JSON."""
+    return {
+        "run_id": report.run_id,
+        "succeeded": report.succeeded,
+        "exit_code": report.exit_code,
+        "state": str(record.state) if record else "refused",
+        "release": record_data(record) if record else None,
+        "reused": reused(report),
+        "failures": [
+            {"asset": event.asset, "check": event.check, "error": event.error, "detail": event.metadata}
+            for event in report.failures
+        ],
+    }
+
+
+def render_failures(out: Console, report: RunReport) -> None:
+    """What was refused and why: counts and names, never a value."""
+    heading(out, "Refused")
+    for event in report.failures:
+        if event.kind == "failed":
+            line(out, f"{event.asset}: {event.error}")
+    rows = [row for event in report.failures if event.kind == "checked" for row in _check_rows(event)]
+    if rows:
+        table(out, ("asset", "check", "column", "rule", "rows"), rows)
+    line(out, "Nothing was released, and production stays as it is.")
+
+
+def _render_build(out: Console, product: str, report: RunReport, record: ReleaseRecord | None) -> None:
+    if record is None:
+        render_failures(out, report)
+    elif record.state is ReleaseState.PENDING:
+        heading(out, f"Release {record.number} of {product} waits at the gate. A steward's next steps:")
+        line(out, f"  {command(f'release show {product} {record.number}')}")
+        approve = f'--token-file steward.token release approve {product} {record.number} --reason "…"'
+        line(out, f"  {command(approve)}")
+    elif record.state is ReleaseState.APPROVED:
+        heading(out, f"Nothing changed: release {record.number} of {product} is approved. Next step:")
+        line(out, f"  {command(f'deploy {product}')}")
+    else:
+        heading(out, f"Nothing changed: release {record.number} of {product} is {record.state}.")
+
+
+def _render_deploy(out: Console, product: str, report: RunReport, record: ReleaseRecord | None) -> None:
+    if record is None:
+        render_failures(out, report)
+        return
+    heading(out, f"Release {record.number} of {product} is in production. Read it:")
+    query = f'--token-file analyst.token sql {product} "select …"'
+    line(out, f"  {command(query)}")
+
+
+def _check_rows(event: AssetEvent) -> list[tuple[Any, ...]]:
+    """A failed check by column and rule, as far as it says so."""
+    detail = event.metadata or {}
+    found = [
+        *((item["column"], item["rule"], item["count"]) for item in detail.get("failures", [])),
+        *(
+            (item["column"], item["info_type"], item["count"])
+            for item in detail.get("refused") or detail.get("findings") or []
+        ),
+    ]
+    return [(event.asset, event.check, *row) for row in found or [("", "", "")]]
+
+
+COMMANDS: Final = {"init": init, "run": run, "deploy": deploy, "rollback": rollback}

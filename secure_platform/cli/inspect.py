@@ -1,0 +1,95 @@
+"""`check`, `plan`, `sql`: what is declared, what will be done, what is in production."""
+
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from secure_platform.access.policy import Action
+from secure_platform.cli.access import open_services
+from secure_platform.cli.output import example, heading, json_option, line, records, show, table
+from secure_platform.errors import ContractError
+from secure_platform.orchestration.steps.protect import current_plan, product_resource
+from secure_platform.protect.plan import ColumnPlan
+
+ROW_LIMIT: Final = 1_000
+
+
+@click.command(epilog=example("check"))
+@json_option
+def check(*, as_json: bool) -> None:
+    """Validate every contract and product document, and compile every protection plan.
+
+    Exits 3 and names the first document that is refused.
+    """
+    services = open_services()
+    if not services.products:
+        raise ContractError(
+            f"There is no data product in {services.settings.defs}",
+            "Put one folder per product there: defs.yaml and contracts/*.odcs.yaml.",
+        )
+    data: list[dict[str, Any]] = [
+        {
+            "product": product.name,
+            "profile": product.profile,
+            "datasets": {name: contract.version for name, contract in product.contracts.items()},
+            "plan": current_plan(product, services.keys).digest,
+        }
+        for product in services.products.values()
+    ]
+
+    def render(out: Console) -> None:
+        line(out, "Every document is valid.")
+        for row in data:
+            heading(out, f"{row['product']}: profile {row['profile']}, plan {row['plan']}")
+            table(out, ("dataset", "contract version"), row["datasets"].items())
+
+    show(data, as_json=as_json, render=render)
+
+
+@click.command(epilog=example("plan healthcare", "plan healthcare --json"))
+@click.argument("product")
+@json_option
+def plan(product: str, *, as_json: bool) -> None:
+    """Show how every column of PRODUCT is protected, and why; --json has the rules in full."""
+    services = open_services()
+    compiled = current_plan(services.product(product), services.keys)
+
+    def render(out: Console) -> None:
+        for name, dataset in compiled.datasets.items():
+            heading(out, f"{product}/{name}")
+            columns = ("column", "info type", "classification", "transform", "why")
+            table(out, columns, [_plan_row(column) for column in dataset.columns])
+        heading(out, f"Profile {compiled.profile}, plan {compiled.digest}")
+
+    show(compiled.to_json(), as_json=as_json, render=render)
+
+
+@click.command(epilog=example('--token-file me.token sql healthcare "select * from patient_summary limit 3"'))
+@click.argument("product")
+@click.argument("query")
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(1, ROW_LIMIT), help="Most rows shown."
+)
+@json_option
+def sql(product: str, query: str, limit: int, *, as_json: bool) -> None:
+    """Ask the production tables of PRODUCT a QUERY, read-only; it is audited, without its text."""
+    services = open_services()
+    caller = services.caller()
+    known = services.product(product)
+    services.policy.require(caller, Action.PRODUCTION_QUERY, product_resource(services, known))
+    frame = services.target.query(product, query, limit=limit, actor=caller.name)
+    show(frame.to_dicts(), as_json=as_json, render=lambda out: _render_rows(out, frame.columns, frame.rows()))
+
+
+def _plan_row(column: ColumnPlan) -> tuple[str, ...]:
+    why = column.reason.partition(": ")[0]
+    return column.column, column.info_type or "", column.input_classification.label, column.full_name, why
+
+
+def _render_rows(out: Console, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+    records(out, columns, rows)
+    line(out, f"({len(rows)} row{'' if len(rows) == 1 else 's'})")
+
+
+COMMANDS: Final = {"check": check, "plan": plan, "sql": sql}

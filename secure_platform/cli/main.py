@@ -1,0 +1,131 @@
+"""One command per thing a person or a CI job does, with `--help`, `--json` and a meaningful exit code.
+
+0 done, pending approval or up to date; 1 an unexpected error; 2 usage; 3 data or contract refused; 4 gate
+refused; 5 integrity; 130 interrupted. A command's module is imported when the command is called: `--help`
+must not load Dagster.
+"""
+
+import importlib
+import io
+import itertools
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from secure_platform.cli.output import example, finish, report, report_error
+from secure_platform.errors import SecurePlatformError, StepFailedError
+
+COMMANDS: Final = {
+    "init": ("secure_platform.cli.build", "Create the home: keys, databases, first principals."),
+    "demo": ("secure_platform.cli.demo", "Run the main job on generated data, through the gate."),
+    "run": ("secure_platform.cli.build", "Build a product: source to pending release."),
+    "deploy": ("secure_platform.cli.build", "Deploy the approved release of a product."),
+    "rollback": ("secure_platform.cli.build", "Put the previous release back into production."),
+    "release": ("secure_platform.cli.release", "List, show, verify, compare and decide on releases."),
+    "sql": ("secure_platform.cli.inspect", "Ask production a question."),
+    "plan": ("secure_platform.cli.inspect", "Show how every column is protected, and why."),
+    "check": ("secure_platform.cli.inspect", "Validate every contract and product document."),
+    "principal": ("secure_platform.cli.people", "Add, list and disable principals."),
+    "token": ("secure_platform.cli.people", "Issue and revoke tokens."),
+    "audit": ("secure_platform.cli.audit", "Verify, read, prove and export the audit log."),
+    "serve": ("secure_platform.cli.serve", "Dagster UI and daemon on loopback."),
+}
+INTERRUPTED: Final = 130
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order a user meets them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = module.COMMANDS[cmd_name]
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in `--help`, without importing anything."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=example("run healthcare --source /data/emr", "release show healthcare --json"),
+)
+@click.option(
+    "--home", type=click.Path(path_type=Path), help="The home; default .secure_platform in the project."
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="0600 file with your token; default $SECURE_PLATFORM_TOKEN_FILE.",
+)
+@click.version_option(package_name="secure-platform")
+def cli(home: Path | None, token_file: Path | None) -> None:
+    """CI/CD for sensitive data: from source to production through an approval gate."""
+    # Dagster steps, the daemon and dbt run in other processes: what they share is the environment.
+    if home is not None:
+        os.environ["SECURE_PLATFORM_HOME"] = str(home.expanduser().absolute())
+    if token_file is not None:
+        os.environ["SECURE_PLATFORM_TOKEN_FILE"] = str(token_file.expanduser().absolute())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit with its code; an error is one clear text, never a stack trace."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    code = run(arguments if arguments is not None else sys.argv[1:])
+    finish()
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command and return its exit code."""
+    as_json = "--json" in itertools.takewhile(lambda argument: argument != "--", arguments)
+    try:
+        result: Any = cli.main(args=arguments, prog_name="secure-platform", standalone_mode=False)
+    except click.Abort:
+        return report("Interrupted", "Interrupted", "Run it again.", code=INTERRUPTED, as_json=as_json)
+    except click.ClickException as error:
+        return _report_usage(error, as_json=as_json)
+    except SecurePlatformError as error:
+        return report_error(error, as_json=as_json)
+    except OSError as error:
+        return _report_system(error, as_json=as_json)
+    except Exception as error:  # noqa: BLE001 - a library's message may hold data: only its class is shown
+        return report_error(StepFailedError.withheld("The command", error), as_json=as_json)
+    return result if isinstance(result, int) else 0
+
+
+def _report_usage(error: click.ClickException, *, as_json: bool) -> int:
+    """What click refuses: as text it shows the usage line too."""
+    if not as_json:
+        error.show()
+        return error.exit_code
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context else "secure-platform"
+    culprit, fix = error.format_message(), f"See: {path} --help"
+    return report("UsageError", culprit, fix, code=error.exit_code, as_json=True)
+
+
+def _report_system(error: OSError, *, as_json: bool) -> int:
+    """What the operating system refuses: its own text and the file's name hold no data."""
+    if error.strerror is None or error.filename is None:
+        return report_error(StepFailedError.withheld("The command", error), as_json=as_json)
+    culprit = f"{os.fsdecode(error.filename)}: {error.strerror}"
+    fix = "Check the path, its permissions and the free space."
+    return report(type(error).__name__, culprit, fix, code=StepFailedError.exit_code, as_json=as_json)

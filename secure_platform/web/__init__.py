@@ -1,0 +1,1 @@
+"""The web server: Dagster's UI behind our own guards."""

@@ -1,0 +1,234 @@
+"""From source to production on the command line: what each command says, its JSON, and its exit code."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_support import Cli, Result, clean_environment, execute
+
+from secure_platform.sample.generate import generate
+
+pytestmark = pytest.mark.slow
+
+PATIENTS = 80
+Story = dict[str, Result]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("source")
+    generate(directory, patients=PATIENTS)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    with clean_environment():
+        cli = Cli(tmp_path_factory.mktemp("flow") / "home")
+        cli.add("dana", "data_engineer", "data_steward")
+        cli.add("sam", "data_steward")
+        yield cli
+
+
+@pytest.fixture(scope="module")
+def story(told: Cli, source: Path) -> Story:
+    """The whole way once; the tests read what was said on it."""
+    cli, approve = told, ("release", "approve", "healthcare")
+    story: Story = {}
+    story["built"] = cli("run", "healthcare", "--source", str(source), token="dana")
+    story["built again"] = cli("run", "healthcare", "--source", str(source), "--json", token="dana")
+    story["shown"] = cli("release", "show", "healthcare")
+    story["too early"] = cli("deploy", "healthcare", "--json")
+    story["by nobody"] = cli(*approve, "--reason", "x", "--json")
+    story["by its requester"] = cli(*approve, "--reason", "x", "--json", token="dana")
+    other = "sha256:" + "0" * 64
+    story["another digest"] = cli(*approve, "--reason", "x", "--digest", other, "--json", token="sam")
+    story["approved"] = cli(*approve, "--reason", "reviewed", token="sam")
+    story["deployed"] = cli("deploy", "healthcare", "--json")
+    story["deployed again"] = cli("deploy", "healthcare")
+    story["listed"] = cli("release", "list", "--json")
+    story["unchanged"] = cli("run", "healthcare", "--source", str(source), token="dana")
+    return story
+
+
+def test_a_build_shows_its_progress_and_ends_at_the_gate(story: Story, told: Cli) -> None:
+    built = story["built"]
+    assert (built.code, built.err) == (0, "")
+    assert re.search(rf" s  healthcare/raw/patients +{PATIENTS} rows  new$", built.out, re.MULTILINE)
+    assert ", requested by dana …" in built.out.splitlines()[0]
+    assert "Release 1 of healthcare waits at the gate" in built.out
+    assert f"--home {told.home} release show healthcare 1" in built.out
+
+
+def test_a_second_build_reuses_everything(story: Story) -> None:
+    again = story["built again"]
+    assert (again.code, again.err) == (0, "")
+    assert again.json["state"] == "pending"
+    assert again.json["release"]["number"] == 1
+    assert len(again.json["reused"]) == 14
+    assert all(again.json["reused"].values())
+
+
+def test_a_steward_sees_what_is_decided_on(story: Story) -> None:
+    text = story["shown"].out
+    for words in (
+        "Release 1 of healthcare: pending",
+        "requested by dana, for production, confidential, profile hipaa_safe_harbor",
+        "Findings in the source, and what became of them",
+        "Difference to production (nothing is in production yet)",
+        "Protection plan:",
+        "Contracts:",
+    ):
+        assert words in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["raw/patients.SSN", "US_SSN", str(PATIENTS), "drop"] in lines
+    assert ["patient_summary", "added", str(PATIENTS)] in lines
+    assert ["raw/patients", "0", "scan,", "validate"] in lines
+
+
+def test_before_the_approval_nothing_is_deployed(story: Story) -> None:
+    assert story["too early"].code == 4
+    assert story["too early"].json["state"] == "refused"
+
+
+def test_only_another_steward_approves_and_only_what_was_reviewed(story: Story) -> None:
+    assert [story[name].code for name in ("by nobody", "by its requester", "another digest")] == [4, 4, 2]
+    assert "anonymous" in story["by nobody"].json["culprit"]
+    assert "forbid-self-approval" in story["by its requester"].json["culprit"]
+
+
+def test_an_approval_says_what_was_approved(story: Story) -> None:
+    digest = story["built again"].json["release"]["digest"]
+    first = story["approved"].out.splitlines()[0]
+    assert first == f"Release 1 of healthcare is approved: {digest[:19]}…, on an empty production."
+
+
+def test_a_deployment_says_what_is_in_production(story: Story) -> None:
+    deployed = story["deployed"].json
+    assert (deployed["succeeded"], deployed["state"], deployed["exit_code"]) == (True, "deployed", 0)
+    assert "Release 1 of healthcare is in production" in story["deployed again"].out
+    assert "reused" in story["deployed again"].out
+    (listed,) = story["listed"].json
+    assert (listed["number"], listed["in_production"], listed["state"]) == (1, True, "deployed")
+
+
+def test_an_unchanged_source_makes_no_release(story: Story) -> None:
+    assert "Nothing changed: release 1 of healthcare is deployed." in story["unchanged"].out
+    assert " new" not in story["unchanged"].out
+
+
+@pytest.mark.usefixtures("story")
+def test_production_is_read_by_principals(told: Cli) -> None:
+    query = "select gender, count(*) as n, 'nan'::double as x from patient_summary group by gender"
+    rows = told("sql", "healthcare", query, "--json", token="sam").json
+    assert sum(row["n"] for row in rows) == PATIENTS
+    assert list(rows[0]) == ["gender", "n", "x"]
+    assert rows[0]["x"] == "nan"
+    assert told("sql", "healthcare", query, token="sam").out.endswith(f"({len(rows)} rows)\n")
+    assert told("sql", "healthcare", query).code == 4
+
+
+@pytest.mark.usefixtures("story")
+def test_a_result_cannot_steer_the_terminal(told: Cli) -> None:
+    shown = told("sql", "healthcare", "select chr(27) || ']0;x' || chr(7) as \"a\x1b[2Jb\"", token="sam")
+    assert shown.code == 0
+    assert "\\x1b]0;x\\x07" in shown.out
+    assert shown.out.replace("\n", "").isprintable()
+
+
+@pytest.mark.usefixtures("story")
+def test_a_query_that_fails_shows_no_value(told: Cli) -> None:
+    failed = told(
+        "sql", "healthcare", "select cast(patient_id as int) from patient_summary", "--json", token="sam"
+    )
+    assert failed.code == 2
+    assert "t1_" not in failed.out
+
+
+@pytest.mark.usefixtures("story")
+def test_a_decision_is_made_once(told: Cli) -> None:
+    for verb in ("approve", "reject", "withdraw"):
+        refused = told("release", verb, "healthcare", "1", "--reason", "again", "--json", token="sam")
+        assert refused.code == 4, verb
+    nothing = told("rollback", "healthcare", "--reason", "x", "--json", token="sam")
+    assert (nothing.code, "no earlier release" in nothing.json["culprit"]) == (4, True)
+
+
+@pytest.mark.usefixtures("story")
+def test_missing_files_are_refused_with_a_fix(told: Cli, tmp_path: Path) -> None:
+    refused = told("run", "healthcare", "--source", str(tmp_path / "nothing"), token="dana")
+    assert (refused.code, refused.err) == (3, "")
+    assert "healthcare/raw/patients: There is no source file 'patients.csv'" in refused.out
+    assert "Nothing was released, and production stays as it is." in refused.out
+    report = told("run", "healthcare", "--source", str(tmp_path / "nothing"), "--json", token="dana")
+    assert (report.code, report.json["exit_code"], report.json["release"]) == (3, 3, None)
+    assert len(report.json["failures"]) == 5
+
+
+def test_a_refused_dataset_is_told_by_column_rule_and_count(told: Cli, source: Path, tmp_path: Path) -> None:
+    for file in source.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    patients = tmp_path / "patients.csv"
+    header, *rows = patients.read_text().splitlines()
+    canary = "CANARY-DATE"
+    broken = [",".join([row.split(",")[0], canary, *row.split(",")[2:]]) for row in rows]
+    patients.write_text("\n".join([header, *broken]) + "\n")
+    refused = told("run", "healthcare", "--source", str(tmp_path), token="dana")
+    assert refused.code == 3
+    assert canary not in refused.out + refused.err
+    (row,) = [line.split() for line in refused.out.splitlines() if "BIRTHDATE" in line]
+    assert row[0] == "healthcare/raw/patients"
+    assert row[2:] == ["BIRTHDATE", "type", str(PATIENTS)]
+
+
+def test_a_damaged_package_exits_5(told: Cli, story: Story) -> None:
+    assert told("release", "verify", "healthcare", "1").code == 0
+    table = told.home / "releases" / "healthcare" / "1" / "payload" / "patient_summary.parquet"
+    whole = table.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(damaged) // 2] ^= 1
+    table.chmod(0o600)
+    table.write_bytes(damaged)
+    refused = told("release", "verify", "healthcare", "--json")
+    table.write_bytes(whole)
+    assert (refused.code, refused.json["error"]) == (5, "IntegrityError")
+    assert story["built"].code == 0
+
+
+def _files(home: Path) -> set[str]:
+    """Everything but Dagster's own record of each run."""
+    return {
+        str(path.relative_to(home))
+        for path in home.rglob("*")
+        if path.is_file() and "dagster/" not in str(path.relative_to(home))
+    }
+
+
+def test_the_demo_goes_all_the_way_and_a_second_one_changes_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    first = execute("demo", home=home)
+    assert (first.code, first.err) == (0, "")
+    for words in (
+        "dana tries to approve their own release and is refused",
+        "sam approves: release 1",
+        "Verified: production holds exactly what was approved",
+        "Verified: the audit log is whole",
+        "condition_prevalence",
+        "Try next:",
+    ):
+        assert words in first.out
+    assert "reused" not in first.out.partition("Try next:")[0]
+    files = _files(home)
+    second = execute("demo", home=home)
+    assert (second.code, second.err) == (0, "")
+    assert "Nothing changed: release 1 is deployed, production stays as it is." in second.out
+    assert second.out.count("  reused") == 14
+    assert _files(home) == files
+    third = execute("demo", "--json", home=home)
+    assert (third.code, third.err) == (0, "")
+    assert third.json["changed"] is False
+    assert third.json["release"]["number"] == 1
+    assert len(third.json["rows"]) == 3
+    assert len(third.json["reused"]) == 14
+    assert all(third.json["reused"].values())

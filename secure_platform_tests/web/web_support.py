@@ -1,0 +1,69 @@
+"""A client of an ASGI application in this process, for HTTP and for GraphQL over WebSocket."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp, Message
+
+ANSWER_SECONDS = 20
+
+
+class Client:
+    """Speaks to the application as if it came from `base`."""
+
+    def __init__(self, app: ASGIApp, base: str) -> None:
+        self._app = app
+        self._base = base
+
+    def get(self, path: str, **arguments: Any) -> httpx.Response:
+        return self._request("GET", path, **arguments)
+
+    def post(self, path: str, **arguments: Any) -> httpx.Response:
+        return self._request("POST", path, **arguments)
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        async def request() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self._app)
+            async with httpx.AsyncClient(transport=transport, base_url=self._base) as client:
+                return await client.request(method, path, **arguments)
+
+        return asyncio.run(request())
+
+    def websocket(self, document: str, *, origin: str | None) -> list[Message]:
+        """Send one GraphQL document; everything the application sent, up to its answer or refusal."""
+        headers = {"host": self._base.partition("//")[2], **({"origin": origin} if origin else {})}
+        return asyncio.run(_converse(self._app, headers, document))
+
+
+async def _converse(app: ASGIApp, headers: dict[str, str], document: str) -> list[Message]:
+    incoming: asyncio.Queue[Message] = asyncio.Queue()
+    sent: list[Message] = []
+    over = asyncio.Event()
+    start = {"type": "start", "id": "1", "payload": {"query": document}}
+    await incoming.put({"type": "websocket.connect"})
+    for frame in ({"type": "connection_init"}, start):
+        await incoming.put({"type": "websocket.receive", "text": json.dumps(frame)})
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        answers = [item for item in sent if item["type"] == "websocket.send"]
+        if message["type"] == "websocket.close" or len(answers) == 2:
+            over.set()
+
+    scope = {
+        "type": "websocket",
+        "path": "/graphql",
+        "raw_path": b"/graphql",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "ws",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "subprotocols": ["graphql-ws"],
+    }
+    conversation = asyncio.ensure_future(app(scope, incoming.get, send))
+    await asyncio.wait_for(over.wait(), ANSWER_SECONDS)
+    await incoming.put({"type": "websocket.disconnect", "code": 1000})
+    await asyncio.wait_for(conversation, ANSWER_SECONDS)
+    return sent

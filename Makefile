@@ -24,8 +24,8 @@ $(READY): $(REQUIREMENTS) pyproject.toml infra/python/venv.sh
 	@if [ -z "$(PYTHON)" ]; then echo "secure_platform needs a working Python 3.11, 3.12 or 3.13 on PATH; none was found." >&2; exit 2; fi
 	@sh infra/python/venv.sh "$(PYTHON)" "$(VENV)"
 	@echo "Installing the pinned packages (about a minute) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $(REQUIREMENTS)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: -r $(REQUIREMENTS)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 run: $(READY) ## Run the main job, source to production, on embedded defaults

@@ -65,7 +65,6 @@ class ProductAttributes(BaseModel):
     description: Annotated[str, Field(min_length=1)]
     profile: Name
     schedule: Annotated[str | None, AfterValidator(_schedule)] = None
-    environment: Name = "production"
     models: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_distinct)]
     target: Literal["duckdb"] = "duckdb"
     freshness_hours: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
@@ -85,7 +84,6 @@ class Product:
     description: str
     profile: str
     schedule: str | None
-    environment: str
     contracts: Mapping[str, Contract] = field(hash=False)
     models: tuple[str, ...]
     target: Literal["duckdb"]

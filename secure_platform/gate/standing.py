@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from secure_platform.access.policy import Action, Policy, ReleaseResource
-from secure_platform.access.principals import Principal, Principals
+from secure_platform.access.principals import ANONYMOUS, Principal, Principals
 from secure_platform.gate.approvals import Approval, stored
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
@@ -66,6 +66,8 @@ class Standing:
 
     def present(self, principal: Principal) -> Principal:
         """The principal as it is now, which may be less than when it was authenticated."""
+        if principal == ANONYMOUS:
+            return ANONYMOUS
         return self._principals.get(principal.name) or replace(principal, active=False)
 
 

@@ -233,7 +233,7 @@ def test_a_definition_is_read_as_strictly_as_a_contract(tmp_path: Path) -> None:
 def test_attributes_are_frozen_and_closed() -> None:
     said = {"name": "a", "owner": "a@b.org", "description": "x", "profile": "p", "models": ["m"]}
     attributes = ProductAttributes.model_validate(said)
-    assert (attributes.environment, attributes.target, attributes.schedule) == ("production", "duckdb", None)
+    assert (attributes.target, attributes.schedule) == ("duckdb", None)
     assert attributes.models == ("m",)
     with pytest.raises(ValidationError):
         attributes.name = "b"  # type: ignore[misc]

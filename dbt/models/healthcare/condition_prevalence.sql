@@ -1,7 +1,8 @@
 {#-
-  A condition is shown when neither the patients who have it nor the patients who do not are a small cell: with the
-  number of all patients, which other marts show, one is the difference of the other. Conditions overlap and have
-  no total of their own, so no condition that is left out can be computed from those shown.
+  A condition is shown when neither the patients who have it nor the patients who do not are a small cell: with
+  the number of all patients, which other marts show, one is the difference of the other. The conditions left out
+  are a cell too: where each diagnosis is recorded once, the number of diagnoses, which a release's manifest tells,
+  less those shown is their sum. Where that is one condition alone or small, the smallest of the rest joins them.
 -#}
 {% set smallest = var('smallest_cell') %}
 
@@ -18,15 +19,28 @@ cells as (
     from {{ source('healthcare', 'conditions') }} as conditions
     inner join {{ source('healthcare', 'patients') }} as patients on conditions."PATIENT" = patients."Id"
     group by conditions."CODE"
+),
+
+judged as (
+    select
+        cells.*,
+        cells.patient_count / total.patient_count as prevalence,
+        cells.patient_count between {{ smallest }} and total.patient_count - {{ smallest }} as is_large
+    from cells
+    cross join total
+),
+
+ranked as (
+    select
+        *,
+        count(*) filter (where not is_large) over () as small_cells,
+        sum(patient_count) filter (where not is_large) over () as patients_left_out,
+        row_number() over (partition by is_large order by patient_count, condition_code) as position
+    from judged
 )
 
-select
-    cells.condition_code,
-    cells.description,
-    cells.patient_count,
-    cells.patient_count / total.patient_count as prevalence
-from cells
-cross join total
+select condition_code, description, patient_count, prevalence
+from ranked
 where
-    cells.patient_count >= {{ smallest }}
-    and total.patient_count - cells.patient_count >= {{ smallest }}
+    is_large
+    and (position > 1 or small_cells = 0 or (small_cells > 1 and patients_left_out >= {{ smallest }}))

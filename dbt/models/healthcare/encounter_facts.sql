@@ -1,10 +1,9 @@
-with conditions_of_encounter as (
-    select "ENCOUNTER" as encounter_id, count(*) as condition_count
-    from {{ source('healthcare', 'conditions') }}
-    group by all
-),
-
-medications_of_encounter as (
+{#-
+  No number of diagnoses: less what condition_prevalence shows, it would tell what that leaves out. No code of the
+  encounter either: some are a diagnosis (22298006 is myocardial infarction in encounters and in conditions), and
+  counting their patients would give such a cell.
+-#}
+with medications_of_encounter as (
     select "ENCOUNTER" as encounter_id, count(*) as medication_count
     from {{ source('healthcare', 'medications') }}
     group by all
@@ -15,13 +14,9 @@ select
     encounters."PATIENT" as patient_id,
     cast(encounters."START" as integer) as encounter_year,
     encounters."ENCOUNTERCLASS" as encounter_class,
-    encounters."CODE" as code,
-    encounters."DESCRIPTION" as description,
     {{ money('encounters."BASE_ENCOUNTER_COST"') }} as base_encounter_cost,
     {{ money('encounters."TOTAL_CLAIM_COST"') }} as total_claim_cost,
     {{ money('encounters."PAYER_COVERAGE"') }} as payer_coverage,
-    coalesce(conditions_of_encounter.condition_count, 0) as condition_count,
     coalesce(medications_of_encounter.medication_count, 0) as medication_count
 from {{ source('healthcare', 'encounters') }} as encounters
-left join conditions_of_encounter on encounters."Id" = conditions_of_encounter.encounter_id
 left join medications_of_encounter on encounters."Id" = medications_of_encounter.encounter_id

@@ -1,3 +1,6 @@
+{#-
+  No number of diagnoses: less what condition_prevalence shows, it would tell what that leaves out.
+-#}
 with encounters_of_patient as (
     select
         "PATIENT" as patient_id,
@@ -7,12 +10,6 @@ with encounters_of_patient as (
         sum({{ money('"TOTAL_CLAIM_COST"') }}) as total_claim_cost,
         sum({{ money('"PAYER_COVERAGE"') }}) as payer_coverage
     from {{ source('healthcare', 'encounters') }}
-    group by all
-),
-
-conditions_of_patient as (
-    select "PATIENT" as patient_id, count(*) as condition_count
-    from {{ source('healthcare', 'conditions') }}
     group by all
 ),
 
@@ -41,13 +38,11 @@ select
     cast(encounters_of_patient.first_encounter_year as integer) as first_encounter_year,
     cast(encounters_of_patient.last_encounter_year as integer) as last_encounter_year,
     coalesce(encounters_of_patient.encounter_count, 0) as encounter_count,
-    coalesce(conditions_of_patient.condition_count, 0) as condition_count,
     coalesce(medications_of_patient.medication_count, 0) as medication_count,
     coalesce(observations_of_patient.observation_count, 0) as observation_count,
     cast(coalesce(encounters_of_patient.total_claim_cost, 0) as decimal(18, 2)) as total_claim_cost,
     cast(coalesce(encounters_of_patient.payer_coverage, 0) as decimal(18, 2)) as payer_coverage
 from {{ source('healthcare', 'patients') }} as patients
 left join encounters_of_patient on patients."Id" = encounters_of_patient.patient_id
-left join conditions_of_patient on patients."Id" = conditions_of_patient.patient_id
 left join medications_of_patient on patients."Id" = medications_of_patient.patient_id
 left join observations_of_patient on patients."Id" = observations_of_patient.patient_id

@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share."""
+"""Where the tests find third-party data; a pytest plugin named in pyproject.toml."""
 
 import os
 from pathlib import Path

@@ -87,7 +87,7 @@ def test_the_product_is_in_the_order_of_its_references() -> None:
         "hipaa_safe_harbor",
     )
     assert product.models == ("patient_summary", "encounter_facts", "condition_prevalence")
-    assert (product.schedule, product.freshness_hours, product.environment) == ("0 5 * * *", 26, "production")
+    assert (product.schedule, product.freshness_hours) == ("0 5 * * *", 26)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -131,6 +131,14 @@ def test_everything_that_names_or_locates_a_person_is_restricted_and_typed() -> 
     restricted = {c.name for c in patients.columns if c.classification is Classification.RESTRICTED}
     assert restricted == DIRECT_IDENTIFIERS
     assert all(patients.column(name).info_type for name in restricted)
+
+
+def test_results_are_restricted_free_text(shared_data: Path) -> None:
+    """The export answers "What address do you live at?" in observations.VALUE."""
+    value = healthcare().contracts["observations"].column("VALUE")
+    assert (value.classification, value.info_type) == (Classification.RESTRICTED, None)
+    addresses = synthea(shared_data, "patients")["ADDRESS"].implode()
+    assert synthea(shared_data, "observations")["VALUE"].is_in(addresses).sum() == 18
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -1,11 +1,14 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 from orchestration_support import Line, Rows, new_line
 
 from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatformError
 from secure_platform.orchestration.guard import value_free
+from secure_platform.orchestration.steps.protect import original_values_left, related
 from secure_platform.protect.execute import apply
 from secure_platform.store.snapshots import Zone
 
@@ -242,3 +245,87 @@ def test_an_error_in_a_library_names_no_value(line: Line, monkeypatch: pytest.Mo
     assert CANARY not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+def write_into(line: Line, dataset: str, column: str, text: str, rows_changed: int = 1) -> None:
+    def change(rows: Rows) -> Rows:
+        place = rows[0].index(column)
+        for row in rows[1 : 1 + rows_changed]:
+            row[place] = text
+        return rows
+
+    line.edit(dataset, change)
+
+
+def patient_cell(line: Line, column: str) -> str:
+    found: list[str] = []
+
+    def read(rows: Rows) -> Rows:
+        found.append(rows[1][rows[0].index(column)])
+        return rows
+
+    line.edit("patients", read)
+    return found[0]
+
+
+@pytest.mark.parametrize("form", ["{name} of {address}", "{address}"])
+def test_an_address_of_another_dataset_in_kept_free_text_is_found(line: Line, form: str) -> None:
+    address = patient_cell(line, "ADDRESS")
+    text = form.format(name=f"{patient_cell(line, 'FIRST')} {patient_cell(line, 'LAST')}", address=address)
+    write_into(line, "encounters", "DESCRIPTION", text, rows_changed=2)
+    for dataset in ("patients", "encounters", "observations"):
+        line.pull(dataset)
+    line.protect("patients")
+    outcome = line.protect("encounters")
+    verdict = outcome.snapshot.verdicts["residual"]
+    assert not verdict.passed
+    assert verdict.detail["original_values"] == [{"column": "DESCRIPTION", "count": 2}]
+    assert address not in (outcome.snapshot.path / "sidecar.json").read_text(encoding="utf-8")
+    with pytest.raises(DataRefusedError, match="residual"):
+        line.protect("observations")
+
+
+def test_datasets_are_searched_that_are_referred_to_through_others(line: Line) -> None:
+    product = line.services.product("healthcare")
+    observations = product.contracts["observations"]
+    columns = tuple(column for column in observations.columns if column.name != "PATIENT")
+    indirect = replace(
+        product, contracts={**product.contracts, "observations": replace(observations, columns=columns)}
+    )
+    assert related(product, "patients") == ["patients"]
+    assert related(product, "encounters") == ["encounters", "patients"]
+    assert related(indirect, "observations") == ["encounters", "observations", "patients"]
+
+
+def test_another_original_of_a_parent_is_another_input(line: Line) -> None:
+    """The protected patients are the same in both runs; what must not be in the encounters is not."""
+    write_into(line, "encounters", "DESCRIPTION", "Visit at 12 Zyzzyva Lane 7")
+    line.pull("encounters")
+    line.pull("patients")
+    line.protect("patients")
+    assert line.protect("encounters").snapshot.verdicts["residual"].passed
+    write_into(line, "patients", "ADDRESS", "12 Zyzzyva Lane")
+    line.pull("patients")
+    line.protect("patients")
+    second = line.protect("encounters").snapshot
+    assert not second.reused
+    assert not second.verdicts["residual"].passed
+
+
+def test_a_mart_is_searched_for_the_originals_of_all_datasets(line: Line) -> None:
+    address, context = patient_cell(line, "ADDRESS"), line.context()
+    for dataset in ("patients", "encounters"):
+        line.pull(dataset)
+    mart = pl.LazyFrame({"note": [f"of {address}", "nothing 12345"], "exact": [address, None]})
+    found = original_values_left(context, mart, ("patients", "encounters"), None)
+    assert found == [{"column": "exact", "count": 1}, {"column": "note", "count": 1}]
+    assert original_values_left(context, mart, ("encounters",), None) == []
+    with pytest.raises(DataRefusedError, match="conditions"):
+        original_values_left(context, mart, ("patients", "conditions"), None)
+
+
+def test_originals_of_a_refused_snapshot_are_not_compared_with(line: Line) -> None:
+    line.edit("patients", lambda rows: [rows[0], *([row[0], "no date", *row[2:]] for row in rows[1:])])
+    line.pull("patients")
+    with pytest.raises(DataRefusedError, match="validate"):
+        original_values_left(line.context(), pl.LazyFrame({"a": ["b"]}), ("patients",), None)

@@ -71,7 +71,6 @@ def product(*contracts: Contract, profile: str = "hipaa_safe_harbor", name: str 
         description="",
         profile=profile,
         schedule=None,
-        environment="production",
         contracts={each.dataset: each for each in contracts},
         models=("mart",),
         target="duckdb",

@@ -13,7 +13,7 @@ from secure_platform.orchestration.dbt import DbtRun, load_manifest, models_of, 
 from secure_platform.orchestration.lineage import ColumnLineage, column_lineage
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
-from secure_platform.orchestration.steps.protect import left_over, lineage_record
+from secure_platform.orchestration.steps.protect import left_over, lineage_record, original_values_left
 from secure_platform.orchestration.steps.pull import finding_record
 from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
 from secure_platform.store.temporary import claimed_directory
@@ -65,6 +65,8 @@ def build_marts(context: StepContext, marts: Mapping[str, Mart]) -> MartsOutcome
     key = input_key(
         stage="marts",
         inputs={name: snapshot.content_digest for name, snapshot in inputs.items()},
+        # Their values are looked for in the marts.
+        originals={name: context.input(Zone.RAW, name).content_digest for name in product.contracts},
         dbt=project_digest(services.settings.dbt_project),
     )
     known = {name: services.store.find(product.name, name, Zone.MARTS, key) for name in marts}
@@ -149,9 +151,15 @@ def _commit(
         table = warehouse.table(product.name, mart.name)
         (observed,) = draft.write(table, observe=[services.scanner.observe(table)])
         findings = left_over(context, observed, draft.scan())
+        values = original_values_left(context, draft.scan(), product.contracts, None)
         tests = {test: run.results.get(test) in PASSED for test in mart.tests}
         draft.verdict("dbt", passed=all(tests.values()), tests=tests)
-        draft.verdict("residual", passed=not findings, findings=[finding_record(f) for f in findings])
+        draft.verdict(
+            "residual",
+            passed=not findings and not values,
+            findings=[finding_record(finding) for finding in findings],
+            original_values=values,
+        )
         return draft.commit(
             input_key=key,
             contract_version="",

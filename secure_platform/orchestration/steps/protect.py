@@ -75,7 +75,7 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
     contract = context.product.contracts[dataset]
     plans = current_plan(context.product, context.services.keys).datasets
     plan = plans[dataset]
-    raws = _raws(context, _related(context.product, dataset))
+    raws = _raws(context, related(context.product, dataset))
     raw = raws[dataset]
     parents = {name: context.input(Zone.PROTECTED, name) for name in _parents(contract)}
     for parent in parents.values():
@@ -123,13 +123,7 @@ def lineage_record(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _parents(contract: Contract) -> list[str]:
-    """Datasets this one refers to; a reference to itself is checked against its own rows."""
-    named = {column.reference.dataset for column in contract.columns if column.reference}
-    return sorted(named - {contract.dataset})
-
-
-def _related(product: Product, dataset: str) -> list[str]:
+def related(product: Product, dataset: str) -> list[str]:
     """The dataset, those it refers to, those that these refer to, and so on."""
     found, waiting = {dataset}, [dataset]
     while waiting:
@@ -137,6 +131,12 @@ def _related(product: Product, dataset: str) -> list[str]:
         found |= new
         waiting.extend(new)
     return sorted(found)
+
+
+def _parents(contract: Contract) -> list[str]:
+    """Datasets this one refers to; a reference to itself is checked against its own rows."""
+    named = {column.reference.dataset for column in contract.columns if column.reference}
+    return sorted(named - {contract.dataset})
 
 
 def _raws(context: StepContext, datasets: Iterable[str]) -> dict[str, Snapshot]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from secure_platform.cli.access import command, near, open_services, prepare_home
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
 from secure_platform.cli.progress import Progress, reused
+from secure_platform.errors import UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.launch import AssetEvent, RunReport, run_build, run_deploy
@@ -57,9 +58,14 @@ def run(product: str, source: Path | None, *, as_json: bool) -> int:
     known, requester = services.product(product), services.requester()
     progress = Progress(Output(), quiet=as_json)
     folder = source or services.settings.source_directory(product)
+    if not folder.is_dir():
+        raise UsageError(
+            f"{folder} is not a folder",
+            "Name the folder of the source files: --source, or `sources` in platform.yaml.",
+        )
     progress.start(f"Building {product} from {folder}, requested by {requester.name}")
     report = run_build(services.settings, known, source=source, listener=progress)
-    record = newest(services, product) if report.succeeded else None
+    record = services.gate.get(report.release) if report.succeeded and report.release else None
     show(
         run_data(report, record),
         as_json=as_json,
@@ -150,6 +156,8 @@ def render_failures(out: Console, report: RunReport) -> None:
     if rows:
         table(out, ("asset", "check", "column", "rule", "rows"), rows)
     line(out, "Nothing was released, and production stays as it is.")
+    if rows:
+        line(out, "Correct the data at its source, or say otherwise in the contract, and run it again.")
 
 
 def _render_build(out: Console, product: str, report: RunReport, record: ReleaseRecord | None) -> None:
@@ -160,6 +168,9 @@ def _render_build(out: Console, product: str, report: RunReport, record: Release
         line(out, f"  {command(f'release show {product} {record.number}')}")
         approve = f'--token-file steward.token release approve {product} {record.number} --reason "…"'
         line(out, f"  {command(approve)}")
+    elif record.state is ReleaseState.REJECTED:
+        heading(out, f"Nothing changed since release {record.number} of {product} was rejected.")
+        line(out, "Correct the data, the contract or the model; the same data is not put to the vote again.")
     elif record.state is ReleaseState.APPROVED:
         heading(out, f"Nothing changed: release {record.number} of {product} is approved. Next step:")
         line(out, f"  {command(f'deploy {product}')}")
@@ -186,6 +197,10 @@ def _check_rows(event: AssetEvent) -> list[tuple[Any, ...]]:
             for item in detail.get("refused") or detail.get("findings") or []
         ),
     ]
+    if not found and "orphans" in detail:
+        found = [
+            ("", "references a row that does not exist", max(detail["orphans"], detail.get("unresolved", 0)))
+        ]
     return [(event.asset, event.check, *row) for row in found or [("", "", "")]]
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from secure_platform.access.policy import Action
 from secure_platform.access.principals import Principal, read_token
 from secure_platform.cli.access import command, near, open_services
-from secure_platform.cli.build import newest, record_data, render_failures, run_data
+from secure_platform.cli.build import record_data, render_failures, run_data
 from secure_platform.cli.output import Output, brief, example, heading, json_option, line, records, show
 from secure_platform.cli.progress import Progress, reused
 from secure_platform.cli.review import difference, render_review, verified_manifest
@@ -59,7 +59,7 @@ def demo(*, as_json: bool) -> int:
     built = run_build(services.settings, product, source=None, listener=Progress(out))
     if not built.succeeded:
         return _refused(built, out, as_json=as_json)
-    record = _newest(services)
+    record = services.gate.get(str(built.release))
     changed = record.state in OPEN
     if changed:
         deployed = _carry_through(services, product, record, out)
@@ -107,15 +107,6 @@ def _generate(services: Services, source: Path) -> None:
     generate(private_directory(draft))
     private_directory(source.parent)
     draft.rename(source)
-
-
-def _newest(services: Services) -> ReleaseRecord:
-    record = newest(services, PRODUCT)
-    if record is None:
-        raise GateRefusedError(
-            f"The build of {PRODUCT} left no release", "Remove the demo's home and try again."
-        )
-    return record
 
 
 def _carry_through(services: Services, product: Product, record: ReleaseRecord, out: Console) -> RunReport:

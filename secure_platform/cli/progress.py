@@ -53,6 +53,8 @@ def _line(event: AssetEvent) -> str | None:
             metadata = event.metadata or {}
             rows = f"{metadata['dagster/row_count']} rows" if "dagster/row_count" in metadata else ""
             note = "[cyan]reused[/cyan]" if metadata.get("reused") else "[green]new[/green]"
+            if metadata.get("rows_left_out"):
+                note += f"  [yellow]{metadata['rows_left_out']} quarantined[/yellow]"
             return f"{asset:<44} {rows:>14}  {note}"
         case "checked" if not event.passed:
             colour = "red" if event.blocking else "yellow"

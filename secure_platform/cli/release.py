@@ -6,6 +6,7 @@ from typing import Final
 import click
 from rich.console import Console
 
+from secure_platform.access.policy import Action
 from secure_platform.cli.access import command, open_services
 from secure_platform.cli.build import newest, record_data
 from secure_platform.cli.output import brief, example, json_option, line, show, table
@@ -13,6 +14,7 @@ from secure_platform.cli.review import difference, render_difference, render_rev
 from secure_platform.errors import UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
+from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.release.diff import diff_manifests
 from secure_platform.services import Services
 
@@ -25,7 +27,8 @@ digest_option = click.option(
 
 
 def _record(services: Services, product: str, number: int | None) -> ReleaseRecord:
-    """The named release, or the newest one."""
+    """The named release, or the newest one, if the caller may read it."""
+    _require_reader(services, product)
     if number is None:
         record = newest(services, services.product(product).name)
         if record is None:
@@ -35,6 +38,11 @@ def _record(services: Services, product: str, number: int | None) -> ReleaseReco
         if record.number == number:
             return record
     raise UsageError(f"{product} has no release {number}", f"See: secure-platform release list {product}.")
+
+
+def _require_reader(services: Services, product: str) -> None:
+    resource = product_resource(services, services.product(product))
+    services.policy.require(services.caller(), Action.RELEASE_READ, resource)
 
 
 @click.group(epilog=example("release show healthcare 3"))
@@ -48,6 +56,8 @@ def release() -> None:
 def release_list(product: str | None, *, as_json: bool) -> None:
     """List releases and their states; the one in production is marked."""
     services = open_services()
+    for name in [product] if product else services.products:
+        _require_reader(services, name)
     records = services.gate.list(product)
     live = {services.target.base(name) for name in {record.product for record in records}}
     data = [{**record_data(record), "in_production": record.digest in live} for record in records]

@@ -6,11 +6,9 @@ from typing import Any
 from rich.console import Console
 
 from secure_platform.cli.output import brief, heading, line, table
-from secure_platform.errors import GateRefusedError
 from secure_platform.gate.records import ReleaseRecord
+from secure_platform.orchestration.steps.deploy import verified_package
 from secure_platform.release.diff import ReleaseDiff, diff_manifests
-from secure_platform.release.layout import release_directory
-from secure_platform.release.verify import verified
 from secure_platform.services import Services
 
 
@@ -21,13 +19,7 @@ def verified_manifest(services: Services, record: ReleaseRecord) -> Mapping[str,
         IntegrityError: If the package is not what was signed.
         GateRefusedError: If it is not the package that was registered.
     """
-    directory = release_directory(services.releases, record.product, record.number)
-    with verified(directory, services.keys, services.temporary) as release:
-        if release.digest != record.digest:
-            raise GateRefusedError(
-                f"The package of {record.product} release {record.number} is not the one that was registered",
-                "Do not approve it; build a new release.",
-            )
+    with verified_package(services, record) as release:
         return release.manifest
 
 

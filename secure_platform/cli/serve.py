@@ -11,6 +11,7 @@ import click
 
 from secure_platform.cli.access import prepare_home
 from secure_platform.cli.output import Output, example, line
+from secure_platform.contract.product import load_products
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import GateRefusedError, UsageError
 from secure_platform.orchestration.home import dagster_home
@@ -49,6 +50,10 @@ def _announce(settings: Settings, url: str) -> None:
     out = Output()
     line(out, f"{url}  (this machine only; stop with Ctrl-C)")
     line(out, f"Home {settings.home}")
+    for product in load_products(settings.defs):
+        if not settings.source_directory(product).is_dir():
+            line(out, f"{product} has no source yet: fill {settings.source_directory(product)},")
+            line(out, "  or name its folder under `sources` in platform.yaml (docs/settings.md).")
 
 
 def _share(settings: Settings) -> None:

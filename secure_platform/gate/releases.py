@@ -169,7 +169,8 @@ class Gate:
     def find(self, product: str, input_key: str) -> ReleaseRecord | None:
         """The release that was made from the same input and still counts: nothing new is needed then.
 
-        It is in production, or open for a decision against what is in production.
+        It is in production, or open for a decision against what is in production, or was rejected against it:
+        what a steward refused is not put to the vote again because the schedule ran.
         """
         records = self.list(product)
         deployed = [record for record in records if record.state is ReleaseState.DEPLOYED]
@@ -177,7 +178,7 @@ class Gate:
         live = [
             record
             for record in records
-            if record.state in {ReleaseState.PENDING, ReleaseState.APPROVED}
+            if record.state in {ReleaseState.PENDING, ReleaseState.APPROVED, ReleaseState.REJECTED}
             and record.base == (production.digest if production else None)
         ]
         for record in [*live[::-1], *deployed[-1:]]:

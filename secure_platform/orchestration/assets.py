@@ -159,11 +159,8 @@ def release_asset(product: Product, classification: Classification) -> dg.Assets
 def production_assets(product: Product, classification: Classification) -> dg.AssetsDefinition:
     """`<product>/production/<table>`: one step for all tables, because a release is deployed whole."""
     keys = [dg.AssetKey([product.name, "production", model]) for model in product.models]
-    freshness = (
-        dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=product.freshness_hours))
-        if product.freshness_hours
-        else None
-    )
+    hours = freshness_hours(product)
+    freshness = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)) if hours else None
     specs = [
         _spec(
             product,
@@ -213,6 +210,12 @@ def production_assets(product: Product, classification: Classification) -> dg.As
             )
 
     return production
+
+
+def freshness_hours(product: Product) -> float | None:
+    """Hours after which production is stale: the strictest of the product and its contracts' SLAs."""
+    stated = [product.freshness_hours, *(contract.freshness_hours for contract in product.contracts.values())]
+    return min((hours for hours in stated if hours is not None), default=None)
 
 
 def _result(

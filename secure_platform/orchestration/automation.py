@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from secure_platform.contract.product import Product
-from secure_platform.gate.states import ReleaseState
+from secure_platform.gate.states import OPEN, ReleaseState
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import PRODUCT_TAG, asset_key
 from secure_platform.services import Services
@@ -67,6 +67,31 @@ def schedule(product: Product) -> dg.ScheduleDefinition | None:
     )
 
 
+def unchanged_sensor(product: Product, build: Any, deploy: Any) -> dg.SensorDefinition:
+    """Deploys again after a build that changed nothing: production is checked, and seen to be fresh."""
+
+    @dg.run_status_sensor(
+        name=f"{product.name}_unchanged_builds",
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        monitored_jobs=[build],
+        request_job=deploy,
+        minimum_interval_seconds=SENSOR_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def unchanged(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+        services = Services(load_settings())
+        if not value_free(f"The sensor of {product.name}", lambda: _is_current(services, product.name)):
+            return dg.SkipReason("Nothing is in production, or a newer release waits at the gate.")
+        return dg.RunRequest(run_key=context.dagster_run.run_id, tags={PRODUCT_TAG: product.name})
+
+    return unchanged
+
+
+def _is_current(services: Services, product: str) -> bool:
+    base = services.target.base(product)
+    return base is not None and not any(record.state in OPEN for record in services.gate.list(product))
+
+
 def approval_sensor(product: Product) -> dg.SensorDefinition:
     """Launches the deploy job once for every approved release; what may be deployed is decided by the job."""
 
@@ -85,6 +110,9 @@ def approval_sensor(product: Product) -> dg.SensorDefinition:
         if not ready:
             yield dg.SkipReason("No release is approved.")
         for record in ready:
-            yield dg.RunRequest(run_key=record.digest, tags={PRODUCT_TAG: product.name})
+            # A release that is approved again, after its approval was lost, is asked for again.
+            yield dg.RunRequest(
+                run_key=f"{record.digest}/{record.decided_at}", tags={PRODUCT_TAG: product.name}
+            )
 
     return approved

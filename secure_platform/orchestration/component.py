@@ -9,7 +9,7 @@ import dagster as dg
 
 from secure_platform.contract.product import Product, ProductAttributes, product_from_attributes
 from secure_platform.orchestration.assets import production_assets, protected_asset, raw_asset, release_asset
-from secure_platform.orchestration.automation import approval_sensor, jobs, schedule
+from secure_platform.orchestration.automation import approval_sensor, jobs, schedule, unchanged_sensor
 from secure_platform.orchestration.home import prepare
 from secure_platform.orchestration.marts import marts_assets
 from secure_platform.orchestration.steps.protect import current_plan, output_classification
@@ -41,9 +41,10 @@ def product_definitions(product: Product) -> dg.Definitions:
         production_assets(product, classification),
     ]
     cron = schedule(product)
+    build, deploy = jobs(product)
     return dg.Definitions(
         assets=assets,
-        jobs=jobs(product),
+        jobs=[build, deploy],
         schedules=[cron] if cron else [],
-        sensors=[approval_sensor(product)],
+        sensors=[approval_sensor(product), unchanged_sensor(product, build, deploy)],
     )

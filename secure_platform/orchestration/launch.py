@@ -63,6 +63,14 @@ class RunReport:
         ]
 
     @property
+    def release(self) -> str | None:
+        """Digest of the release that the run packaged or found."""
+        for event in self.events:
+            if event.kind == "materialized" and event.asset.endswith("/release"):
+                return str((event.metadata or {})["digest"])
+        return None
+
+    @property
     def exit_code(self) -> int:
         """0, or the exit code of the first failure."""
         if self.succeeded:

@@ -71,9 +71,18 @@ def snapshot_metadata(snapshot: Snapshot) -> dict[str, Any]:
         "file_digest": snapshot.file_digest,
         "contract_version": snapshot.contract_version,
         "reused": snapshot.reused,
+        "rows_left_out": rows_left_out(snapshot),
         "size_bytes": snapshot.bytes,
         "dagster/row_count": snapshot.rows,
     }
+
+
+def rows_left_out(snapshot: Snapshot) -> int:
+    """Rows that were quarantined: invalid ones of a raw snapshot, orphans of a protected one."""
+    validated, references = snapshot.verdicts.get("validate"), snapshot.verdicts.get("references")
+    return (int(validated.detail["invalid_rows"]) if validated else 0) + (
+        int(references.detail["orphans"]) if references else 0
+    )
 
 
 def check_result(key: dg.AssetKey, outcome: CheckOutcome) -> dg.AssetCheckResult:

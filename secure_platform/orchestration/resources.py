@@ -129,7 +129,7 @@ class MaskingResource(dg.ConfigurableResource["MaskingResource"]):
 
 
 def platform_resources() -> dict[str, Any]:
-    """Every resource of the platform, under the names its assets use."""
+    """`platform`, which our own assets use, and each room by itself for an adopter's assets."""
     platform = PlatformResource.configure_at_launch()
     return {
         "platform": platform,

@@ -1,5 +1,6 @@
 """The main job as Dagster runs it: built once for the module, each test works on a copy of the home."""
 
+import gzip
 import shutil
 import sqlite3
 import time
@@ -26,13 +27,19 @@ from secure_platform.errors import (
 )
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
+from secure_platform.orchestration.automation import jobs, unchanged_sensor
 from secure_platform.orchestration.component import product_definitions
 from secure_platform.orchestration.dbt import DbtRun
 from secure_platform.orchestration.home import open_instance, prepare
 from secure_platform.orchestration.launch import RunReport, run_build, run_deploy
 from secure_platform.orchestration.resources import platform_resources
 from secure_platform.orchestration.steps.context import StepContext
-from secure_platform.orchestration.steps.deploy import deploy, matches_release, rollback
+from secure_platform.orchestration.steps.deploy import (
+    deploy,
+    matches_release,
+    rollback,
+    verified_package,
+)
 from secure_platform.orchestration.steps.marts import Mart, require_built
 from secure_platform.orchestration.steps.package import package, release_classification
 from secure_platform.orchestration.steps.protect import current_plan, protect
@@ -267,6 +274,87 @@ def test_a_record_that_says_other_things_than_the_package_is_refused(job: Job) -
     assert "not the one that was registered" in (report.failures[0].error or "")
 
 
+def test_a_rejected_release_is_not_put_to_the_vote_again(job: Job) -> None:
+    job.services.gate.reject(job.newest().digest, job.person("sam"), reason="rows are missing")
+    report = job.build()
+    assert report.succeeded
+    assert report.release == job.newest().digest
+    assert [(r.number, r.state) for r in job.services.gate.list(PRODUCT)] == [(1, ReleaseState.REJECTED)]
+
+
+def test_the_report_names_the_release_of_this_run_and_not_the_newest(job: Job) -> None:
+    first = job.newest().digest
+    job.approve()
+    job.deploy()
+    original = (job.source / "observations.csv").read_text()
+    (job.source / "observations.csv").write_text("".join(original.splitlines(keepends=True)[:-1]))
+    assert job.build().release == job.newest().digest != first
+    (job.source / "observations.csv").write_text(original)
+    assert job.build().release == first
+
+
+def test_a_line_that_was_set_aside_shows_in_the_release(job: Job) -> None:
+    job.services.gate.withdraw(job.newest().digest, job.person("sam"), reason="again")
+    path = job.source / "conditions.csv"
+    path.write_text(path.read_text() + "one field only\n")
+    report = job.build()
+    raw = next(
+        e for e in report.events if e.asset == f"{PRODUCT}/raw/conditions" and e.kind == "materialized"
+    )
+    assert (raw.metadata or {})["rows_left_out"] == 1
+    with verified_package(job.services, job.newest()) as package_of_run:
+        verdicts = package_of_run.manifest["verdicts"]["raw/conditions"]
+    assert verdicts["validate"]["detail"]["invalid_rows"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:Parameter `repository_def`")
+def test_an_unchanged_build_asks_for_a_deployment_that_only_checks(job: Job) -> None:
+    build, deploy_job = jobs(job.services.product(PRODUCT))
+    sensor = unchanged_sensor(job.services.product(PRODUCT), build, deploy_job)
+    definitions = dg.Definitions.merge(
+        product_definitions(job.services.product(PRODUCT)), dg.Definitions(resources=platform_resources())
+    )
+    with open_instance(job.services.settings) as instance:
+        run = instance.get_run_by_id(job.report.run_id)
+        events = instance.all_logs(job.report.run_id, of_type=dg.DagsterEventType.RUN_SUCCESS)
+        assert run is not None
+        context = dg.build_run_status_sensor_context(
+            sensor_name=sensor.name,
+            dagster_instance=instance,
+            dagster_run=run,
+            dagster_event=events[0].get_dagster_event(),
+            repository_def=definitions.get_repository_def(),
+        )
+        assert isinstance(sensor(context), dg.SkipReason)
+        job.approve()
+        job.deploy()
+        assert isinstance(sensor(context), dg.RunRequest)
+
+
+def test_third_party_files_also_compressed_end_with_a_release_in_production(
+    job: Job, shared_data: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "compressed"
+    source.mkdir()
+    for name in job.services.product(PRODUCT).contracts:
+        plain = (shared_data / "healthcare" / "synthea_csv" / f"{name}.csv").read_bytes()
+        (source / f"{name}.csv.gz").write_bytes(gzip.compress(plain))
+    report = Job(job.services, source, job.report).build()
+    assert report.succeeded, report.failures
+    left_out = {
+        e.asset: e.metadata["rows_left_out"]
+        for e in report.events
+        if e.metadata and "rows_left_out" in e.metadata
+    }
+    assert set(left_out.values()) == {0}
+    job.approve()
+    assert job.deploy().succeeded
+    frame = job.services.target.query(
+        PRODUCT, "SELECT count(*) AS n FROM patient_summary", limit=1, actor="sam"
+    )
+    assert frame.item() == 27
+
+
 def step_context(job: Job, services: Services | None = None) -> StepContext:
     rooms = services or job.services
     return StepContext(rooms, rooms.product(PRODUCT), "run", "dana", job.source)
@@ -289,7 +377,7 @@ def test_a_release_never_claims_a_contract_or_plan_its_rows_were_not_made_under(
 
 
 def test_two_builds_at_once_make_one_release(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    job.services.gate.reject(job.newest().digest, job.person("sam"), reason="again")
+    job.services.gate.withdraw(job.newest().digest, job.person("sam"), reason="again")
     honest = build_release
 
     def slow(*arguments: Any) -> Release:

@@ -103,8 +103,20 @@ def require_contract(snapshot: Snapshot, contract: Contract) -> None:
         )
 
 
+def verdict_records(snapshot: Snapshot) -> dict[str, Any]:
+    """What every stage decided on a snapshot and why, as JSON."""
+    return {
+        stage: {"passed": verdict.passed, "detail": dict(verdict.detail)}
+        for stage, verdict in snapshot.verdicts.items()
+    }
+
+
 def input_key(**parts: Any) -> str:
-    """What decides whether a step has anything to do: all its output depends on, this code included."""
+    """What decides whether a step has anything to do: all its output depends on, this code included.
+
+    Inputs are named by snapshot, not by content: lines that were set aside do not show in the content, and
+    what is released must come from the very snapshots that its lineage names.
+    """
     return canonical.sha256(canonical.dumps({"code": code_version(), **parts}))
 
 

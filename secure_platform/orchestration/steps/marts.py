@@ -11,7 +11,12 @@ from typing import Any, Final
 from secure_platform.errors import DataRefusedError
 from secure_platform.orchestration.dbt import DbtRun, load_manifest, models_of, project_digest, run_dbt
 from secure_platform.orchestration.lineage import ColumnLineage, column_lineage
-from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
+from secure_platform.orchestration.steps.context import (
+    CheckOutcome,
+    StepContext,
+    StepOutcome,
+    input_key,
+)
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
 from secure_platform.orchestration.steps.protect import left_over, lineage_record, original_values_left
 from secure_platform.orchestration.steps.pull import finding_record
@@ -64,9 +69,9 @@ def build_marts(context: StepContext, marts: Mapping[str, Mart]) -> MartsOutcome
         require_verdicts(snapshot, PROTECTED_VERDICTS)
     key = input_key(
         stage="marts",
-        inputs={name: snapshot.content_digest for name, snapshot in inputs.items()},
+        inputs={name: snapshot.snapshot_id for name, snapshot in inputs.items()},
         # Their values are looked for in the marts.
-        originals={name: context.input(Zone.RAW, name).content_digest for name in product.contracts},
+        originals={name: context.input(Zone.RAW, name).snapshot_id for name in product.contracts},
         dbt=project_digest(services.settings.dbt_project),
     )
     known = {name: services.store.find(product.name, name, Zone.MARTS, key) for name in marts}

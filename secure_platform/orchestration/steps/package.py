@@ -14,6 +14,7 @@ from secure_platform.orchestration.steps.context import (
     code_version,
     input_key,
     require_contract,
+    verdict_records,
 )
 from secure_platform.orchestration.steps.deploy import reconcile
 from secure_platform.orchestration.steps.marts import VERDICTS as MART_VERDICTS
@@ -155,10 +156,4 @@ _REQUIRED = {Zone.RAW: RAW_VERDICTS, Zone.PROTECTED: PROTECTED_VERDICTS, Zone.MA
 
 def _verdicts(lineage: list[Snapshot]) -> dict[str, Any]:
     """`<zone>/<dataset>` → stage → what it decided and why."""
-    return {
-        f"{snapshot.zone}/{snapshot.dataset}": {
-            stage: {"passed": verdict.passed, "detail": dict(verdict.detail)}
-            for stage, verdict in snapshot.verdicts.items()
-        }
-        for snapshot in lineage
-    }
+    return {f"{snapshot.zone}/{snapshot.dataset}": verdict_records(snapshot) for snapshot in lineage}

@@ -82,10 +82,10 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
         require_verdicts(parent, VERDICTS)
     key = input_key(
         stage="protect",
-        raws={name: snapshot.content_digest for name, snapshot in raws.items()},
+        raws={name: snapshot.snapshot_id for name, snapshot in raws.items()},
         contract=contract.digest,
         plans={name: plan_digest(plans[name]) for name in raws},
-        parents={name: parent.content_digest for name, parent in parents.items()},
+        parents={name: parent.snapshot_id for name, parent in parents.items()},
     )
     known = store.find(context.product.name, dataset, Zone.PROTECTED, key)
     if known is not None:

@@ -19,6 +19,7 @@ from secure_platform.settings import Settings
 from secure_platform.web.workspace import workspace_file
 
 STOP_SECONDS: Final = 20.0
+ALONE_SECONDS: Final = 5.0
 LINGER_SECONDS: Final = 5.0
 POLL_SECONDS: Final = 0.1
 LOG_LEVEL: Final = "warning"
@@ -63,7 +64,13 @@ def _watch(pid: int, stopping: threading.Event) -> None:
 
 
 def _stop(daemon: subprocess.Popen[bytes], watcher: threading.Thread) -> None:
-    """Ask the daemon and what it started to end; what does not is killed."""
+    """Ask the daemon to end, then whatever it started; what does not is killed.
+
+    The daemon comes first and alone: a sensor that is just being evaluated must still find its code server.
+    """
+    if watcher.is_alive():
+        os.kill(daemon.pid, signal.SIGTERM)
+        watcher.join(ALONE_SECONDS)
     os.killpg(daemon.pid, signal.SIGTERM)
     watcher.join(STOP_SECONDS)
     if watcher.is_alive():

@@ -157,6 +157,10 @@ def test_a_decision_is_made_once(told: Cli) -> None:
 
 @pytest.mark.usefixtures("story")
 def test_missing_files_are_refused_with_a_fix(told: Cli, tmp_path: Path) -> None:
+    nowhere = told("run", "healthcare", "--source", str(tmp_path / "nowhere"), token="dana")
+    assert nowhere.code == 2
+    assert "is not a folder" in nowhere.err
+    (tmp_path / "nothing").mkdir()
     refused = told("run", "healthcare", "--source", str(tmp_path / "nothing"), token="dana")
     assert (refused.code, refused.err) == (3, "")
     assert "healthcare/raw/patients: There is no source file 'patients.csv'" in refused.out

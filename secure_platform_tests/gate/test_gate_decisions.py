@@ -418,7 +418,10 @@ def test_the_same_input_finds_its_release_while_that_counts(home: Home, clock: C
     assert (found("r4"), found("r1")) == (None, first.digest)
     fifth = home.release("r5", base=first.digest)
     home.gate.reject(fifth.digest, home.person("sam"), reason="x")
-    assert found("r5") is None
+    assert found("r5") == fifth.digest
+    sixth = home.release("r6", base=first.digest)
+    home.gate.withdraw(sixth.digest, home.person("sam"), reason="x")
+    assert found("r6") is None
 
 
 def two_deployed(home: Home) -> tuple[str, str]:

@@ -40,8 +40,9 @@ def marts_assets(product: Product, settings: Settings, default: Classification) 
     Raises:
         ContractError: If a model that the product releases does not exist, or a model has no owner.
     """
-    specs, checks = _specs(product, load_manifest(settings), default)
-    marts = _marts(product, load_manifest(settings), specs, checks, default)
+    manifest = load_manifest(settings)
+    specs, checks = _specs(product, manifest, default)
+    marts = _marts(product, manifest, specs, checks, default)
     missing = sorted(set(product.models) - set(marts))
     if missing:
         raise ContractError(

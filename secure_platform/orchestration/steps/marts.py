@@ -87,22 +87,19 @@ def _build(
     context: StepContext, marts: Mapping[str, Mart], inputs: Mapping[str, Snapshot], key: str
 ) -> dict[str, Snapshot]:
     services, product = context.services, context.product
-    project = services.settings.dbt_project
+    project, manifest = services.settings.dbt_project, load_manifest(services.settings)
     with BuildWarehouse(services.temporary) as warehouse:
         for name, snapshot in inputs.items():
             warehouse.load(name, services.store.scan(snapshot))
         with claimed_directory(services.temporary, "build") as target:
-            selected = models_of(load_manifest(services.settings), product.name)
             run = run_dbt(
                 project,
-                ["build", "--select", selected],
+                ["build", "--select", models_of(manifest, product.name)],
                 target=target,
                 environment=warehouse.environment(),
             )
         require_built(marts, run)
-        lineage = column_lineage(
-            load_manifest(services.settings), run.compiled, {n: s.columns for n, s in inputs.items()}
-        )
+        lineage = column_lineage(manifest, run.compiled, {n: s.columns for n, s in inputs.items()})
         return {
             name: _commit(context, warehouse, mart, run, inputs, key, lineage.get(name, {}))
             for name, mart in marts.items()

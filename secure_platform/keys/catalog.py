@@ -37,6 +37,17 @@ ALGORITHMS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+PURPOSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        DATA: "wraps the key of each snapshot, release and database",
+        TOKEN: "makes tokens, by a key derived for each token domain",
+        MAC: "authenticates sidecars, pointers and the texts of approvals",
+        SIGN: "signs releases, approvals and pointers",
+        LOG: "signs checkpoints of the audit log",
+        DIGEST: "digests content and identifiers, so that they cannot be guessed",
+    }
+)
+
 
 class KeyState(StrEnum):
     """What a version may still be used for."""

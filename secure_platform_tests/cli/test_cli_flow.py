@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_support import Cli, Result, clean_environment, execute
+from cli_support import Cli, Result, clean_environment
 
 from secure_platform.sample.generate import generate
 
@@ -198,41 +198,3 @@ def test_a_damaged_package_exits_5(told: Cli, story: Story) -> None:
     table.write_bytes(whole)
     assert (refused.code, refused.json["error"]) == (5, "IntegrityError")
     assert story["built"].code == 0
-
-
-def _files(home: Path) -> set[str]:
-    """Everything but Dagster's own record of each run."""
-    return {
-        str(path.relative_to(home))
-        for path in home.rglob("*")
-        if path.is_file() and "dagster/" not in str(path.relative_to(home))
-    }
-
-
-def test_the_demo_goes_all_the_way_and_a_second_one_changes_nothing(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    first = execute("demo", home=home)
-    assert (first.code, first.err) == (0, "")
-    for words in (
-        "dana tries to approve their own release and is refused",
-        "sam approves: release 1",
-        "Verified: production holds exactly what was approved",
-        "Verified: the audit log is whole",
-        "condition_prevalence",
-        "Try next:",
-    ):
-        assert words in first.out
-    assert "reused" not in first.out.partition("Try next:")[0]
-    files = _files(home)
-    second = execute("demo", home=home)
-    assert (second.code, second.err) == (0, "")
-    assert "Nothing changed: release 1 is deployed, production stays as it is." in second.out
-    assert second.out.count("  reused") == 14
-    assert _files(home) == files
-    third = execute("demo", "--json", home=home)
-    assert (third.code, third.err) == (0, "")
-    assert third.json["changed"] is False
-    assert third.json["release"]["number"] == 1
-    assert len(third.json["rows"]) == 3
-    assert len(third.json["reused"]) == 14
-    assert all(third.json["reused"].values())

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -75,19 +75,22 @@ def serving(directory: Path) -> Iterator[Serving]:
         if process.poll() is None:
             server.stop()
         for pid in processes_of(server.home):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
-def processes_of(home: Path) -> list[int]:
-    """Every living process that was given this home."""
+def processes_of(home: Path, argument: str = "") -> list[int]:
+    """Every living process that was given this home, and this argument if one is named."""
     wanted = f"SECURE_PLATFORM_HOME={home}".encode()
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            if wanted in (directory / "environ").read_bytes().split(b"\0"):
-                found.append(int(directory.name))
+            environment = (directory / "environ").read_bytes().split(b"\0")
+            command = (directory / "cmdline").read_bytes().split(b"\0")
         except OSError:  # It has ended meanwhile, or is not ours.
             continue
+        if wanted in environment and (not argument or argument.encode() in command):
+            found.append(int(directory.name))
     return found
 
 

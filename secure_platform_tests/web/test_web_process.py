@@ -244,11 +244,7 @@ def test_a_server_does_not_outlive_its_daemon(tmp_path: Path) -> None:
 
 
 def _daemons(home: Path) -> list[int]:
-    return [
-        pid
-        for pid in processes_of(home)
-        if b"dagster._daemon" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    ]
+    return processes_of(home, "dagster._daemon")
 
 
 def _json() -> dict[str, str]:

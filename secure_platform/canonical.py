@@ -4,6 +4,7 @@ Written as RFC 8785 (JCS); read strictly: duplicate keys, NaN, infinities and a 
 because two readers could otherwise understand one signed document differently.
 """
 
+import codecs
 import hashlib
 import json
 from collections.abc import Sequence
@@ -12,6 +13,10 @@ from typing import Any, NoReturn
 import rfc8785
 
 from secure_platform.errors import IntegrityError
+
+
+class _NotStrictError(ValueError):
+    """Valid for a lenient reader; the message says why not for us."""
 
 
 def dumps(value: Any) -> bytes:
@@ -42,9 +47,10 @@ def loads(document: bytes, *, name: str) -> Any:
         return json.loads(
             document.decode("utf-8"), object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant
         )
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(
-            f"{name} is not a strict JSON document", "Restore it from a copy, or build the release again."
+            f"{name} is not a strict JSON document: {_problem(document, error)}",
+            "Restore it from a copy, or build the release again.",
         ) from None
 
 
@@ -53,12 +59,27 @@ def sha256(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+def _problem(document: bytes, error: Exception) -> str:
+    """What is wrong, without the text that the library's error may quote."""
+    if document.startswith(codecs.BOM_UTF8):
+        return "it begins with a byte order mark"
+    match error:
+        case RecursionError():
+            return "it is nested too deeply"
+        case UnicodeDecodeError():
+            return "it is not UTF-8"
+        case _NotStrictError():
+            return str(error)
+        case _:
+            return "it is not JSON"
+
+
 def _refuse_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError
+        raise _NotStrictError("an object names a member twice")
     return members
 
 
 def _refuse_constant(_: str) -> NoReturn:
-    raise ValueError
+    raise _NotStrictError("it holds NaN or an infinity")

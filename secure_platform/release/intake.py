@@ -4,9 +4,11 @@ Every name is opened once, relative to an open folder and without following symb
 plain file with a single name (link, device, pipe, hard link) is refused, and so is any file not expected.
 """
 
+import errno
 import hashlib
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,14 @@ from secure_platform.files import CHUNK, PRIVATE_FILE
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a pipe that was planted under an expected name would wait for ever.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NOT_OPENED: Final = {
+    errno.ENOENT: "is missing",
+    errno.ELOOP: "is a symbolic link, not a plain file",
+    errno.ENXIO: "is a socket, not a plain file",
+}
+_KINDS: Final = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"))
+_LISTED: Final = 3
+_LONGEST_NAME: Final = 80
 _FIX: Final = "Do not use this release: restore it from a copy, or build it again."
 
 
@@ -54,10 +64,15 @@ class Folder:
             IntegrityError: If an entry is missing or not expected.
         """
         found = set(os.listdir(self._descriptor))  # noqa: PTH208 - pathlib cannot list an open folder
-        if missing := sorted(names - found):
-            raise IntegrityError(f"{self._title} lacks {', '.join(missing)}", _FIX)
-        if extra := found - names:
-            raise IntegrityError(f"{self._title} holds {len(extra)} entries that do not belong to it", _FIX)
+        missing, extra = sorted(names - found), sorted(found - names)
+        problems = []
+        if missing:
+            problems.append(f"lacks {', '.join(missing)}")
+        if extra:
+            listed = ", ".join(_described(name, names) for name in extra[:_LISTED])
+            problems.append(f"holds {len(extra)} entries that do not belong to it: {listed}")
+        if problems:
+            raise IntegrityError(f"{self._title} {' and '.join(problems)}", _FIX)
 
     def copy(self, name: str, to: Path, *, limit: int) -> tuple[int, str]:
         """Copy one plain file.
@@ -71,7 +86,7 @@ class Folder:
             Size in bytes, and SHA-256 of the copied bytes as `sha256:<64 hex digits>`.
 
         Raises:
-            IntegrityError: If it is missing, not a plain file with a single name, or too large.
+            IntegrityError: If it is missing, not a plain file with a single name, too large, or empty.
         """
         title = f"{self._title}/{name}"
         size, digest = 0, hashlib.sha256()
@@ -82,18 +97,42 @@ class Folder:
                 target.write(chunk)
         if size > limit:
             raise IntegrityError(f"{title} is larger than it may be", _FIX)
+        if size == 0:
+            raise IntegrityError(f"{title} is empty", _FIX)
         return size, f"sha256:{digest.hexdigest()}"
 
     def _plain_file(self, name: str, title: str) -> BinaryIO:
         try:
             descriptor = os.open(name, _FILE, dir_fd=self._descriptor)
-        except OSError:
-            raise IntegrityError(f"{title} is missing or not a plain file", _FIX) from None
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        except OSError as error:
+            what = _NOT_OPENED.get(error.errno or 0, "cannot be opened as a plain file")
+            raise IntegrityError(f"{title} {what}", _FIX) from None
+        problem = _not_plain(os.fstat(descriptor))
+        if problem is not None:
             os.close(descriptor)
-            raise IntegrityError(f"{title} is not a plain file with a single name", _FIX)
+            raise IntegrityError(f"{title} is {problem}, not a plain file", _FIX)
         return os.fdopen(descriptor, "rb")
+
+
+def _not_plain(status: os.stat_result) -> str | None:
+    for is_kind, kind in _KINDS:
+        if is_kind(status.st_mode):
+            return kind
+    if not stat.S_ISREG(status.st_mode):
+        return "a device"
+    return None if status.st_nlink == 1 else "a hard link with a second name"
+
+
+def _described(name: str, expected: set[str]) -> str:
+    """A name that a stranger chose, as plain ASCII."""
+    written = ascii(name)[:_LONGEST_NAME]
+    spelled = [other for other in sorted(expected) if _folded(other) == _folded(name)]
+    return f"{written}, another spelling of {spelled[0]}" if spelled else written
+
+
+def _folded(name: str) -> str:
+    """Names that fold alike are one name on some file systems."""
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def _new_file(path: Path) -> BinaryIO:

@@ -1,7 +1,8 @@
 """A release is what its bytes prove, and nothing else: everything is derived again from a private copy.
 
-In this order: the small files are copied, the signature over the manifest's exact bytes is checked, then the
-manifest itself, then that the package holds exactly the files it must, then each payload file's size and
+In this order: the package must hold exactly the entries it may, the small files are copied, the signature over the
+manifest's exact bytes is checked, then the manifest itself, then that the payload folder holds exactly its files,
+then each payload file's size and
 digest while it is copied, then every table's schema, row count and content digest from the decrypted rows.
 Nothing is decrypted before it has been authenticated, and what is used afterwards is the copy.
 """
@@ -99,26 +100,35 @@ def _take(release_dir: Path, copy: Path, keys: KeyRing) -> VerifiedRelease:
         Folder.open(release_dir, title) as release,
         Folder.open(attested, f"{title}'s attestations") as attestations,
     ):
+        release.require_exactly({MANIFEST, PAYLOAD})
+        attestations.require_exactly({SIGNATURE, CHECKPOINT})
         release.copy(MANIFEST, copy / MANIFEST, limit=manifest.MAX_BYTES)
         attestations.copy(SIGNATURE, copy / SIGNATURE, limit=bundle.MAX_BYTES)
         _, checkpoint = attestations.copy(CHECKPOINT, copy / CHECKPOINT, limit=MAX_CHECKPOINT_BYTES)
         document = (copy / MANIFEST).read_bytes()
         digest = canonical.sha256(document)
-        predicate = bundle.verify_bundle(
-            keys,
-            (copy / SIGNATURE).read_bytes(),
-            predicate_type=RELEASE_PREDICATE,
-            subject_digest=digest,
-        )
+        predicate = _signed(keys, (copy / SIGNATURE).read_bytes(), digest, title)
         contents = read_manifest(document)
         _check_identity(contents, predicate, release_dir, title)
         if checkpoint != contents.checkpoint:
-            raise IntegrityError(f"{title} carries another audit checkpoint than it was signed with", _FIX)
-        release.require_exactly({MANIFEST, PAYLOAD})
-        attestations.require_exactly({SIGNATURE, CHECKPOINT})
+            raise IntegrityError(
+                f"{CHECKPOINT} of {title} is another audit checkpoint than it was signed with", _FIX
+            )
         with release.folder(PAYLOAD) as payload:
             _take_payload(payload, contents, private_directory(copy / PAYLOAD), title)
     return VerifiedRelease(digest, canonical.loads(document, name="The manifest"), contents, copy)
+
+
+def _signed(keys: KeyRing, signature: bytes, digest: str, title: str) -> Mapping[str, Any]:
+    """What the signature over the manifest states."""
+    try:
+        return bundle.verify_bundle(
+            keys, signature, predicate_type=RELEASE_PREDICATE, subject_digest=digest
+        )
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"{SIGNATURE} of {title} is no signature over its {MANIFEST}: {error.culprit}", _FIX
+        ) from None
 
 
 def _check_identity(contents: Manifest, predicate: Mapping[str, Any], release_dir: Path, title: str) -> None:
@@ -130,10 +140,23 @@ def _check_identity(contents: Manifest, predicate: Mapping[str, Any], release_di
 
 def _take_payload(payload: Folder, contents: Manifest, copy: Path, title: str) -> None:
     payload.require_exactly({payload_name(table) for table in contents.tables})
+    # The same limit for all, so that a table's file in place of another's is read whole and known.
+    limit = max(table.bytes for table in contents.tables.values())
     for name, table in contents.tables.items():
-        found = payload.copy(payload_name(name), copy / payload_name(name), limit=table.bytes)
-        if found != (table.bytes, table.file_digest):
-            raise IntegrityError(f"The file of table {name} of {title} is not the one that was signed", _FIX)
+        file = payload_name(name)
+        size, digest = payload.copy(file, copy / file, limit=limit)
+        if (size, digest) != (table.bytes, table.file_digest):
+            what = _difference(contents, table, size, digest)
+            raise IntegrityError(f"{PAYLOAD}/{file} of {title} is not the one that was signed: {what}", _FIX)
+
+
+def _difference(contents: Manifest, table: Table, size: int, digest: str) -> str:
+    for other, stated in contents.tables.items():
+        if stated.file_digest == digest:
+            return f"it is the file of table {other}"
+    if size != table.bytes:
+        return f"it has {size} bytes instead of {table.bytes}"
+    return "its bytes were changed"
 
 
 def _check_table(release: VerifiedRelease, name: str, table: Table, keys: KeyRing) -> None:

@@ -1,17 +1,20 @@
 """Release → production: deploy verifies everything itself, whoever launched it.
 
-The package is copied first and every check is made on the copy that is then loaded.
+The package is copied first and every check is made on the copy that is then loaded. Deployments and rollbacks of
+one product wait for each other, from the look at production to the record of what was done to it.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from secure_platform.access.principals import Principal
 from secure_platform.contract.product import Product
+from secure_platform.control.locks import file_lock
 from secure_platform.deploy.duckdb_target import Production
 from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError
+from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.release.layout import release_directory
@@ -39,6 +42,11 @@ def deploy(services: Services, product: Product) -> Deployed:
         IntegrityError: If the package is not what was signed.
     """
     deployer = services.deployer()
+    with _one_at_a_time(services, product.name):
+        return _deploy(services, product, deployer)
+
+
+def _deploy(services: Services, product: Product, deployer: Principal) -> Deployed:
     current = reconcile(services, product.name, actor=deployer.name)
     record = _candidate(services, product.name)
     if record is None:
@@ -64,13 +72,15 @@ def reconcile(services: Services, product: str, *, actor: str) -> ReleaseRecord 
     Returns:
         The release in production.
     """
+    # Read before the pointer: a deployment that ends meanwhile must not look as if it had been rolled back.
+    records = services.gate.list(product)
     base = services.target.base(product)
     if base is None:
         return None
     current = services.gate.get(base)
     if current.state is not ReleaseState.DEPLOYED:
         current = services.gate.record(base, ReleaseState.DEPLOYED, actor=actor)
-    for record in services.gate.list(product):
+    for record in records:
         if record.state is ReleaseState.DEPLOYED and record.number > current.number:
             services.gate.record(record.digest, ReleaseState.ROLLED_BACK, actor=actor)
     return current
@@ -117,6 +127,11 @@ def rollback(services: Services, product: Product, principal: Principal, *, reas
         AccessDeniedError: If the principal may not roll back.
         IntegrityError: If the old package is not what was signed.
     """
+    with _one_at_a_time(services, product.name):
+        return _rollback(services, product, principal, reason)
+
+
+def _rollback(services: Services, product: Product, principal: Principal, reason: str) -> Deployed:
     current = reconcile(services, product.name, actor=principal.name)
     previous = services.target.history(product.name)[0].previous if current else None
     if current is None or previous is None:
@@ -132,6 +147,11 @@ def rollback(services: Services, product: Product, principal: Principal, *, reas
     services.gate.record(current.digest, ReleaseState.ROLLED_BACK, actor=principal.name)
     services.audit.checkpoint()
     return Deployed(restored, earlier, reused=False)
+
+
+def _one_at_a_time(services: Services, product: str) -> AbstractContextManager[None]:
+    warehouse = private_directory(services.settings.home / "warehouse")
+    return file_lock(warehouse / f".{product}.lock", holder=f"the deployments of {product}")
 
 
 def matches_release(services: Services, production: Production) -> dict[str, Any]:

@@ -151,6 +151,17 @@ class AuditLog:
             for seq, body in rows:
                 yield Entry(seq, leaf_hash(body), parse_body(seq, body))
 
+    def mentioning(self, text: str) -> list[Entry]:
+        """Every entry in which this text occurs, in order; the caller looks where it occurs.
+
+        Raises:
+            IntegrityError: If a body is not the entry of its position.
+        """
+        with self._storage.read() as connection:
+            query = "SELECT seq, body FROM entry WHERE instr(body, ?) ORDER BY seq"
+            rows = connection.execute(query, (text.encode(),)).fetchall()
+        return [Entry(seq, leaf_hash(body), parse_body(seq, body)) for seq, body in rows]
+
     def checkpoint(self) -> str:
         """Sign, store and return a checkpoint of the present state.
 

@@ -1,8 +1,8 @@
 """An approval is one principal's signed decision on one release digest against one production base.
 
 It is an in-toto statement about the release's manifest in a Sigstore bundle v0.3, and binds what the
-principal saw: product, number, environment, classification, requester, base, and until when it holds. A
-stored decision that does not verify or fit is an error, never just ignored. The reason is free text and may
+principal saw: product, number, environment, classification, requester, base, the policies in force, and until
+when it holds. A stored decision that does not verify or fit is an error, never just ignored. The reason is free text and may
 hold names: it stays in the control database, and only its keyed hash is signed and logged.
 """
 
@@ -26,7 +26,7 @@ PREDICATE_TYPE: Final = "urn:secure-platform:release-decision:v1"
 SUBJECT: Final = "manifest.json"
 LONGEST_REASON: Final = 2_000
 _PURPOSE: Final = "release-decision-reason"
-_OWN: Final = frozenset({"base", "created_at", "not_after", "nonce", "reason"})
+_OWN: Final = frozenset({"base", "policy", "created_at", "not_after", "nonce", "reason"})
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Approval:
     Attributes:
         release: Digest of the release it is about.
         base: Digest of what was in production when it was made, None for nothing.
+        policy: Digest of the policies under which it was made.
         not_after: Until when it holds.
         nonce: 128 random bits that tell this decision from any other; also in the audit log.
         reason: Free text; it may hold names.
@@ -46,6 +47,7 @@ class Approval:
     principal: str
     decision: Verb
     base: str | None
+    policy: str
     created_at: datetime
     not_after: datetime
     nonce: str
@@ -66,13 +68,14 @@ def reason_hash(keys: KeyRing, reason: str) -> str:
     return keys.mac(_PURPOSE, reason.encode())
 
 
-def decide(
+def decide(  # noqa: PLR0913 - one argument per fact of a decision
     keys: KeyRing,
     record: ReleaseRecord,
     principal: str,
     decision: Verb,
     *,
     base: str | None,
+    policy: str,
     reason: str,
     now: datetime,
 ) -> Approval:
@@ -83,6 +86,7 @@ def decide(
         "principal": principal,
         "decision": decision,
         "base": base,
+        "policy": policy,
         "created_at": now.isoformat(),
         "not_after": record.expires_at.isoformat(),
         "nonce": nonce,
@@ -95,7 +99,9 @@ def decide(
         predicate_type=PREDICATE_TYPE,
         predicate=predicate,
     )
-    return Approval(record.digest, principal, decision, base, now, record.expires_at, nonce, reason, bundle)
+    return Approval(
+        record.digest, principal, decision, base, policy, now, record.expires_at, nonce, reason, bundle
+    )
 
 
 def store(connection: Connection, approval: Approval) -> None:
@@ -151,6 +157,7 @@ def _read(keys: KeyRing, record: ReleaseRecord, row: Any) -> Approval:
         row.principal,
         row.decision,
         stated["base"],
+        stated["policy"],
         datetime.fromisoformat(stated["created_at"]),
         datetime.fromisoformat(stated["not_after"]),
         stated["nonce"],

@@ -20,6 +20,7 @@ from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import release as release_table
 from secure_platform.errors import AccessDeniedError, GateRefusedError, UsageError
 from secure_platform.gate.approvals import Approval, Verb, decide, reason_hash, store, stored
+from secure_platform.gate.closed import release_subject, require_never_closed
 from secure_platform.gate.records import (
     ReleaseRecord,
     add,
@@ -132,7 +133,7 @@ class Gate:
         }
         with (
             self._audit.effect(
-                "release.register", actor=requested_by, subject=_subject(digest), detail=detail
+                "release.register", actor=requested_by, subject=release_subject(digest), detail=detail
             ) as outcome,
             self._database.write() as connection,
         ):
@@ -204,7 +205,7 @@ class Gate:
         Raises:
             AccessDeniedError: If the policy does not let this principal approve it.
             GateRefusedError: If it is no longer pending.
-            IntegrityError: If a stored decision on it is not what was signed.
+            IntegrityError: If a stored decision on it is not what was signed, or it was closed before.
         """
         return self._decide("approve", digest, principal, reason, base)
 
@@ -221,14 +222,16 @@ class Gate:
 
         Raises:
             GateRefusedError: If the policy does not allow it with the approvals that hold.
-            IntegrityError: If a stored decision on it is not what was signed.
+            IntegrityError: If a stored decision on it is not what was signed, or it was closed before.
         """
         require_digest(digest)
         self._write_expiry()
-        with self._database.read() as connection:
+        with self._database.write() as connection:
             now = self._clock()
             record = load(connection, digest, now)
+            require_never_closed(self._audit, record)
             holding = self._standing.holding(connection, record, now)
+            lost = self._standing.lost(connection, record, now)
             record = self._standing.supported(record, holding)
             present = self._standing.present(deployer)
             asked = resource(record, holding)
@@ -236,7 +239,8 @@ class Gate:
                 self._policy.require(present, Action.RELEASE_DEPLOY, asked, digest=digest, base=base)
             except AccessDeniedError as denied:
                 raise GateRefusedError(
-                    f"{denied.culprit}; {record.title} is {record.state}, valid approvals: {len(holding)}",
+                    f"{denied.culprit}; {record.title} is {record.state}, valid approvals: {len(holding)}"
+                    + "".join(f"; {reason}" for reason in lost),
                     denied.fix,
                 ) from None
         return tuple(holding)
@@ -252,7 +256,7 @@ class Gate:
         if state not in REPORTED:
             raise UsageError(f"{state} is not recorded but decided", "Use approve, reject or withdraw.")
         with (
-            self._audit.effect(f"release.{state}", actor=actor, subject=_subject(digest)) as outcome,
+            self._audit.effect(f"release.{state}", actor=actor, subject=release_subject(digest)) as outcome,
             self._database.write() as connection,
         ):
             record = load(connection, digest, self._clock())
@@ -296,18 +300,28 @@ class Gate:
         self._write_expiry()
         with (
             self._audit.effect(
-                f"release.{verb}", actor=principal.name, subject=_subject(digest), detail=detail
+                f"release.{verb}", actor=principal.name, subject=release_subject(digest), detail=detail
             ) as outcome,
             self._database.write() as connection,
         ):
             now = self._clock()
             record = load(connection, digest, now)
+            require_never_closed(self._audit, record)
             holding = self._standing.holding(connection, record, now)
             record = self._standing.supported(record, holding)
             _require_fit(record, target, base)
             present = self._standing.present(principal)
             self._policy.require(present, action, resource(record, holding), digest=digest, base=base)
-            made = decide(self._keys, record, present.name, verb, base=base, reason=reason, now=now)
+            made = decide(
+                self._keys,
+                record,
+                present.name,
+                verb,
+                base=base,
+                policy=self._policy.digest,
+                reason=reason,
+                now=now,
+            )
             store(connection, made)
             record = self._settle(connection, record, target, now)
             outcome.update(nonce=made.nonce, bundle=canonical.sha256(made.bundle), state=str(record.state))
@@ -334,7 +348,7 @@ class Gate:
             expired = select_records(connection, now, *due)
         for record in expired:
             with (
-                self._audit.effect("release.expire", actor=GATE, subject=_subject(record.digest)),
+                self._audit.effect("release.expire", actor=GATE, subject=release_subject(record.digest)),
                 self._database.write() as connection,
             ):
                 for present in select_records(connection, now, *due, release_table.c.digest == record.digest):
@@ -362,7 +376,3 @@ def _require_fit(record: ReleaseRecord, target: ReleaseState | None, base: str |
             f"{record.title} is {record.state}: production cannot go back to it",
             f"Choose an earlier deployed one: secure-platform release list {record.product}",
         )
-
-
-def _subject(digest: str) -> str:
-    return f"release:{digest}"

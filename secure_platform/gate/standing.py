@@ -1,7 +1,7 @@
 """Who approved is computed, never remembered: an approval counts while the policy would let it be given.
 
-One whose principal was disabled, lost the role, requested the release, or looked at another production base
-does not count. Whether the approvals are enough is asked of the policy too, as if a pipeline were to deploy.
+One whose principal was disabled, lost the role, requested the release, or looked at another production base or at
+other policies does not count. Whether the approvals are enough is asked of the policy too, as if a pipeline were to deploy.
 """
 
 from collections.abc import Iterable
@@ -36,16 +36,29 @@ class Standing:
         Raises:
             IntegrityError: If a stored approval is not what was signed.
         """
+        approvals = stored(connection, self._keys, record, "approve")
+        return [approval for approval in approvals if self._problem(approval, record, now) is None]
+
+    def lost(self, connection: Connection, record: ReleaseRecord, now: datetime) -> list[str]:
+        """Why each of the others does not count; raises what `holding` does."""
+        approvals = stored(connection, self._keys, record, "approve")
+        problems = (self._problem(approval, record, now) for approval in approvals)
+        return [f"an approval {problem}" for problem in problems if problem is not None]
+
+    def _problem(self, approval: Approval, record: ReleaseRecord, now: datetime) -> str | None:
+        if now >= approval.not_after:
+            return "has expired"
+        if approval.policy != self._policy.digest:
+            return "was given under other policies than those in force"
+        voter = self._principals.get(approval.principal)
+        if voter is None:
+            return "was given by somebody who is no longer a principal"
         asked = resource(replace(record, state=ReleaseState.PENDING), ())
-        return [
-            approval
-            for approval in stored(connection, self._keys, record, "approve")
-            if now < approval.not_after
-            and (voter := self._principals.get(approval.principal)) is not None
-            and self._policy.evaluate(
-                voter, Action.RELEASE_APPROVE, asked, digest=approval.release, base=approval.base
-            ).allowed
-        ]
+        seen = {"digest": approval.release, "base": approval.base}
+        decision = self._policy.evaluate(voter, Action.RELEASE_APPROVE, asked, **seen)
+        if decision.allowed:
+            return None
+        return f"could not be given now ({', '.join(decision.rules) or 'no rule permits it'})"
 
     def suffices(self, record: ReleaseRecord, holding: Iterable[Approval]) -> bool:
         """Whether a pipeline could deploy the release with these approvals."""

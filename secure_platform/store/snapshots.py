@@ -25,6 +25,7 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.store import parquet, temporary
 from secure_platform.store.digest import ContentDigest, type_name
 from secure_platform.store.draft_files import DraftFiles
+from secure_platform.store.history import CHOSEN, WRITTEN, newest
 from secure_platform.store.lake import Lake
 from secure_platform.store.location import Location, require_snapshot_id
 
@@ -166,9 +167,15 @@ class SnapshotStore:
         """The snapshot that was committed or chosen last; None when there never was one.
 
         Raises:
-            IntegrityError: If HEAD or its snapshot is not what was written.
+            IntegrityError: If HEAD or its snapshot is not what was written, or the audit log knows a later one.
         """
-        snapshot_id = self._lake.head(Location(product, str(zone), dataset))
+        location = Location(product, str(zone), dataset)
+        snapshot_id = self._lake.head(location)
+        if not newest(self._audit, location, snapshot_id) and snapshot_id == self._lake.head(location):
+            raise IntegrityError(
+                f"HEAD of {location} is not the one that the audit log records last: an older one was put back",
+                f"Run the whole build, which chooses its own: secure-platform run {product}.",
+            )
         return None if snapshot_id is None else self.load(product, dataset, zone, snapshot_id)
 
     def load(self, product: str, dataset: str, zone: Zone, snapshot_id: str) -> Snapshot:
@@ -188,10 +195,11 @@ class SnapshotStore:
     def set_head(self, snapshot: Snapshot, *, actor: str) -> None:
         """Make a committed snapshot the newest again; nothing happens when it already is."""
         location = Location(snapshot.product, str(snapshot.zone), snapshot.dataset)
-        if self._lake.head(location) == snapshot.snapshot_id:
+        unchanged = self._lake.head(location) == snapshot.snapshot_id
+        if unchanged and newest(self._audit, location, snapshot.snapshot_id):
             return
         self.load(snapshot.product, snapshot.dataset, snapshot.zone, snapshot.snapshot_id)
-        with self._audit.effect("snapshot.head", actor=actor, subject=f"{location}/{snapshot.snapshot_id}"):
+        with self._audit.effect(CHOSEN, actor=actor, subject=f"{location}/{snapshot.snapshot_id}"):
             self._lake.set_head(location, snapshot.snapshot_id)
 
     def scan(self, snapshot: Snapshot) -> pl.LazyFrame:
@@ -350,7 +358,7 @@ class Draft:
         }
         subject = f"{self._location}/{self.snapshot_id}"
         detail = {member: body[member] for member in ("input_key", "content_digest", "rows")}
-        with self._audit.effect("snapshot.write", actor=self._actor, subject=subject, detail=detail):
+        with self._audit.effect(WRITTEN, actor=self._actor, subject=subject, detail=detail):
             self._lake.publish(self._location, self._directory, body)
             self._lake.set_head(self._location, self.snapshot_id)
         return _snapshot(body, self._lake.directory(self._location, self.snapshot_id))

@@ -13,6 +13,8 @@ from store_support import Home, commit, create_home, flip, in_clear, open_home, 
 
 from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatformError, UsageError
 from secure_platform.store.digest import content_digest
+from secure_platform.store.lake import Lake
+from secure_platform.store.location import Location
 from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
 
 RAW = ("healthcare", "patients", Zone.RAW)
@@ -214,6 +216,8 @@ def test_without_an_intent_nothing_is_published(home: Home) -> None:
         log.execute("ALTER TABLE entry RENAME TO gone")
     with pytest.raises(SecurePlatformError):
         commit(home, table(2), input_key="second")
+    with sqlite3.connect(home.root / "audit.db") as log:
+        log.execute("ALTER TABLE gone RENAME TO entry")
     assert home.store.head(*RAW) == kept
     assert home.store.find(*RAW, "second") is None
 
@@ -382,14 +386,37 @@ def test_head_that_is_a_link_is_refused(home: Home) -> None:
         home.store.head(*RAW)
 
 
-def test_an_older_head_put_back_is_believed_but_the_log_tells(home: Home) -> None:
-    first = commit(home, table(1))
-    head = (first.path.parent / "HEAD").read_bytes()
+@pytest.mark.parametrize("put_back", ["older", "none"])
+def test_a_head_put_back_is_refused_until_one_is_chosen_again(home: Home, put_back: str) -> None:
+    first = commit(home, table(1), input_key="first")
+    head = first.path.parent / "HEAD"
+    older = head.read_bytes()
     second = commit(home, table(2))
-    (first.path.parent / "HEAD").write_bytes(head)
-    assert home.store.head(*RAW) == first
-    written = [entry.body["subject"] for entry in home.audit.entries() if entry.body["phase"] == "done"]
-    assert written[-1].endswith(second.snapshot_id)
+    head.write_bytes(older) if put_back == "older" else head.unlink()
+    with pytest.raises(IntegrityError, match="an older one was put back"):
+        home.store.head(*RAW)
+    chosen = first if put_back == "older" else second
+    home.store.set_head(chosen, actor="a")
+    assert home.store.head(*RAW) == chosen
+    assert home.audit.tail(1)[0].body["action"] == "snapshot.head"
+
+
+def test_a_head_that_moved_although_its_change_failed_is_not_taken_for_an_older_one(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(home, table(1))
+    honest = Lake.set_head
+
+    def fails(lake: Lake, location: Location, snapshot_id: str) -> None:
+        honest(lake, location, snapshot_id)
+        raise OSError
+
+    with monkeypatch.context() as patch, pytest.raises(OSError):  # noqa: PT011 - the system's own error
+        patch.setattr(Lake, "set_head", fails)
+        commit(home, table(2))
+    moved = home.store.head(*RAW)
+    assert moved is not None
+    assert moved.rows == 2
 
 
 @pytest.mark.parametrize(("key", "reading"), [("data", [3]), ("mac", [0, 1, 2, 3])])

@@ -28,7 +28,8 @@ def deploy_job_name(product: str) -> str:
 
 def jobs(product: Product) -> list[Any]:
     """The product's two jobs; the gate is between them."""
-    tags = {PRODUCT_TAG: product.name}
+    # A run that died is done again as a whole: what it finished is found and reused.
+    tags = {PRODUCT_TAG: product.name, "dagster/retry_strategy": "ALL_STEPS"}
     built = [
         *(
             asset_key(product, zone, name)

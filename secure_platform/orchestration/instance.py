@@ -18,6 +18,7 @@ from dagster._core.events import DagsterEventType
 from dagster._core.instance.ref import InstanceRef
 from dagster._serdes import ConfigurableClassData
 
+from secure_platform.orchestration.liveness import RunClaims, run_claims
 from secure_platform.orchestration.redaction import redact_entry
 from secure_platform.settings import load_settings
 
@@ -37,6 +38,9 @@ AUDITED: Final = {
     DagsterEventType.ASSET_MATERIALIZATION: "asset.materialize",
     DagsterEventType.ASSET_CHECK_EVALUATION: "asset.check",
 }
+ENDED: Final = frozenset(
+    {DagsterEventType.RUN_SUCCESS, DagsterEventType.RUN_FAILURE, DagsterEventType.RUN_CANCELED}
+)
 
 
 class SecureInstance(dg.DagsterInstance):
@@ -60,10 +64,25 @@ class SecureInstance(dg.DagsterInstance):
     def handle_new_event(
         self, event: "EventLogEntry", *, batch_metadata: "DagsterEventBatchMetadata | None" = None
     ) -> None:
-        """Redact, store, audit."""
+        """Redact, store, audit; a run is claimed before it is stored as started."""
         redacted = redact_entry(event)
+        kind = event.dagster_event.event_type if event.dagster_event else None
+        if kind is DagsterEventType.RUN_START:
+            self._claim(event.run_id)
         super().handle_new_event(redacted, batch_metadata=batch_metadata)
+        if kind in ENDED:
+            self._claims.release(event.run_id)
         self._audit(redacted)
+
+    def _claim(self, run_id: str) -> None:
+        try:
+            self._claims.claim(run_id)
+        except OSError as error:
+            _logger.error("Run %s cannot be claimed: %s", run_id, type(error).__name__)  # noqa: TRY400
+
+    @cached_property
+    def _claims(self) -> RunClaims:
+        return run_claims(self.root_directory)
 
     @cached_property
     def _audit_log(self) -> "AuditLog":

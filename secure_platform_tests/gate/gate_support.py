@@ -137,13 +137,16 @@ def decide(home: Home, verb: str, name: str, digests: Iterable[str]) -> None:
     for each in digests:
         sys.stdin.readline()
         try:
-            if verb == "approve":
-                record = home.gate.approve(each, person, reason="race", base=None)
-            else:
-                record = home.gate.reject(each, person, reason="race")
+            match verb:
+                case "approve":
+                    record = home.gate.approve(each, person, reason="race", base=None)
+                case "withdraw":
+                    record = home.gate.withdraw(each, person, reason="race")
+                case _:
+                    record = home.gate.reject(each, person, reason="race")
             said = str(record.state)
         except SecurePlatformError as error:
-            said = type(error).__name__
+            said = f"{type(error).__name__} {error.culprit}"
         sys.stdout.write(f"{each} {said}\n")
         sys.stdout.flush()
 

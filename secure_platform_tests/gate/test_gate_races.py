@@ -68,20 +68,43 @@ def test_of_an_approval_and_a_rejection_at_the_same_instant_exactly_one_happens(
         home, ("approve", "sam"), ("reject", "tess"), classification="internal"
     )
     for each in digests:
-        answers = {approver[each], rejecter[each]}
-        final = home.gate.get(each).state
-        assert answers in ({"approved", "GateRefusedError"}, {"rejected", "GateRefusedError"})
-        assert str(final) in answers
+        record = home.gate.get(each)
+        won, lost = (approver, rejecter) if record.state is ReleaseState.APPROVED else (rejecter, approver)
+        wanted = "rejected" if record.state is ReleaseState.APPROVED else "approved"
+        assert won[each] == str(record.state)
+        assert lost[each] == f"GateRefusedError {record.title} is {record.state} and cannot become {wanted}"
         assert len(home.gate.approvals(each)) == 1
-    report = home.audit.verify()
-    assert report.unfinished == ()
-    assert home.phases("release.approve").count("intent") == ROUNDS
+    assert home.audit.verify().unfinished == ()
+    for action in ("release.approve", "release.reject"):
+        assert home.phases(action).count("intent") == ROUNDS
+    outcomes = [*home.phases("release.approve"), *home.phases("release.reject")]
+    assert (outcomes.count("done"), outcomes.count("failed")) == (ROUNDS, ROUNDS)
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_a_withdrawal_at_the_same_instant_is_never_lost(home: Home, verb: str) -> None:
+    digests, (decider, withdrawer) = at_once(
+        home, (verb, "sam"), ("withdraw", "rita"), classification="internal"
+    )
+    for each in digests:
+        record = home.gate.get(each)
+        refused = f"GateRefusedError {record.title} is {record.state} and cannot become "
+        if record.state is ReleaseState.REJECTED:
+            assert (decider[each], withdrawer[each]) == ("rejected", f"{refused}withdrawn")
+        else:
+            assert (str(record.state), withdrawer[each]) == ("withdrawn", "withdrawn")
+            wanted = {"approve": "approved", "reject": "rejected"}[verb]
+            assert decider[each] in {f"{refused}{wanted}", *({"approved"} if verb == "approve" else ())}
+        with pytest.raises(GateRefusedError):
+            home.gate.deployable(each, base=None, deployer=home.deployer)
 
 
 def test_one_person_approving_twice_at_the_same_instant_counts_once(home: Home) -> None:
     digests, (one, two) = at_once(home, ("approve", "sam"), ("approve", "sam"), classification="restricted")
     for each in digests:
-        assert {one[each], two[each]} == {"pending", "AccessDeniedError"}
+        refused = next(said for said in (one[each], two[each]) if said != "pending")
+        assert {one[each], two[each]} == {"pending", refused}
+        assert "forbid-double-approval" in refused
         assert home.gate.get(each).state is ReleaseState.PENDING
 
 

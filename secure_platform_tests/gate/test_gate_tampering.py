@@ -2,15 +2,19 @@
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from gate_support import Clock, Home, digest, new_home
 from sqlalchemy import select
 
+from secure_platform.access.policy import Policy
 from secure_platform.control.tables import approval as approval_table
 from secure_platform.errors import GateRefusedError, IntegrityError
 from secure_platform.gate.approvals import PREDICATE_TYPE
+from secure_platform.gate.releases import Gate
+from secure_platform.gate.states import ReleaseState
 from secure_platform.release.bundle import sign_statement, verify_bundle
 
 
@@ -190,6 +194,104 @@ def test_a_bundle_signed_in_another_home_is_found(home: Home, tmp_path: Path) ->
     refused(home, record.digest)
 
 
+def reject(home: Home, _clock: Clock, name: str) -> None:
+    home.gate.reject(name, home.person("sam"), reason="x")
+
+
+def withdraw(home: Home, _clock: Clock, name: str) -> None:
+    home.gate.approve(name, home.person("sam"), reason="x", base=None)
+    home.gate.withdraw(name, home.person("tess"), reason="x")
+
+
+def expire(home: Home, clock: Clock, name: str) -> None:
+    home.gate.approve(name, home.person("sam"), reason="x", base=None)
+    clock.advance(days=8)
+    home.gate.list()
+    clock.advance(days=-8)
+
+
+def supersede(home: Home, _clock: Clock, name: str) -> None:
+    home.gate.approve(name, home.person("sam"), reason="x", base=None)
+    home.release("r2")
+
+
+def deploy(home: Home, _clock: Clock, name: str) -> None:
+    home.gate.approve(name, home.person("sam"), reason="x", base=None)
+    home.gate.record(name, ReleaseState.DEPLOYED, actor="a")
+
+
+def roll_back(home: Home, clock: Clock, name: str) -> None:
+    deploy(home, clock, name)
+    home.gate.record(name, ReleaseState.ROLLED_BACK, actor="a")
+
+
+CLOSED: dict[Callable[[Home, Clock, str], None], str] = {
+    reject: "release.reject, which",
+    withdraw: "release.withdraw, which",
+    expire: "release.expire, which",
+    supersede: "release.register of a newer one, which",
+    deploy: "release.deployed, which",
+    roll_back: "release.(deployed|rolled_back), which",
+}
+
+
+@pytest.mark.parametrize("state", ["pending", "approved", "deploy_failed"])
+@pytest.mark.parametrize("close", CLOSED)
+def test_a_closed_release_is_not_opened_again_by_editing_the_database(
+    home: Home, clock: Clock, close: Callable[[Home, Clock, str], None], state: str
+) -> None:
+    """Its approval is genuine, and what closed it is deleted: only the audit log still tells."""
+    record = home.release()
+    close(home, clock, record.digest)
+    home.tamper("DELETE FROM approval WHERE decision <> 'approve'")
+    home.tamper("UPDATE release SET state = :state WHERE digest = :name", state=state, name=record.digest)
+    said = rf"is stored as {state}, but audit entry \d+ records {CLOSED[close]} closed it"
+    for act in (
+        lambda: home.gate.deployable(record.digest, base=None, deployer=home.deployer),
+        lambda: home.gate.approve(record.digest, home.person("tess"), reason="x", base=None),
+    ):
+        with pytest.raises(IntegrityError, match=said):
+            act()
+
+
+def test_an_approval_holds_only_under_the_policies_that_were_in_force(home: Home, tmp_path: Path) -> None:
+    record = home.approved()
+    more = tmp_path / "policies"
+    more.mkdir()
+    (more / "more.cedar").write_text(
+        '@id("auditors-deploy")\n'
+        'permit (principal in Role::"auditor", action == Action::"release_deploy", resource);\n'
+    )
+    policy = Policy(home.audit, more)
+    edited = Gate(home.database, home.audit, policy, home.keys, home.principals, clock=Clock())
+    with pytest.raises(GateRefusedError, match="an approval was given under other policies") as caught:
+        edited.deployable(record.digest, base=None, deployer=home.deployer)
+    assert "is pending, valid approvals: 0" in str(caught.value)
+    edited.approve(record.digest, home.person("sam"), reason="seen again", base=None)
+    assert edited.deployable(record.digest, base=None, deployer=home.deployer)
+    assert home.gate.approvals(record.digest)[0].policy == policy.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("UPDATE principal SET active = 0 WHERE name = 'sam'", r"could not be given now \(forbid-inactive\)"),
+        ("UPDATE principal SET roles = '[]' WHERE name = 'sam'", r"could not be given now \(no rule permits"),
+        (
+            "UPDATE principal SET kind = 'service' WHERE name = 'sam'",
+            r"could not be given now \(forbid-service-approval\)",
+        ),
+        ("DELETE FROM principal WHERE name = 'sam'", "somebody who is no longer a principal"),
+        ("UPDATE release SET base = 'sha256:0'", r"could not be given now \(forbid-stale-base\)"),
+    ],
+)
+def test_a_deployer_is_told_why_an_approval_no_longer_counts(home: Home, change: str, why: str) -> None:
+    record = home.approved()
+    home.tamper(change)
+    with pytest.raises(GateRefusedError, match=why):
+        home.gate.deployable(record.digest, base=None, deployer=home.deployer)
+
+
 def test_the_approval_says_exactly_what_was_approved(home: Home) -> None:
     record = home.approved(base=digest("old"))
     stated = verify_bundle(
@@ -210,6 +312,7 @@ def test_the_approval_says_exactly_what_was_approved(home: Home) -> None:
         "principal": "sam",
         "decision": "approve",
         "base": digest("old"),
+        "policy": home.policy.digest,
         "created_at": "2026-11-01T12:00:00+00:00",
         "not_after": "2026-11-08T12:00:00+00:00",
     }

@@ -176,10 +176,15 @@ def verified_package(services: Services, record: ReleaseRecord) -> Iterator[Veri
     """
     directory = release_directory(services.releases, record.product, record.number)
     with verified(directory, services.keys, services.temporary) as release:
-        signed = {name: getattr(release.contents, name) for name in REGISTERED}
-        if release.digest != record.digest or signed != {name: getattr(record, name) for name in REGISTERED}:
+        differing = [
+            name
+            for name in ("digest", *REGISTERED)
+            if getattr(release if name == "digest" else release.contents, name) != getattr(record, name)
+        ]
+        if differing:
             raise GateRefusedError(
-                f"The package of {record.product} release {record.number} is not the one that was registered",
+                f"The package of {record.product} release {record.number} is not the one that was registered:"
+                f" it has another {', '.join(differing)}",
                 "Restore the package, or build a new release.",
             )
         yield release

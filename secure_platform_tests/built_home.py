@@ -1,4 +1,4 @@
-"""A home after one real build, made once in a test run and only copied; a pytest plugin named in pyproject.toml."""
+"""A home after one real build, made once and only copied; a pytest plugin named in pyproject.toml."""
 
 import shutil
 from dataclasses import dataclass
@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from secure_platform import canonical
 from secure_platform.access.principals import Principal
 from secure_platform.contract.product import Product
 from secure_platform.gate.records import ReleaseRecord
+from secure_platform.sample.generate import generate
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
@@ -22,7 +24,7 @@ PEOPLE = {
 
 @dataclass(frozen=True)
 class Built:
-    """A home with a release of the healthcare product, requested by dana, and the source it was built from."""
+    """A home with a healthcare release, requested by dana, and the source it was built from."""
 
     root: Path
 
@@ -67,10 +69,9 @@ class Built:
 @pytest.fixture(scope="session")
 def built_once(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The original: copy it before anything else."""
-    # Imported here: a plugin is loaded before every test run, also one without Dagster.
-    from secure_platform.orchestration.home import prepare
-    from secure_platform.orchestration.launch import run_build
-    from secure_platform.sample.generate import generate
+    # Every test run loads this plugin: Dagster is imported when a test needs it.
+    from secure_platform.orchestration.home import prepare  # noqa: PLC0415
+    from secure_platform.orchestration.launch import run_build  # noqa: PLC0415
 
     built = Built(tmp_path_factory.mktemp("built"))
     generate(built.source, patients=40)
@@ -94,3 +95,14 @@ def built(built_once: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SECURE_PLATFORM_HOME", str(copy.home))
     monkeypatch.delenv("SECURE_PLATFORM_TOKEN_FILE", raising=False)
     return copy
+
+
+def built_release(built: Built, name: str) -> ReleaseRecord:
+    """Package the same marts once more, as if something else had been built."""
+    from secure_platform.orchestration.steps.context import StepContext  # noqa: PLC0415
+    from secure_platform.orchestration.steps.package import package  # noqa: PLC0415
+
+    with pytest.MonkeyPatch.context() as patch:
+        module = "secure_platform.orchestration.steps.package"
+        patch.setattr(f"{module}.input_key", lambda **_: canonical.sha256(name.encode()))
+        return package(StepContext(built.services, built.product, name, "dana", built.source)).record

@@ -2,8 +2,8 @@
 
 It is an in-toto statement about the release's manifest in a Sigstore bundle v0.3, and binds what the
 principal saw: product, number, environment, classification, requester, base, the policies in force, and until
-when it holds. A stored decision that does not verify or fit is an error, never just ignored. The reason is free text and may
-hold names: it stays in the control database, and only its keyed hash is signed and logged.
+when it holds. A stored decision that does not verify or fit is an error, never just ignored. The reason is
+free text and may hold names: it stays in the control database, and only its keyed hash is signed and logged.
 """
 
 import secrets
@@ -68,7 +68,7 @@ def reason_hash(keys: KeyRing, reason: str) -> str:
     return keys.mac(_PURPOSE, reason.encode())
 
 
-def decide(  # noqa: PLR0913 - one argument per fact of a decision
+def decide(
     keys: KeyRing,
     record: ReleaseRecord,
     principal: str,

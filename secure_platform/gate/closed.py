@@ -1,8 +1,8 @@
 """What closed a release stays closed: the audit log tells, which lies elsewhere and only grows.
 
-Signatures prove that a stored decision was made, not that none was made after it. Whoever deletes a rejection from
-the control database, or sets a withdrawn release back to approved, is contradicted by the log; whoever changes
-the log too, by its checkpoints.
+Signatures prove that a stored decision was made, not that none was made after it. Whoever deletes a rejection
+from the control database, or sets a withdrawn release back to approved, is contradicted by the log; whoever
+changes the log too, by its checkpoints.
 """
 
 from typing import Final

@@ -1,7 +1,8 @@
 """Who approved is computed, never remembered: an approval counts while the policy would let it be given.
 
-One whose principal was disabled, lost the role, requested the release, or looked at another production base or at
-other policies does not count. Whether the approvals are enough is asked of the policy too, as if a pipeline were to deploy.
+One whose principal was disabled, lost the role, requested the release, or looked at another production base
+or at other policies does not count. Whether the approvals are enough is asked of the policy too, as if a
+pipeline were to deploy.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
 """A run lives exactly as long as the process that executes it.
 
-That process holds a lock on a file of the run, which the kernel drops with the process. A run that is recorded as
-started while nobody holds its lock has died: Dagster's monitoring marks it as failed, so that it no longer holds back
-the runs of its product, and launches it again. Without this a run that was killed stays started for ever.
+That process holds a lock on a file of the run, which the kernel drops with the process. A run that is
+recorded as started while nobody holds its lock has died: Dagster's monitoring marks it as failed, so that it
+no longer holds back the runs of its product, and launches it again. Otherwise it would stay started for ever.
 """
 
 import fcntl
@@ -69,7 +69,7 @@ def run_claims(dagster_home: str) -> RunClaims:
 
 
 class SecureRunLauncher(DefaultRunLauncher):
-    """Launches runs as Dagster does by default, and can tell which have died; `run_launcher` in `dagster.yaml`."""
+    """Dagster's default, which can also tell which runs have died; `run_launcher` in `dagster.yaml`."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:

@@ -1,10 +1,10 @@
 """A release is what its bytes prove, and nothing else: everything is derived again from a private copy.
 
-In this order: the package must hold exactly the entries it may, the small files are copied, the signature over the
-manifest's exact bytes is checked, then the manifest itself, then that the payload folder holds exactly its files,
-then each payload file's size and
-digest while it is copied, then every table's schema, row count and content digest from the decrypted rows.
-Nothing is decrypted before it has been authenticated, and what is used afterwards is the copy.
+In this order: the package must hold exactly the entries it may, the small files are copied, the signature
+over the manifest's exact bytes is checked, then the manifest itself, then that the payload folder holds
+exactly its files, then each payload file's size and digest while it is copied, then every table's schema, row
+count and content digest from the decrypted rows. Nothing is decrypted before it has been authenticated, and
+what is used afterwards is the copy.
 """
 
 from collections.abc import Iterator, Mapping
@@ -122,9 +122,7 @@ def _take(release_dir: Path, copy: Path, keys: KeyRing) -> VerifiedRelease:
 def _signed(keys: KeyRing, signature: bytes, digest: str, title: str) -> Mapping[str, Any]:
     """What the signature over the manifest states."""
     try:
-        return bundle.verify_bundle(
-            keys, signature, predicate_type=RELEASE_PREDICATE, subject_digest=digest
-        )
+        return bundle.verify_bundle(keys, signature, predicate_type=RELEASE_PREDICATE, subject_digest=digest)
     except IntegrityError as error:
         raise IntegrityError(
             f"{SIGNATURE} of {title} is no signature over its {MANIFEST}: {error.culprit}", _FIX

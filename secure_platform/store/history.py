@@ -1,7 +1,8 @@
 """HEAD is believed only while the audit log knows of no later one.
 
-HEAD's MAC proves that we wrote it, not that it is the newest. Every change of HEAD is announced in the log before it
-happens and recorded after, so HEAD cannot be what it was before a change that began when its own was over.
+HEAD's MAC proves that we wrote it, not that it is the newest. Every change of HEAD is announced in the log
+before it happens and recorded after, so HEAD cannot be what it was before a change that began when its own
+was over.
 """
 
 from typing import Final

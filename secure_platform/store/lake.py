@@ -6,8 +6,8 @@
 The sidecar's MAC binds a snapshot's place, digests, wrapped data keys, provenance and verdicts; HEAD's MAC
 binds the place and one snapshot. A record that is ours in another place is refused there.
 
-A MAC proves that we wrote a record, not that it is the newest one: that an older HEAD was put back shows in the
-audit log (`store.history`), which names every snapshot that was written.
+A MAC proves that we wrote a record, not that it is the newest one: that an older HEAD was put back shows in
+the audit log (`store.history`), which names every snapshot that was written.
 """
 
 import hashlib

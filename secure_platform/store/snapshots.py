@@ -167,13 +167,13 @@ class SnapshotStore:
         """The snapshot that was committed or chosen last; None when there never was one.
 
         Raises:
-            IntegrityError: If HEAD or its snapshot is not what was written, or the audit log knows a later one.
+            IntegrityError: If HEAD or its snapshot is not what was written, or the log knows a later one.
         """
         location = Location(product, str(zone), dataset)
         snapshot_id = self._lake.head(location)
         if not newest(self._audit, location, snapshot_id) and snapshot_id == self._lake.head(location):
             raise IntegrityError(
-                f"HEAD of {location} is not the one that the audit log records last: an older one was put back",
+                f"HEAD of {location} is not what the audit log records last: an older one was put back",
                 f"Run the whole build, which chooses its own: secure-platform run {product}.",
             )
         return None if snapshot_id is None else self.load(product, dataset, zone, snapshot_id)

@@ -237,6 +237,23 @@ def test_processes_that_open_a_new_log_at_once_append_without_a_gap(path: Path) 
     assert log.verify().size == 240
 
 
+def test_a_log_is_verified_and_exported_while_others_append(path: Path, tmp_path: Path) -> None:
+    log = open_log(path)
+    sizes, kept = [log.verify().size], [log.checkpoint()]
+    writers = [start_writer(path, f"writer{n}", 60) for n in range(2)]
+    threads = [threading.Thread(target=fill, args=(log, 40)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads) or any(each.poll() is None for each in writers):
+        sizes.append(log.verify(kept).size)
+        log.export(tmp_path / "export")
+        kept = [*kept[:1], (tmp_path / "export" / "checkpoint").read_text()]
+    assert [each.communicate()[1] for each in writers] == [None, None]
+    assert sizes == sorted(sizes)
+    assert log.verify(kept).size == 200
+    log.export(tmp_path / "export")
+
+
 def test_a_forked_child_appends_through_the_same_handle(log: AuditLog) -> None:
     fill(log, 2)
     child = os.fork()

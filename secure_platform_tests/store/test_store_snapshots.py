@@ -409,11 +409,12 @@ def test_a_head_that_moved_although_its_change_failed_is_not_taken_for_an_older_
 
     def fails(lake: Lake, location: Location, snapshot_id: str) -> None:
         honest(lake, location, snapshot_id)
-        raise OSError
+        raise OSError("after it moved")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError):  # noqa: PT011 - the system's own error
+    with monkeypatch.context() as patch:
         patch.setattr(Lake, "set_head", fails)
-        commit(home, table(2))
+        with pytest.raises(OSError, match="after it moved"):
+            commit(home, table(2))
     moved = home.store.head(*RAW)
     assert moved is not None
     assert moved.rows == 2

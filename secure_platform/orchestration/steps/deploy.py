@@ -1,7 +1,7 @@
 """Release → production: deploy verifies everything itself, whoever launched it.
 
-The package is copied first and every check is made on the copy that is then loaded. Deployments and rollbacks of
-one product wait for each other, from the look at production to the record of what was done to it.
+The package is copied first and every check is made on the copy that is then loaded. Deployments and rollbacks
+of one product wait for each other, from the look at production to the record of what was done to it.
 """
 
 from collections.abc import Iterator

@@ -127,6 +127,16 @@ def moved(path: Path) -> Path:
     return kept
 
 
+def as_folder(path: Path) -> None:
+    moved(path)
+    path.mkdir()
+
+
+def as_pipe(path: Path) -> None:
+    moved(path)
+    os.mkfifo(path)
+
+
 def partner(name: str) -> str:
     """Another file of the package, seen from the folder of this one."""
     if name == MANIFEST:
@@ -179,11 +189,11 @@ SHAPE: dict[str, tuple[Forge, str]] = {
         "{folder}/{name} is a hard link with a second name, not a plain file",
     ),
     "a folder": (
-        lambda path: (moved(path), path.mkdir()),
+        as_folder,
         "{folder}/{name} is a folder, not a plain file",
     ),
     "a pipe": (
-        lambda path: (moved(path), os.mkfifo(path)),
+        as_pipe,
         "{folder}/{name} is a pipe, not a plain file",
     ),
     "a file beside it": (

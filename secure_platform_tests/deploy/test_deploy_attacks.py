@@ -91,6 +91,14 @@ def test_every_flipped_bit_of_the_pointer_is_refused(home: Home) -> None:
     assert home.target.base("healthcare") == digest(home, 2)
 
 
+def test_a_pointer_cut_at_any_byte_is_refused(home: Home) -> None:
+    original = (home.warehouse / "CURRENT").read_bytes()
+    assert unseal(original, home.keys, "healthcare").number == 2
+    for length in range(len(original)):
+        with pytest.raises(IntegrityError, match="pointer of healthcare is not a strict JSON document"):
+            unseal(original[:length], home.keys, "healthcare")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from secure_platform.cli.contract import render_contracts
 from secure_platform.cli.output import brief, heading, line, table
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.orchestration.steps.deploy import verified_package
@@ -42,6 +43,7 @@ def render_review(
         f"profile {manifest['profile']}",
     )
     line(out, record.digest)
+    render_attention(out, diff)
     heading(out, "Schema")
     table(out, ("table", "column", "type"), _schema_rows(manifest))
     heading(out, "Checks")
@@ -49,6 +51,14 @@ def render_review(
     heading(out, "Findings in the source, and what became of them")
     table(out, ("column", "found", "cells", "transform"), _finding_rows(manifest))
     render_difference(out, diff, "Difference to production")
+
+
+def render_attention(out: Console, diff: ReleaseDiff) -> None:
+    """Draw first what nobody may overlook."""
+    if diff.attention:
+        heading(out, "Attention: weaker protection or breaking contract changes")
+    for sentence in diff.attention:
+        line(out, f"  ! {brief(sentence)}")
 
 
 def render_difference(out: Console, diff: ReleaseDiff, title: str) -> None:
@@ -60,13 +70,13 @@ def render_difference(out: Console, diff: ReleaseDiff, title: str) -> None:
     for subject, sentences in (
         ("Columns", columns),
         ("Protection plan", diff.plan),
-        ("Contracts", diff.contracts),
         ("Properties", diff.properties),
     ):
         if sentences or not diff.first:
             line(out, f"{subject}:" if sentences else f"{subject}: unchanged")
         for sentence in sentences:
             line(out, f"  {brief(sentence)}")
+    render_contracts(out, diff.contracts)
 
 
 def _schema_rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -8,23 +8,29 @@ breaking
     info type changed or removed; transform, token domain or reference changed; quasi-identifier or
     subject mark removed; source file changed; invalid rows or extra columns no longer accepted;
     fewer invalid rows allowed, or more rows demanded; freshness relaxed; retention changed.
+    Of a product: dataset or mart removed; protection profile, target or name changed.
 additive
     Everything that was accepted still is, and readers lose nothing: optional column added; limits
     widened or removed; classification raised; info type or mark added; more tolerance of the
-    source; freshness tightened.
+    source; freshness tightened. Of a product: dataset or mart added.
 none
-    Words only: version, descriptions, owner, order of columns.
+    Words only: version, descriptions, owner, schedule, order of columns.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from secure_platform.contract.model import Column, Contract, Protect, Reference
+from secure_platform.contract.product import Product
 from secure_platform.taxonomy.classification import Classification
 
 Kind = Literal["breaking", "additive", "none"]
 Rule = Callable[[Any, Any], Kind]
+
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+"""The gravest first."""
 
 
 @dataclass(frozen=True)
@@ -32,26 +38,117 @@ class Change:
     """One difference.
 
     Attributes:
+        dataset: The dataset, or None for the product as a whole.
         column: The column, or None for the contract as a whole.
-        what: The difference in words, for example `classification lowered from restricted to internal`.
+        what: The difference in words, for example `classification: restricted → internal`.
     """
 
     kind: Kind
+    dataset: str | None
     column: str | None
     what: str
+
+    def __str__(self) -> str:
+        place = ".".join(name for name in (self.dataset, self.column) if name)
+        return f"{place or 'product'}: {self.what}"
+
+
+@dataclass(frozen=True)
+class ContractDiff:
+    """Every difference, the gravest first, and what is to be said about versions."""
+
+    changes: tuple[Change, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Kind:
+        """The gravest kind of all changes."""
+        return self.changes[0].kind if self.changes else "none"
+
+    def of_kind(self, kind: Kind) -> tuple[Change, ...]:
+        """The changes of one kind."""
+        return tuple(change for change in self.changes if change.kind == kind)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        changes = [
+            {"kind": change.kind, "dataset": change.dataset, "column": change.column, "what": change.what}
+            for change in self.changes
+        ]
+        return {"verdict": self.verdict, "changes": changes, "notes": list(self.notes)}
+
+
+def diff_products(old: Product, new: Product) -> ContractDiff:
+    """Compare two versions of a product."""
+    return _whole([*_of_fields(old, new, PRODUCT_RULES, None, None)], old.contracts, new.contracts)
+
+
+def diff_datasets(old: Mapping[str, Contract | None], new: Mapping[str, Contract | None]) -> ContractDiff:
+    """Compare datasets by name.
+
+    Args:
+        old: None for a contract that cannot be read any more.
+        new: The same.
+    """
+    return _whole([], old, new)
 
 
 def diff(old: Contract, new: Contract) -> list[Change]:
     """Every difference: the contract as a whole first, then columns in the new order, then removed ones."""
-    return [*_of_contract(old, new), *_of_columns(old, new)]
+    changes = [*_of_contract(old, new), *_of_columns(old, new)]
+    if not changes and old.digest != new.digest:
+        return [Change("none", new.dataset, None, "remarks changed that nothing here reads")]
+    return changes
+
+
+def _whole(
+    changes: list[Change], old: Mapping[str, Contract | None], new: Mapping[str, Contract | None]
+) -> ContractDiff:
+    notes: list[str] = []
+    for name in [*new, *(name for name in old if name not in new)]:
+        before, after = old.get(name), new.get(name)
+        if name not in old:
+            changes.append(Change("additive", name, None, "dataset added"))
+        elif name not in new:
+            changes.append(Change("breaking", name, None, "dataset removed"))
+        elif before is None or after is None:
+            changes.append(Change("breaking", name, None, "cannot be compared: one side is not valid here"))
+        else:
+            found = diff(before, after)
+            changes += found
+            notes += _version_note(before, after, min(found, key=_gravity).kind) if found else []
+    return ContractDiff(tuple(sorted(changes, key=_gravity)), tuple(notes))
+
+
+def _gravity(change: Change) -> int:
+    return KINDS.index(change.kind)
+
+
+def _version_note(old: Contract, new: Contract, kind: Kind) -> list[str]:
+    """Breaking changes raise the first of three numbers, additive ones the second; below 1.0.0 both do."""
+    major, minor, patch = _version(old)
+    due = {
+        "breaking": (major + 1, 0, 0) if major else (0, minor + 1, 0),
+        "additive": (major, minor + 1, 0),
+        "none": (major, minor, patch),
+    }[kind]
+    if _version(new) >= due:
+        return []
+    needed = ".".join(map(str, due))
+    said = f"{new.dataset}: the version is {new.version} after {old.version}"
+    return [f"{said}; these changes need {needed} or higher."]
+
+
+def _version(contract: Contract) -> tuple[int, ...]:
+    return tuple(map(int, contract.version.split(".")))
 
 
 def _of_contract(old: Contract, new: Contract) -> Iterator[Change]:
-    yield from _of_fields(old, new, CONTRACT_RULES, None)
+    yield from _of_fields(old, new, CONTRACT_RULES, new.dataset, None)
     names = [column.name for column in new.columns]
     before = [column.name for column in old.columns if column.name in names]
     if before != [name for name in names if name in before]:
-        yield Change("none", None, "order of columns changed")
+        yield Change("none", new.dataset, None, "order of columns changed")
 
 
 def _of_columns(old: Contract, new: Contract) -> Iterator[Change]:
@@ -60,20 +157,23 @@ def _of_columns(old: Contract, new: Contract) -> Iterator[Change]:
     for name, column in after.items():
         if name not in before:
             demanding = column.required or column.reference is not None
-            yield Change("breaking" if demanding else "additive", name, f"{_required(column)} column added")
+            kind: Kind = "breaking" if demanding else "additive"
+            yield Change(kind, new.dataset, name, f"{_required(column)} column added")
         else:
-            yield from _of_fields(before[name], column, COLUMN_RULES, name)
+            yield from _of_fields(before[name], column, COLUMN_RULES, new.dataset, name)
     for name in before:
         if name not in after:
-            yield Change("breaking", name, "column removed")
+            yield Change("breaking", new.dataset, name, "column removed")
 
 
-def _of_fields(old: Any, new: Any, rules: Mapping[str, Rule], column: str | None) -> Iterator[Change]:
+def _of_fields(
+    old: Any, new: Any, rules: Mapping[str, Rule], dataset: str | None, column: str | None
+) -> Iterator[Change]:
     for name, rule in rules.items():
         was, now = getattr(old, name), getattr(new, name)
         if was != now:
             kind = rule(was, now) if _comparable(was, now) else "breaking"
-            yield Change(kind, column, f"{name.replace('_', ' ')}: {_word(was)} → {_word(now)}")
+            yield Change(kind, dataset, column, f"{name.replace('_', ' ')}: {_word(was)} → {_word(now)}")
 
 
 def _comparable(old: Any, new: Any) -> bool:
@@ -128,6 +228,12 @@ def _enum(old: tuple[str, ...] | None, new: tuple[str, ...] | None) -> Kind:
     return "additive" if new is None or (old is not None and set(old) <= set(new)) else "breaking"
 
 
+def _models(old: tuple[str, ...], new: tuple[str, ...]) -> Kind:
+    if set(old) == set(new):
+        return "none"
+    return "additive" if set(old) < set(new) else "breaking"
+
+
 def _info_type(old: str | None, _new: str | None) -> Kind:
     return "additive" if old is None else "breaking"
 
@@ -168,4 +274,14 @@ CONTRACT_RULES: Final[Mapping[str, Rule]] = {
     "minimum_rows": _rising("breaking", "additive"),
     "freshness_hours": _freshness,
     "retention_days": _always("breaking"),
+}
+PRODUCT_RULES: Final[Mapping[str, Rule]] = {
+    "name": _always("breaking"),
+    "owner": _always("none"),
+    "description": _always("none"),
+    "profile": _always("breaking"),
+    "schedule": _always("none"),
+    "models": _models,
+    "target": _always("breaking"),
+    "freshness_hours": _freshness,
 }

@@ -44,30 +44,46 @@ def load_document(path: Path) -> dict[str, Any]:
 
 
 def load_contract(path: Path) -> Contract:
-    """Read and check one contract, except for its references to others.
+    """Read and check one contract file, except for its references to others.
 
     Raises:
         ContractError: If anything in it is not understood, not allowed or not consistent.
     """
     place = Place.of(path)
-    document = load_document(path)
+    contract = read_contract(load_document(path), place)
+    if path.name != contract.dataset + SUFFIX:
+        raise place.refusal(
+            f"declares the dataset {shown(contract.dataset)}, which the file is not named after",
+            f"Name it {contract.dataset}{SUFFIX}.",
+        )
+    return contract
+
+
+def read_contract(document: Mapping[str, Any], place: Place) -> Contract:
+    """Read and check a parsed contract, except for its references to others.
+
+    Raises:
+        ContractError: If anything in it is not understood, not allowed or not consistent.
+    """
     check_standard(document, place)
     if document["apiVersion"] != API_VERSION:
         raise place.refusal("is written for another version of ODCS", f"Write `apiVersion: {API_VERSION}`.")
-    dataset = _dataset(document, path, place)
+    dataset = _dataset(document, place)
     _refuse_stray_custom(document, [document, *dataset.get("properties", ())], place)
     columns = _columns(dataset, place)
     terms = read_terms(document, columns, place)
+    canonical_document = canonical.dumps(document)
     return Contract(
         dataset=dataset["name"],
         description=dataset.get("description") or document.get("description", {}).get("purpose", ""),
         columns=columns,
-        digest=canonical.sha256(canonical.dumps(document)),
+        document=canonical_document,
+        digest=canonical.sha256(canonical_document),
         **terms,
     )
 
 
-def _dataset(document: Mapping[str, Any], path: Path, place: Place) -> Mapping[str, Any]:
+def _dataset(document: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
     objects: Sequence[Mapping[str, Any]] = document.get("schema", ())
     if len(objects) != 1:
         raise place.refusal(
@@ -78,11 +94,6 @@ def _dataset(document: Mapping[str, Any], path: Path, place: Place) -> Mapping[s
         raise place.refusal(
             f"the dataset name {shown(name)} is not usable",
             "Use lower-case letters, digits and _, at most 63.",
-        )
-    if path.name != name + SUFFIX:
-        raise place.refusal(
-            f"declares the dataset {shown(name)}, which the file is not named after",
-            f"Name it {name}{SUFFIX}.",
         )
     only(objects[0], _OBJECT, place.at("schema"))
     if any(rule.get("type") != "text" for rule in objects[0].get("quality", ())):

@@ -93,7 +93,8 @@ class Contract:
         extra_columns: Whether a source may have columns beyond the contract; they never leave raw.
         freshness_hours: Age at which the dataset counts as stale.
         retention_days: Age at which snapshots are to be deleted.
-        digest: `sha256:<hex>` of the canonical JSON of the parsed document.
+        document: Canonical JSON of the parsed document; empty when there is none.
+        digest: `sha256:<hex>` of `document`.
     """
 
     dataset: str
@@ -108,6 +109,7 @@ class Contract:
     minimum_rows: int = 1
     freshness_hours: float | None = None
     retention_days: int | None = None
+    document: bytes = field(default=b"", repr=False, compare=False)
     digest: str
 
     def column(self, name: str) -> Column:
@@ -134,70 +136,3 @@ class Contract:
     def is_key(self, column: Column) -> bool:
         """Whether no two rows may hold the same value in this one column."""
         return column.unique or self.primary_key == (column.name,)
-
-
-@dataclass(frozen=True)
-class ColumnFacts:
-    """A column as a catalogue or user interface shows it.
-
-    Attributes:
-        constraints: Sentences besides nullability and uniqueness, for example `matches ^[0-9]{5}$`.
-        tags: `classification`, and where present `info_type`, `transform`, `token_domain`,
-            `quasi_identifier`, `subject_id`, `references`.
-    """
-
-    name: str
-    type: str
-    description: str
-    nullable: bool
-    unique: bool
-    constraints: tuple[str, ...]
-    tags: Mapping[str, str]
-
-
-def describe(contract: Contract, transforms: Mapping[str, str] | None = None) -> tuple[ColumnFacts, ...]:
-    """Every column as plain data, for whoever shows schemas.
-
-    Args:
-        contract: The dataset.
-        transforms: Column name → transform of the compiled plan; without it, what the contract asks for.
-    """
-    return tuple(
-        ColumnFacts(
-            name=column.name,
-            type=column.logical_type,
-            description=column.description,
-            nullable=not column.required,
-            unique=contract.is_key(column),
-            constraints=_constraints(column),
-            tags=_tags(column, (transforms or {}).get(column.name)),
-        )
-        for column in contract.columns
-    )
-
-
-def _constraints(column: Column) -> tuple[str, ...]:
-    said = {
-        "primary key": column.primary_key or None,
-        "at least {}": column.minimum,
-        "at most {}": column.maximum,
-        "at least {} characters": column.min_length,
-        "at most {} characters": column.max_length,
-        "matches {}": column.pattern,
-        "one of {}": None if column.enum is None else ", ".join(column.enum),
-    }
-    return tuple(words.format(value) for words, value in said.items() if value is not None)
-
-
-def _tags(column: Column, transform: str | None) -> Mapping[str, str]:
-    reference = column.reference
-    tags = {
-        "classification": column.classification.label,
-        "info_type": column.info_type,
-        "transform": transform or (column.protect.transform if column.protect else None),
-        "token_domain": column.token_domain,
-        "quasi_identifier": "true" if column.quasi_identifier else None,
-        "subject_id": "true" if column.subject_id else None,
-        "references": f"{reference.dataset}.{reference.column}" if reference else None,
-    }
-    return MappingProxyType({name: value for name, value in tags.items() if value is not None})

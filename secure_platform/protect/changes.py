@@ -7,6 +7,8 @@ from typing import Any, Final
 from secure_platform.contract.model import Protect
 from secure_platform.protect.strength import DONE, KIND, strengths
 
+WEAKER: Final = "WEAKER than before"
+"""Marks a sentence about a column whose protection would not stand for the one it had."""
 _FACTS: Final = {
     "token_domain": "token domain",
     "token_version": "token key version",
@@ -69,7 +71,7 @@ def _columns(dataset: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> It
 
 def _column(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     if _how(old) != _how(new):
-        weaker = "" if _no_weaker(old, new) else " WEAKER than before:"
+        weaker = "" if _no_weaker(old, new) else f" {WEAKER}:"
         yield f"{place}:{weaker} {_how(new)} instead of {_how(old)}. {new['reason']}."
         return
     for key, words in _FACTS.items():

@@ -15,7 +15,6 @@ from secure_platform import canonical
 from secure_platform.contract.model import Column, Contract, Protect, Reference, Scalar
 from secure_platform.contract.product import Product
 from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
-from secure_platform.protect.changes import changes
 from secure_platform.protect.decide import Decider, Decision, Place
 from secure_platform.protect.profile import load_profile
 from secure_platform.protect.strength import full_name, strengths
@@ -183,16 +182,6 @@ def compile_plan(product: Product, token_version: int, as_of: date) -> Plan:
     datasets = {name: compiler.dataset(contract) for name, contract in product.contracts.items()}
     compiler.refuse()
     return Plan(product.name, profile.name, profile.digest, token_version, as_of, MappingProxyType(datasets))
-
-
-def diff_plans(old: Mapping[str, Any] | None, new: Plan) -> list[str]:
-    """What a plan changes, as sentences for whoever approves it; empty if nothing.
-
-    Args:
-        old: `to_json` of the plan that was released last.
-        new: The plan now.
-    """
-    return changes(old, new.to_json())
 
 
 class _Compiler:

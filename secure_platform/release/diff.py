@@ -4,7 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from secure_platform.protect.changes import changes
+from secure_platform.contract.diff import ContractDiff, diff_datasets
+from secure_platform.contract.load import read_contract
+from secure_platform.contract.model import Contract
+from secure_platform.contract.place import Place
+from secure_platform.errors import ContractError
+from secure_platform.protect.changes import WEAKER, changes
 
 
 @dataclass(frozen=True)
@@ -32,26 +37,33 @@ class ReleaseDiff:
         first: Whether there is none before.
         properties: Sentences about profile, classification, environment and code version.
         plan: Sentences about the protection plan; weaker protection is called weaker.
-        contracts: Sentences about contract versions.
+        contracts: What changes in the contracts.
     """
 
     first: bool
     tables: tuple[TableDiff, ...]
     properties: tuple[str, ...]
     plan: tuple[str, ...]
-    contracts: tuple[str, ...]
+    contracts: ContractDiff
 
     @property
     def changed(self) -> bool:
         """Whether anything differs that a reader of the data or its steward can notice."""
         different = any(table.change != "unchanged" for table in self.tables)
-        return self.first or different or bool(self.properties or self.plan or self.contracts)
+        return self.first or different or bool(self.properties or self.plan or self.contracts.changes)
+
+    @property
+    def attention(self) -> tuple[str, ...]:
+        """What a steward must not miss: weaker protection, then breaking changes of contract."""
+        weaker = [sentence for sentence in self.plan if WEAKER in sentence]
+        return (*weaker, *map(str, self.contracts.of_kind("breaking")))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         return {
             "first": self.first,
             "changed": self.changed,
+            "attention": list(self.attention),
             "tables": {
                 table.table: {
                     "change": table.change,
@@ -63,7 +75,7 @@ class ReleaseDiff:
             },
             "properties": list(self.properties),
             "plan": list(self.plan),
-            "contracts": list(self.contracts),
+            "contracts": self.contracts.to_json(),
         }
 
 
@@ -80,7 +92,7 @@ def diff_manifests(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Rel
         tables=tuple(_tables(before.get("tables", {}), new["tables"])),
         properties=tuple(_properties(old, new)),
         plan=tuple(changes(old and old["plan"]["document"], new["plan"]["document"])),
-        contracts=tuple(_contracts(before.get("contracts", {}), new["contracts"])),
+        contracts=_contracts(before.get("contracts", {}), new["contracts"]),
     )
 
 
@@ -122,13 +134,18 @@ def _properties(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Iterat
             yield f"The {name.replace('_', ' ')} changes from {old[name]} to {new[name]}."
 
 
-def _contracts(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    for name in sorted(old.keys() | new.keys()):
-        if name not in new:
-            yield f"{name}: the contract is gone."
-        elif name not in old:
-            yield f"{name}: new contract, version {new[name]['version']}."
-        elif old[name]["version"] != new[name]["version"]:
-            yield f"{name}: contract version {new[name]['version']} instead of {old[name]['version']}."
-        elif old[name]["digest"] != new[name]["digest"]:
-            yield f"{name}: the contract changes without a new version."
+def _contracts(old: Mapping[str, Any], new: Mapping[str, Any]) -> ContractDiff:
+    same = {name for name in old.keys() & new.keys() if old[name]["digest"] == new[name]["digest"]}
+    before, after = (
+        {name: _contract(name, body["document"]) for name, body in sorted(side.items()) if name not in same}
+        for side in (old, new)
+    )
+    return diff_datasets(before, after)
+
+
+def _contract(name: str, document: Mapping[str, Any]) -> Contract | None:
+    """None for one that was released under other rules than today's: its release must stay reviewable."""
+    try:
+        return read_contract(document, Place(name))
+    except ContractError:
+        return None

@@ -1,7 +1,8 @@
 """The manifest is the release: its SHA-256 names the release, and everything else is derived from its bytes.
 
 Canonical JSON, read strictly: an unknown, missing or mistyped member is refused, and so is a manifest that
-contradicts itself. It holds names, counts, types, digests and decisions, never a value of the data.
+contradicts itself. It holds names, counts, types, digests, decisions, and the contracts and the plan that
+they were made under, never a value of the data.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -70,11 +71,12 @@ class Verdict(_Part):
     detail: dict[str, Any]
 
 
-class ContractVersion(_Part):
-    """The contract that a dataset was checked against."""
+class ContractRecord(_Part):
+    """The whole contract that a dataset was checked against, and the SHA-256 of its canonical JSON."""
 
     version: str
-    digest: str
+    digest: Sha256
+    document: dict[str, Any]
 
 
 class PlanRecord(_Part):
@@ -105,7 +107,7 @@ class Manifest(_Part):
     checkpoint: Sha256
     tables: Annotated[dict[Name, Table], Field(min_length=1)]
     lineage: list[Ancestor]
-    contracts: dict[str, ContractVersion]
+    contracts: dict[str, ContractRecord]
     plan: PlanRecord
     verdicts: dict[str, dict[str, Verdict]]
 
@@ -128,9 +130,17 @@ def read_manifest(document: bytes) -> Manifest:
         raise IntegrityError("The manifest is not in canonical form", _FIX)
     if canonical.sha256(canonical.dumps(manifest.plan.document)) != manifest.plan.digest:
         raise IntegrityError("The manifest's protection plan does not have the digest it states", _FIX)
+    _check_contracts(manifest)
     _check_sources(manifest)
     _check_verdicts(manifest)
     return manifest
+
+
+def _check_contracts(manifest: Manifest) -> None:
+    for name, contract in manifest.contracts.items():
+        stated = (contract.digest, contract.version)
+        if (canonical.sha256(canonical.dumps(contract.document)), contract.document.get("version")) != stated:
+            raise IntegrityError(f"The manifest's contract of {name} is not the one it states", _FIX)
 
 
 def _check_sources(manifest: Manifest) -> None:

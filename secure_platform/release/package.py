@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from secure_platform import canonical
 from secure_platform.audit.log import AuditLog
+from secure_platform.contract.model import Contract
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.files import file_sha256, private_directory, publish_directory, write_private
@@ -52,7 +53,7 @@ class ReleaseRequest:
         requested_by: Name of the principal the release is built for.
         tables: Released table → mart snapshot; the caller has required their verdicts.
         lineage: Records of all snapshots the tables come from, in all zones, the tables' own included.
-        contracts: Dataset → `{"version", "digest"}`.
+        contracts: Dataset → its contract, as it was read from its document.
         plan: The whole protection plan.
         verdicts: `<zone>/<dataset>` of every snapshot in the lineage → stage → `{"passed", "detail"}`.
         base: Digest of the release in production when this one was built.
@@ -66,7 +67,7 @@ class ReleaseRequest:
     run_id: str
     tables: Mapping[str, Snapshot]
     lineage: Sequence[Mapping[str, Any]]
-    contracts: Mapping[str, Mapping[str, str]]
+    contracts: Mapping[str, Contract]
     plan: Mapping[str, Any]
     verdicts: Mapping[str, Mapping[str, Any]]
     code_version: str
@@ -207,10 +208,15 @@ def _manifest(
         "checkpoint": canonical.sha256(request.audit_checkpoint.encode()),
         "tables": {name: dict(table) for name, table in tables.items()},
         "lineage": [dict(record) for record in request.lineage],
-        "contracts": {name: dict(version) for name, version in request.contracts.items()},
+        "contracts": {name: _contract(contract) for name, contract in request.contracts.items()},
         "plan": {"digest": canonical.sha256(canonical.dumps(plan)), "document": plan},
         "verdicts": {name: dict(stages) for name, stages in request.verdicts.items()},
     }
+
+
+def _contract(contract: Contract) -> dict[str, Any]:
+    document = canonical.loads(contract.document, name=f"The contract of {contract.dataset}")
+    return {"version": contract.version, "digest": contract.digest, "document": document}
 
 
 def _remove_leftovers(folder: Path) -> None:

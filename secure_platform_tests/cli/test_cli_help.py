@@ -48,6 +48,8 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "audit tail",
         "audit verify",
         "check",
+        "contract",
+        "contract diff",
         "demo",
         "deploy",
         "init",

@@ -8,9 +8,19 @@ from typing import Any
 import pytest
 from contract_support import HEALTHCARE
 
-from secure_platform.contract.diff import COLUMN_RULES, CONTRACT_RULES, Change, diff
+from secure_platform.contract.diff import (
+    COLUMN_RULES,
+    CONTRACT_RULES,
+    PRODUCT_RULES,
+    Change,
+    ContractDiff,
+    diff,
+    diff_datasets,
+    diff_products,
+)
 from secure_platform.contract.load import load_contract
 from secure_platform.contract.model import Column, Contract, Protect, Reference
+from secure_platform.contract.product import Product, load_product
 from secure_platform.taxonomy.classification import Classification
 
 BASE = Column("a", "string", "", Classification.CONFIDENTIAL)
@@ -80,7 +90,7 @@ def with_column(column: Column) -> Contract:
 
 def test_every_field_has_a_rule_and_a_case() -> None:
     assert set(COLUMN_RULES) == {field.name for field in fields(Column)} - {"name"} == set(COLUMN_CASES)
-    ours = {field.name for field in fields(Contract)} - {"columns", "digest"}
+    ours = {field.name for field in fields(Contract)} - {"columns", "document", "digest"}
     assert set(CONTRACT_RULES) == ours == set(CONTRACT_CASES)
 
 
@@ -109,21 +119,23 @@ def test_changed_terms(name: str, case: tuple[Any, Any, str, str]) -> None:
 
 
 def test_nothing_changed() -> None:
-    assert diff(CONTRACT, replace(CONTRACT, digest="other")) == []
+    assert diff(CONTRACT, CONTRACT) == []
+    remarks = Change("none", "things", None, "remarks changed that nothing here reads")
+    assert diff(CONTRACT, replace(CONTRACT, digest="other")) == [remarks]
 
 
 def test_columns_come_and_go() -> None:
     more = Column("c", "string", "", Classification.PUBLIC)
     longer = replace(CONTRACT, columns=(*CONTRACT.columns, more))
-    assert diff(CONTRACT, longer) == [Change("additive", "c", "optional column added")]
-    assert diff(longer, CONTRACT) == [Change("breaking", "c", "column removed")]
+    assert diff(CONTRACT, longer) == [Change("additive", "things", "c", "optional column added")]
+    assert diff(longer, CONTRACT) == [Change("breaking", "things", "c", "column removed")]
     for demanding in (replace(more, required=True), replace(more, reference=Reference("x", "id"))):
         assert kinds(CONTRACT, replace(CONTRACT, columns=(*CONTRACT.columns, demanding))) == ["breaking"]
 
 
 def test_the_order_of_columns_is_only_words() -> None:
     turned = replace(CONTRACT, columns=CONTRACT.columns[::-1])
-    assert diff(CONTRACT, turned) == [Change("none", None, "order of columns changed")]
+    assert diff(CONTRACT, turned) == [Change("none", "things", None, "order of columns changed")]
 
 
 def test_limits_of_another_type_are_not_compared() -> None:
@@ -147,6 +159,96 @@ def test_any_two_real_contracts_can_be_compared() -> None:
     for old, new in itertools.permutations(contracts, 2):
         assert "breaking" in kinds(old, new)
         assert diff(old, old) == []
+
+
+PRODUCT = load_product(HEALTHCARE)
+PRODUCT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
+    "name": [("a", "b", "breaking", "breaking")],
+    "owner": [("team:x", "team:y", "none", "none")],
+    "description": [("", "x", "none", "none")],
+    "profile": [("hipaa_safe_harbor", "gdpr_pseudonymous", "breaking", "breaking")],
+    "schedule": [(None, "0 5 * * *", "none", "none")],
+    "models": [
+        (("a",), ("b", "a"), "additive", "breaking"),
+        (("a",), ("b",), "breaking", "breaking"),
+        (("a", "b"), ("b", "a"), "none", "none"),
+    ],
+    "target": [("duckdb", "other", "breaking", "breaking")],
+    "freshness_hours": [(None, 26.0, "additive", "breaking"), (24.0, 26.0, "breaking", "additive")],
+}
+
+
+def test_every_field_of_a_product_has_a_rule_and_a_case() -> None:
+    ours = {field.name for field in fields(Product)} - {"contracts", "directory", "digest"}
+    assert set(PRODUCT_RULES) == ours == set(PRODUCT_CASES)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [(name, case) for name, cases in PRODUCT_CASES.items() for case in cases]
+)
+def test_a_changed_product(name: str, case: tuple[Any, Any, str, str]) -> None:
+    one, two, forth, back = case
+    old, new = replace(PRODUCT, **{name: one}), replace(PRODUCT, **{name: two})
+    assert diff_products(old, new).verdict == forth
+    assert diff_products(new, old).verdict == back
+    (change,) = diff_products(old, new).changes
+    assert (change.dataset, change.column) == (None, None)
+
+
+def test_datasets_come_and_go() -> None:
+    other = replace(CONTRACT, dataset="others")
+    added = diff_datasets({"things": CONTRACT}, {"things": CONTRACT, "others": other})
+    assert added.changes == (Change("additive", "others", None, "dataset added"),)
+    removed = diff_datasets({"things": CONTRACT, "others": other}, {"others": other})
+    assert removed.changes == (Change("breaking", "things", None, "dataset removed"),)
+    assert str(removed.changes[0]) == "things: dataset removed"
+
+
+def test_what_cannot_be_read_any_more_is_breaking() -> None:
+    for old, new in ((None, CONTRACT), (CONTRACT, None)):
+        assert diff_datasets({"things": old}, {"things": new}).verdict == "breaking"
+
+
+def test_the_gravest_change_comes_first_and_is_the_verdict() -> None:
+    extra = Column("c", "string", "", Classification.PUBLIC)
+    new = replace(
+        CONTRACT, description="x", columns=(replace(BASE, required=True), *CONTRACT.columns[1:], extra)
+    )
+    found = diff_datasets({"things": CONTRACT}, {"things": new})
+    assert [change.kind for change in found.changes] == ["breaking", "additive", "none"]
+    assert found.verdict == "breaking"
+    assert str(found.changes[0]) == "things.a: required: False → True"
+    assert ContractDiff((), ()).verdict == "none"
+
+
+@pytest.mark.parametrize(
+    ("old", "kind", "too_low", "enough"),
+    [
+        ("1.2.3", "breaking", ["1.2.3", "1.2.4", "1.9.0", "0.9.9"], ["2.0.0", "10.0.0"]),
+        ("1.2.3", "additive", ["1.2.3", "1.2.9"], ["1.3.0", "1.10.0", "2.0.0"]),
+        ("1.2.3", "none", ["1.2.2", "0.9.9"], ["1.2.3", "1.2.4", "2.0.0"]),
+        ("0.2.3", "breaking", ["0.2.4"], ["0.3.0", "1.0.0"]),
+    ],
+)
+def test_a_version_that_does_not_rise_as_it_must_is_noted(
+    old: str, kind: str, too_low: list[str], enough: list[str]
+) -> None:
+    changes: dict[str, dict[str, Any]] = {
+        "breaking": {"columns": CONTRACT.columns[:1]},
+        "additive": {"minimum_rows": 0},
+        "none": {"description": "x"},
+    }
+    before = replace(CONTRACT, version=old)
+
+    def notes(version: str) -> tuple[str, ...]:
+        found = diff_datasets(
+            {"things": before}, {"things": replace(before, version=version, **changes[kind])}
+        )
+        assert found.verdict == kind
+        return found.notes
+
+    assert all(f"things: the version is {version} after {old}; " in notes(version)[0] for version in too_low)
+    assert [notes(version) for version in enough] == [() for _ in enough]
 
 
 def test_the_rules_are_written_down() -> None:

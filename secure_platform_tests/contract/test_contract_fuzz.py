@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secure_platform.contract.load import load_contract, load_document
-from secure_platform.contract.model import describe
 from secure_platform.contract.product import COMPONENT, load_product
 from secure_platform.contract.schema import pandera_schema
 from secure_platform.errors import ContractError
@@ -95,7 +94,6 @@ def test_a_damaged_contract_loads_and_compiles_or_is_refused(
         assert len(str(loaded)) < 800
         return
     pandera_schema(loaded)
-    describe(loaded)
 
 
 @settings(

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secure_platform.contract.load import load_contract
-from secure_platform.contract.model import Protect, Reference, describe
+from secure_platform.contract.model import Protect, Reference
 from secure_platform.contract.schema import pandera_schema
 from secure_platform.contract.strict_yaml import MAX_INTEGER
 from secure_platform.errors import ContractError
@@ -559,35 +559,6 @@ def test_the_digest_is_of_the_content_not_of_its_spelling(tmp_path: Path) -> Non
         assert load_contract(path).digest == digest
     body["schema"][0]["properties"][0]["description"] = "e"
     assert load_contract(write(tmp_path, body)).digest != digest
-
-
-def test_a_catalogue_is_given_plain_data(tmp_path: Path) -> None:
-    loaded = contract(
-        tmp_path,
-        column("id", primaryKey=True, logicalTypeOptions={"maxLength": 9, "pattern": "^[a-z]{1,9}$"}),
-        column(
-            "ssn",
-            classification="restricted",
-            customProperties=custom(infoType="US_SSN", protect="tokenize", tokenDomain="person"),
-        ),
-        column("kind", quality=enum("a", "b")),
-        foreign_key("parent", "others.id", customProperties=custom(subjectId=True, quasiIdentifier=True)),
-    )
-    key, ssn, kind, parent = describe(loaded, {"id": "tokenize", "ssn": "drop"})
-    assert (key.type, key.nullable, key.unique) == ("string", False, True)
-    assert key.constraints == ("primary key", "at most 9 characters", "matches ^[a-z]{1,9}$")
-    assert key.tags == {"classification": "internal", "transform": "tokenize"}
-    assert ssn.tags == {
-        "classification": "restricted", "info_type": "US_SSN", "transform": "drop", "token_domain": "person",
-    }  # fmt: skip
-    assert (kind.constraints, kind.nullable, kind.unique) == (("one of a, b",), True, False)
-    assert parent.tags == {
-        "classification": "internal",
-        "references": "others.id",
-        "subject_id": "true",
-        "quasi_identifier": "true",
-    }
-    assert describe(loaded)[1].tags["transform"] == "tokenize"
 
 
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,20}", fullmatch=True)

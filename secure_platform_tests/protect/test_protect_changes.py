@@ -1,7 +1,7 @@
 """A plan is a document with a digest, and what changes in it is said in sentences."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -14,7 +14,8 @@ from secure_platform import canonical
 from secure_platform.contract.model import Protect
 from secure_platform.errors import ContractError, IntegrityError
 from secure_platform.protect import profile as profile_module
-from secure_platform.protect.plan import Plan, compile_plan, diff_plans
+from secure_platform.protect.changes import changes
+from secure_platform.protect.plan import Plan, compile_plan
 from secure_platform.taxonomy.classification import Classification
 
 FREE = "gdpr_pseudonymous"
@@ -91,8 +92,12 @@ def test_a_plan_survives_json_and_nothing_else_is_accepted() -> None:
 # --- changes in words
 
 
+def sentences(old: Mapping[str, Any] | None, new: Plan) -> list[str]:
+    return changes(old, new.to_json())
+
+
 def test_a_first_plan_is_summarised() -> None:
-    said = diff_plans(None, compiled(*clinic()))
+    said = sentences(None, compiled(*clinic()))
     assert said[0] == "First plan, under hipaa_safe_harbor, reckoned at 2026-01-01."
     assert said[1] == (
         "people: 1 of 3 columns tokenized, 1 of 3 columns dropped, 1 of 3 columns generalized."
@@ -101,7 +106,7 @@ def test_a_first_plan_is_summarised() -> None:
 
 def test_the_same_plan_changes_nothing() -> None:
     plan = compiled(*clinic())
-    assert diff_plans(plan.to_json(), compiled(*clinic())) == []
+    assert sentences(plan.to_json(), compiled(*clinic())) == []
 
 
 def changed(dataset: int, name: str, **change: Any) -> tuple[Any, ...]:
@@ -113,9 +118,9 @@ def changed(dataset: int, name: str, **change: Any) -> tuple[Any, ...]:
 
 def test_weaker_protection_is_called_weaker() -> None:
     kept, dropped = clinic(), changed(1, "CODE", protect=Protect("drop"))
-    (said,) = diff_plans(compiled(*dropped).to_json(), compiled(*kept))
+    (said,) = sentences(compiled(*dropped).to_json(), compiled(*kept))
     assert said.startswith("visits.CODE: WEAKER than before: kept instead of dropped.")
-    (said,) = diff_plans(compiled(*kept).to_json(), compiled(*dropped))
+    (said,) = sentences(compiled(*kept).to_json(), compiled(*dropped))
     assert said.startswith("visits.CODE: dropped instead of kept.")
 
 
@@ -124,10 +129,10 @@ def test_a_laxer_parameter_is_called_weaker() -> None:
         protect = Protect("generalize", {"to": "year", "aggregate_age": age})
         return compiled(*changed(0, "BORN", protect=protect))
 
-    (said,) = diff_plans(with_age(70).to_json(), with_age(90))
+    (said,) = sentences(with_age(70).to_json(), with_age(90))
     assert "WEAKER" in said
     assert "earliest 1936" in said
-    (said,) = diff_plans(with_age(90).to_json(), with_age(70))
+    (said,) = sentences(with_age(90).to_json(), with_age(70))
     assert "WEAKER" not in said
 
 
@@ -135,38 +140,38 @@ def test_everything_else_that_changes_is_said() -> None:
     people, visits, notes = clinic()
     old = compiled(people, visits, notes).to_json()
     assert any(
-        "key version 2 instead of 1" in s for s in diff_plans(old, compiled(people, visits, notes, version=2))
+        "key version 2 instead of 1" in s for s in sentences(old, compiled(people, visits, notes, version=2))
     )
     later = compile_plan(product(people, visits, notes), 1, date(2027, 1, 1))
-    said = diff_plans(old, later)
+    said = sentences(old, later)
     assert said[0] == "Ages are reckoned at 2027-01-01 instead of 2026-01-01."
     assert any("earliest 1937" in sentence for sentence in said)
     assert "WEAKER" not in "".join(said)
-    assert "notes: the dataset is no longer released." in diff_plans(old, compiled(people, visits))
+    assert "notes: the dataset is no longer released." in sentences(old, compiled(people, visits))
     assert any(
-        s.startswith("notes: new dataset") for s in diff_plans(compiled(people, visits).to_json(), later)
+        s.startswith("notes: new dataset") for s in sentences(compiled(people, visits).to_json(), later)
     )
     fewer = replace(visits, columns=visits.columns[:-1])
-    assert "visits.CODE: the column is no longer in the contract; it was kept." in diff_plans(
+    assert "visits.CODE: the column is no longer in the contract; it was kept." in sentences(
         old, compiled(people, fewer, notes)
     )
     assert any(
         "visits.CODE: new column, kept" in s
-        for s in diff_plans(compiled(people, fewer, notes).to_json(), compiled(*clinic()))
+        for s in sentences(compiled(people, fewer, notes).to_json(), compiled(*clinic()))
     )
     reclassified = compiled(*changed(1, "CODE", classification=Classification.PUBLIC))
-    assert diff_plans(old, reclassified) == [
+    assert sentences(old, reclassified) == [
         "visits.CODE: the classification changes from internal to public.",
         "visits.CODE: the contract classifies it public instead of internal.",
     ]
     domain = compiled(*changed(1, "Id", token_domain="visit"))
-    assert "visits.Id: the token domain changes from clinic.visits.Id to visit." in diff_plans(old, domain)
-    loose = diff_plans(old, compiled(*changed(2, "VISIT", reference=None)))
+    assert "visits.Id: the token domain changes from clinic.visits.Id to visit." in sentences(old, domain)
+    loose = sentences(old, compiled(*changed(2, "VISIT", reference=None)))
     assert "notes.VISIT: the reference changes from visits.Id to none." in loose
 
 
 def test_another_profile_is_said() -> None:
     contracts = (contract("a", column("v", info_type="CITY"), column("w")),)
-    said = diff_plans(compiled(*contracts).to_json(), compiled(*contracts, profile=FREE))
+    said = sentences(compiled(*contracts).to_json(), compiled(*contracts, profile=FREE))
     assert said[0] == "The protection profile changes from hipaa_safe_harbor to gdpr_pseudonymous."
     assert said[1].startswith("a.v: WEAKER than before: kept instead of dropped.")

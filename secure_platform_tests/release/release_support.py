@@ -9,12 +9,29 @@ from typing import Any
 import polars as pl
 
 from secure_platform.audit.log import AuditLog
+from secure_platform.contract.load import read_contract
+from secure_platform.contract.place import Place
 from secure_platform.control.database import ControlDatabase
 from secure_platform.keys.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.package import Release, ReleaseRequest, build_release
 from secure_platform.store.snapshots import Snapshot, SnapshotStore, Zone
 
+DOCUMENT: Mapping[str, Any] = {
+    "version": "1.0.0",
+    "apiVersion": "v3.1.0",
+    "kind": "DataContract",
+    "id": "patients",
+    "status": "active",
+    "team": {"name": "clinic"},
+    "servers": [{"server": "source", "type": "local", "path": "patients.csv", "format": "csv"}],
+    "schema": [
+        {
+            "name": "patients",
+            "properties": [{"name": "id", "logicalType": "string", "classification": "confidential"}],
+        }
+    ],
+}
 PLAN: Mapping[str, Any] = {
     "digest": "sha256:1",
     "profile": "hipaa_safe_harbor",
@@ -100,7 +117,7 @@ def request(tables: Mapping[str, Snapshot], number: int = 1, **members: Any) -> 
             }
             for snapshot in tables.values()
         ],
-        "contracts": {"patients": {"version": "1.0.0", "digest": "sha256:3"}},
+        "contracts": {"patients": read_contract(DOCUMENT, Place("patients"))},
         "plan": PLAN,
         "verdicts": {
             f"marts/{snapshot.dataset}": {"dbt": {"passed": True, "detail": {}}}

@@ -2,6 +2,9 @@ import json
 from copy import deepcopy
 from typing import Any
 
+from release_support import DOCUMENT
+
+from secure_platform.contract.diff import Change, ContractDiff
 from secure_platform.release.diff import TableDiff, diff_manifests
 
 COLUMN: dict[str, Any] = {
@@ -34,7 +37,7 @@ def manifest() -> dict[str, Any]:
                 "columns": [{"name": "id", "type": "string"}, {"name": "year", "type": "int64"}],
             },
         },
-        "contracts": {"patients": {"version": "1.0.0", "digest": "x"}},
+        "contracts": {"patients": {"version": "1.0.0", "digest": "x", "document": DOCUMENT}},
         "plan": {
             "document": {
                 "digest": "p1",
@@ -57,13 +60,14 @@ def test_the_first_release_is_all_new() -> None:
         ("people", "added", None),
     ]
     assert found.plan[0].startswith("First plan, under hipaa_safe_harbor")
-    assert found.contracts == ("patients: new contract, version 1.0.0.",)
+    assert found.contracts.changes == (Change("additive", "patients", None, "dataset added"),)
+    assert found.attention == ()
 
 
 def test_nothing_changed() -> None:
     found = diff_manifests(manifest(), manifest())
     assert not found.changed
-    assert (found.properties, found.plan, found.contracts) == ((), (), ())
+    assert (found.properties, found.plan, found.contracts) == ((), (), ContractDiff((), ()))
     assert {table.change for table in found.tables} == {"unchanged"}
 
 
@@ -120,33 +124,56 @@ def test_weaker_protection_is_called_weaker() -> None:
     (sentence,) = diff_manifests(manifest(), new).plan
     assert "WEAKER" in sentence
     assert "kept instead of dropped" in sentence
+    assert diff_manifests(manifest(), new).attention == (sentence,)
+
+
+def test_a_breaking_change_of_contract_is_said_and_stands_out() -> None:
+    new = deepcopy(manifest())
+    new["contracts"]["patients"]["digest"] = "y"
+    (column,) = new["contracts"]["patients"]["document"]["schema"][0]["properties"]
+    column["classification"] = "public"
+    found = diff_manifests(manifest(), new)
+    assert found.contracts.changes == (
+        Change("breaking", "patients", "id", "classification: confidential → public"),
+    )
+    assert found.contracts.notes == (
+        "patients: the version is 1.0.0 after 1.0.0; these changes need 2.0.0 or higher.",
+    )
+    assert found.attention == ("patients.id: classification: confidential → public",)
+    back = diff_manifests(new, manifest())
+    assert (back.contracts.verdict, back.attention) == ("additive", ())
+
+
+def test_a_contract_of_other_rules_is_breaking_but_does_not_stop_the_review() -> None:
+    new = deepcopy(manifest())
+    new["contracts"]["patients"] |= {"digest": "y", "document": {"version": "1.0.0"}}
+    assert diff_manifests(new, manifest()).contracts.verdict == "breaking"
+    assert not diff_manifests(new, new).changed
 
 
 def test_properties_and_contracts() -> None:
     new = manifest() | {"classification": "confidential", "code_version": "2"}
-    new["contracts"] = {
-        "patients": {"version": "1.0.0", "digest": "y"},
-        "visits": {"version": "2", "digest": "z"},
-    }
+    new["contracts"]["visits"] = {"version": "2.0.0", "digest": "z", "document": DOCUMENT}
     found = diff_manifests(manifest(), new)
     assert found.properties == (
         "The classification changes from internal to confidential.",
         "The code version changes from 1 to 2.",
     )
-    assert found.contracts == (
-        "patients: the contract changes without a new version.",
-        "visits: new contract, version 2.",
-    )
-    back = diff_manifests(new, manifest() | {"contracts": {"patients": {"version": "3", "digest": "y"}}})
-    assert back.contracts == (
-        "patients: contract version 3 instead of 1.0.0.",
-        "visits: the contract is gone.",
-    )
+    assert found.contracts.changes == (Change("additive", "visits", None, "dataset added"),)
+    back = diff_manifests(new, manifest())
+    assert back.contracts.changes == (Change("breaking", "visits", None, "dataset removed"),)
+    assert back.attention == ("visits: dataset removed",)
 
 
 def test_it_can_be_written_as_json() -> None:
     found = json.loads(json.dumps(diff_manifests(None, manifest()).to_json()))
     assert found["changed"] is True
+    assert found["attention"] == []
+    assert found["contracts"] == {
+        "verdict": "additive",
+        "changes": [{"kind": "additive", "dataset": "patients", "column": None, "what": "dataset added"}],
+        "notes": [],
+    }
     assert found["tables"]["people"] == {
         "change": "added",
         "rows_before": None,

@@ -284,6 +284,10 @@ def _column_type(manifest: dict[str, Any]) -> None:
     manifest["tables"]["patients"]["columns"][0]["type"] = "int64"
 
 
+def _contract(**members: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda manifest: manifest["contracts"]["patients"].update(members)
+
+
 def _plan(manifest: dict[str, Any]) -> None:
     manifest["plan"]["document"]["profile"] = "none"
 
@@ -302,6 +306,10 @@ def _plan(manifest: dict[str, Any]) -> None:
         (_table(rows="50"), r"malformed at tables\.patients\.rows"),
         (_table(rows=True), r"malformed at tables\.patients\.rows"),
         (_plan, "protection plan does not have the digest"),
+        (_contract(digest="sha256:" + "0" * 64), "contract of patients is not the one it states"),
+        (_contract(version="2.0.0"), "contract of patients is not the one it states"),
+        (_contract(document={"version": "1.0.0"}), "contract of patients is not the one it states"),
+        (lambda m: m["contracts"]["patients"].pop("document"), r"malformed at contracts\.patients\.document"),
         (lambda m: m["lineage"].clear(), "differs from its source snapshot"),
         (lambda m: m["verdicts"]["marts/patients"]["dbt"].update(passed=False), "or a failed one"),
         (lambda m: m["verdicts"]["marts/patients"].clear(), "no verdicts of marts/patients"),

@@ -80,10 +80,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         run_id=context.run_id,
         tables=tables,
         lineage=[lineage_record(snapshot) for snapshot in lineage],
-        contracts={
-            name: {"version": contract.version, "digest": contract.digest}
-            for name, contract in product.contracts.items()
-        },
+        contracts=product.contracts,
         plan=plan.to_json(),
         verdicts=_verdicts(lineage),
         code_version=code_version(),

@@ -1,0 +1,79 @@
+"""`contract diff`: what a change of contract means to those who rely on it, before it is merged."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+from secure_platform.cli.output import example, json_option, line, show, table
+from secure_platform.contract.diff import KINDS, ContractDiff, diff_datasets, diff_products
+from secure_platform.contract.load import load_contract
+from secure_platform.contract.product import load_product
+from secure_platform.errors import ContractError, UsageError
+
+NEVER: Final = "never"
+_document = click.Path(path_type=Path)
+
+
+@click.group(epilog=example("contract diff old/patients.odcs.yaml new/patients.odcs.yaml"))
+def contract() -> None:
+    """Compare contracts."""
+
+
+@contract.command(
+    "diff",
+    epilog=example(
+        "contract diff old/patients.odcs.yaml new/patients.odcs.yaml",
+        "contract diff ../main/defs/healthcare defs/healthcare --fail-on additive --json",
+    )
+    + "\n\n\b\nAgainst another git revision:\n  git worktree add --detach ../main origin/main",
+)
+@click.argument("old", type=_document)
+@click.argument("new", type=_document)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["breaking", "additive", NEVER]),
+    default="breaking",
+    show_default=True,
+    help="The least change that exits 3.",
+)
+@json_option
+def contract_diff(old: Path, new: Path, fail_on: str, *, as_json: bool) -> int:
+    """Say whether NEW is a breaking, an additive or no change to OLD: two contract files, or two products.
+
+    A product is its folder, with defs.yaml and contracts/. Exits 3 if the change is breaking, or if a
+    document is refused; needs no home.
+    """
+    found = _compare(old, new)
+    show(found.to_json(), as_json=as_json, render=lambda out: render_contracts(out, found))
+    failing = KINDS[: KINDS.index(fail_on) + 1] if fail_on in KINDS else ()
+    return ContractError.exit_code if found.verdict in failing else 0
+
+
+def render_contracts(out: Console, found: ContractDiff) -> None:
+    """Draw the verdict and every change, the gravest first."""
+    counts = [f"{len(found.of_kind(kind))} {kind}" for kind in KINDS[:-1] if found.of_kind(kind)]
+    words = len(found.of_kind("none"))
+    counts += [f"{words} of words only"] if words else []
+    line(out, f"Contracts: {found.verdict} ({', '.join(counts) or 'unchanged'})")
+    if found.changes:
+        rows = [(change.kind, change.dataset, change.column, change.what) for change in found.changes]
+        table(out, ("kind", "dataset", "column", "change"), rows)
+    for note in found.notes:
+        line(out, f"Note: {note}")
+
+
+def _compare(old: Path, new: Path) -> ContractDiff:
+    for path in (old, new):
+        if not path.exists():
+            raise UsageError(f"There is no {path}", "Name two contract files or two product folders.")
+    if old.is_dir() and new.is_dir():
+        return diff_products(load_product(old), load_product(new))
+    if old.is_dir() or new.is_dir():
+        raise UsageError("OLD and NEW are not of one kind", "Name two contract files or two product folders.")
+    before, after = load_contract(old), load_contract(new)
+    return diff_datasets({before.dataset: before}, {after.dataset: after})
+
+
+COMMANDS: Final = {"contract": contract}

@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REQUIREMENTS := infra/python/requirements.txt
 
-.PHONY: help setup run serve test lint types imports check lock clean
+.PHONY: help setup run serve servers test pictures lint types imports check lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -34,8 +34,14 @@ run: $(READY) ## Run the main job, source to production, on embedded defaults
 serve: $(READY) ## Dagster UI and daemon on loopback
 	@$(BIN)/secure-platform serve
 
+servers: ## Install what some tests need (apt, root): Chromium and its fonts
+	@sh infra/tests/servers.sh
+
 test: $(READY) ## Run the whole test suite
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+pictures: $(READY) ## Take the pictures in docs/images again, with Chromium
+	@SECURE_PLATFORM_WRITE_PICTURES=1 $(BIN)/python -m pytest secure_platform_tests/web/test_web_browser.py
 
 lint: $(READY) ## Lint and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

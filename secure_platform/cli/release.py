@@ -10,7 +10,13 @@ from secure_platform.access.policy import Action
 from secure_platform.cli.access import command, open_services
 from secure_platform.cli.build import newest, record_data
 from secure_platform.cli.output import brief, example, json_option, line, show, table
-from secure_platform.cli.review import difference, render_difference, render_review, verified_manifest
+from secure_platform.cli.review import (
+    difference,
+    render_attention,
+    render_difference,
+    render_review,
+    verified_manifest,
+)
 from secure_platform.errors import UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
@@ -131,8 +137,12 @@ def release_diff(product: str, old: int, new: int, *, as_json: bool) -> None:
     before, after = _record(services, product, old), _record(services, product, new)
     manifest = verified_manifest(services, after)
     diff = diff_manifests(verified_manifest(services, before), manifest)
-    title = f"Release {after.number} of {product} against release {before.number}"
-    show(diff.to_json(), as_json=as_json, render=lambda out: render_difference(out, diff, title))
+
+    def render(out: Console) -> None:
+        render_attention(out, diff)
+        render_difference(out, diff, f"Release {after.number} of {product} against release {before.number}")
+
+    show(diff.to_json(), as_json=as_json, render=render)
 
 
 @release.command(

@@ -13,6 +13,7 @@ from secure_platform.contract.product import Product
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import (
     CLASSIFICATION_TAG,
+    COLUMN_SCHEMA,
     PRODUCT_TAG,
     ZONE_TAG,
     asset_key,
@@ -20,7 +21,7 @@ from secure_platform.orchestration.presentation import (
     contract_schema,
     plan_schema,
     snapshot_metadata,
-    snapshot_schema,
+    zone_group,
 )
 from secure_platform.orchestration.resources import PlatformResource
 from secure_platform.orchestration.steps.context import CheckOutcome, StepOutcome
@@ -49,6 +50,7 @@ PROTECTED_CHECKS = {
 def raw_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.AssetsDefinition:
     """`<product>/raw/<dataset>`: the dataset as pulled, encrypted, validated and scanned."""
     key = asset_key(product, Zone.RAW, contract.dataset)
+    schema = contract_schema(contract, plan)
     spec = _spec(
         product,
         key,
@@ -56,7 +58,7 @@ def raw_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.Ass
         classification=contract.classification.label,
         description=contract.description,
         kinds={"csv", "parquet"},
-        schema=contract_schema(contract, plan),
+        schema=schema,
     )
     checks = [
         dg.AssetCheckSpec(name, asset=key, description=text, blocking=blocking)
@@ -70,7 +72,7 @@ def raw_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.Ass
         outcome = value_free(
             key.to_user_string(), lambda: pull(platform.step(context, product), contract.dataset)
         )
-        yield _result(context, key, outcome)
+        yield _result(context, key, outcome, schema)
 
     return raw
 
@@ -78,6 +80,7 @@ def raw_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.Ass
 def protected_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.AssetsDefinition:
     """`<product>/protected/<dataset>`: the dataset after its protection plan, proved."""
     key = asset_key(product, Zone.PROTECTED, contract.dataset)
+    schema = plan_schema(plan)
     parents = {column.reference.dataset for column in contract.columns if column.reference} - {
         contract.dataset
     }
@@ -91,7 +94,7 @@ def protected_asset(product: Product, contract: Contract, plan: DatasetPlan) -> 
         ).label,
         description=f"{contract.dataset} after the protection profile {product.profile}.",
         kinds={"polars", "parquet"},
-        schema=plan_schema(plan),
+        schema=schema,
         deps=[
             asset_key(product, Zone.RAW, contract.dataset),
             *(asset_key(product, Zone.PROTECTED, parent) for parent in sorted(parents)),
@@ -109,7 +112,7 @@ def protected_asset(product: Product, contract: Contract, plan: DatasetPlan) -> 
         outcome = value_free(
             key.to_user_string(), lambda: protect(platform.step(context, product), contract.dataset)
         )
-        yield _result(context, key, outcome)
+        yield _result(context, key, outcome, schema)
 
     return protected
 
@@ -156,7 +159,9 @@ def release_asset(product: Product, classification: Classification) -> dg.Assets
     return release
 
 
-def production_assets(product: Product, classification: Classification) -> dg.AssetsDefinition:
+def production_assets(
+    product: Product, classification: Classification, marts: dg.AssetsDefinition
+) -> dg.AssetsDefinition:
     """`<product>/production/<table>`: one step for all tables, because a release is deployed whole."""
     keys = [dg.AssetKey([product.name, "production", model]) for model in product.models]
     hours = freshness_hours(product)
@@ -169,6 +174,7 @@ def production_assets(product: Product, classification: Classification) -> dg.As
             classification=classification.label,
             description=f"{key.path[-1]} as analysts read it.",
             kinds={product.target},
+            schema=marts.metadata_by_key[asset_key(product, Zone.MARTS, key.path[-1])][COLUMN_SCHEMA],
             deps=[dg.AssetKey([product.name, "release"])],
         ).replace_attributes(freshness_policy=freshness)
         for key in keys
@@ -219,7 +225,7 @@ def freshness_hours(product: Product) -> float | None:
 
 
 def _result(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, outcome: StepOutcome
+    context: dg.AssetExecutionContext, key: dg.AssetKey, outcome: StepOutcome, schema: dg.TableSchema
 ) -> dg.MaterializeResult[None]:
     snapshot = outcome.snapshot
     context.log.info(
@@ -231,7 +237,7 @@ def _result(
     return dg.MaterializeResult(
         asset_key=key,
         data_version=dg.DataVersion(snapshot.content_digest),
-        metadata={**snapshot_metadata(snapshot), "dagster/column_schema": snapshot_schema(snapshot)},
+        metadata=snapshot_metadata(snapshot, schema),
         check_results=[check_result(key, check) for check in outcome.checks],
     )
 
@@ -253,10 +259,10 @@ def _spec(
         deps=list(deps),
         description=description,
         owners=[owner],
-        group_name=product.name,
+        group_name=zone_group(product, zone),
         kinds=kinds,
         tags={CLASSIFICATION_TAG: classification, ZONE_TAG: zone, PRODUCT_TAG: product.name},
-        metadata={"dagster/column_schema": schema} if schema else {},
+        metadata={COLUMN_SCHEMA: schema} if schema else {},
     )
 
 

@@ -33,12 +33,13 @@ def product_definitions(product: Product) -> dg.Definitions:
     plan = current_plan(product, Services(settings).keys)
     classification = output_classification(plan)
     pairs = [(contract, plan.datasets[name]) for name, contract in product.contracts.items()]
+    marts = marts_assets(product, settings, classification)
     assets: list[Any] = [
         *(raw_asset(product, contract, dataset_plan) for contract, dataset_plan in pairs),
         *(protected_asset(product, contract, dataset_plan) for contract, dataset_plan in pairs),
-        marts_assets(product, settings, classification),
+        marts,
         release_asset(product, classification),
-        production_assets(product, classification),
+        production_assets(product, classification, marts),
     ]
     cron = schedule(product)
     build, deploy = jobs(product)

@@ -11,12 +11,13 @@ from secure_platform.orchestration.dbt import load_manifest, models_of
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import (
     CLASSIFICATION_TAG,
+    COLUMN_SCHEMA,
     PRODUCT_TAG,
     ZONE_TAG,
     asset_key,
     check_result,
     snapshot_metadata,
-    snapshot_schema,
+    zone_group,
 )
 from secure_platform.orchestration.resources import PlatformResource
 from secure_platform.orchestration.steps.context import CheckOutcome
@@ -86,7 +87,7 @@ def _specs(
             zone = Zone.PROTECTED if unique_id.startswith("source.") else Zone.MARTS
             return spec.replace_attributes(
                 key=asset_key(product, zone, node["name"]),
-                group_name=product.name,
+                group_name=zone_group(product, zone),
                 owners=list(spec.owners) or [product.owner],
                 tags={
                     CLASSIFICATION_TAG: _declared(node, default).label,
@@ -95,7 +96,7 @@ def _specs(
                 },
                 kinds={"dbt", "duckdb"},
             ).merge_attributes(
-                metadata={"dagster/column_schema": _declared_schema(node, default), UNIQUE_ID: unique_id}
+                metadata={COLUMN_SCHEMA: _declared_schema(node, default), UNIQUE_ID: unique_id}
             )
 
     return build_dbt_specs(
@@ -192,8 +193,7 @@ def _result(
         asset_key=spec.key,
         data_version=dg.DataVersion(mart.snapshot.content_digest),
         metadata={
-            **snapshot_metadata(mart.snapshot),
-            "dagster/column_schema": snapshot_schema(mart.snapshot),
+            **snapshot_metadata(mart.snapshot, spec.metadata[COLUMN_SCHEMA]),
             "dagster/column_lineage": _lineage(product, outcome.lineage.get(name, {})),
         },
         check_results=[check_result(spec.key, check) for check in (*tests, *mart.checks)],

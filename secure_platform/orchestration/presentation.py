@@ -10,16 +10,24 @@ from secure_platform.contract.product import Product
 from secure_platform.orchestration.resources import SNAPSHOT_ID
 from secure_platform.orchestration.steps.context import CheckOutcome
 from secure_platform.protect.plan import DatasetPlan
+from secure_platform.source.csv import LINE
 from secure_platform.store.snapshots import Snapshot, Zone
 
 CLASSIFICATION_TAG = "secure/classification"
 ZONE_TAG = "secure/zone"
 PRODUCT_TAG = "secure/product"
+COLUMN_SCHEMA = "dagster/column_schema"
+_LINE = dg.TableColumn(LINE, description="Line of the source file that the row begins on.")
 
 
 def asset_key(product: Product, zone: Zone, name: str) -> dg.AssetKey:
     """`<product>/<zone>/<dataset or model>`."""
     return dg.AssetKey([product.name, str(zone), name])
+
+
+def zone_group(product: Product, zone: str) -> str:
+    """Each zone of a product is a group of its own: names of tables return in every zone."""
+    return f"{product.name}_{zone}"
 
 
 def contract_schema(contract: Contract, plan: DatasetPlan) -> dg.TableSchema:
@@ -32,7 +40,9 @@ def contract_schema(contract: Contract, plan: DatasetPlan) -> dg.TableSchema:
                 type=column.logical_type,
                 description=column.description,
                 constraints=dg.TableColumnConstraints(
-                    nullable=not column.required, unique=column.unique, other=_other_constraints(column)
+                    nullable=not column.required,
+                    unique=contract.is_key(column),
+                    other=_other_constraints(column),
                 ),
                 tags=_column_tags(column.classification.label, column.info_type, transforms.get(column.name)),
             )
@@ -56,16 +66,10 @@ def plan_schema(plan: DatasetPlan) -> dg.TableSchema:
     )
 
 
-def snapshot_schema(snapshot: Snapshot) -> dg.TableSchema:
-    """The columns a snapshot really has."""
-    return dg.TableSchema(
-        columns=[dg.TableColumn(name=name, type=dtype) for name, dtype in snapshot.columns.items()]
-    )
-
-
-def snapshot_metadata(snapshot: Snapshot) -> dict[str, Any]:
-    """What a materialization shows about its snapshot."""
+def snapshot_metadata(snapshot: Snapshot, declared: dg.TableSchema) -> dict[str, Any]:
+    """What a materialization shows about its snapshot: the columns it really has, with what is declared."""
     return {
+        COLUMN_SCHEMA: _snapshot_schema(snapshot, declared),
         SNAPSHOT_ID: snapshot.snapshot_id,
         "content_digest": snapshot.content_digest,
         "file_digest": snapshot.file_digest,
@@ -75,6 +79,22 @@ def snapshot_metadata(snapshot: Snapshot) -> dict[str, Any]:
         "size_bytes": snapshot.bytes,
         "dagster/row_count": snapshot.rows,
     }
+
+
+def _snapshot_schema(snapshot: Snapshot, declared: dg.TableSchema) -> dg.TableSchema:
+    known = {column.name: column for column in (*declared.columns, _LINE)}
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=name,
+                type=dtype,
+                description=known[name].description if name in known else None,
+                constraints=known[name].constraints if name in known else None,
+                tags=known[name].tags if name in known else None,
+            )
+            for name, dtype in snapshot.columns.items()
+        ]
+    )
 
 
 def rows_left_out(snapshot: Snapshot) -> int:
@@ -97,6 +117,8 @@ def check_result(key: dg.AssetKey, outcome: CheckOutcome) -> dg.AssetCheckResult
 
 
 def _shown(value: Any) -> Any:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value) or "none"
     return dg.MetadataValue.json(value) if isinstance(value, (list, Mapping)) else value
 
 
@@ -115,6 +137,13 @@ def _other_constraints(column: Column) -> list[str]:
         constraints.append("primary key")
     if column.reference:
         constraints.append(f"references {column.reference.dataset}.{column.reference.column}")
+    limits = {
+        "at least {}": column.minimum,
+        "at most {}": column.maximum,
+        "at least {} characters": column.min_length,
+        "at most {} characters": column.max_length,
+    }
+    constraints += [words.format(limit) for words, limit in limits.items() if limit is not None]
     if column.pattern:
         constraints.append(f"matches {column.pattern}")
     if column.enum:

@@ -1,6 +1,8 @@
 """From source to production on the command line: what each command says, its JSON, and its exit code."""
 
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from cli_support import Cli, Result, clean_environment
 
 from secure_platform.sample.generate import generate
+from secure_platform.settings import PACKAGE
 
 pytestmark = pytest.mark.slow
 
@@ -198,3 +201,29 @@ def test_a_damaged_package_exits_5(told: Cli, story: Story) -> None:
     table.write_bytes(whole)
     assert (refused.code, refused.json["error"]) == (5, "IntegrityError")
     assert story["built"].code == 0
+
+
+@pytest.mark.usefixtures("story")
+def test_a_steward_sees_first_what_breaks_those_who_rely_on_a_contract(
+    told: Cli, source: Path, tmp_path: Path
+) -> None:
+    os.environ["SECURE_PLATFORM_DEFS"] = str(shutil.copytree(PACKAGE / "defs", tmp_path / "defs"))
+    contract = tmp_path / "defs" / "healthcare" / "contracts" / "patients.odcs.yaml"
+    text = contract.read_text(encoding="utf-8")
+    head, passport, rest = text.partition("name: PASSPORT")
+    contract.write_text(head + passport + rest.replace("maxLength: 64", "maxLength: 60", 1), encoding="utf-8")
+    assert told("run", "healthcare", "--source", str(source), token="dana").code == 0
+    breaking = "patients.PASSPORT: max length: 64 → 60"
+    shown = told("release", "show", "healthcare")
+    told_first, _, later = shown.out.partition("\nSchema\n")
+    assert f"Attention: weaker protection or breaking contract changes\n  ! {breaking}\n" in told_first
+    assert "Contracts: breaking (1 breaking)" in later
+    assert "these changes need 2.0.0 or higher" in later
+    difference = told("release", "show", "healthcare", "--json").json["difference"]
+    assert difference["attention"] == [breaking]
+    assert difference["contracts"]["verdict"] == "breaking"
+    compared = told("release", "diff", "healthcare", "1", "2")
+    assert compared.out.startswith(
+        f"\nAttention: weaker protection or breaking contract changes\n  ! {breaking}"
+    )
+    assert told("release", "diff", "healthcare", "1", "2", "--json").json == difference

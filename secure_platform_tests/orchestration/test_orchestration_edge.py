@@ -153,6 +153,11 @@ def test_the_healthcare_product_loads_with_checks_freshness_schedule_and_sensor(
     schema = specs["healthcare/raw/patients"].metadata["dagster/column_schema"]
     ssn = next(column for column in schema.columns if column.name == "SSN")
     assert ssn.tags == {"classification": "restricted", "info_type": "US_SSN", "transform": "drop"}
+    schema = specs["healthcare/production/patient_summary"].metadata["dagster/column_schema"]
+    assert {column.tags["classification"] for column in schema.columns} == {"confidential"}
+    assert {spec.group_name for spec in specs.values()} == {
+        f"healthcare_{zone}" for zone in ("raw", "protected", "marts", "release", "production")
+    }
     assert specs["healthcare/raw/patients"].tags[CLASSIFICATION_TAG] == "restricted"
     names = {job.name for job in definitions.resolve_all_job_defs()}
     assert {"healthcare_build", "healthcare_deploy"} <= names

@@ -1,0 +1,45 @@
+#!/bin/sh
+# Install the servers and programs that some tests need, from the distribution's packages (apt: Debian, Ubuntu).
+# Nothing is fetched when all are there. One line each: what shows that it is there, and its packages.
+set -eu
+missing=""
+
+need() {
+    for there in $1; do
+        if command -v "$there" >/dev/null 2>&1 || [ -e "$there" ]; then return; fi
+    done
+    shift
+    missing="$missing $*"
+}
+
+need "chromium google-chrome" chromium
+need /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
+
+if [ -z "$missing" ]; then
+    echo "The servers that the tests use are installed."
+    exit 0
+fi
+echo "To install:$missing"
+case "$missing" in *chromium*)
+    if grep -qs '^ID=ubuntu' /etc/os-release; then
+        echo "Ubuntu's packages of Chromium only fetch a snap, which does not run in containers;" >&2
+        echo "install Google Chrome's .deb, then run this again." >&2
+        exit 2
+    fi ;;
+esac
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "There is no apt-get here: install the same by hand. Tests that miss one are skipped by name." >&2
+    exit 2
+fi
+if [ "$(id -u)" -eq 0 ]; then
+    as_root=""
+elif sudo -n true >/dev/null 2>&1; then
+    as_root="sudo -n"
+else
+    echo "Installing packages needs root: sudo make servers. Without them the tests are skipped by name." >&2
+    exit 2
+fi
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq
+# shellcheck disable=SC2086 - a list of packages
+$as_root apt-get install -y -qq --no-install-recommends $missing

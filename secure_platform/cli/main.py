@@ -1,8 +1,8 @@
 """One command per thing a person or a CI job does, with `--help`, `--json` and a meaningful exit code.
 
-0 done, pending approval or up to date; 1 an unexpected error; 2 usage; 3 data or contract refused; 4 gate
-refused; 5 integrity; 130 interrupted. A command's module is imported when the command is called: `--help`
-must not load Dagster.
+0 done, pending approval or up to date; 1 an unexpected error; 2 usage; 3 data or contract refused, or a
+breaking contract change; 4 gate refused; 5 integrity; 130 interrupted. A command's module is imported when
+the command is called: `--help` must not load Dagster.
 """
 
 import importlib

@@ -46,6 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ui(chromium: Path, built: Path) -> Iterator[Browser]:
     with serving(built) as server, browser(chromium, f"http://127.0.0.1:{server.port}") as opened:
+        opened.open("/asset-groups").get_by_text("Hide navigation").click()
         yield opened
 
 
@@ -70,7 +71,6 @@ def _nothing_leaks(ui: Browser, secrets: set[str]) -> Iterator[None]:
 
 def test_the_graph_shows_the_zones_in_the_order_of_the_way(ui: Browser) -> None:
     page = ui.open("/asset-groups")
-    page.get_by_text("Hide navigation").click()
     nodes = [page.get_by_text(f"healthcare_{zone}", exact=True) for zone in ZONES]
     for node in nodes:
         expect(node.first).to_be_visible()

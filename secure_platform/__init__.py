@@ -1,10 +1,14 @@
 """CI/CD for sensitive data, on Dagster.
 
-Importing the package closes Polars' disk spill, which would write plaintext outside the home, and switches
-off the telemetry of the programs it starts. Both are read from the environment when those libraries load.
+Importing the package closes what would write plaintext outside the home, Polars' disk spill and the core
+dump of a process that crashes, and switches off the telemetry of the programs it starts. Spill and telemetry
+are read from the environment when those libraries load.
 """
 
 import os
+import resource
+
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 os.environ["POLARS_OOC_DISK_BUDGET_MB"] = "0"
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")

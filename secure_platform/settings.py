@@ -8,16 +8,17 @@ below the project unless it is named, never below an arbitrary current directory
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from secure_platform.errors import UsageError
 
 PREFIX: Final = "SECURE_PLATFORM_"
 CONFIG_NAME: Final = "platform.yaml"
 PACKAGE: Final = Path(__file__).resolve().parent
+TEXTS: Final = frozenset({"environment", "memory_limit"})
 
 
 class Settings(BaseModel):
@@ -33,6 +34,7 @@ class Settings(BaseModel):
         policies: Folder with further Cedar policies.
         token_file: 0600 file with the token of the calling principal.
         deployer_token_file: 0600 file with the token of the service that deploys approved releases.
+        memory_limit: Most memory DuckDB uses to build marts, such as `4GB`; beyond it, it spills, encrypted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +48,7 @@ class Settings(BaseModel):
     policies: Path | None = None
     token_file: Path | None = None
     deployer_token_file: Path
+    memory_limit: Annotated[str, Field(pattern=r"^[1-9][0-9]*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] | None = None
 
     def source_directory(self, product: str) -> Path:
         """The folder this product's source files are pulled from."""
@@ -134,7 +137,7 @@ def _resolve(name: str, value: Any, base: Path) -> Any:
 def _from_environment() -> dict[str, Any]:
     fields = set(Settings.model_fields) - {"project", "sources"}
     return {
-        field: _absolute(value) if field != "environment" else value
+        field: value if field in TEXTS else _absolute(value)
         for field in fields
         if (value := os.environ.get(PREFIX + field.upper()))
     }

@@ -6,7 +6,7 @@ the rest of the session. What a session spills is encrypted and lies in the home
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -56,6 +56,14 @@ def connect_for_queries(path: Path, key: bytes, *, memory_limit: str) -> duckdb.
         IntegrityError: If the key does not open the file, or the file is damaged.
     """
     return _open(path, key, read_only=True, spill="", memory_limit=memory_limit)
+
+
+def usable_memory(limit: str | None) -> str:
+    """What a session may use: the limit, else DuckDB's default for this machine, spelled as a limit."""
+    if limit is not None:
+        return limit
+    with closing(duckdb.connect(":memory:")) as session:
+        return str(session.execute("SELECT current_setting('memory_limit')").fetchall()[0][0])
 
 
 def httpfs_extension() -> Path:

@@ -29,10 +29,12 @@ class BuildWarehouse:
 
     Args:
         temporary_directory: Private scratch space in the home.
+        memory_limit: Such as `4GB`, for our sessions and dbt's each; DuckDB's default is 80 % of the machine.
     """
 
-    def __init__(self, temporary_directory: Path) -> None:
+    def __init__(self, temporary_directory: Path, memory_limit: str | None = None) -> None:
         self._temporary = temporary_directory
+        self._memory_limit = memory_limit
         self._key = secrets.token_bytes(KEY_BYTES)
         self._stack = ExitStack()
         self._directory: Path | None = None
@@ -104,12 +106,19 @@ class BuildWarehouse:
             "DBT_ENV_SECRET_BUILD_KEY": self._key.hex(),
             "SECURE_PLATFORM_BUILD_FILE": str(self._file()),
             "SECURE_PLATFORM_BUILD_DIRECTORY": str(directory),
+            "SECURE_PLATFORM_BUILD_MEMORY": duckdb.usable_memory(self._memory_limit),
             "SECURE_PLATFORM_HTTPFS": str(duckdb.httpfs_extension()),
         }
 
     def _open(self, *, read_only: bool) -> Any:
         spill = self._entered() / "spill"
-        return duckdb.connect(self._file(), self._key, read_only=read_only, temp_directory=spill)
+        return duckdb.connect(
+            self._file(),
+            self._key,
+            read_only=read_only,
+            temp_directory=spill,
+            memory_limit=self._memory_limit,
+        )
 
     def _file(self) -> Path:
         return self._entered() / "build.duckdb"

@@ -88,7 +88,7 @@ def _build(
 ) -> dict[str, Snapshot]:
     services, product = context.services, context.product
     project, manifest = services.settings.dbt_project, load_manifest(services.settings)
-    with BuildWarehouse(services.temporary) as warehouse:
+    with BuildWarehouse(services.temporary, services.settings.memory_limit) as warehouse:
         for name, snapshot in inputs.items():
             warehouse.load(name, services.store.scan(snapshot))
         with claimed_directory(services.temporary, "build") as target:

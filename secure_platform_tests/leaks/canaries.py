@@ -1,0 +1,141 @@
+"""Values that nobody else would write, in every kind of column, and the bytes by which they are recognised.
+
+A canary is recognised by a core of letters or digits that quoting, escaping for JSON, SQL or URLs and
+capitalisation leave as they are, in each encoding of text, in Base64, in hexadecimal, and, where the column
+is typed, in the binary forms of Arrow, Parquet and DuckDB.
+"""
+
+import base64
+import csv
+import struct
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from secure_platform.sample.generate import generate
+
+Row = dict[str, str]
+
+TEXTS: Final = {
+    "name": "Zyzzyvagne777",
+    "family name": "Yxq\u00dfbrunnhilde",
+    "ssn": "999-77-4242",
+    "driver's licence": "S99977424",
+    "street": "42 Quuxberryvale Lane, \u201cback house\u201d",
+    "free text": "patient said: call my wife Xanthippequist at noon",
+    "kept text": "Disorder of the canarywortgland (finding)",
+}
+CORES: Final = {
+    "name": "Zyzzyvagne",
+    "family name": "brunnhilde",
+    "ssn": "999-77-4242",
+    "ssn digits": "999774242",
+    "driver's licence": "S99977424",
+    "street": "Quuxberryvale",
+    "free text": "Xanthippequist",
+    "kept text": "canarywortgland",
+}
+EXPENSES: Final = "918273.64"
+LATITUDE: Final = "41.7182736"
+MOMENT: Final = datetime(2013, 3, 14, 5, 9, 26, tzinfo=UTC)
+BORN: Final = "1931-07-19"
+
+
+def needles() -> dict[str, bytes]:
+    """Label → bytes that must be nowhere."""
+    found = {
+        f"{label} as {spelling}": needle for label, core in CORES.items() for spelling, needle in _text(core)
+    }
+    for label, number in (("expenses", EXPENSES), ("latitude", LATITUDE)):
+        found |= {f"{label} as {spelling}": needle for spelling, needle in _number(number)}
+    seconds = int(MOMENT.timestamp())
+    found |= {
+        f"moment as {unit}": struct.pack("<q", seconds * scale)
+        for unit, scale in (("ms", 10**3), ("us", 10**6), ("ns", 10**9))
+    }
+    found |= {
+        f"moment as {text}": text.encode()
+        for text in (MOMENT.strftime("%Y-%m-%dT%H:%M:%S"), MOMENT.strftime("%Y-%m-%d %H:%M:%S"))
+    }
+    return found | {"date of birth": BORN.encode()}
+
+
+def _text(core: str) -> Iterator[tuple[str, bytes]]:
+    for cased in {core, core.lower(), core.upper()}:
+        plain = cased.encode()
+        yield f"{cased} in UTF-8", plain
+        # Without the last byte's zeros, little and big endian look the same.
+        yield f"{cased} in UTF-16", cased.encode("utf-16-le").rstrip(b"\0")
+        yield f"{cased} in UTF-32", cased.encode("utf-32-le").rstrip(b"\0")
+    plain = core.encode()
+    for shift in range(3):
+        coded = base64.b64encode(b"\0" * shift + plain)
+        # The first and last characters also carry bits of the neighbours.
+        yield f"Base64 at {shift}", coded[-(-shift * 4 // 3) : len(plain + b"\0" * shift) * 4 // 3 - 1]
+    yield "hexadecimal", plain.hex().encode()
+    yield "capital hexadecimal", plain.hex().upper().encode()
+
+
+def _number(text: str) -> Iterator[tuple[str, bytes]]:
+    yield "UTF-8", text.encode()
+    yield "UTF-16", text.encode("utf-16-le").rstrip(b"\0")
+    yield "float", struct.pack("<d", float(text))
+    yield "decimal", struct.pack("<q", int(text.replace(".", "")))
+
+
+def plant_in_patient(row: Row) -> Row:
+    """The canaries of a person."""
+    return {
+        **row,
+        "BIRTHDATE": BORN,
+        "DEATHDATE": "",
+        "SSN": TEXTS["ssn"],
+        "DRIVERS": TEXTS["driver's licence"],
+        "FIRST": TEXTS["name"],
+        "LAST": TEXTS["family name"],
+        "ADDRESS": TEXTS["street"],
+        "LAT": LATITUDE,
+        "HEALTHCARE_EXPENSES": EXPENSES,
+    }
+
+
+def plant_in_encounter(row: Row) -> Row:
+    """A moment that is only told by its year."""
+    return {**row, "START": MOMENT.strftime("%Y-%m-%dT%H:%M:%SZ"), "STOP": ""}
+
+
+def plant_in_condition(row: Row) -> Row:
+    """A text that is kept: production may hold it, nothing else in clear."""
+    return {**row, "DESCRIPTION": TEXTS["kept text"], "CODE": "424242"}
+
+
+def plant_in_observation(row: Row) -> Row:
+    """A free text."""
+    return {**row, "VALUE": TEXTS["free text"], "UNITS": "", "TYPE": "text"}
+
+
+PLANTS: Final = {
+    "patients": plant_in_patient,
+    "encounters": plant_in_encounter,
+    "conditions": plant_in_condition,
+    "observations": plant_in_observation,
+}
+
+
+def write_source(directory: Path, *, patients: int = 30) -> Path:
+    """The sample with canaries in every row."""
+    generate(directory, patients=patients)
+    for dataset, plant in PLANTS.items():
+        rewrite(directory / f"{dataset}.csv", plant)
+    return directory
+
+
+def rewrite(path: Path, change: Callable[[Row], Row]) -> None:
+    """Change every row of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [change(row) for row in csv.DictReader(file)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

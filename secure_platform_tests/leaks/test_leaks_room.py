@@ -1,0 +1,112 @@
+"""The watch itself: what it must see, it sees, and it would find a leak that is real."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from canaries import CORES, needles
+from sealed_room import Room, Written, sealed_room
+
+from secure_platform.store.duckdb import httpfs_extension
+
+CORE = CORES["name"]
+WRITE = f"""
+import os, signal, sys, tempfile
+text = {CORE!r}.encode(sys.argv[1])
+"""
+WAYS = {
+    "a file that stays": 'open("kept", "wb").write(text)',
+    "a file that is unlinked": 'open("gone", "wb").write(text); os.unlink("gone")',
+    "a file that is renamed": 'open("a", "wb").write(text); os.rename("a", "b")',
+    "a file without a name": "tempfile.TemporaryFile().write(text)",
+    "a file in shared memory": 'open("/dev/shm/x", "wb").write(text); os.unlink("/dev/shm/x")',
+    "a file outside of every home": 'open("/var/tmp/x", "wb").write(text); os.unlink("/var/tmp/x")',
+    "a mapped file": """
+import mmap
+with open("mapped", "wb+") as file:
+    file.truncate(4096)
+    with mmap.mmap(file.fileno(), 4096) as memory:
+        memory[: len(text)] = text
+""",
+    "a file of a killed process": """
+file = open("open", "wb", buffering=0)
+file.write(text)
+os.unlink("open")
+os.kill(os.getpid(), signal.SIGKILL)
+""",
+}
+SPILL_OF_POLARS = """
+import polars as pl
+numbers = pl.LazyFrame({"n": pl.int_range(600_000, eager=True).shuffle(1)})
+text = pl.lit("%s ") + pl.col("n").cast(pl.String)
+numbers.with_columns(text=text).sort("text").sink_parquet("/dev/null")
+"""
+SPILL_OF_DUCKDB = """
+import duckdb, sys
+session = duckdb.connect(config={"temp_file_encryption": sys.argv[1], "memory_limit": "40MB", "threads": 1})
+session.load_extension(sys.argv[2])
+session.execute("SET preserve_insertion_order = false")
+session.execute("SELECT count(*) FROM (SELECT '%s ' || n AS t, max(n) FROM range(900_000) AS r(n) GROUP BY t)")
+"""
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    with sealed_room(needles(), tmp_path_factory.getbasetemp()) as opened:
+        yield opened
+
+
+def holders(files: list[Written]) -> dict[str, str]:
+    """Path → one of the needles that the file holds."""
+    return {file.path: min(file.holds) for file in files if file.holds}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-be"])
+@pytest.mark.parametrize("way", WAYS)
+def test_it_sees(way: str, encoding: str, room: Room, tmp_path: Path) -> None:
+    room.take()
+    done = room.run(sys.executable, "-I", "-c", WRITE + WAYS[way], encoding, cwd=tmp_path)
+    killed = "killed" in way
+    assert done.returncode == (-signal.SIGKILL if killed else 0), done.stderr.decode()
+    assert len(holders(room.take())) == 1
+
+
+def test_it_sees_what_polars_spills_when_nobody_forbids_it(room: Room, tmp_path: Path) -> None:
+    room.take()
+    environment = {"PATH": os.environ["PATH"], "POLARS_OOC_MEMORY_BUDGET_MB": "10"}
+    done = room.run(sys.executable, "-c", SPILL_OF_POLARS % CORE, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr.decode()
+    found = holders(room.take())
+    assert found
+    assert all(path.startswith("/var/tmp/polars-") for path in found)  # noqa: S108 - its default
+
+
+@pytest.mark.parametrize(("encrypted", "seen"), [("false", True), ("true", False)])
+def test_it_sees_what_duckdb_spills(encrypted: str, room: Room, tmp_path: Path, *, seen: bool) -> None:
+    room.take()
+    program = (sys.executable, "-c", SPILL_OF_DUCKDB % CORE, encrypted, httpfs_extension())
+    done = room.run(*program, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    files = [file for file in room.take() if "duckdb_temp" in file.path]
+    print([(f.path, f.size, f.holds) for f in files])
+    assert sum(file.size for file in files) > 1 << 20
+    assert bool(holders(files)) == seen
+
+
+CALLS = {
+    "('127.0.0.1', 9)": set(),
+    "('192.0.2.1', 80)": {"Ip:OutNoRoutes"},
+    "('2001:db8::1', 80)": {"Ip6OutNoRoutes"},
+    "('example.org', 80)": {"Ip:OutNoRoutes"},
+}
+
+
+@pytest.mark.parametrize("address", CALLS)
+def test_it_hears_who_is_called(address: str, room: Room, tmp_path: Path) -> None:
+    before = room.calls()
+    program = f"import socket; socket.create_connection({address}, timeout=10)"
+    assert room.run(sys.executable, "-I", "-c", program, cwd=tmp_path).returncode == 1
+    assert {name for name, count in room.calls().items() if count > before[name]} == CALLS[address]

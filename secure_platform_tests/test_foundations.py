@@ -145,9 +145,10 @@ def test_a_foreign_error_is_named_by_class_and_line_only() -> None:
     assert "canary" not in str(withheld)
 
 
-def test_importing_the_package_closes_the_spill_and_telemetry() -> None:
+def test_importing_the_package_closes_the_spill_core_dumps_and_telemetry() -> None:
     shown = "os.environ['POLARS_OOC_DISK_BUDGET_MB'], os.environ['DO_NOT_TRACK']"
-    script = f"import os, secure_platform; print({shown})"
+    limit = "resource.getrlimit(resource.RLIMIT_CORE)[0]"
+    script = f"import os, resource, secure_platform; print({shown}, {limit})"
     finished = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
@@ -155,4 +156,4 @@ def test_importing_the_package_closes_the_spill_and_telemetry() -> None:
         text=True,
         env={"PATH": os.environ["PATH"]},
     )
-    assert finished.stdout.split() == ["0", "1"]
+    assert finished.stdout.split() == ["0", "1", "0"]

@@ -54,16 +54,19 @@ def test_the_environment_wins_over_the_file_and_the_call_over_both(
     assert (settings.home, settings.environment) == (tmp_path / "state", "staging")
     assert settings.source_directory("healthcare") == tmp_path / "data" / "emr"
     monkeypatch.setenv("SECURE_PLATFORM_ENVIRONMENT", "production")
+    monkeypatch.setenv("SECURE_PLATFORM_MEMORY_LIMIT", "4GB")
     monkeypatch.setenv("SECURE_PLATFORM_HOME", str(tmp_path / "other"))
     assert load_settings().home == tmp_path / "other"
     assert load_settings(home=tmp_path / "third").home == tmp_path / "third"
-    assert load_settings().environment == "production"
+    assert (load_settings().environment, load_settings().memory_limit) == ("production", "4GB")
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("hoem: x\n", "hoem"),
+        ("memory_limit: much\n", "memory_limit"),
+        ("memory_limit: 80%\n", "memory_limit"),
         ("sources: [1]\n", "sources"),
         ("- a\n", "not a mapping"),
         ("a: [\n", "not YAML"),

@@ -7,6 +7,7 @@ is typed, in the binary forms of Arrow, Parquet and DuckDB.
 
 import base64
 import csv
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -106,7 +107,9 @@ def plant_in_encounter(row: Row) -> Row:
 
 
 def plant_in_condition(row: Row) -> Row:
-    """A text that is kept: production may hold it, nothing else in clear."""
+    """A text that is kept, with about every second patient: production may hold it, nothing else in clear."""
+    if int(row["PATIENT"][0], 16) % 2:
+        return row
     return {**row, "DESCRIPTION": TEXTS["kept text"], "CODE": "424242"}
 
 
@@ -139,3 +142,27 @@ def rewrite(path: Path, change: Callable[[Row], Row]) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def spoil_source(source: Path, directory: Path) -> Path:
+    """A copy that is refused in many ways: bad values, a torn line, no header, bytes that are no text."""
+    shutil.copytree(source, directory, dirs_exist_ok=True)
+    rewrite(directory / "patients.csv", _spoil_patient)
+    with (directory / "conditions.csv").open("a", encoding="utf-8") as file:
+        file.write(f'{TEXTS["name"]},"{TEXTS["street"]}\n')
+    encounters = directory / "encounters.csv"
+    first = ",".join([*TEXTS.values()]).replace("\u201c", "").replace("\u201d", "")
+    encounters.write_text(f"{first}\n{encounters.read_text(encoding='utf-8')}", encoding="utf-8")
+    with (directory / "observations.csv").open("ab") as file:
+        file.write(TEXTS["free text"].encode("utf-16"))
+    return directory
+
+
+def _spoil_patient(row: Row) -> Row:
+    return {
+        **row,
+        "BIRTHDATE": f"not a date but {TEXTS['name']}",
+        "GENDER": TEXTS["ssn"],
+        "LAT": TEXTS["street"],
+        "HEALTHCARE_EXPENSES": TEXTS["free text"],
+    }

@@ -76,9 +76,17 @@ class Room:
         self._written: dict[str, Written] = {}
 
     def command(self, arguments: Sequence[str | Path], *, cwd: Path) -> list[str]:
-        """What starts a program in the room: its current directory is entered through the room's mounts."""
-        enter = ["nsenter", f"--target={self._holder}", "--mount", "--net", "--"]
-        return [*enter, "sh", "-c", 'cd "$0" && exec "$@"', str(cwd), *map(str, arguments)]
+        """What starts a program in the room, where a crash dumps core if the program does not forbid it.
+
+        Its current directory is entered through the room's mounts.
+        """
+        enter = ["nsenter", f"--target={self._holder}", "--mount", "--net", "--", "sh", "-c"]
+        return [
+            *enter,
+            'ulimit -S -c "$(ulimit -H -c)" && cd "$0" && exec "$@"',
+            str(cwd),
+            *map(str, arguments),
+        ]
 
     def run(
         self, *arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None

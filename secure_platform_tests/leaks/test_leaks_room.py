@@ -1,6 +1,7 @@
 """The watch itself: what it must see, it sees, and it would find a leak that is real."""
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -49,8 +50,20 @@ import duckdb, sys
 session = duckdb.connect(config={"temp_file_encryption": sys.argv[1], "memory_limit": "40MB", "threads": 1})
 session.load_extension(sys.argv[2])
 session.execute("SET preserve_insertion_order = false")
-session.execute("SELECT count(*) FROM (SELECT '%s ' || n AS t, max(n) FROM range(900_000) AS r(n) GROUP BY t)")
+grouped = "SELECT '%s ' || n AS t, max(n) FROM range(900_000) AS r(n) GROUP BY t"
+session.execute(f"SELECT count(*) FROM ({grouped})")
 """
+
+SPILL_OF_OURS = """
+from pathlib import Path
+import polars as pl
+from secure_platform.store.parquet import FileKey, write
+numbers = pl.LazyFrame({"n": pl.int_range(600_000, eager=True).shuffle(1)})
+text = pl.lit("%s ") + pl.col("n").cast(pl.String)
+frame = numbers.with_columns(text=text).sort("text")
+write(Path("table"), frame, FileKey(bytes(32), b"table"), consume=lambda _: None)
+"""
+CRASH = f"import os; text = {CORE!r}; os.abort()"
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +84,7 @@ def test_it_sees(way: str, encoding: str, room: Room, tmp_path: Path) -> None:
     done = room.run(sys.executable, "-I", "-c", WRITE + WAYS[way], encoding, cwd=tmp_path)
     killed = "killed" in way
     assert done.returncode == (-signal.SIGKILL if killed else 0), done.stderr.decode()
-    assert len(holders(room.take())) == 1
+    assert holders(room.take())
 
 
 def test_it_sees_what_polars_spills_when_nobody_forbids_it(room: Room, tmp_path: Path) -> None:
@@ -84,6 +97,29 @@ def test_it_sees_what_polars_spills_when_nobody_forbids_it(room: Room, tmp_path:
     assert all(path.startswith("/var/tmp/polars-") for path in found)  # noqa: S108 - its default
 
 
+@pytest.mark.parametrize("first", ["import secure_platform", "import polars; polars.LazyFrame().collect()"])
+def test_with_our_package_polars_fails_instead(first: str, room: Room, tmp_path: Path) -> None:
+    room.take()
+    environment = {"PATH": os.environ["PATH"], "POLARS_OOC_MEMORY_BUDGET_MB": "10"}
+    program = first + SPILL_OF_OURS % CORE
+    done = room.run(sys.executable, "-I", "-B", "-c", program, cwd=tmp_path, env=environment)
+    assert b"DataRefusedError: A query to write a table failed" in done.stderr
+    assert CORE.encode() not in done.stderr
+    files = room.take()
+    assert holders(files) == {}
+    assert {file.path for file in files if file.size} <= {str(tmp_path / "table")}
+
+
+def test_a_crash_leaves_no_image_of_the_memory(room: Room, tmp_path: Path) -> None:
+    room.take()
+    image_is_a_file = not Path("/proc/sys/kernel/core_pattern").read_text().startswith("|")
+    may_be_written = resource.getrlimit(resource.RLIMIT_CORE)[1] != 0
+    for first, seen in (("", image_is_a_file and may_be_written), ("import secure_platform; ", False)):
+        done = room.run(sys.executable, "-I", "-B", "-c", first + CRASH, cwd=tmp_path)
+        assert done.returncode == -signal.SIGABRT
+        assert bool(holders(room.take())) == seen
+
+
 @pytest.mark.parametrize(("encrypted", "seen"), [("false", True), ("true", False)])
 def test_it_sees_what_duckdb_spills(encrypted: str, room: Room, tmp_path: Path, *, seen: bool) -> None:
     room.take()
@@ -91,7 +127,6 @@ def test_it_sees_what_duckdb_spills(encrypted: str, room: Room, tmp_path: Path, 
     done = room.run(*program, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     files = [file for file in room.take() if "duckdb_temp" in file.path]
-    print([(f.path, f.size, f.holds) for f in files])
     assert sum(file.size for file in files) > 1 << 20
     assert bool(holders(files)) == seen
 

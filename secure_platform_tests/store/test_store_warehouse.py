@@ -131,6 +131,14 @@ def test_what_a_killed_run_leaves_is_unreadable_and_is_swept(tmp_path: Path) -> 
     assert sweep(tmp_path) == 1
 
 
+def test_dbt_is_told_how_much_memory_it_may_use(tmp_path: Path) -> None:
+    with BuildWarehouse(tmp_path, "100MB") as little, BuildWarehouse(tmp_path) as usual:
+        assert little.environment()["SECURE_PLATFORM_BUILD_MEMORY"] == "100MB"
+        limit = usual.environment()["SECURE_PLATFORM_BUILD_MEMORY"]
+    with closing(library.connect(config={"memory_limit": limit})) as session:
+        assert session.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_each_run_has_its_own_key(tmp_path: Path) -> None:
     with BuildWarehouse(tmp_path) as one, BuildWarehouse(tmp_path) as two:
         keys = {warehouse.environment()["DBT_ENV_SECRET_BUILD_KEY"] for warehouse in (one, two)}

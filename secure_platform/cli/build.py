@@ -16,6 +16,7 @@ from secure_platform.orchestration.launch import AssetEvent, RunReport, run_buil
 from secure_platform.orchestration.steps.deploy import rollback as roll_back
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
+from secure_platform.source.dataset import is_source_place
 
 
 @click.command(epilog=example("init", "--home /srv/secure init"))
@@ -46,7 +47,9 @@ def init(*, as_json: bool) -> None:
 @click.command(epilog=example("run healthcare --source /data/emr", "run healthcare --json"))
 @click.argument("product")
 @click.option(
-    "--source", type=click.Path(path_type=Path), help="Folder of the source files; default from the settings."
+    "--source",
+    type=click.Path(path_type=Path),
+    help="Folder or .zip of the source files; default from the settings.",
 )
 @json_option
 def run(product: str, source: Path | None, *, as_json: bool) -> int:
@@ -58,9 +61,9 @@ def run(product: str, source: Path | None, *, as_json: bool) -> int:
     known, requester = services.product(product), services.requester()
     progress = Progress(Output(), quiet=as_json)
     folder = source or services.settings.source_directory(product)
-    if not folder.is_dir():
+    if not is_source_place(folder):
         raise UsageError(
-            f"{folder} is not a folder",
+            f"{folder} is not a folder or .zip file",
             "Name the folder of the source files: --source, or `sources` in platform.yaml.",
         )
     progress.start(f"Building {product} from {folder}, requested by {requester.name}")

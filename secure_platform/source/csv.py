@@ -16,8 +16,7 @@ cells are named only where the contract's own columns show that it is one.
 
 import codecs
 import difflib
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -28,10 +27,9 @@ from numpy.typing import NDArray
 
 from secure_platform.contract.model import Contract
 from secure_platform.errors import DataRefusedError
-from secure_platform.files import CHUNK
 from secure_platform.source.pieces import GOOD, RULES, Piece, Rule, parse
 from secure_platform.source.records import RECORD_LIMIT
-from secure_platform.source.stream import Readable, SourceFile
+from secure_platform.source.stream import Readable, SourceFile, Stored
 
 LINE: Final = "__line"
 """The column of the 1-based physical line on which a record starts."""
@@ -78,7 +76,7 @@ class CsvSource:
     """A `.csv` or `.csv.gz` file with a header.
 
     Args:
-        path: The file; it must be a regular file.
+        file: The file, or the path of one; it must be a regular file.
 
     Attributes:
         header: The column names, in the file's order, exactly as written.
@@ -87,8 +85,8 @@ class CsvSource:
         DataRefusedError: If it is not such a file, is empty, or its first record cannot be a header.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = SourceFile(path)
+    def __init__(self, file: Path | Stored) -> None:
+        self._file: Stored = SourceFile(file) if isinstance(file, Path) else file
         self._header_line, self.header = self._read_header()
 
     def batches(self, *, bytes_per_batch: int = 16 << 20) -> Iterator[Batch]:
@@ -116,12 +114,8 @@ class CsvSource:
             yield Batch(self._frame([], np.empty(0, np.uint64)), [])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the file's own bytes (compressed ones as they are), as `sha256:<64 hex digits>`."""
-        digest = hashlib.sha256()
-        with self._file.stored() as file:
-            while block := file.read(CHUNK):
-                digest.update(block)
-        return f"sha256:{digest.hexdigest()}"
+        """Digest of the file's own bytes, `sha256:<64 hex digits>`."""
+        return self._file.fingerprint()
 
     def _pieces(self, size: int) -> Iterator[Piece]:
         """Complete records, block after block; a longer record makes its block longer."""
@@ -157,7 +151,7 @@ class CsvSource:
             written = np.flatnonzero(~piece.empty)
             if written.size:
                 index = int(written[0])
-                return int(piece.lines[index]), self._check_names(self._header_cells(piece, index))
+                return int(piece.lines[index]), check_names(self._header_cells(piece, index), self._refusal)
         raise self._refusal("is empty", "Give a file with a header and records.")
 
     def _header_cells(self, piece: Piece, index: int) -> Sequence[str | None]:
@@ -174,20 +168,6 @@ class CsvSource:
             )
         cells = parse([piece.record(index)], [str(position) for position in range(width)], 1)
         return self._read_by_polars(cells).row(0)
-
-    def _check_names(self, cells: Sequence[str | None]) -> tuple[str, ...]:
-        positions: dict[str, int] = {}
-        for position, name in enumerate(cells, start=1):
-            if name is None:
-                raise self._refusal(f"has no name for column {position}", "Name every column in the header.")
-            if name == LINE:
-                raise self._refusal(f"has a column named {LINE}", "Rename it; this name is reserved.")
-            if name in positions:
-                raise self._refusal(
-                    f"gives columns {positions[name]} and {position} the same name", "Name every column once."
-                )
-            positions[name] = position
-        return tuple(positions)
 
     def _batch(self, piece: Piece) -> Batch:
         codes = piece.codes(len(self.header))
@@ -212,30 +192,60 @@ class CsvSource:
         return frame
 
     def _refusal(self, what: str, fix: str) -> DataRefusedError:
-        return DataRefusedError(f"The source file {self._file.name!r} {what}", fix)
+        return self._file.refusal(what, fix)
+
+
+def check_names(
+    cells: Sequence[str | None], refusal: Callable[[str, str], DataRefusedError]
+) -> tuple[str, ...]:
+    """The column names of a file, in its order, if each of them can be one.
+
+    Args:
+        cells: The names as written; None where there is none.
+        refusal: Makes an error about the file.
+
+    Raises:
+        DataRefusedError: If a name is missing, reserved, or there twice.
+    """
+    positions: dict[str, int] = {}
+    for position, name in enumerate(cells, start=1):
+        if name is None:
+            raise refusal(f"has no name for column {position}", "Name every column in the header.")
+        if name == LINE:
+            raise refusal(f"has a column named {LINE}", "Rename it; this name is reserved.")
+        if name in positions:
+            raise refusal(
+                f"gives columns {positions[name]} and {position} the same name", "Name every column once."
+            )
+        positions[name] = position
+    return tuple(positions)
 
 
 def find_source(directory: Path, contract: Contract) -> Path:
-    """The one file of a dataset, plain or with `.gz` appended; no link may lead out of the directory.
+    """The one file of a dataset: plain, with `.gz` appended, or `.parquet`; no link may lead out.
 
     Raises:
-        DataRefusedError: If there is none, or both, or it is elsewhere.
+        DataRefusedError: If there is none, or several, or it is elsewhere.
     """
     where = f"the source file {contract.source_file!r} of {contract.dataset}"
     try:
         root = directory.resolve()
         named = root / contract.source_file
-        found = [path for path in (named, named.with_name(f"{named.name}.gz")) if path.is_file()]
+        forms = (named, named.with_name(f"{named.name}.gz"), named.with_suffix(".parquet"))
+        found = [path for path in forms if path.is_file()]
     except (OSError, RuntimeError):
         raise DataRefusedError(
             f"The directory of {where} cannot be read", "Check its permissions and links."
         ) from None
     if not found:
         raise DataRefusedError(
-            f"There is no {where.removeprefix('the ')}", "Put it, or its .gz, into the source directory."
+            f"There is no {where.removeprefix('the ')}",
+            "Put it, or its .gz, or a .parquet of its name, into the source directory.",
         )
     if len(found) > 1:
-        raise DataRefusedError(f"Both {where} and its .gz are there", "Remove the one that is not meant.")
+        raise DataRefusedError(
+            f"Both {where} and its {found[1].suffix} are there", "Remove the one that is not meant."
+        )
     path = found[0].resolve()
     if not path.is_relative_to(root):
         raise DataRefusedError(

@@ -6,16 +6,18 @@ modification time are compared with those of the first opening, before and after
 """
 
 import gzip
+import hashlib
 import io
 import os
 import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from secure_platform.errors import DataRefusedError
+from secure_platform.files import CHUNK
 
 
 class Readable(Protocol):
@@ -32,6 +34,19 @@ class Identity(NamedTuple):
     inode: int
     size: int
     modified_ns: int
+
+
+class Stored(Protocol):
+    """A file of a dataset, wherever it lies."""
+
+    def text(self) -> AbstractContextManager[Readable]:
+        """The bytes of its text; opened anew each time, and the same each time."""
+
+    def fingerprint(self) -> str:
+        """Digest of what is stored, `sha256:<64 hex digits>`."""
+
+    def refusal(self, what: str, fix: str) -> DataRefusedError:
+        """An error about it."""
 
 
 class SourceFile:
@@ -51,6 +66,11 @@ class SourceFile:
         with self._descriptor() as descriptor:
             self._identity = _identity(descriptor)
 
+    @property
+    def size(self) -> int:
+        """Bytes that are stored."""
+        return self._identity.size
+
     @contextmanager
     def stored(self) -> Iterator[io.FileIO]:
         """The bytes as they are stored, compressed or not.
@@ -63,12 +83,20 @@ class SourceFile:
             try:
                 yield file
             except (EOFError, zlib.error, gzip.BadGzipFile):
-                raise self._refuse(
+                raise self.refusal(
                     "is not a complete gzip file", "Copy it again; it is cut off or damaged."
                 ) from None
             except OSError:
-                raise self._refuse("cannot be read", "Check the disk, then try again.") from None
+                raise self.refusal("cannot be read", "Check the disk, then try again.") from None
             self._check(descriptor)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the file's own bytes (compressed ones as they are), as `sha256:<64 hex digits>`."""
+        digest = hashlib.sha256()
+        with self.stored() as file:
+            while block := file.read(CHUNK):
+                digest.update(block)
+        return f"sha256:{digest.hexdigest()}"
 
     @contextmanager
     def text(self) -> Iterator[Readable]:
@@ -87,21 +115,27 @@ class SourceFile:
         try:
             descriptor = os.open(self.path, flags)
         except OSError:
-            raise self._refuse(
+            raise self.refusal(
                 "cannot be opened", "Check that it exists, is readable and is not a symbolic link."
             ) from None
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise self._refuse("is not a regular file", "Give a file, not a directory, pipe or device.")
+                raise self.refusal("is not a regular file", "Give a file, not a directory, pipe or device.")
             yield descriptor
         finally:
             os.close(descriptor)
 
     def _check(self, descriptor: int) -> None:
         if _identity(descriptor) != self._identity:
-            raise self._refuse("changed while it was read", "Let its writer finish, then try again.")
+            raise self.refusal("changed while it was read", "Let its writer finish, then try again.")
 
-    def _refuse(self, what: str, fix: str) -> DataRefusedError:
+    def refusal(self, what: str, fix: str) -> DataRefusedError:
+        """An error about this file.
+
+        Args:
+            what: What is wrong, as the rest of a sentence that begins with the file.
+            fix: What to do about it.
+        """
         return DataRefusedError(f"The source file {self.name!r} {what}", fix)
 
 

@@ -2,30 +2,30 @@
 
 The statement is parsed before it runs. Table functions outside a short list are refused, although the session
 is closed already: in a closed session `enable_logging` ends the process and `enable_profiling` breaks it
-(DuckDB 1.5.5), and both may stand in a SELECT. A query is stopped after its time and fails beyond its memory.
+(DuckDB 1.5.5), and both may stand in a SELECT. A query runs in a process of its own, because DuckDB does not
+count single values against its memory limit: the kernel does, and it is stopped after its time.
 """
 
 import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from threading import Timer
 from typing import Any, Final
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 
-from secure_platform.errors import SecurePlatformError, UsageError
-from secure_platform.store.duckdb import connect_for_queries
+from secure_platform.confined import Limits, tables
+from secure_platform.errors import UsageError
+from secure_platform.store import query_process
 
 MAX_SQL_BYTES: Final = 65_536
 TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest"})
 # They parse or plan a text again, out of sight of the check.
 REFUSED_FUNCTIONS: Final = frozenset({"json_serialize_plan", "write_log"})
-_READABLE: Final = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
+PROCESS_MEMORY: Final = 2 << 30
 _SHOWN: Final = 300
-_BATCH: Final = 2_048
 
 
 def query(
@@ -37,7 +37,7 @@ def query(
     timeout_seconds: float = 60.0,
     memory_limit: str = "1GB",
 ) -> pl.DataFrame:
-    """Run a user's SELECT in a session of its own.
+    """Run a user's SELECT in a session and process of its own.
 
     Args:
         path: The encrypted database.
@@ -45,7 +45,7 @@ def query(
         sql: One SELECT (or VALUES, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW TABLES).
         limit: Most rows to return, at least 1.
         timeout_seconds: When the query is stopped.
-        memory_limit: What it may use; nothing is spilled.
+        memory_limit: What DuckDB plans with; nothing is spilled. Its process ends at `PROCESS_MEMORY`.
 
     Raises:
         UsageError: If it is not such a statement, names what is not there, fails, or takes too long.
@@ -54,19 +54,26 @@ def query(
     if limit < 1:
         raise UsageError(f"The limit {limit} is not a number of rows", "Ask for at least one row.")
     require_select(sql)
-    with closing(connect_for_queries(path, key, memory_limit=memory_limit)) as connection:
-        timer = Timer(timeout_seconds, connection.interrupt)
-        timer.start()
-        try:
-            return _fetch(connection, sql, limit)
-        except duckdb.Error as error:
-            raise _explain(error) from None
-        except (pa.ArrowException, pl.exceptions.PolarsError):
-            raise UsageError(
-                "The result has a type that cannot be shown", "Cast such columns to VARCHAR."
-            ) from None
-        finally:
-            timer.cancel()
+    request = {
+        "path": str(path),
+        "key": key.hex(),
+        "sql": sql,
+        "limit": limit,
+        "memory_limit": memory_limit,
+    }
+    limits = Limits(
+        memory=PROCESS_MEMORY,
+        seconds=timeout_seconds,
+        too_long=UsageError("The query took too long and was stopped", "Ask for less."),
+        failed=UsageError("The query needs more memory than it may use", "Ask for less."),
+    )
+    (table,) = tables(query_process.__name__, request, limits)
+    try:
+        return pl.DataFrame(table)
+    except (pa.ArrowException, pl.exceptions.PolarsError):
+        raise UsageError(
+            "The result has a type that cannot be shown", "Cast such columns to VARCHAR."
+        ) from None
 
 
 def require_select(sql: str) -> None:
@@ -114,29 +121,3 @@ def _functions(node: Any) -> Iterator[tuple[str, bool]]:
             yield str(node["function_name"]).lower(), False
         for value in node.values():
             yield from _functions(value)
-
-
-def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> pl.DataFrame:
-    reader = connection.execute(sql).to_arrow_reader(min(limit, _BATCH))
-    batches: list[Any] = []
-    rows = 0
-    for batch in reader:
-        batches.append(batch.slice(0, limit - rows))
-        rows += batches[-1].num_rows
-        if rows == limit:
-            break
-    return pl.DataFrame(pa.Table.from_batches(batches, schema=reader.schema))
-
-
-def _explain(error: duckdb.Error) -> SecurePlatformError:
-    if isinstance(error, _READABLE):
-        reason = str(error).partition("\n")[0][:_SHOWN]
-        return UsageError(f"The query cannot be run: {reason}", "Correct it.")
-    if isinstance(error, duckdb.InterruptException):
-        return UsageError("The query took too long and was stopped", "Ask for less.")
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return UsageError("The query needs more memory than it may use", "Ask for less.")
-    return UsageError(
-        f"The query failed ({type(error).__name__})",
-        "The reason is withheld because it may contain data; check its casts and arithmetic.",
-    )

@@ -1,8 +1,10 @@
 """SQL that a user wrote: what it may do, and every way out that it tries."""
 
+import resource
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Timer
 
 import polars as pl
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from secure_platform.errors import SecurePlatformError, UsageError
 from secure_platform.store.duckdb import connect
-from secure_platform.store.query import MAX_SQL_BYTES, query, require_select
+from secure_platform.store.query import MAX_SQL_BYTES, PROCESS_MEMORY, query, require_select
 
 KEY = bytes(range(32))
 
@@ -191,6 +193,49 @@ def test_a_large_query_is_stopped_and_spills_nothing(path: Path) -> None:
             memory_limit="50MB",
         )
     assert sorted(file.name for file in path.parent.iterdir()) == ["x.duckdb"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT length(repeat('x', 3000000000))",
+        "SELECT length(string_agg(repeat('x', 1000000), '')) FROM range(4000)",
+    ],
+)
+def test_one_huge_value_is_stopped_before_it_fills_this_machine(path: Path, sql: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    with pytest.raises(UsageError, match="more memory"):
+        run(path, sql)
+    assert max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) << 10 < PROCESS_MEMORY
+
+
+def test_a_huge_result_is_refused(path: Path) -> None:
+    with pytest.raises(UsageError, match="larger than 64 MiB"):
+        run(path, "SELECT repeat('x', 10000000) FROM range(8)")
+
+
+def test_the_key_is_on_no_command_line_and_in_no_environment(path: Path) -> None:
+    seen = set()
+
+    def look() -> None:
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                told = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+                if b"query_process" in told[0]:
+                    seen.add(KEY.hex().encode() in told[0] + told[1])
+
+    timer = Timer(0.5, look)
+    timer.start()
+    with pytest.raises(UsageError, match="took too long"):
+        query(
+            path,
+            KEY,
+            "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range * b.range = 7",
+            limit=1,
+            timeout_seconds=1.5,
+        )
+    timer.join()
+    assert seen == {False}
 
 
 def test_an_error_shows_names_but_no_values(path: Path) -> None:

@@ -57,7 +57,7 @@ class StepContext:
         product: The data product.
         run_id: The Dagster run.
         requester: Name of the principal the run is recorded for.
-        source: Folder of the source files.
+        source: Folder, or zip file, of the source files.
         chosen: Snapshot id this run produced for a zone and dataset, if it did.
     """
 

@@ -9,7 +9,8 @@ from secure_platform.contract.model import Contract
 from secure_platform.monitor.volume import judge_volume
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
 from secure_platform.scan.columns import Finding, refused
-from secure_platform.source.csv import LINE, CsvSource, Malformed, check_header, find_source
+from secure_platform.source.csv import LINE, Malformed, check_header
+from secure_platform.source.dataset import Source, open_source
 from secure_platform.store.snapshots import Snapshot, Zone
 from secure_platform.validate.rules import Validation, validate
 
@@ -20,12 +21,12 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     """Pull one dataset into the raw zone, or find that its snapshot is already there.
 
     Raises:
-        DataRefusedError: If the source is missing, has the wrong columns or cannot be read as CSV. Rows that
+        DataRefusedError: If the source is missing, has the wrong columns or cannot be read. Rows that
             break a rule do not raise: the snapshot gets a failed verdict, which stops what follows.
     """
     store = context.services.store
     contract = context.product.contracts[dataset]
-    source = CsvSource(find_source(context.source, contract))
+    source = open_source(context.source, contract)
     extra = check_header(contract, source.header)
     fingerprint = source.fingerprint()
     key = input_key(stage="pull", source=fingerprint, contract=contract.digest)
@@ -58,7 +59,7 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     return _outcome(context, snapshot)
 
 
-def _frames(source: CsvSource, malformed: list[Malformed]) -> Iterator[pl.DataFrame]:
+def _frames(source: Source, malformed: list[Malformed]) -> Iterator[pl.DataFrame]:
     for batch in source.batches():
         malformed.extend(batch.malformed)
         yield batch.frame

@@ -1,31 +1,58 @@
 """Rows as CSV that a spreadsheet shows and does not execute, and that gives every value back.
 
-The rule, for whoever reads such a file: text is always in quotes, everything else never is, and an empty field
+The rule, for whoever reads such a file: text is always in quotes, nothing else ever is, and an empty field
 without quotes is null. A text that a spreadsheet could take for a formula, and every text that begins with an
 apostrophe, has one apostrophe put before it: remove the first character of every text that begins with one,
 and each cell is what it was. Column names are texts. Numbers are never touched, so -1.5 stays a number.
 """
 
 import json
-import math
+import os
+import secrets
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
+
+from secure_platform.cli.output import cannot_write, print_lines
+from secure_platform.files import write_private
 
 MARK: Final = "'"
 EXECUTED: Final = frozenset("=+-@")
 _CONTROL: Final = frozenset({"Cc", "Cf", "Cs"})
-# What a spreadsheet, or a reader with another idea of quotes, may skip before it looks at a cell.
-_SKIPPED: Final = frozenset("\"'`´‘’“”„‚«»‹›")
+# Blanks and quotes of every kind: what may be skipped before a cell is looked at.
+_SKIPPED: Final = frozenset({"Zs", "Zl", "Zp", "Pi", "Pf", "Ps", "Sk"})
+_QUOTES: Final = frozenset("\"'")
 
 
 def csv_lines(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
-    """The header and one record per row, without line ends (RFC 4180 but for those)."""
+    """The header and one record per row (RFC 4180), without line ends."""
     yield ",".join(map(_text, columns))
     for row in rows:
         yield ",".join(map(_cell, row))
+
+
+def print_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows as CSV on standard output."""
+    print_lines(csv_lines(columns, rows))
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows as CSV into a new 0600 file, whole or not at all.
+
+    Raises:
+        UsageError: If it cannot be written.
+    """
+    content = "".join(f"{record}\n" for record in csv_lines(columns, rows))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        write_private(temporary, content.encode())
+        os.link(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error.strerror) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def neutral(text: str) -> str:
@@ -39,36 +66,26 @@ def is_executed(text: str) -> bool:
     Source: OWASP, CSV Injection.
     """
     for letter in text:
-        if letter.isspace() and letter not in "\t\r\n":
-            continue
-        if letter in _SKIPPED:
-            continue
-        if letter in "\t\r\n" or unicodedata.category(letter) in _CONTROL:
+        category = unicodedata.category(letter)
+        if category in _CONTROL:
             return True
-        return bool(EXECUTED.intersection(unicodedata.normalize("NFKC", letter)))
+        if category not in _SKIPPED and letter not in _QUOTES:
+            return bool(EXECUTED.intersection(unicodedata.normalize("NFKC", letter)))
     return False
 
 
 def _cell(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case int() | Decimal():
-            return str(value)
-        case float():
-            return repr(value) if math.isfinite(value) else str(value)
-        case datetime():
-            return value.isoformat().replace("+00:00", "Z")
-        case str():
-            return _text(value)
-        case bytes():
-            return _text(value.hex())
-        case Mapping() | list() | tuple():
-            return _text(json.dumps(value, default=str, ensure_ascii=False))
-        case _:
-            return str(value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, Mapping | list | tuple):
+        return _text(json.dumps(value, default=str, ensure_ascii=False))
+    if isinstance(value, bytes):
+        return _text(value.hex())
+    return _text(str(value)) if isinstance(value, str | timedelta) else str(value)
 
 
 def _text(text: str) -> str:

@@ -1,5 +1,6 @@
 """`check`, `plan`, `sql`: what is declared, what will be done, what is in production."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -7,8 +8,9 @@ from rich.console import Console
 
 from secure_platform.access.policy import Action
 from secure_platform.cli.access import open_services
-from secure_platform.cli.output import example, heading, json_option, line, records, show, table
-from secure_platform.errors import ContractError
+from secure_platform.cli.export import print_csv, write_csv
+from secure_platform.cli.output import example, heading, json_option, line, records, require_new, show, table
+from secure_platform.errors import ContractError, UsageError
 from secure_platform.orchestration.steps.protect import current_plan, product_resource
 from secure_platform.protect.plan import ColumnPlan
 
@@ -65,21 +67,47 @@ def plan(product: str, *, as_json: bool) -> None:
     show(compiled.to_json(), as_json=as_json, render=render)
 
 
-@click.command(epilog=example('--token-file me.token sql healthcare "select * from patient_summary limit 3"'))
+@click.command(
+    epilog=example(
+        '--token-file me.token sql healthcare "select * from patient_summary limit 3"',
+        '--token-file me.token sql healthcare "from encounter_facts" --limit 1000 --out facts.csv',
+    )
+)
 @click.argument("product")
 @click.argument("query")
 @click.option(
     "--limit", default=100, show_default=True, type=click.IntRange(1, ROW_LIMIT), help="Most rows shown."
 )
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, safe to open in a spreadsheet.")
+@click.option("--out", type=click.Path(path_type=Path), help="New 0600 file that gets the CSV.")
 @json_option
-def sql(product: str, query: str, limit: int, *, as_json: bool) -> None:
-    """Ask the production tables of PRODUCT a QUERY, read-only; it is audited, without its text."""
+def sql(product: str, query: str, limit: int, out: Path | None, *, as_csv: bool, as_json: bool) -> None:
+    """Ask the production tables of PRODUCT a QUERY, read-only; it is audited, without its text.
+
+    In CSV, a text that a spreadsheet could execute, or that begins with an apostrophe, has one more
+    apostrophe before it; text is in quotes, nothing else is.
+    """
+    if as_csv and as_json:
+        raise UsageError("A result is CSV or JSON, not both", "Leave out --csv or --json.")
     services = open_services()
     caller = services.caller()
     known = services.product(product)
     services.policy.require(caller, Action.PRODUCTION_QUERY, product_resource(services, known))
+    if out is not None:
+        require_new(out)
     frame = services.target.query(product, query, limit=limit, actor=caller.name)
-    show(frame.to_dicts(), as_json=as_json, render=lambda out: _render_rows(out, frame.columns, frame.rows()))
+    if out is not None:
+        write_csv(out, frame.columns, frame.rows())
+        data = {"file": str(out), "rows": frame.height}
+        show(data, as_json=as_json, render=lambda con: line(con, f"{frame.height} rows are in {out}."))
+    elif as_csv:
+        print_csv(frame.columns, frame.rows())
+    else:
+        show(
+            frame.to_dicts(),
+            as_json=as_json,
+            render=lambda con: _render_rows(con, frame.columns, frame.rows()),
+        )
 
 
 def _plan_row(column: ColumnPlan) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 import click
@@ -20,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from secure_platform.errors import SecurePlatformError
+from secure_platform.errors import SecurePlatformError, UsageError
 
 UNBROKEN: Final = 10_000
 GAP: Final = 3
@@ -59,6 +60,29 @@ def show(data: Any, *, as_json: bool, render: Callable[[Console], None]) -> None
 def print_json(data: Any) -> None:
     """Print one JSON document; what JSON has no type for becomes text."""
     _write(sys.stdout, json.dumps(_plain(data), indent=2, allow_nan=False))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print text for programs as it is; a terminal gets it without anything that it would obey."""
+    for text in lines:
+        _write(sys.stdout, printable(text) if sys.stdout.isatty() else text)
+
+
+def require_new(path: Path) -> None:
+    """Refuse a file that is to be written before the work is done for it.
+
+    Raises:
+        UsageError: If it exists, or its folder does not.
+    """
+    if os.path.lexists(path):
+        raise cannot_write(path, "it exists")
+    if not path.parent.is_dir():
+        raise cannot_write(path, "its folder does not exist")
+
+
+def cannot_write(path: Path, why: str | None) -> UsageError:
+    """An error about a file that a command was to write."""
+    return UsageError(f"{path} cannot be written: {why}", "Name a new file with --out.")
 
 
 def heading(out: Console, text: str) -> None:

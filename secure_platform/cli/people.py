@@ -1,6 +1,5 @@
 """`principal` and `token`: who may be asked, and how they prove who they are."""
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +9,7 @@ from rich.console import Console
 from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.access.principals import ROLES
 from secure_platform.cli.access import command, open_services
-from secure_platform.cli.output import example, json_option, line, show, table
-from secure_platform.errors import UsageError
+from secure_platform.cli.output import cannot_write, example, json_option, line, require_new, show, table
 from secure_platform.files import write_private
 from secure_platform.services import Services
 
@@ -102,13 +100,13 @@ def token() -> None:
 def token_issue(name: str, days: int, out: Path, *, as_json: bool) -> None:
     """Issue a token of the principal NAME into a private file; it cannot be shown again."""
     services, caller = _managing()
-    _require_new(out)
+    require_new(out)
     issued = services.principals.issue_token(name, actor=caller, days=days)
     try:
         write_private(out, issued.secret.encode() + b"\n")
     except OSError as error:
         services.principals.revoke_token(issued.token_id, actor=caller)
-        raise _cannot_write(out, error.strerror) from None
+        raise cannot_write(out, error.strerror) from None
     data = {"token_id": issued.token_id, "expires_at": issued.expires_at.isoformat(), "file": str(out)}
     text = f"Token {issued.token_id} of {name}, valid until {issued.expires_at:%Y-%m-%d}, is in {out}."
     show(data, as_json=as_json, render=lambda con: line(con, text))
@@ -126,18 +124,6 @@ def token_revoke(token_id: str, *, as_json: bool) -> None:
         as_json=as_json,
         render=lambda out: line(out, f"Revoked {token_id}."),
     )
-
-
-def _require_new(path: Path) -> None:
-    """Refuse before a token exists that nobody would get."""
-    if os.path.lexists(path):
-        raise _cannot_write(path, "it exists")
-    if not path.parent.is_dir():
-        raise _cannot_write(path, "its folder does not exist")
-
-
-def _cannot_write(path: Path, why: str | None) -> UsageError:
-    return UsageError(f"The token cannot be written to {path}: {why}", "Name a new file with --out.")
 
 
 COMMANDS: Final = {"principal": principal, "token": token}

@@ -89,7 +89,7 @@ class CsvSource:
         self._file: Stored = SourceFile(file) if isinstance(file, Path) else file
         self._header_line, self.header = self._read_header()
 
-    def batches(self, *, bytes_per_batch: int = 16 << 20) -> Iterator[Batch]:
+    def batches(self, *, bytes_per_batch: int = 2 << 20) -> Iterator[Batch]:
         """Read all records in bounded memory; a file without records gives one empty batch.
 
         Args:
@@ -102,13 +102,21 @@ class CsvSource:
         budget = MALFORMED_BUDGET
         batch = None
         for piece in self._pieces(bytes_per_batch):
-            batch = self._batch(piece)
-            budget -= sum(len(malformed.record) + MALFORMED_COST for malformed in batch.malformed)
+            codes = piece.codes(len(self.header))
+            data = (piece.lines > self._header_line) & ~piece.empty
+            good = data & (codes == GOOD)
+            bad = np.flatnonzero(data & ~good)
+            budget -= self._cost(piece, bad)
             if budget < 0:
                 raise self._refusal(
                     "has too many malformed records to set aside",
                     "Check that it is UTF-8 with commas and RFC 4180 quotes.",
                 )
+            malformed = [
+                Malformed(int(piece.lines[index]), RULES[codes[index]], piece.record(index))
+                for index in bad.tolist()
+            ]
+            batch = Batch(self._frame(piece.gather(good), piece.lines[good]), malformed)
             yield batch
         if batch is None:
             yield Batch(self._frame([], np.empty(0, np.uint64)), [])
@@ -122,8 +130,8 @@ class CsvSource:
         with self._file.text() as text:
             rest, line, final = _read(text, len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8), 1, False
             while not final:
-                # Doubling keeps the cost of one long record linear.
-                wanted = max(size, len(rest))
+                # Doubling keeps the cost of one long record linear; beyond the limit it is refused.
+                wanted = max(size, min(len(rest), RECORD_LIMIT + 1 - len(rest)))
                 block = _read(text, wanted)
                 final = len(block) < wanted
                 piece = Piece.of(rest + block, line, final=final)
@@ -169,15 +177,10 @@ class CsvSource:
         cells = parse([piece.record(index)], [str(position) for position in range(width)], 1)
         return self._read_by_polars(cells).row(0)
 
-    def _batch(self, piece: Piece) -> Batch:
-        codes = piece.codes(len(self.header))
-        data = (piece.lines > self._header_line) & ~piece.empty
-        good = data & (codes == GOOD)
-        malformed = [
-            Malformed(int(piece.lines[index]), RULES[codes[index]], piece.record(index))
-            for index in np.flatnonzero(data & ~good).tolist()
-        ]
-        return Batch(self._frame(piece.gather(good), piece.lines[good]), malformed)
+    def _cost(self, piece: Piece, bad: NDArray[np.intp]) -> int:
+        """Bytes that records need once they are set aside, counted before they are."""
+        lengths = piece.records.stop[bad] - piece.records.start[bad]
+        return int(lengths.sum()) + MALFORMED_COST * bad.size
 
     def _frame(self, runs: Sequence[bytes], lines: NDArray[np.uint64]) -> pl.DataFrame:
         frame = self._read_by_polars(parse(runs, self.header, lines.size))

@@ -1,7 +1,7 @@
 """A Parquet file becomes the same text columns as its CSV export would, or it is refused.
 
-It is read in a process of its own (`parquet_process.py`), never in this one: Parquet readers crash, panic and
-swell on hostile files. An empty text is null, as in CSV; the number of a row stands for its line.
+It is read in a process of its own (`parquet_process.py`), never in this one: on hostile files Parquet readers
+panic, swell and end their process. An empty text is null, as in CSV; the number of a row stands for its line.
 """
 
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ class ParquetSource:
             too_long=self._file.refusal("takes too long to read", "Give it as CSV."),
             failed=self._file.refusal(
                 f"breaks its reader, or unpacks to more than {MEMORY >> 20} MiB at a time",
-                "It is damaged or made to do so: export it anew, or give it as CSV.",
+                "It is damaged, encrypted in parts, or made to do so: export it anew, or give it as CSV.",
             ),
         )
         with self._file.stored() as file:

@@ -44,6 +44,7 @@ _FIX: Final = "Copy it again if it was cut off, or export it anew."
 _UTC: Final = (pa.scalar("Z", pa.large_string()), pa.scalar("", pa.large_string()))
 _DAMAGED: Final = ("is not a whole Parquet file", _FIX)
 _UNREADABLE: Final = ("has a type or an encoding that is not read", "Export it as text, or give it as CSV.")
+_TOO_MUCH: Final = ("has rows that unpack to more than can be held", "Give it as CSV.")
 _ENCRYPTED: Final = ("is encrypted Parquet", "Decrypt it first; its keys are not known here.")
 
 
@@ -61,6 +62,8 @@ def answer(request: Mapping[str, Any]) -> Iterator[pa.Table]:
     try:
         with os.fdopen(request["descriptor"], "rb", closefd=False) as file:
             yield from _read(file, request["wanted"])
+    except MemoryError:
+        what, fix = _TOO_MUCH
     except pa.ArrowNotImplementedError:
         what, fix = _UNREADABLE
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -154,7 +157,7 @@ def _rows(parquet: pq.ParquetFile, size: int, width: int) -> Iterator[pa.Table]:
         decoded += batch.nbytes
         _check_ratio(decoded, size)
         if batch.nbytes > BATCH_LIMIT:
-            raise _RefusedError("has rows that unpack to more than can be held", "Give it as CSV.")
+            raise _RefusedError(*_TOO_MUCH)
         yield _text_rows(batch, row)
         row += batch.num_rows
     if row != parquet.metadata.num_rows:

@@ -343,7 +343,7 @@ def test_a_record_may_not_exceed_the_limit_whatever_the_batch(write: Write) -> N
 def test_a_file_of_malformed_records_ends_in_refusal_not_in_memory(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_csv, "MALFORMED_BUDGET", 300 * (source_csv.MALFORMED_COST + 1))
+    monkeypatch.setattr(source_csv, "MALFORMED_BUDGET", 300 * (source_csv.MALFORMED_COST + len(b"x\n")))
     assert len(read(write(b"a,b\n" + b"x\n" * 300), 64)[3]) == 300
     assert "too many malformed" in refusal(write(b"a,b\n" + b"x\n" * 301))
 

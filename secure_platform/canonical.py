@@ -7,6 +7,7 @@ because two readers could otherwise understand one signed document differently.
 import codecs
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -45,7 +46,10 @@ def loads(document: bytes, *, name: str) -> Any:
     """
     try:
         return json.loads(
-            document.decode("utf-8"), object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant
+            document.decode("utf-8"),
+            object_pairs_hook=_refuse_duplicates,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
     except (ValueError, RecursionError) as error:
         raise IntegrityError(
@@ -79,6 +83,13 @@ def _refuse_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise _NotStrictError("an object names a member twice")
     return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError
+    return number
 
 
 def _refuse_constant(_: str) -> NoReturn:

@@ -124,9 +124,9 @@ class Member:
 
     @contextmanager
     def text(self) -> Iterator[Readable]:
-        """Its bytes, unpacked as they are read; zipfile compares their number and checksum at the end."""
+        """Its bytes, unpacked as they are read; at the end their number and checksum must be as promised."""
         with self._archive.open() as archive, archive.open(self._name) as file:
-            yield file
+            yield _Promised(file, archive.getinfo(self._name).file_size)
 
     def fingerprint(self) -> str:
         """Digest of its unpacked bytes: the same as of the file in a folder."""
@@ -139,6 +139,21 @@ class Member:
     def refusal(self, what: str, fix: str) -> DataRefusedError:
         """An error about this file."""
         return DataRefusedError(f"The source file {self._name!r} in {self._archive.file.name!r} {what}", fix)
+
+
+class _Promised:
+    """A file that is no shorter than it says; that it is no longer, zipfile sees by the checksum."""
+
+    def __init__(self, file: Readable, size: int) -> None:
+        self._file = file
+        self._left = size
+
+    def read(self, size: int, /) -> bytes:
+        block = self._file.read(size)
+        self._left -= len(block)
+        if not block and self._left:
+            raise zipfile.BadZipFile
+        return block
 
 
 def _wrong(info: zipfile.ZipInfo) -> str | None:

@@ -58,6 +58,15 @@ def loads(document: bytes, *, name: str) -> Any:
         ) from None
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text has no lone surrogates, which arguments that are not UTF-8 turn into."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def sha256(data: bytes) -> str:
     """SHA-256 as `sha256:<64 hex digits>`."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -230,7 +230,7 @@ def read_token(path: Path) -> str:
 def _check(added: Principal) -> None:
     if not _NAME.fullmatch(added.name) or added.name == ANONYMOUS.name:
         raise UsageError(
-            f"{added.name!r} cannot be a principal's name",
+            f"{added.name[:64]!r} cannot be a principal's name",
             "Use 2 to 128 lower-case letters, digits and . _ : @ -, beginning with a letter.",
         )
     if added.kind not in _KINDS:

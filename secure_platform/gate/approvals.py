@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import Connection, delete, insert, select
 
+from secure_platform.canonical import is_unicode
 from secure_platform.control.tables import approval as approval_table
 from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.gate.records import ReleaseRecord
@@ -59,9 +60,9 @@ def reason_hash(keys: KeyRing, reason: str) -> str:
     """The keyed hash under which a reason is signed and logged.
 
     Raises:
-        UsageError: If there is no reason, or it is too long.
+        UsageError: If there is no reason, it is too long, or no text.
     """
-    if not reason.strip() or len(reason) > LONGEST_REASON:
+    if not reason.strip() or len(reason) > LONGEST_REASON or not is_unicode(reason):
         raise UsageError(
             f"A decision needs a reason of 1 to {LONGEST_REASON} characters", "Say why, with --reason."
         )

@@ -16,6 +16,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from secure_platform.canonical import is_unicode
 from secure_platform.confined import Limits, tables
 from secure_platform.errors import UsageError
 from secure_platform.store import query_process
@@ -82,8 +83,8 @@ def require_select(sql: str) -> None:
     Raises:
         UsageError: If it is something else, is too long, or calls a function that is not allowed.
     """
-    if len(sql.encode(errors="replace")) > MAX_SQL_BYTES or "\x00" in sql:
-        raise UsageError("The query is too long or holds a NUL character", "Write a shorter query.")
+    if not is_unicode(sql) or len(sql.encode()) > MAX_SQL_BYTES or "\x00" in sql:
+        raise UsageError("The query is too long or holds what is no character", "Write a shorter query.")
     try:
         statements = _parse(sql)
         functions = list(_functions(statements))

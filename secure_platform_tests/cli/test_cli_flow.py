@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import stat
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,16 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def packed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same source as a zip file."""
+    path = tmp_path_factory.mktemp("packed") / "source.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in source.iterdir():
+            archive.write(file, f"csv/{file.name}")
+    return path
+
+
+@pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     with clean_environment():
         cli = Cli(tmp_path_factory.mktemp("flow") / "home")
@@ -35,7 +47,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
 
 
 @pytest.fixture(scope="module")
-def story(told: Cli, source: Path) -> Story:
+def story(told: Cli, source: Path, packed: Path) -> Story:
     """The whole way once; the tests read what was said on it."""
     cli, approve = told, ("release", "approve", "healthcare")
     story: Story = {}
@@ -51,7 +63,7 @@ def story(told: Cli, source: Path) -> Story:
     story["deployed"] = cli("deploy", "healthcare", "--json")
     story["deployed again"] = cli("deploy", "healthcare")
     story["listed"] = cli("release", "list", "--json")
-    story["unchanged"] = cli("run", "healthcare", "--source", str(source), token="dana")
+    story["unchanged"] = cli("run", "healthcare", "--source", str(packed), token="dana")
     return story
 
 
@@ -147,6 +159,21 @@ def test_a_query_that_fails_shows_no_value(told: Cli) -> None:
     )
     assert failed.code == 2
     assert "t1_" not in failed.out
+
+
+@pytest.mark.usefixtures("story")
+def test_a_result_is_exported_for_spreadsheets_and_audited_like_any_other(told: Cli, tmp_path: Path) -> None:
+    query = "select '=1+1' as \"@a\", -1.5 as n, null as x, chr(39) || chr(27) as t"
+    expected = '"\'@a","n","x","t"\n"\'=1+1",-1.5,,"\'\'\x1b"\n'
+    before = told("audit", "tail", "--json").json[-1]["seq"]
+    assert told("sql", "healthcare", query, "--csv", token="sam").out == expected
+    out = tmp_path / "rows.csv"
+    said = told("sql", "healthcare", query, "--out", str(out), "--json", token="sam")
+    assert said.json == {"file": str(out), "rows": 1}
+    assert out.read_text("utf-8") == expected
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    runs = [entry for entry in told("audit", "tail", "--json").json if entry["seq"] > before]
+    assert [entry["phase"] for entry in runs if entry["action"] == "query.run"] == ["intent", "done"] * 2
 
 
 @pytest.mark.usefixtures("story")

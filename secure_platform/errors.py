@@ -1,12 +1,25 @@
 """Every error names the culprit and the fix, never contains a data value, and carries its exit code.
 
-Exit codes: 2 usage, 3 data or contract refused, 4 gate refused, 5 integrity.
+Exit codes: 2 usage, 3 data or contract refused, 4 gate refused, 5 integrity, 6 storage.
 An error that wraps a library's error is raised `from None` when the library's text may hold data values.
 """
 
+import errno
+import os
+import sqlite3
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
+
+# What a disk says that is full, over its quota or limit, failing, or mounted read-only.
+_DISK: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+_SQLITE: Final = {
+    sqlite3.SQLITE_FULL: os.strerror(errno.ENOSPC),
+    sqlite3.SQLITE_IOERR_SHMSIZE: os.strerror(errno.ENOSPC),
+    sqlite3.SQLITE_IOERR: os.strerror(errno.EIO),
+    sqlite3.SQLITE_READONLY: os.strerror(errno.EROFS),
+}
 
 
 class SecurePlatformError(Exception):
@@ -68,6 +81,55 @@ class IntegrityError(SecurePlatformError):
     """Something stored is not what was written: a digest, MAC, signature or proof does not match."""
 
     exit_code: ClassVar[int] = 5
+
+
+class StorageError(SecurePlatformError):
+    """The disk is full or failing; nothing is said about the data, and nothing half-written counts."""
+
+    exit_code: ClassVar[int] = 6
+
+    @classmethod
+    def of(cls, doing: str, reason: str) -> Self:
+        """Name what could not be done and what the disk said.
+
+        Args:
+            doing: What was being done.
+            reason: The operating system's own text.
+        """
+        return cls(
+            f"{doing} could not use the disk: {reason}",
+            "Free or repair the disk of the home, then run it again: it goes on where it was.",
+        )
+
+    @classmethod
+    def behind(cls, doing: str, error: BaseException) -> Self | None:
+        """The disk's part in a foreign error, by its error number or text; None when it has none.
+
+        Args:
+            doing: What was being done.
+            error: The foreign error, with what it was raised from.
+        """
+        reason = next(filter(None, map(_disk_reason, _chain(error))), None)
+        return cls.of(doing, reason) if reason else None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+
+
+def _disk_reason(error: BaseException) -> str | None:
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0)
+        # An extended code has the kind of error in its lowest byte.
+        return _SQLITE.get(code) or _SQLITE.get(code & 0xFF)
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno) if error.errno in _DISK else None
+    # Polars and DuckDB quote the operating system.
+    return next((os.strerror(number) for number in _DISK if os.strerror(number) in str(error)), None)
 
 
 class StepFailedError(SecurePlatformError):

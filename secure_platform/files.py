@@ -32,9 +32,16 @@ def write_private(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace_private(path: Path, data: bytes) -> None:
-    """Replace the file atomically: a reader sees the old bytes or the new ones, never a mixture."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+def replace_private(path: Path, data: bytes, *, scratch: Path | None = None) -> None:
+    """Replace the file atomically: a reader sees the old bytes or the new ones, never a mixture.
+
+    Args:
+        path: The file.
+        data: Its new content.
+        scratch: Where it is written first, on the same file system; a killed process leaves it there. By
+            default beside the file.
+    """
+    temporary = (scratch or path.parent) / f".{path.name}.{secrets.token_hex(8)}"
     try:
         write_private(temporary, data)
         temporary.replace(path)

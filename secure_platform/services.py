@@ -18,7 +18,7 @@ from secure_platform.control.database import ControlDatabase
 from secure_platform.control.locks import file_lock
 from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import UsageError
-from secure_platform.files import private_directory, write_private
+from secure_platform.files import private_directory, replace_private, write_private
 from secure_platform.gate.releases import Gate
 from secure_platform.keys.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
@@ -196,9 +196,13 @@ def _require_private(home: Path) -> None:
 
 def _create_state(settings: Settings) -> None:
     services = Services(settings)
+    keys = settings.home / "keys"
+    # Under the home's lock: a hidden file here is a secret that an initialisation left when it died.
+    for unfinished in keys.glob(".*"):
+        unfinished.unlink()
     services.database.migrate()
-    if not (settings.home / "keys" / "root.key").exists():
-        LocalKeyProvider.create(settings.home / "keys")
+    if not (keys / "root.key").exists():
+        LocalKeyProvider.create(keys)
     created = services.keys.initialise()
     for key in created:
         services.audit.append("key.create", actor=SCHEDULER, subject=key)
@@ -220,4 +224,4 @@ def _create_principals(services: Services) -> None:
         token_file = services.settings.home / "keys" / (token_name or "")
         if token_name is not None and not token_file.exists():
             issued = services.principals.issue_token(name, actor=SCHEDULER, days=365)
-            write_private(token_file, issued.secret.encode() + b"\n")
+            replace_private(token_file, issued.secret.encode() + b"\n")

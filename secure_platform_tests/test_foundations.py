@@ -1,7 +1,9 @@
 """Errors, canonical JSON and private files: what everything else stands on."""
 
+import errno
 import json
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secure_platform import canonical, errors, files
-from secure_platform.errors import IntegrityError, SecurePlatformError, StepFailedError
+from secure_platform.errors import IntegrityError, SecurePlatformError, StepFailedError, StorageError
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
@@ -132,6 +134,7 @@ def test_every_error_has_its_documented_exit_code() -> None:
         "GateRefusedError": 4,
         "AccessDeniedError": 4,
         "IntegrityError": 5,
+        "StorageError": 6,
     }
 
 
@@ -143,6 +146,44 @@ def test_a_foreign_error_is_named_by_class_and_line_only() -> None:
     assert "ValueError" in str(withheld)
     assert "test_foundations.py:" in str(withheld)
     assert "canary" not in str(withheld)
+
+
+def _caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def _sqlite(code: int) -> sqlite3.Error:
+    error = sqlite3.OperationalError("canary-424")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "canary-424"), "No space left on device"),
+        (OSError(errno.EIO, "canary-424", "/canary-424"), "Input/output error"),
+        (ValueError("canary-424: Read-only file system"), "Read-only file system"),
+        (_sqlite(sqlite3.SQLITE_FULL), "No space left on device"),
+        (_sqlite(sqlite3.SQLITE_IOERR_WRITE), "Input/output error"),
+        (_sqlite(sqlite3.SQLITE_IOERR_SHMSIZE), "No space left on device"),
+        (_caused(ValueError("canary-424"), _sqlite(sqlite3.SQLITE_FULL)), "No space left on device"),
+    ],
+)
+def test_a_disk_behind_a_foreign_error_is_named_without_its_text(error: Exception, reason: str) -> None:
+    found = StorageError.behind("The step", error)
+    assert found is not None
+    assert str(found).startswith(f"The step could not use the disk: {reason}. Free or repair the disk")
+    assert "canary" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no number"), FileNotFoundError(errno.ENOENT, "x"), ValueError("28"), _sqlite(1)]
+)
+def test_no_disk_is_found_behind_another_error(error: Exception) -> None:
+    error.__context__ = error
+    assert StorageError.behind("The step", error) is None
 
 
 def test_importing_the_package_closes_the_spill_core_dumps_and_telemetry() -> None:

@@ -15,6 +15,7 @@ SURFACE = {
         "PlanRefusedError",
         "SecurePlatformError",
         "StepFailedError",
+        "StorageError",
         "UsageError",
     },
     "secure_platform.orchestration.component": {"DataProduct", "product_definitions"},

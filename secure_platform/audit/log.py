@@ -98,6 +98,7 @@ class AuditLog:
 
         Raises:
             IntegrityError: If the entry cannot be stored; the caller must not go on.
+            StorageError: If that is because the disk is full or failing.
             UsageError: If the action is not dotted lower case.
         """
         return self._append(action, actor, subject, phase, {"detail": dict(detail)})
@@ -114,6 +115,7 @@ class AuditLog:
 
         Raises:
             IntegrityError: If the intent cannot be stored; then the block never runs.
+            StorageError: If that is because the disk is full or failing.
         """
         intent = self._append(action, actor, subject, "intent", {"detail": dict(detail)}).seq
         outcome: dict[str, JSON] = {}

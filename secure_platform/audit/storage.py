@@ -15,7 +15,7 @@ from typing import Final
 
 from secure_platform.audit.tree import ReadNode
 from secure_platform.control.locks import file_lock
-from secure_platform.errors import IntegrityError
+from secure_platform.errors import IntegrityError, StorageError
 from secure_platform.files import PRIVATE_FILE, private_directory
 
 BUSY_TIMEOUT_SECONDS: Final = 30
@@ -73,6 +73,9 @@ class Storage:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
         except sqlite3.Error as error:
+            disk = StorageError.behind(f"The audit log {self._path}", error)
+            if disk is not None:
+                raise disk from None
             name = getattr(error, "sqlite_errorname", type(error).__name__)
             raise IntegrityError(
                 f"The audit log {self._path} cannot be used: {name}",

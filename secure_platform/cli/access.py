@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from secure_platform.errors import UsageError
+from secure_platform.errors import StorageError, UsageError
 from secure_platform.orchestration.home import prepare
 from secure_platform.services import Services
 from secure_platform.settings import Settings, load_settings
@@ -28,12 +28,16 @@ def prepare_home(settings: Settings) -> bool:
 
     Raises:
         UsageError: If the folder cannot be created or written to.
+        StorageError: If its disk is full or failing.
     """
     if settings.home.exists() and not settings.home.is_dir():
         raise UsageError(f"The home {settings.home} is not a folder", "Name a folder with --home.")
     try:
         return prepare(settings)
     except OSError as error:
+        disk = StorageError.behind(f"The home {settings.home}", error)
+        if disk is not None:
+            raise disk from None
         raise UsageError(
             f"The home {settings.home} cannot be used: {error.strerror or type(error).__name__}",
             "Name a folder that you may write to: secure-platform --home DIR …",

@@ -21,7 +21,7 @@ from secure_platform.cli.progress import Progress, reused
 from secure_platform.cli.review import difference, render_review, verified_manifest
 from secure_platform.contract.product import Product
 from secure_platform.errors import AccessDeniedError, GateRefusedError
-from secure_platform.files import private_directory, write_private
+from secure_platform.files import private_directory, replace_private
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.launch import RunReport, run_build, run_deploy
@@ -96,7 +96,7 @@ def _prepare(services: Services, out: Console) -> None:
         file = _token_file(services, name)
         if not file.exists():
             issued = services.principals.issue_token(name, actor=ADMINISTRATOR, days=365)
-            write_private(file, issued.secret.encode() + b"\n")
+            replace_private(file, issued.secret.encode() + b"\n")
             line(out, f"Wrote a random token of {name}: {near(file)}")
 
 

@@ -1,8 +1,8 @@
 """One command per thing a person or a CI job does, with `--help`, `--json` and a meaningful exit code.
 
 0 done, pending approval or up to date; 1 an unexpected error; 2 usage; 3 data or contract refused, or a
-breaking contract change; 4 gate refused; 5 integrity; 130 interrupted. A command's module is imported when
-the command is called: `--help` must not load Dagster.
+breaking contract change; 4 gate refused; 5 integrity; 6 storage; 130 interrupted. A command's module is
+imported when the command is called: `--help` must not load Dagster.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from typing import Any, Final
 import click
 
 from secure_platform.cli.output import example, finish, report, report_error
-from secure_platform.errors import SecurePlatformError, StepFailedError
+from secure_platform.errors import SecurePlatformError, StepFailedError, StorageError
 
 COMMANDS: Final = {
     "init": ("secure_platform.cli.build", "Create the home: keys, databases, first principals."),
@@ -106,10 +106,8 @@ def run(arguments: list[str]) -> int:
         return _report_usage(error, as_json=as_json)
     except SecurePlatformError as error:
         return report_error(error, as_json=as_json)
-    except OSError as error:
-        return _report_system(error, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - a library's message may hold data: only its class is shown
-        return report_error(StepFailedError.withheld("The command", error), as_json=as_json)
+        return _report_foreign(error, as_json=as_json)
     return result if isinstance(result, int) else 0
 
 
@@ -124,9 +122,12 @@ def _report_usage(error: click.ClickException, *, as_json: bool) -> int:
     return report("UsageError", culprit, fix, code=error.exit_code, as_json=True)
 
 
-def _report_system(error: OSError, *, as_json: bool) -> int:
-    """What the operating system refuses: its own text and the file's name hold no data."""
-    if error.strerror is None or error.filename is None:
+def _report_foreign(error: Exception, *, as_json: bool) -> int:
+    """What the operating system refuses is named: its own text and the file's name hold no data."""
+    disk = StorageError.behind("The command", error)
+    if disk is not None:
+        return report_error(disk, as_json=as_json)
+    if not isinstance(error, OSError) or error.strerror is None or error.filename is None:
         return report_error(StepFailedError.withheld("The command", error), as_json=as_json)
     culprit = f"{os.fsdecode(error.filename)}: {error.strerror}"
     fix = "Check the path, its permissions and the free space."

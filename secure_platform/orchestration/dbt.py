@@ -3,13 +3,13 @@
 Everything dbt writes besides its results (parsed project, logs) goes into the home, never into the project.
 """
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,10 +17,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from secure_platform.control.locks import file_lock
-from secure_platform.errors import ContractError
+from secure_platform.errors import ContractError, StorageError
+from secure_platform.files import private_directory, replace_private
 from secure_platform.settings import Settings
+from secure_platform.store.temporary import claimed_directory
 
 WRITTEN_BY_DBT: Final = frozenset({"target", "logs", "dbt_packages"})
+ENOUGH: Final = 1 << 20
+"""Bytes; when dbt fails with less than this left on the disk, the disk is the reason."""
+
 INHERITED: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "VIRTUAL_ENV", "PYTHONHOME", "LD_LIBRARY_PATH")
 
 
@@ -56,24 +61,23 @@ def load_manifest(settings: Settings) -> dict[str, Any]:
     Raises:
         ContractError: If dbt cannot parse the project.
     """
-    return _manifest_of(settings.dbt_project, settings.home / "dbt", project_digest(settings.dbt_project))
+    return _manifest_of(settings.dbt_project, settings.home, project_digest(settings.dbt_project))
 
 
 @lru_cache(maxsize=4)
-def _manifest_of(project: Path, cache: Path, digest: str) -> dict[str, Any]:
+def _manifest_of(project: Path, home: Path, digest: str) -> dict[str, Any]:
+    cache = home / "dbt"
     kept = cache / digest.removeprefix("sha256:")[:32] / "manifest.json"
     with file_lock(cache / ".lock", holder="the parsed dbt project"):
         if not kept.is_file():
-            with tempfile.TemporaryDirectory(dir=cache) as folder:
-                target = Path(folder)
+            with claimed_directory(home / "tmp", "build") as target:
                 if not run_dbt(project, ["parse"], target=target, environment={}).succeeded:
                     raise ContractError(
                         f"dbt cannot parse the project {project}",
                         f"See what it says: dbt parse --project-dir {project} --profiles-dir {project}.",
                     )
-                kept.parent.mkdir(mode=0o700, exist_ok=True)
-                shutil.copyfile(target / "manifest.json", kept.with_suffix(".new"))
-                kept.with_suffix(".new").replace(kept)
+                document = (target / "manifest.json").read_bytes()
+                replace_private(private_directory(kept.parent) / kept.name, document, scratch=target)
     return dict(json.loads(kept.read_text(encoding="utf-8")))
 
 
@@ -92,6 +96,9 @@ def run_dbt(
         arguments: The command, e.g. `["build", "--select", "tag:x"]`.
         target: Folder in the home for what dbt writes.
         environment: Further variables, such as the build database's path and key.
+
+    Raises:
+        StorageError: If it failed and the disk is full.
     """
     command = [
         str(Path(sys.executable).with_name("dbt")),
@@ -122,6 +129,8 @@ def run_dbt(
         stderr=subprocess.DEVNULL,
         check=False,
     )
+    if finished.returncode and shutil.disk_usage(target).free < ENOUGH:
+        raise StorageError.of("dbt", os.strerror(errno.ENOSPC))
     results = _read(target / "run_results.json").get("results", [])
     return DbtRun(
         succeeded=finished.returncode == 0,

@@ -7,7 +7,7 @@ a library's message may hold a data value, ours never does.
 from collections.abc import Callable
 from typing import TypeVar
 
-from secure_platform.errors import SecurePlatformError, StepFailedError
+from secure_platform.errors import SecurePlatformError, StepFailedError, StorageError
 
 Result = TypeVar("Result")
 
@@ -20,7 +20,8 @@ def value_free(step: str, action: Callable[[], Result]) -> Result:
         action: Does it.
 
     Raises:
-        StepFailedError: In place of any foreign exception; it names the exception's class and code lines.
+        StorageError: In place of a foreign exception that the disk is the reason of.
+        StepFailedError: In place of any other; it names the exception's class and code lines.
     """
     failure: SecurePlatformError
     try:
@@ -28,7 +29,7 @@ def value_free(step: str, action: Callable[[], Result]) -> Result:
     except SecurePlatformError as error:
         failure = error
     except Exception as error:  # noqa: BLE001 - see the module's rule
-        failure = StepFailedError.withheld(step, error)
+        failure = StorageError.behind(step, error) or StepFailedError.withheld(step, error)
     # Raised outside the handlers: inside, Python would attach the foreign exception as context.
     failure.__cause__ = None
     failure.__context__ = None

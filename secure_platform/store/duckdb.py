@@ -13,7 +13,13 @@ from typing import Final
 
 import duckdb
 
-from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatformError, UsageError
+from secure_platform.errors import (
+    DataRefusedError,
+    IntegrityError,
+    SecurePlatformError,
+    StorageError,
+    UsageError,
+)
 
 CATALOG: Final = "data"
 """Name under which a session sees its database; it is also the default one."""
@@ -116,7 +122,7 @@ def value_free(doing: str) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise DataRefusedError(
+        raise StorageError.behind(f"DuckDB, to {doing},", error) or DataRefusedError(
             f"DuckDB failed to {doing} ({type(error).__name__})",
             "Its text is withheld because it may contain data; try it on data you may look at.",
         ) from None
@@ -156,6 +162,9 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, key: bytes, *, re
 
 
 def _attach_error(error: duckdb.Error, path: Path) -> SecurePlatformError:
+    disk = StorageError.behind(f"The database {path.name}", error)
+    if disk is not None:
+        return disk
     if isinstance(error, duckdb.IOException):
         return SecurePlatformError(
             f"The database {path.name} is missing, damaged or in use by another process",

@@ -127,11 +127,11 @@ class Lake:
         self._require_place(body, location, name)
         return str(body["snapshot_id"])
 
-    def set_head(self, location: Location, snapshot_id: str) -> None:
-        """Point HEAD at a snapshot, atomically."""
+    def set_head(self, location: Location, snapshot_id: str, scratch: Path) -> None:
+        """Point HEAD at a snapshot, atomically; what is unfinished lies in the scratch directory."""
         body = {**_place(location), "snapshot_id": snapshot_id}
         path = self._root.joinpath(*location.parts, HEAD)
-        files.replace_private(path, records.seal(self._keys, "head", body))
+        files.replace_private(path, records.seal(self._keys, "head", body), scratch=scratch)
 
     def _open(self, location: Location, below: tuple[str, ...], title: str) -> BufferedReader:
         try:

@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatformError
+from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatformError, StorageError
 from secure_platform.files import write_private
 from secure_platform.store.digest import BATCH_ROWS
 
@@ -140,10 +140,7 @@ def _without_text(error: BaseException, doing: str) -> SecurePlatformError:
     system = _SYSTEM_ERROR.search(text)
     number = error.errno if isinstance(error, OSError) else int(system[1]) if system else None
     if number is not None:
-        return SecurePlatformError(
-            f"A query to {doing} could not use the disk: {os.strerror(number)}",
-            "Free or repair the disk, then try again.",
-        )
+        return StorageError.of(f"A query to {doing}", os.strerror(number))
     return DataRefusedError(
         f"A query to {doing} failed ({type(error).__name__})",
         "Its text is withheld because it may contain data; try it on data you may look at.",

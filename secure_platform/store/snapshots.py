@@ -199,8 +199,11 @@ class SnapshotStore:
         if unchanged and newest(self._audit, location, snapshot.snapshot_id):
             return
         self.load(snapshot.product, snapshot.dataset, snapshot.zone, snapshot.snapshot_id)
-        with self._audit.effect(CHOSEN, actor=actor, subject=f"{location}/{snapshot.snapshot_id}"):
-            self._lake.set_head(location, snapshot.snapshot_id)
+        with (
+            temporary.claimed_directory(self._temporary, "draft") as scratch,
+            self._audit.effect(CHOSEN, actor=actor, subject=f"{location}/{snapshot.snapshot_id}"),
+        ):
+            self._lake.set_head(location, snapshot.snapshot_id, scratch)
 
     def scan(self, snapshot: Snapshot) -> pl.LazyFrame:
         """The rows, decrypted as they are read.
@@ -358,9 +361,12 @@ class Draft:
         }
         subject = f"{self._location}/{self.snapshot_id}"
         detail = {member: body[member] for member in ("input_key", "content_digest", "rows")}
-        with self._audit.effect(WRITTEN, actor=self._actor, subject=subject, detail=detail):
+        with (
+            temporary.claimed_directory(self._directory.parent, "draft") as scratch,
+            self._audit.effect(WRITTEN, actor=self._actor, subject=subject, detail=detail),
+        ):
             self._lake.publish(self._location, self._directory, body)
-            self._lake.set_head(self._location, self.snapshot_id)
+            self._lake.set_head(self._location, self.snapshot_id, scratch)
         return _snapshot(body, self._lake.directory(self._location, self.snapshot_id))
 
     def _require_written(self) -> None:

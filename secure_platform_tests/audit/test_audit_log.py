@@ -16,7 +16,7 @@ import pytest
 from audit_support import SoftwareSigner, execute, fill, identify, open_log
 
 from secure_platform.audit.log import MAX_ENTRY_BYTES, AuditLog
-from secure_platform.errors import DataRefusedError, IntegrityError, UsageError
+from secure_platform.errors import DataRefusedError, IntegrityError, StorageError, UsageError
 
 WRITER = Path(__file__).with_name("audit_support.py")
 
@@ -296,7 +296,7 @@ def _append_with_a_full_disk(path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
     ran = []
     with (
-        pytest.raises(IntegrityError, match="cannot be used: SQLITE_"),
+        pytest.raises(StorageError, match="could not use the disk"),
         log.effect("a.b", actor="a", subject="s", detail={"x": "v" * 60_000}),
     ):
         ran.append(True)

@@ -25,6 +25,7 @@ CODES = {
     errors.GateRefusedError: 4,
     errors.AccessDeniedError: 4,
     errors.IntegrityError: 5,
+    errors.StorageError: 6,
     errors.StepFailedError: 1,
 }
 Probe = Callable[[BaseException], None]

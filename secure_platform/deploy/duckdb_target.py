@@ -18,7 +18,7 @@ from secure_platform import canonical
 from secure_platform.audit.log import JSON, AuditLog
 from secure_platform.deploy import database
 from secure_platform.deploy.pointer import Pointer
-from secure_platform.deploy.shelf import PUBLISH, ROLLBACK, Shelf
+from secure_platform.deploy.shelf import PUBLISH, ROLLBACK, SETTLE, Shelf
 from secure_platform.errors import GateRefusedError, IntegrityError, UsageError
 from secure_platform.files import file_sha256, private_directory, sync_directory
 from secure_platform.keys.ring import KeyRing
@@ -152,6 +152,24 @@ class DuckDBTarget:
         return self._change(
             ROLLBACK, self._shelf(product), release, expected_base, actor, _previous_of_earlier
         )
+
+    def settle(self, product: str, *, actor: str) -> None:
+        """Record the outcome of a change whose process died after it moved the pointer.
+
+        Until then the log does not tell this state of production from the one before it.
+        """
+        shelf = self._shelf(product)
+        pointer = shelf.current()
+        if pointer is None or shelf.is_recorded(pointer):
+            return
+        # Whoever still holds the lock is about to record it.
+        with shelf.lock():
+            pointer = shelf.current()
+            if pointer is None or shelf.is_recorded(pointer):
+                return
+            detail: dict[str, JSON] = {"release": pointer.release, "number": pointer.number}
+            with self._audit.effect(SETTLE, actor=actor, subject=product, detail=detail) as outcome:
+                outcome["sequence"], outcome["file_digest"] = pointer.state
 
     def query(self, product: str, sql: str, *, limit: int, actor: str) -> pl.DataFrame:
         """Run one SELECT over the tables in production.

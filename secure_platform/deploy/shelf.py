@@ -27,7 +27,8 @@ from secure_platform.store.location import NAME, list_directory, open_file
 
 PUBLISH: Final = "deploy.publish"
 ROLLBACK: Final = "deploy.rollback"
-CHANGES: Final = frozenset({PUBLISH, ROLLBACK})
+SETTLE: Final = "deploy.settle"
+CHANGES: Final = frozenset({PUBLISH, ROLLBACK, SETTLE})
 CURRENT: Final = "CURRENT"
 HISTORY: Final = "history"
 LOCK: Final = ".lock"
@@ -75,6 +76,10 @@ class Shelf:
         pointer = None if document is None else unseal(document, self._keys, self._product)
         self._require_newest(pointer, end)
         return pointer
+
+    def is_recorded(self, pointer: Pointer) -> bool:
+        """Whether the log has the outcome of the change that made this pointer current."""
+        return pointer.state in self._done(pointer.audit_seq, self._audit.size())
 
     def records(self) -> Iterator[Pointer]:
         """Every pointer that was prepared, newest first; the newest may not have become current.

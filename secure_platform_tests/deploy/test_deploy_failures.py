@@ -129,6 +129,34 @@ def test_an_outcome_that_could_not_be_recorded_is_recorded_by_the_next_call(
     assert done[-1]["sequence"] == 3
 
 
+def test_an_outcome_that_was_never_recorded_is_settled_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointer = home.warehouse / "CURRENT"
+    real, before = type(home.audit)._append, pointer.read_bytes()
+
+    def lose(log: Any, action: str, actor: str, subject: str, phase: Any, members: Any) -> Any:
+        if phase == "done" and action == "deploy.publish":
+            raise IntegrityError("The log is full", "Make room.")
+        return real(log, action, actor, subject, phase, members)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(home.audit), "_append", lose)
+        with pytest.raises(IntegrityError, match="log is full"):
+            home.publish(3, digest(home, 2))
+    home.target.settle("healthcare", actor="a")
+    size = home.audit.size()
+    home.target.settle("healthcare", actor="a")
+    home.target.settle("another", actor="a")
+    assert home.audit.size() == size
+    (done,) = home.audit.tail(1)
+    assert (done.body["action"], done.body["detail"]["sequence"]) == ("deploy.settle", 3)
+    assert production(home) == 3
+    pointer.write_bytes(before)
+    with pytest.raises(IntegrityError, match="audit log records last"):
+        home.target.current("healthcare")
+
+
 def test_readers_keep_the_database_they_opened(home: Home) -> None:
     before = home.target.current("healthcare")
     assert before is not None

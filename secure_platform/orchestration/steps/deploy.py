@@ -4,7 +4,7 @@ The package is copied first and every check is made on the copy that is then loa
 of one product wait for each other, from the look at production to the record of what was done to it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -77,13 +77,19 @@ def reconcile(services: Services, product: str, *, actor: str) -> ReleaseRecord 
     base = services.target.base(product)
     if base is None:
         return None
+    services.target.settle(product, actor=actor)
     current = services.gate.get(base)
     if current.state is not ReleaseState.DEPLOYED:
         current = services.gate.record(base, ReleaseState.DEPLOYED, actor=actor)
-    for record in records:
-        if record.state is ReleaseState.DEPLOYED and record.number > current.number:
-            services.gate.record(record.digest, ReleaseState.ROLLED_BACK, actor=actor)
+    for record in _rolled_back(records, current):
+        services.gate.record(record.digest, ReleaseState.ROLLED_BACK, actor=actor)
     return current
+
+
+def _rolled_back(records: Sequence[ReleaseRecord], current: ReleaseRecord) -> list[ReleaseRecord]:
+    """What production went back from without its being recorded: newer releases that count as deployed."""
+    deployed = (record for record in records if record.state is ReleaseState.DEPLOYED)
+    return [record for record in deployed if record.number > current.number]
 
 
 def _candidate(services: Services, product: str) -> ReleaseRecord | None:
@@ -120,7 +126,8 @@ def _publish(services: Services, record: ReleaseRecord, base: str | None, deploy
 def rollback(services: Services, product: Product, principal: Principal, *, reason: str) -> Deployed:
     """Put the release before the present one back into production.
 
-    The old package is verified again, and the policy asked, as for a deployment.
+    The old package is verified again, and the policy asked, as for a deployment. A rollback that was
+    interrupted after production went back is finished, not done a second time.
 
     Raises:
         GateRefusedError: If there is no earlier release.
@@ -132,6 +139,9 @@ def rollback(services: Services, product: Product, principal: Principal, *, reas
 
 
 def _rollback(services: Services, product: Product, principal: Principal, reason: str) -> Deployed:
+    finished = _finish_rollback(services, product.name, principal)
+    if finished is not None:
+        return finished
     current = reconcile(services, product.name, actor=principal.name)
     previous = services.target.history(product.name)[0].previous if current else None
     if current is None or previous is None:
@@ -152,6 +162,15 @@ def _rollback(services: Services, product: Product, principal: Principal, reason
 def _one_at_a_time(services: Services, product: str) -> AbstractContextManager[None]:
     warehouse = private_directory(services.settings.home / "warehouse")
     return file_lock(warehouse / f".{product}.lock", holder=f"the deployments of {product}")
+
+
+def _finish_rollback(services: Services, product: str, principal: Principal) -> Deployed | None:
+    base = services.target.base(product)
+    if base is None or not _rolled_back(services.gate.list(product), services.gate.get(base)):
+        return None
+    current = reconcile(services, product, actor=principal.name)
+    production = services.target.current(product)
+    return Deployed(production, current, reused=True) if production and current else None
 
 
 def matches_release(services: Services, production: Production) -> dict[str, Any]:

@@ -141,7 +141,7 @@ _LINE: Final = (
         "deploy",
         ("signature", "digests", "approvals of this digest on this base"),
         Action.RELEASE_DEPLOY,
-        ("deploy.publish", "release.deployed"),
+        ("deploy.publish", "deploy.settle", "release.deployed"),
     ),
     Flow(
         "release",

@@ -437,8 +437,8 @@ def test_a_head_that_moved_although_its_change_failed_is_not_taken_for_an_older_
     commit(home, table(1))
     honest = Lake.set_head
 
-    def fails(lake: Lake, location: Location, snapshot_id: str) -> None:
-        honest(lake, location, snapshot_id)
+    def fails(lake: Lake, location: Location, snapshot_id: str, scratch: Path) -> None:
+        honest(lake, location, snapshot_id, scratch)
         raise OSError("after it moved")
 
     with monkeypatch.context() as patch:

@@ -7,24 +7,19 @@ from pathlib import Path
 from built_home import PRODUCT
 
 from secure_platform.errors import SecurePlatformError
-from secure_platform.orchestration.steps.deploy import deploy, reconcile, rollback
+from secure_platform.orchestration.steps.deploy import deploy, rollback
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 
 def act(services: Services, verb: str) -> str:
     product = services.product(PRODUCT)
-    match verb:
-        case "deploy":
-            deployed = deploy(services, product)
-            return f"{'found' if deployed.reused else 'deployed'} {deployed.record.number}"
-        case "rollback":
-            steward = services.principals.get("sam")
-            assert steward is not None
-            return f"went back to {rollback(services, product, steward, reason='race').record.number}"
-        case _:
-            current = reconcile(services, PRODUCT, actor="service:scheduler")
-            return f"saw {current.number if current else None}"
+    if verb == "deploy":
+        deployed = deploy(services, product)
+        return f"{'found' if deployed.reused else 'deployed'} {deployed.record.number}"
+    steward = services.principals.get("sam")
+    assert steward is not None
+    return f"went back to {rollback(services, product, steward, reason='race').record.number}"
 
 
 def main(verb: str, homes: list[str]) -> None:

@@ -14,11 +14,11 @@ from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
-from canaries import TEXTS
+from canaries import BORN, EXPENSES, LATITUDE, MOMENT, TEXTS
 
 from secure_platform.cli.main import run
 
-MESSAGE = f"the row was {TEXTS}"
+MESSAGE = f"the row was {TEXTS}, {EXPENSES}, {LATITUDE}, {MOMENT}, {BORN}"
 
 
 @dataclass(frozen=True)

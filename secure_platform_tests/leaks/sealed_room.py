@@ -134,7 +134,8 @@ class Room:
         for names, values in zip(lines[::2], lines[1::2], strict=True):
             protocol, *fields = names.split()
             counts |= {protocol + n: int(v) for n, v in zip(fields, values.split()[1:], strict=True)}
-        for line in Path(f"/proc/{self._holder}/net/snmp6").read_text().splitlines():
+        newer = Path(f"/proc/{self._holder}/net/snmp6")  # Absent where the kernel has no IPv6.
+        for line in newer.read_text().splitlines() if newer.exists() else ():
             name, value = line.split()
             counts[name] = int(value)
         wanted = ("Ip:OutNoRoutes", "Ip6OutNoRoutes", "Udp:OutDatagrams", "Udp6OutDatagrams")

@@ -177,6 +177,8 @@ def test_every_way_ends_as_it_must(
         "packing raises": 1,
         "deploying raises": 1,
     }
+    refused = re.findall(r"raw/(\w+) +(?:refused|check contract failed)", until_protected.out)
+    assert set(refused) == {"patients", "conditions", "encounters"}
     assert {"a release waits", "it is approved", "it is deployed", "an analyst asks"} <= said.keys()
 
 

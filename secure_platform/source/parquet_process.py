@@ -82,6 +82,7 @@ def _read(file: BinaryIO, wanted: str) -> Iterator[pa.Table]:
         buffer_size=1 << 20,
         thrift_string_size_limit=FOOTER_LIMIT,
         thrift_container_size_limit=THRIFT_ITEMS,
+        page_checksum_verification=True,
     )
     width = _check_promise(parquet, size)
     if wanted == "rows":

@@ -141,6 +141,8 @@ def _receive(
     if frame[0] == _REFUSED:
         told = json.loads(frame[1])
         raise getattr(errors, told["error"])(told["culprit"], told["fix"])
+    if frame[0] != _FINISHED:
+        raise EOFError
 
 
 def _frame(answer: IO[bytes]) -> tuple[bytes, bytes]:

@@ -37,6 +37,8 @@ _LOCAL_HEADER: Final = 30
 _ENCRYPTED: Final = 0x1 | 0x40 | 0x2000
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _NESTED: Final = (".zip", ".jar", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst")
+_BESIDE: Final = frozenset({"__MACOSX"})
+"""Folders that packers add of their own accord."""
 _UNPACK: Final = "Unpack it where you trust it, and give the folder."
 
 
@@ -53,7 +55,7 @@ class Archive:
             infos = archive.infolist()
             self._check(infos, archive.start_dir)
         self._names = {info.filename for info in infos if not info.is_dir()}
-        tops = {name.partition("/")[0] for name in self._names}
+        tops = {name.partition("/")[0] for name in self._names} - _BESIDE
         self._top = f"{tops.pop()}/" if len(tops) == 1 else ""
 
     def find(self, name: str) -> str | None:

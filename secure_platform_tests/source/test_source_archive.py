@@ -61,7 +61,7 @@ def refusal(path: Path) -> str:
 def test_a_member_is_read_like_the_file_in_a_folder(tmp_path: Path, folder: str, method: int) -> None:
     (tmp_path / "d.csv").write_bytes(BODY)
     declared = dataclasses.replace(CONTRACT, source_file="csv/d.csv" if folder == "output/csv/" else "d.csv")
-    files: Files = [(f"{folder}d.csv", BODY), (f"{folder}e.csv", b"x\n")]
+    files: Files = [(f"{folder}d.csv", BODY), (f"{folder}e.csv", b"x\n"), ("__MACOSX/._d.csv", b"x")]
     packed = open_source(pack(tmp_path / "d.zip", files, method), declared)
     plain = open_source(tmp_path, CONTRACT)
     assert packed.header == plain.header

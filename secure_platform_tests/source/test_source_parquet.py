@@ -298,6 +298,19 @@ def test_memory_is_that_of_batches(tmp_path: Path) -> None:
     assert met.reader < MEMORY // 2
 
 
+def test_a_file_that_changes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "d.parquet"
+    pq.write_table(pa.table({"a": range(40_000)}), path)
+    source = ParquetSource(path)
+    batches = source.batches()
+    next(batches)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(DataRefusedError, match=r"changed while it was read|not a whole Parquet file"):
+        list(batches)
+    with pytest.raises(DataRefusedError, match="changed while it was read"):
+        source.fingerprint()
+
+
 def test_a_reader_that_dies_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "d.parquet"
     pq.write_table(pa.table({"a": [1]}), path)

@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REQUIREMENTS := infra/python/requirements.txt
 
-.PHONY: help setup run serve servers test pictures lint types imports check lock clean
+.PHONY: help setup run serve servers test soak pictures lint types imports check lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ test: $(READY) ## Run the whole test suite
 
 pictures: $(READY) ## Take the pictures in docs/images again, with Chromium
 	@SECURE_PLATFORM_WRITE_PICTURES=1 $(BIN)/python -m pytest secure_platform_tests/web/test_web_browser.py
+
+soak: $(READY) ## Let everything die and fail everywhere: make soak MINUTES=30 SEED=7
+	@$(BIN)/python secure_platform_tests/faults/soak.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 lint: $(READY) ## Lint and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

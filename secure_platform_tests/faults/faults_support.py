@@ -1,0 +1,87 @@
+"""Starts the fault line as a program and reads what became of the cases."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from failpoints import Action, Point
+from fault_case import Case, Outcome
+
+PROGRAM = Path(__file__).with_name("fault_line.py")
+SEED = int(os.environ.get("SECURE_PLATFORM_FAULT_SEED", "1"))
+"""Another seed takes another sample; a failing one can be given again."""
+
+# How far a home is taken after the interruption, so that the suite stays short; the soak goes to the end.
+UNTIL = {"replace": "rollback", "renew": "rollback", "rollback": "rollback", "restore": "restore"}
+FIRST_WAY = frozenset({"init", "pull", "protect", "marts", "package", "approve", "deploy"})
+
+
+def fault_line(command: str, *arguments: str | Path, cases: Iterable[Case] = ()) -> str:
+    """Run the program; what it prints."""
+    lines = "".join(json.dumps(asdict(case)) + "\n" for case in cases)
+    done = subprocess.run(
+        [sys.executable, PROGRAM, command, *arguments],
+        input=lines,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@cache
+def prepared(folder: Path) -> Path:
+    """The homes before every stage and the points of every stage, once for all tests."""
+    shared = folder / "faults"
+    fault_line("prepare", shared)
+    return shared
+
+
+def outcomes(shared: Path, work: Path, cases: Iterable[Case]) -> list[Outcome]:
+    """Let the cases happen."""
+    found = [json.loads(line) for line in fault_line("run", shared, work, cases=cases).splitlines()]
+    return [Outcome(**{**document, "case": Case(**document["case"])}) for document in found]
+
+
+def failures(found: Iterable[Outcome]) -> list[str]:
+    """What went wrong, with all that is needed to see it again."""
+    return [
+        f"seed {SEED}: {outcome.case!r}: {outcome.broken or 'the point was not reached'}"
+        for outcome in found
+        if outcome.broken or not outcome.reached
+    ]
+
+
+def until(stage: str) -> str:
+    """The last stage that is run after an interruption of this one."""
+    return "deploy" if stage in FIRST_WAY else UNTIL.get(stage, "return")
+
+
+def sample(points: dict[str, list[Point]], action: Action, count: int) -> list[Case]:
+    """So many cases of one action, of all stages in turn, each at another effect."""
+    chance = random.Random(f"{SEED} {action}")  # noqa: S311 - it only chooses; the same seed, the same cases
+    by_stage = {stage: _one_of_each_name(found, action, chance) for stage, found in points.items()}
+    cases: list[Case] = []
+    while len(cases) < count and any(by_stage.values()):
+        for stage, left in by_stage.items():
+            if left:
+                point = left.pop()
+                cases.append(Case(stage, action, point.name, point.occurrence, until=until(stage)))
+    return cases
+
+
+def _one_of_each_name(points: list[Point], action: Action, chance: random.Random) -> list[Point]:
+    by_name: dict[str, list[Point]] = {}
+    for point in points:
+        if action in point.actions:
+            by_name.setdefault(point.name, []).append(point)
+    chosen = [chance.choice(alike) for alike in by_name.values()]
+    chance.shuffle(chosen)
+    return chosen

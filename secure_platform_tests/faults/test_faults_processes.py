@@ -1,0 +1,115 @@
+"""Whole processes killed with all that they started: the same command again ends where it should."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fault_line import home_of
+from fault_stages import PRODUCT
+from faults_support import fault_line, prepared
+
+pytestmark = [pytest.mark.slow, pytest.mark.system]
+
+PATIENCE = 300.0
+Moment = Callable[[int], bool]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A home, and the program as a user starts it."""
+
+    shared: Path
+    home: Path
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "secure_platform", "--home", self.home, *arguments],
+            cwd=self.shared / "project",
+            env={
+                name: value for name, value in os.environ.items() if not name.startswith("SECURE_PLATFORM_")
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str) -> int:
+        return self.start(*arguments).wait(PATIENCE)
+
+    def kill(self, moment: Moment, *arguments: str) -> int:
+        """Kill the command and its children as soon as the moment has come; its exit code."""
+        process = self.start(*arguments)
+        deadline = time.monotonic() + PATIENCE
+        while process.poll() is None and not moment(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.wait(PATIENCE)
+
+    def announced(self, action: str, subject: str = "") -> Moment:
+        """The moment when an effect begins that was not announced before now."""
+        before = self._intents(action, subject)
+        return lambda _: self._intents(action, subject) > before
+
+    def _intents(self, action: str, subject: str) -> int:
+        with closing(sqlite3.connect(self.home / "audit.db")) as connection:
+            rows = connection.execute("SELECT body FROM entry").fetchall()
+        bodies = [json.loads(row[0]) for row in rows]
+        return sum(
+            (body["action"], body["phase"]) == (action, "intent") and subject in body["subject"]
+            for body in bodies
+        )
+
+    def stages(self, *names: str) -> None:
+        """Run plain stages, then judge the home by all invariants."""
+        fault_line("stages", self.shared, self.home, *names)
+
+
+def dbt_runs(group: int) -> bool:
+    """The moment when dbt builds in this process group."""
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (directory / "cmdline").read_bytes().split(b"\0")
+            if b"build" in words and b"--select" in words and os.getpgid(int(directory.name)) == group:
+                return True
+        except OSError:  # It has ended meanwhile.
+            continue
+    return False
+
+
+@pytest.fixture
+def installation(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Installation:
+    """A fresh home with a steward, and the parsed dbt project, which would take seconds more."""
+    made = Installation(prepared(tmp_path_factory.getbasetemp()), tmp_path / "home")
+    assert made.run("init") == 0
+    made.stages("init")
+    shutil.copytree(home_of(made.shared, "end") / "dbt", made.home / "dbt", dirs_exist_ok=True)
+    return made
+
+
+def test_runs_that_are_killed_and_started_again_reach_production_and_come_back(
+    installation: Installation,
+) -> None:
+    build = ("run", PRODUCT, "--source", str(installation.shared / "sources" / "1"))
+    moments: list[Moment] = [
+        installation.announced("snapshot.write", f"{PRODUCT}/protected/"),
+        dbt_runs,
+        installation.announced("release.create"),
+    ]
+    assert [installation.kill(moment, *build) for moment in moments] == [-signal.SIGKILL] * 3
+    assert installation.run(*build) == 0
+    installation.stages("approve")
+    assert installation.kill(installation.announced("deploy.publish"), "deploy", PRODUCT) == -signal.SIGKILL
+    assert installation.run("deploy", PRODUCT) == 0
+    installation.stages("renew", "replace", "rollback")
+    assert installation.run("audit", "verify") == 0

@@ -18,8 +18,10 @@ SEED = int(os.environ.get("SECURE_PLATFORM_FAULT_SEED", "1"))
 """Another seed takes another sample; a failing one can be given again."""
 
 # How far a home is taken after the interruption, so that the suite stays short; the soak goes to the end.
-UNTIL = {"replace": "rollback", "renew": "rollback", "rollback": "rollback", "restore": "restore"}
+UNTIL = {"replace": "rollback", "renew": "replace", "rollback": "rollback", "restore": "restore"}
 FIRST_WAY = frozenset({"init", "pull", "protect", "marts", "package", "approve", "deploy"})
+# They go the whole way a second and third time: slow, and mostly the effects of the first.
+REPEATED = frozenset({"renew", "return"})
 
 
 def fault_line(command: str, *arguments: str | Path, cases: Iterable[Case] = ()) -> str:
@@ -64,16 +66,13 @@ def until(stage: str) -> str:
     return "deploy" if stage in FIRST_WAY else UNTIL.get(stage, "return")
 
 
-def sample(points: dict[str, list[Point]], action: Action, count: int) -> list[Case]:
-    """So many cases of one action, of all stages in turn, each at another effect."""
+def sample(points: dict[str, list[Point]], action: Action, rounds: int) -> list[Case]:
+    """So many cases of one action of every stage, each at another effect."""
     chance = random.Random(f"{SEED} {action}")  # noqa: S311 - it only chooses; the same seed, the same cases
-    by_stage = {stage: _one_of_each_name(found, action, chance) for stage, found in points.items()}
     cases: list[Case] = []
-    while len(cases) < count and any(by_stage.values()):
-        for stage, left in by_stage.items():
-            if left:
-                point = left.pop()
-                cases.append(Case(stage, action, point.name, point.occurrence, until=until(stage)))
+    for stage, found in points.items():
+        chosen = _one_of_each_name(found, action, chance)[: 1 if stage in REPEATED else rounds]
+        cases += [Case(stage, action, point.name, point.occurrence, until=until(stage)) for point in chosen]
     return cases
 
 

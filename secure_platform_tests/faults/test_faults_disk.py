@@ -16,7 +16,9 @@ from fault_line import home_of
 from fault_stages import PRODUCT, STEWARD, Place, open_line
 from faults_support import outcomes, prepared, until
 
+from secure_platform.errors import StorageError
 from secure_platform.files import write_private
+from secure_platform.orchestration.dbt import run_dbt
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +92,9 @@ def _run(shared: Path, *arguments: str | Path) -> subprocess.CompletedProcess[st
         text=True,
         check=False,
     )
+
+
+def test_dbt_on_a_full_disk_is_told_as_one(shared: Path, disk: Path) -> None:
+    leave(disk, 4)
+    with pytest.raises(StorageError, match=FULL_DISK):
+        run_dbt(shared / "project" / "dbt", ["parse"], target=disk, environment={})

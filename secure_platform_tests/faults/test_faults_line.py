@@ -13,7 +13,6 @@ from faults_support import failures, outcomes, prepared, sample, until
 
 pytestmark = pytest.mark.slow
 
-KILLS, FAILS, FULL = 84, 36, 24
 PUBLISHED = "deploy: os.rename warehouse/healthcare/.CURRENT.@ -> warehouse/healthcare/CURRENT"
 
 
@@ -66,20 +65,21 @@ def test_what_once_broke_a_promise_does_not_again(shared: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("action", "count"), [(Action.KILL, KILLS), (Action.FAIL, FAILS), (Action.FULL, FULL)]
+    ("action", "rounds", "least"), [(Action.KILL, 6, 60), (Action.FAIL, 3, 30), (Action.FULL, 1, 12)]
 )
 def test_an_interrupted_stage_breaks_no_promise_and_goes_on(
-    shared: Path, points: dict[str, list[Point]], tmp_path: Path, action: Action, count: int
+    shared: Path, points: dict[str, list[Point]], tmp_path: Path, action: Action, rounds: int, least: int
 ) -> None:
-    cases = sample(points, action, count)
-    assert (len(cases), {case.stage for case in cases}) == (count, set(STAGES))
+    cases = sample(points, action, rounds)
+    assert len({case.point for case in cases}) >= least
+    assert {case.stage for case in cases} == set(STAGES)
     found = outcomes(shared, tmp_path, cases)
     assert failures(found) == []
-    assert len(found) == count
+    assert len(found) == len(cases)
     assert {outcome.killed for outcome in found} == {action is Action.KILL}
     # A disk that fails is told as one; some effects, such as tidying up, may fail without being missed.
     assert {outcome.error for outcome in found} <= {"", "StorageError"}
-    assert action is Action.KILL or sum(bool(outcome.error) for outcome in found) > count // 2
+    assert action is Action.KILL or sum(bool(outcome.error) for outcome in found) > least // 2
 
 
 @pytest.mark.parametrize(

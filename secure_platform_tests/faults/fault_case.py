@@ -46,13 +46,6 @@ class Case:
         """Whether it is killed by the clock; then dbt itself runs in it."""
         return self.seconds > 0
 
-    def __str__(self) -> str:
-        if self.timed:
-            return f"{self.action} {self.stage} after {self.seconds} s"
-        if self.room:
-            return f"{self.stage} with {self.room} KiB left"
-        return f"{self.action} at {self.point} #{self.occurrence}"
-
 
 @dataclass(frozen=True)
 class Outcome:

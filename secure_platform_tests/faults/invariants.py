@@ -106,15 +106,16 @@ def _require_leave(services: Services, publication: Entry, detail: Mapping[str, 
     """A publication follows the approval of this release over this base, or restores what is there."""
     if detail["release"] == detail["base"]:
         return
-    earlier = list(services.audit.entries(0, publication.seq))
-    subject = f"release:{detail['release']}"
-    intents = {entry.seq: entry.body["detail"] for entry in earlier if entry.body["phase"] == "intent"}
-    given = [
-        entry
-        for entry in earlier
-        if entry.body["action"] == "release.approve" and entry.body["subject"] == subject
+    votes = [
+        entry.body
+        for entry in services.audit.entries(0, publication.seq)
+        if (entry.body["action"], entry.body["subject"])
+        == ("release.approve", f"release:{detail['release']}")
     ]
-    bases = [intents[entry.seq]["base"] for entry in given if entry.seq in intents]
+    # A vote without an outcome may have been cast: its process died. One that was refused was not.
+    refused = {body["intent"] for body in votes if body["phase"] == "failed"}
+    cast = [body for body in votes if body["phase"] == "intent" and body["seq"] not in refused]
+    bases = [body["detail"]["base"] for body in cast]
     _require(detail["base"] in bases, "I3", "a publication was not approved over its base")
 
 

@@ -27,9 +27,11 @@ DATES: Final = frozenset({"DATE", "DATE_OF_BIRTH", "DATE_OF_DEATH"})
 """In a large population every day is somebody's birthday; a date inside a text is the scanner's to find."""
 Originals = Sequence[tuple[pl.LazyFrame, DatasetPlan]]
 _CELL, _COLUMN, _HASH, _COUNT, _WORD = "__cell", "__column", "__hash", "__count", "__word"
+_FOUND: Final = pl.Schema({_COLUMN: pl.String, _HASH: pl.String, _COUNT: pl.get_index_type()})
 _COMMON, _OWN, _TRANSFORMED = "__common", "__own", "__transformed"
 _SEED_BYTES: Final = 8
 _SEPARATORS: Final = r"[^\p{L}\p{N}]+"
+_NOT_ASCII: Final = r"[^\x00-\x7F]"
 
 
 def residual_values(
@@ -72,7 +74,8 @@ def residual_values(
     hidden = [column.column for column in _sources(plan)] if plan else []
     after = _cells(protected, texts).with_columns(pl.col(_COLUMN).is_in(hidden).alias(_TRANSFORMED))
     whole = _equal_cells(pl.concat(befores), after, key)
-    parts = _containing_cells(originals, after.filter(~pl.col(_TRANSFORMED)), key)
+    kept = [name for name in texts if name not in hidden]
+    parts = _containing_cells(originals, _cells(protected, kept), key)
     # A cell that equals one original and contains another is one cell.
     found = pl.concat([whole, parts]).unique([_COLUMN, _HASH])
     return found.group_by(_COLUMN).agg(pl.col(_COUNT).sum()).sort(_COLUMN).rows()
@@ -101,6 +104,8 @@ def _is_short_number(cell: pl.Expr) -> pl.Expr:
 
 def _cells(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
     """The long enough cells of some columns, in one pass: columns `__column` and `__cell`."""
+    if not names:
+        return pl.LazyFrame(schema={_COLUMN: pl.String, _CELL: pl.String})
     schema = frame.collect_schema()
     texts = frame.select(canonical_text(pl.col(name), schema[name]) for name in names)
     cells = texts.unpivot(variable_name=_COLUMN, value_name=_CELL)
@@ -112,9 +117,12 @@ def _equal_cells(before: pl.LazyFrame, after: pl.LazyFrame, key: bytes) -> pl.Da
     # A seeded 64-bit hash finds candidates at a quarter of the cost of HMAC, which decides on these alone.
     seed = int.from_bytes(hmac.digest(key, b"residual seed", "sha256")[:_SEED_BYTES], "big")
     quick, exact = pl.col(_CELL).hash(seed=seed).alias(_HASH), hmac_hex(pl.col(_CELL), key).alias(_HASH)
-    found = _matches(before, after, quick).select(_HASH).unique().collect(engine="streaming").lazy()
-    likely_before = before.with_columns(quick).join(found, on=_HASH, how="semi")
-    likely_after = after.with_columns(quick).join(found, on=_HASH, how="semi")
+    found = _matches(before, after, quick).select(_HASH).unique().collect(engine="streaming")
+    if found.is_empty():
+        return pl.DataFrame(schema=_FOUND)
+    likely_before, likely_after = (
+        cells.with_columns(quick).join(found.lazy(), on=_HASH, how="semi") for cells in (before, after)
+    )
     matches = _matches(likely_before, likely_after, exact)
     return matches.group_by(_COLUMN, _HASH).agg(pl.len().alias(_COUNT)).collect(engine="streaming")
 
@@ -131,6 +139,8 @@ def _containing_cells(originals: Originals, kept: pl.LazyFrame, key: bytes) -> p
     """Cells that an original is part of: column, keyed hash and number."""
     long = kept.filter((pl.col(_CELL).str.len_chars() >= INSIDE_CHARACTERS) & _has_digit(pl.col(_CELL)))
     distinct = long.group_by(_COLUMN, _CELL).agg(pl.len().alias(_COUNT)).collect(engine="streaming")
+    if distinct.is_empty():
+        return pl.DataFrame(schema=_FOUND)
     texts = distinct.select(_as_words(pl.col(_CELL))).to_series()
     words = texts.str.split(" ").explode().unique().alias(_WORD).to_frame().lazy()
     patterns = pl.concat(_patterns(frame, plan) for frame, plan in originals)
@@ -151,8 +161,6 @@ def _patterns(frame: pl.LazyFrame, plan: DatasetPlan) -> pl.LazyFrame:
         for column in _sources(plan)
         if column.info_type not in DATES and not _is_free_text(column)
     ]
-    if not identifying:
-        return pl.LazyFrame(schema={_CELL: pl.String})
     cell = pl.col(_CELL)
     telling = (cell.str.len_chars() >= INSIDE_CHARACTERS) & _has_digit(cell) & ~_is_short_number(cell)
     words = _cells(frame, identifying).filter(telling).select(_as_words(cell))
@@ -165,5 +173,7 @@ def _has_digit(cell: pl.Expr) -> pl.Expr:
 
 def _as_words(cell: pl.Expr) -> pl.Expr:
     """The words of a text in lower case, with one space before, between and after them."""
-    words = cell.str.normalize("NFKC").str.to_lowercase().str.replace_all(_SEPARATORS, " ")
+    # Normalizing is half of the work and changes nothing in ASCII.
+    normal = pl.coalesce(pl.when(cell.str.contains(_NOT_ASCII)).then(cell).str.normalize("NFKC"), cell)
+    words = normal.str.to_lowercase().str.replace_all(_SEPARATORS, " ")
     return pl.concat_str([pl.lit(" "), words.str.strip_chars(" "), pl.lit(" ")]).alias(_CELL)

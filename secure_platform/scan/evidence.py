@@ -110,8 +110,13 @@ def _rest(part: _Part) -> _Part:
 
 def _samples(frame: pl.LazyFrame, looks: Sequence[Look]) -> list[frozenset[str]]:
     """The ids of the types that the first candidates of each column show."""
-    rows = _collect(_sample(frame, look) for look in looks)
-    return [frozenset(kind for kind, hit in row.items() if hit) for row in rows]
+    found = [look for look in looks if look.candidates]
+    rows = _collect(_sample(frame, look) for look in found)
+    shown = {
+        look.column: frozenset(kind for kind, hit in row.items() if hit)
+        for look, row in zip(found, rows, strict=True)
+    }
+    return [shown.get(look.column, frozenset()) for look in looks]
 
 
 def _sample(frame: pl.LazyFrame, look: Look) -> pl.LazyFrame:

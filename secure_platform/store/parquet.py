@@ -20,6 +20,8 @@ from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatf
 from secure_platform.files import write_private
 from secure_platform.store.digest import BATCH_ROWS
 
+ZSTD_LEVEL: Final = 1
+"""Tokens are as small as at Polars' level 3 and compress in less than half the time; other text loses 1 %."""
 _ENCRYPTED_FOOTER: Final = b"PARE"
 _SPILL: Final = "POLARS_OOC_DISK_BUDGET_MB"
 _AUTHENTICATION: Final = "Encryption error"
@@ -73,7 +75,13 @@ def write(
         results = pl.collect_all(
             [
                 *observe,
-                frame.sink_parquet(path, encryption=properties, maintain_order=True, lazy=True),
+                frame.sink_parquet(
+                    path,
+                    compression_level=ZSTD_LEVEL,
+                    encryption=properties,
+                    maintain_order=True,
+                    lazy=True,
+                ),
                 frame.sink_batches(consume, chunk_size=BATCH_ROWS, maintain_order=True, lazy=True),
             ],
             engine="streaming",

@@ -1,0 +1,41 @@
+"""A home and a product over the made-up orders, opened as the platform's own commands open theirs."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from secure_platform.contract.product import COMPONENT, Product, load_product
+from secure_platform.protect.plan import DatasetPlan, compile_plan
+from secure_platform.services import Services, initialise
+from secure_platform.settings import load_settings
+
+PRODUCT: Final = "shop"
+DATASET: Final = "orders"
+CONTRACT: Final = Path(__file__).with_name("orders.odcs.yaml")
+DEFINITION: Final = f"""\
+type: {COMPONENT}
+attributes:
+  name: {PRODUCT}
+  owner: team:benchmarks
+  description: Made-up orders.
+  profile: gdpr_pseudonymous
+  models: [none]
+"""
+
+
+def shop(folder: Path) -> tuple[Services, Product]:
+    """The home below a folder, initialised if it is not there yet, and its product."""
+    settings = load_settings(home=folder / "home")
+    initialise(settings)
+    product = folder / "defs" / PRODUCT
+    if not product.exists():
+        (product / "contracts").mkdir(parents=True)
+        (product / "defs.yaml").write_text(DEFINITION, encoding="utf-8")
+        shutil.copy(CONTRACT, product / "contracts")
+    return Services(settings), load_product(product)
+
+
+def orders_plan(services: Services, product: Product) -> DatasetPlan:
+    """What happens to each column of the orders."""
+    return compile_plan(product, services.keys.token_version(), date(2026, 1, 1)).datasets[DATASET]

@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REQUIREMENTS := infra/python/requirements.txt
 
-.PHONY: help setup run serve servers test soak pictures lint types imports check lock clean
+.PHONY: help setup run serve servers test soak bench pictures lint types imports check lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ pictures: $(READY) ## Take the pictures in docs/images again, with Chromium
 
 soak: $(READY) ## Let everything die and fail everywhere: make soak MINUTES=30 SEED=7
 	@$(BIN)/python secure_platform_tests/faults/soak.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
+
+bench: $(READY) ## Benchmarks beside their peers (ONLY=secure_copy ROWS=10000000)
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS)) $(BENCH_ARGS)
 
 lint: $(READY) ## Lint and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -13,10 +13,35 @@ ROWS_AT_ONCE: Final = 1_000_000
 BYTES_PER_ROW: Final = 64
 """Of the Parquet file, for the check of free disk; the CSV has three times as many."""
 
-FIRST: Final = ("Ada", "Bela", "Chen", "Dara", "Emil", "Fatou", "Goran", "Hana", "Ines", "Jonas", "Kofi", "Lena")
+FIRST: Final = (
+    "Ada",
+    "Bela",
+    "Chen",
+    "Dara",
+    "Emil",
+    "Fatou",
+    "Goran",
+    "Hana",
+    "Ines",
+    "Jonas",
+    "Kofi",
+    "Lena",
+)
 LAST: Final = ("Adler", "Brook", "Castillo", "Dvorak", "Eriksen", "Fofana", "Grant", "Hoang", "Ito", "Jensen")
 WORDS: Final = (
-    *("please", "deliver", "before", "noon", "leave", "with", "neighbour", "ring", "twice", "fragile", "gift"),
+    *(
+        "please",
+        "deliver",
+        "before",
+        "noon",
+        "leave",
+        "with",
+        "neighbour",
+        "ring",
+        "twice",
+        "fragile",
+        "gift",
+    ),
     *("wrap", "invoice", "follows", "customer", "called", "changed", "colour", "size", "returned", "refund"),
 )
 
@@ -75,7 +100,7 @@ def _orders(random: np.random.Generator, start: int, count: int) -> pl.DataFrame
         phone=pl.format("+1 {} {}", "area", "line"),
         ordered_on=day,
         sent_at=day.cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + pl.duration(seconds="seconds"),
-        amount=pl.col("cents") / 100,
+        amount=(pl.col("cents") / 100).round(2),
         pieces="pieces",
         article=pl.format("A{}", _padded("code", 5)),
         status="status",

@@ -10,10 +10,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from secure_platform.control.locks import file_lock
@@ -26,6 +27,8 @@ WRITTEN_BY_DBT: Final = frozenset({"target", "logs", "dbt_packages"})
 ENOUGH: Final = 1 << 20
 """Bytes; when dbt fails with less than this left on the disk, the disk is the reason."""
 
+NO_ASSETS: Final = ("exposures", "metrics", "semantic_models", "saved_queries", "unit_tests")
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 INHERITED: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "VIRTUAL_ENV", "PYTHONHOME", "LD_LIBRARY_PATH")
 
 
@@ -84,6 +87,35 @@ def _manifest_of(project: Path, home: Path, digest: str) -> dict[str, Any]:
 def models_of(manifest: Mapping[str, Any], product: str) -> str:
     """Dbt's selection of the models below `models/<product>/`."""
     return f"fqn:{manifest['metadata']['project_name']}.{product}.*"
+
+
+def part_of(manifest: Mapping[str, Any], product: str) -> dict[str, Any]:
+    """The manifest without what neither a model of the product nor a test of one refers to.
+
+    What reads a manifest for one product looks at all of it, which for many products costs the square.
+    """
+    parents, children = manifest["parent_map"], manifest["child_map"]
+    path = [manifest["metadata"]["project_name"], product]
+    kept = _closure((name for name, node in manifest["nodes"].items() if node["fqn"][:2] == path), parents)
+    tests = {child for name in kept for child in children.get(name, ()) if child.startswith("test.")}
+    kept = _closure(kept | tests, parents)
+    members = {
+        member: {name: value for name, value in manifest[member].items() if name in kept}
+        for member in ("nodes", "sources", "parent_map")
+    }
+    descent = {name: [child for child in children.get(name, ()) if child in kept] for name in kept}
+    return {**manifest, **dict.fromkeys(NO_ASSETS, NOTHING), **members, "child_map": descent}
+
+
+def _closure(names: Iterable[str], parents: Mapping[str, Sequence[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(parents.get(name, ()))
+    return found
 
 
 def run_dbt(

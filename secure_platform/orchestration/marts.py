@@ -7,7 +7,7 @@ import dagster as dg
 
 from secure_platform.contract.product import Product
 from secure_platform.errors import ContractError
-from secure_platform.orchestration.dbt import load_manifest, models_of
+from secure_platform.orchestration.dbt import load_manifest, models_of, part_of
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import (
     CLASSIFICATION_TAG,
@@ -41,7 +41,7 @@ def marts_assets(product: Product, settings: Settings, default: Classification) 
     Raises:
         ContractError: If a model that the product releases does not exist, or a model has no owner.
     """
-    manifest = load_manifest(settings)
+    manifest = part_of(load_manifest(settings), product.name)
     specs, checks = _specs(product, manifest, default)
     marts = _marts(product, manifest, specs, checks, default)
     missing = sorted(set(product.models) - set(marts))

@@ -43,7 +43,7 @@ class DraftFiles:
         self,
         name: str,
         frame: pl.LazyFrame,
-        consume: Callable[[pl.DataFrame], None] = lambda _: None,
+        consume: Callable[[pl.DataFrame], None] | None = None,
         observe: Sequence[pl.LazyFrame] = (),
     ) -> list[pl.DataFrame]:
         """Write one file (see `parquet.write`).

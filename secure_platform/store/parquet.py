@@ -46,16 +46,16 @@ def write(
     frame: pl.LazyFrame,
     secret: FileKey,
     *,
-    consume: Callable[[pl.DataFrame], None],
+    consume: Callable[[pl.DataFrame], None] | None = None,
     observe: Sequence[pl.LazyFrame] = (),
 ) -> list[pl.DataFrame]:
-    """Run one streaming pass that writes the frame encrypted and hands it on.
+    """Run one streaming pass that writes the frame encrypted, then hand on what is in the file.
 
     Args:
         path: The file to create.
         frame: What to write.
         secret: Its key and name.
-        consume: Gets every row in order, in batches of 65,536 (the last may be shorter).
+        consume: Gets every row of the file in order, in batches of 65,536 (the last may be shorter).
         observe: Further queries, usually aggregates of the frame; shared parts are computed once.
 
     Returns:
@@ -71,22 +71,18 @@ def write(
         )
     write_private(path, b"")
     properties = pl.ParquetEncryptionProperties(footer_key=secret.key, aad_prefix=secret.associated)
+    sink = frame.sink_parquet(
+        path, compression_level=ZSTD_LEVEL, encryption=properties, maintain_order=True, lazy=True
+    )
     with value_free("write a table"):
-        results = pl.collect_all(
-            [
-                *observe,
-                frame.sink_parquet(
-                    path,
-                    compression_level=ZSTD_LEVEL,
-                    encryption=properties,
-                    maintain_order=True,
-                    lazy=True,
-                ),
-                frame.sink_batches(consume, chunk_size=BATCH_ROWS, maintain_order=True, lazy=True),
-            ],
-            engine="streaming",
-        )
+        results = pl.collect_all([*observe, sink], engine="streaming")
     _require_encrypted(path)
+    if consume is not None:
+        # As a second sink of the same query it would get the rows through a buffer without a limit.
+        with path.open("rb") as file, value_free("read a table"):
+            scan(file, secret).sink_batches(
+                consume, chunk_size=BATCH_ROWS, maintain_order=True, engine="streaming"
+            )
     return results[: len(observe)]
 
 

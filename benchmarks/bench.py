@@ -1,0 +1,82 @@
+"""What a subject is given, and what it gives back: figures, each with its peer or its target."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Measurement, measure
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured.
+
+    Attributes:
+        rows: Of the secure copy.
+        step_rows: Of the pull and protect steps.
+        datasets: Sizes of the generated projects; the target is for the middle one.
+        entries: Of the audit log.
+        steps: Per-step overhead is taken over this many.
+        repeats: Of what is cheap enough to repeat.
+        demos: Runs of the demo, one after the other on one home.
+    """
+
+    rows: int = 10_000_000
+    step_rows: int = 1_000_000
+    datasets: tuple[int, int, int] = (100, 1_000, 3_000)
+    entries: int = 10_000
+    steps: int = 50
+    repeats: int = 3
+    demos: int = 2
+
+
+TINY = Scale(
+    rows=3_000, step_rows=1_000, datasets=(1, 2, 3), entries=20, steps=2, repeats=1, demos=1
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number to look at.
+
+    Attributes:
+        of: What it is held against: the peer of a ratio, or nothing.
+        target: The bound it must keep; at most, unless `at_least`.
+    """
+
+    name: str
+    value: float
+    unit: str
+    of: str = ""
+    target: float | None = None
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None where there is none."""
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+
+@dataclass
+class Bench:
+    """Where one subject works and measures.
+
+    Attributes:
+        folder: Its own, removed afterwards.
+        say: Tells the user what is going on.
+    """
+
+    folder: Path
+    scale: Scale
+    say: Callable[[str], None]
+    measurements: list[Measurement] = field(default_factory=list)
+
+    def measure(self, name: str, function: str, *, repeats: int = 1, **parameters: Any) -> Measurement:
+        """Measure `module:function` of this package in a process of its own."""
+        self.say(name)
+        measured = measure(name, f"benchmarks.{function}", parameters, repeats)
+        self.measurements.append(measured)
+        return measured

@@ -78,7 +78,7 @@ def disk(folder: Path, case: Case) -> Iterator[Callable[[int], None]]:
     try:
         yield partial(leave, folder)
     finally:
-        subprocess.run(["umount", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 def leave(folder: Path, room: int) -> None:

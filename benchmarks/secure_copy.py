@@ -1,5 +1,7 @@
 """Secure copy: the write of the protect step, beside the plain Parquet copy that Polars makes.
 
+The scan here is the first look at every cell; the second, at columns with candidates, is in `steps`.
+
 Each stage adds one thing, so that what costs what can be seen. Three times the rows are the same file read
 three times: memory must not grow.
 """
@@ -72,7 +74,9 @@ def snapshot(
     with services.store.draft(PRODUCT, DATASET, Zone.PROTECTED, actor="benchmark") as draft:
         with watch:
             frame = apply(plan, orders, services.keys) if tokens else orders
-            draft.write(frame, observe=[services.scanner.observe(frame)] if scan else [])
+            draft.write(frame)
+            if scan:
+                services.scanner.observe(draft.scan()).collect(engine="streaming")
             written = commit(draft)
         return {"bytes": written.bytes, "rows": written.rows}
 

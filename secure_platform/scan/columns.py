@@ -1,6 +1,6 @@
 """Every cell of every column is looked at; reported are column, type, counts and reasons, never a value.
 
-The first look is one row of aggregates that rides along with whatever else reads the frame. The second look
+The first look is one row of aggregates over all of them. The second look
 reads again only the columns that had candidates or a telling name.
 """
 

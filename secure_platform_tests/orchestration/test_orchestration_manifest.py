@@ -1,4 +1,4 @@
-"""A product's part of dbt's manifest holds what its models and tests refer to, and nothing of other products."""
+"""A product's part of dbt's manifest holds what its models and tests refer to, and nothing else."""
 
 from typing import Any
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -47,8 +48,14 @@ def main(only: tuple[str, ...], rows: int | None, *, tiny: bool, strict: bool, o
     path.write_text(json.dumps(body, indent=1), encoding="utf-8")
     console.print(f"Written: {path}")
     missed = [figure for result in results.values() for figure in result["figures"] if figure["met"] is False]
-    console.print(f"{len(missed)} targets missed." if missed else "Every target met.")
+    console.print(_verdict(results))
     sys.exit(1 if strict and missed else 0)
+
+
+def _verdict(results: Mapping[str, Mapping[str, Any]]) -> str:
+    judged = [figure["met"] for result in results.values() for figure in result["figures"]]
+    met, missed = judged.count(True), judged.count(False)
+    return f"Targets: {met} met, {missed} missed." if met or missed else "No target applies."
 
 
 def _run(name: str, scale: Scale, console: Console) -> dict[str, Any]:

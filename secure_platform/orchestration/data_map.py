@@ -25,7 +25,7 @@ class Content(StrEnum):
 
     ORIGINAL = "original values"
     PROTECTED = "protected values"
-    RECORDS = "records without values"
+    RECORDS = "records without values of the data"
     KEYS = "keys and tokens"
 
 
@@ -211,7 +211,7 @@ def _records(product: str) -> Iterator[Place]:
     yield place("key folder", ("keys/*",), "keys open only what they wrapped", content=Content.KEYS)
     yield place("Dagster", ("dagster/**",), "decides nothing")
     yield place("dbt", ("dbt/**",), "made again when it does not fit")
-    locks = (".lock", ".initialised", "tmp/claims.lock", "releases/**.lock", "warehouse/**.lock")
+    locks = (".*lock", ".initialised", "tmp/claims.lock", "releases/**.lock", "warehouse/**.lock")
     yield place("locks", locks, "empty")
 
 

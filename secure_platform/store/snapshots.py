@@ -267,7 +267,7 @@ class Draft:
         self._verdicts: dict[str, dict[str, Any]] = {}
 
     def write(self, frame: pl.LazyFrame, observe: Sequence[pl.LazyFrame] = ()) -> list[pl.DataFrame]:
-        """Write the rows encrypted, digest them and run the observers, all in one pass.
+        """Write the rows encrypted and run the observers in one pass, then digest what was written.
 
         Args:
             frame: The rows; their order is kept.

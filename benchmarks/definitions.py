@@ -4,6 +4,7 @@ The dbt project was parsed before, as in every home that built something; how lo
 """
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,3 +101,4 @@ def _part(parts: dict[str, float], name: str) -> Iterator[None]:
 
 def _use(folder: str) -> None:
     os.environ["SECURE_PLATFORM_PROJECT"] = folder
+    sys.path.insert(0, folder)

@@ -11,7 +11,7 @@ from secure_platform.orchestration.data_map import DataMap, data_map
 from secure_platform.orchestration.steps.protect import current_plan
 
 
-@click.command(name="map", epilog=example("map healthcare", "map healthcare --mermaid flows > flows.mmd"))
+@click.command(name="map", epilog=example("map healthcare", "map healthcare --mermaid flows"))
 @click.argument("product")
 @click.option("--mermaid", "chart", type=click.Choice(["flows", "keys"]), help="Print a Mermaid chart.")
 @json_option

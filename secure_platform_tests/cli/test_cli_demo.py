@@ -98,7 +98,7 @@ def test_every_effect_in_the_audit_log_is_on_the_map(home: Path, drawn: Mapping[
     effects = {entry["action"] for entry in log if not entry["action"].startswith(EVENTS)}
     mapped = {action for flow in drawn["flows"] for action in flow["records"]}
     assert effects - mapped == set(DECISIONS)
-    undone = {"deploy.rollback", "release.rolled_back", "snapshot.head"}
+    undone = {"deploy.rollback", "deploy.settle", "release.rolled_back", "snapshot.head"}
     assert mapped - effects == undone
 
 

@@ -291,7 +291,8 @@ def pandera_off() -> Iterator[None]:
     before = dataclasses.asdict(pandera.config.CONFIG)
     pandera.config.set_config(validation_enabled=False, validation_depth="SCHEMA_ONLY")
     yield
-    pandera.config.set_config(**before)
+    # `set_config` takes None for "leave as it is", and None is what the depth was.
+    vars(pandera.config.CONFIG).update(before)
 
 
 @pytest.mark.usefixtures("pandera_off")

@@ -37,8 +37,10 @@ serve: $(READY) ## Dagster UI and daemon on loopback
 servers: ## Install what some tests need (apt, root): Chromium and its fonts
 	@sh infra/tests/servers.sh
 
-test: $(READY) ## Run the whole test suite
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+WORKERS ?= 2
+
+test: $(READY) ## Run the whole test suite, in two processes (WORKERS=4)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 pictures: $(READY) ## Take the pictures in docs/images again, with Chromium
 	@SECURE_PLATFORM_WRITE_PICTURES=1 $(BIN)/python -m pytest secure_platform_tests/web/test_web_browser.py

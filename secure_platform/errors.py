@@ -71,6 +71,10 @@ class GateRefusedError(SecurePlatformError):
     exit_code: ClassVar[int] = 4
 
 
+class AlreadyRolledBackError(GateRefusedError):
+    """Production went back from this release before."""
+
+
 class AccessDeniedError(SecurePlatformError):
     """The policy does not allow this principal this action."""
 

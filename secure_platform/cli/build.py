@@ -9,10 +9,11 @@ from rich.console import Console
 from secure_platform.cli.access import command, near, open_services, prepare_home
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
 from secure_platform.cli.progress import Progress, reused
-from secure_platform.errors import UsageError
+from secure_platform.errors import AlreadyRolledBackError, UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.launch import AssetEvent, RunReport, run_build, run_deploy
+from secure_platform.orchestration.steps.deploy import in_production
 from secure_platform.orchestration.steps.deploy import rollback as roll_back
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
@@ -98,23 +99,56 @@ def deploy(product: str, *, as_json: bool) -> int:
 
 
 @click.command(
-    epilog=example('--token-file me.token rollback healthcare --reason "costs of release 12 are wrong"')
+    epilog=example(
+        '--token-file me.token rollback healthcare --from 12 --reason "costs of release 12 are wrong"'
+    )
 )
 @click.argument("product")
+@click.option(
+    "--from",
+    "number",
+    type=click.IntRange(1),
+    help="The release to leave; default the one in production when the command starts.",
+)
 @click.option("--reason", required=True, help="Why; kept with the release.")
 @json_option
-def rollback(product: str, reason: str, *, as_json: bool) -> None:
-    """Put the previous release of PRODUCT back into production, after verifying it again."""
+def rollback(product: str, number: int | None, reason: str, *, as_json: bool) -> None:
+    """Put the previous release of PRODUCT back into production, after verifying it again.
+
+    It exits 4 if production is another release by the time that a running deployment or rollback has ended.
+    With --from it may be repeated: if production already went back from that release, it says so and exits 0.
+    """
     services = open_services()
-    restored = roll_back(services, services.product(product), services.caller(), reason=reason)
-    data = record_data(restored.record)
-    text = f"Release {restored.record.number} of {product} is back in production."
-    show(data, as_json=as_json, render=lambda out: line(out, text))
+    name, caller = services.product(product).name, services.caller()
+    seen = in_production(services, name) if number is None else numbered(services, name, number)
+    Progress(Output(), quiet=as_json).start(
+        f"Rolling {name} back from release {seen.number}, after a deployment that runs"
+    )
+    try:
+        record = roll_back(services, seen, caller, reason=reason).record
+        text = f"Release {record.number} of {name} is back in production."
+    except AlreadyRolledBackError as done:
+        if number is None:
+            raise
+        record, text = in_production(services, name), f"Nothing to do. {done.culprit}."
+    show(record_data(record), as_json=as_json, render=lambda out: line(out, text))
 
 
 def newest(services: Services, product: str) -> ReleaseRecord | None:
     """The product's newest release."""
     return max(services.gate.list(product), key=lambda record: record.number, default=None)
+
+
+def numbered(services: Services, product: str, number: int) -> ReleaseRecord:
+    """The product's release with this number.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    for record in services.gate.list(product):
+        if record.number == number:
+            return record
+    raise UsageError(f"{product} has no release {number}", f"See: secure-platform release list {product}.")
 
 
 def record_data(record: ReleaseRecord) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from secure_platform.access.policy import Action
 from secure_platform.cli.access import command, open_services
-from secure_platform.cli.build import newest, record_data
+from secure_platform.cli.build import newest, numbered, record_data
 from secure_platform.cli.output import brief, example, json_option, line, show, table
 from secure_platform.cli.review import (
     difference,
@@ -40,10 +40,7 @@ def _record(services: Services, product: str, number: int | None) -> ReleaseReco
         if record is None:
             raise UsageError(f"{product} has no release yet", f"Build one: secure-platform run {product}.")
         return record
-    for record in services.gate.list(product):
-        if record.number == number:
-            return record
-    raise UsageError(f"{product} has no release {number}", f"See: secure-platform release list {product}.")
+    return numbered(services, product, number)
 
 
 def _require_reader(services: Services, product: str) -> None:

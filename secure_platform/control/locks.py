@@ -12,6 +12,8 @@ from secure_platform.errors import GateRefusedError
 from secure_platform.files import PRIVATE_FILE
 
 POLL_SECONDS: Final = 0.05
+WORK_SECONDS: Final = 3600.0
+"""How long to wait for work that takes as long as the data is large."""
 
 
 @contextmanager
@@ -20,7 +22,7 @@ def file_lock(path: Path, *, holder: str, timeout_seconds: float = 120.0) -> Ite
 
     Args:
         path: The lock file; it is created once and never removed.
-        holder: What the lock protects, for the error.
+        holder: What its holder is busy with, for the error.
         timeout_seconds: How long to wait for another process.
 
     Raises:
@@ -42,7 +44,7 @@ def _acquire(descriptor: int, holder: str, timeout_seconds: float) -> None:
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 raise GateRefusedError(
-                    f"Another process has held the lock of {holder} for {timeout_seconds:.0f} s",
+                    f"Another process has been busy with {holder} for {timeout_seconds:.0f} s",
                     "Wait for it to finish, then try again.",
                 ) from None
             time.sleep(POLL_SECONDS)

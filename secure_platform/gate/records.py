@@ -26,7 +26,7 @@ class ReleaseRecord:
         requested_by: Name of the principal it was built for.
         input_key: What it was made from; the same key means that nothing changed.
         expires_at: When it can no longer be approved or deployed.
-        decided_at: When it was approved or rejected.
+        decided_at: When it was approved, None if it never was.
     """
 
     digest: str

@@ -285,11 +285,21 @@ class Gate:
         Raises:
             AccessDeniedError: If the policy does not let this deployer do it.
         """
+        self._require(Action.RELEASE_RESTORE, digest, deployer)
+
+    def require_may_roll_back(self, digest: str, principal: Principal) -> None:
+        """Refuse who may not take this release out of production, before anything is done in their name.
+
+        Raises:
+            AccessDeniedError: If the policy does not let this principal roll back.
+        """
+        self._require(Action.RELEASE_ROLLBACK, digest, principal)
+
+    def _require(self, action: Action, digest: str, principal: Principal) -> None:
         require_digest(digest)
         with self._database.read() as connection:
             record = load(connection, digest, self._clock())
-            present = self._standing.present(deployer)
-            self._policy.require(present, Action.RELEASE_RESTORE, resource(record, []))
+            self._policy.require(self._standing.present(principal), action, resource(record, []))
 
     def _decide(
         self, verb: Verb, digest: str, principal: Principal, reason: str, base: str | None
@@ -337,7 +347,7 @@ class Gate:
             holding = self._standing.holding(connection, record, now)
             if not self._standing.suffices(record, holding):
                 return record
-        decided_at = None if target is ReleaseState.WITHDRAWN else now
+        decided_at = now if target is ReleaseState.APPROVED else None
         return move(connection, record, target, decided_at=decided_at)
 
     def _write_expiry(self) -> None:

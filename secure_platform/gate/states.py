@@ -21,7 +21,7 @@ class ReleaseState(StrEnum):
 
 _S = ReleaseState
 _OVERTAKING: Final = frozenset({_S.WITHDRAWN, _S.EXPIRED, _S.SUPERSEDED})
-# A deployment that had begun before its release was overtaken still tells what it did to production.
+# A deployment that had begun before its release was ended still tells what it did to production.
 _TOO_LATE: Final = frozenset({_S.DEPLOYED})
 
 TRANSITIONS: Final[Mapping[ReleaseState, frozenset[ReleaseState]]] = {
@@ -32,10 +32,11 @@ TRANSITIONS: Final[Mapping[ReleaseState, frozenset[ReleaseState]]] = {
     _S.WITHDRAWN: _TOO_LATE,
     _S.EXPIRED: _TOO_LATE,
     _S.SUPERSEDED: _TOO_LATE,
-    _S.REJECTED: frozenset(),
+    _S.REJECTED: _TOO_LATE,
     _S.ROLLED_BACK: frozenset(),
 }
-OVERTAKEN: Final = _OVERTAKING
+# What ends a release while its deployment may have begun.
+OVERTAKEN: Final = _OVERTAKING | {_S.REJECTED}
 # What can still expire or be superseded by a newer release.
 OPEN: Final = frozenset({_S.PENDING, _S.APPROVED, _S.DEPLOY_FAILED})
 # What a deployment or rollback reports of itself.

@@ -183,6 +183,8 @@ def test_a_decision_is_made_once(told: Cli) -> None:
         assert refused.code == 4, verb
     nothing = told("rollback", "healthcare", "--reason", "x", "--json", token="sam")
     assert (nothing.code, "no earlier release" in nothing.json["culprit"]) == (4, True)
+    unknown = told("rollback", "healthcare", "--from", "9", "--reason", "x", "--json", token="sam")
+    assert (unknown.code, unknown.json["culprit"]) == (2, "healthcare has no release 9")
 
 
 @pytest.mark.usefixtures("story")

@@ -22,7 +22,7 @@ EXPECTED = {
     S.DEPLOY_FAILED: {S.DEPLOYED, S.WITHDRAWN, S.EXPIRED, S.SUPERSEDED},
     S.DEPLOYED: {S.ROLLED_BACK},
     S.ROLLED_BACK: set(),
-    S.REJECTED: set(),
+    S.REJECTED: {S.DEPLOYED},
     S.WITHDRAWN: {S.DEPLOYED},
     S.EXPIRED: {S.DEPLOYED},
     S.SUPERSEDED: {S.DEPLOYED},
@@ -44,7 +44,7 @@ def test_the_table_is_the_specified_one() -> None:
 def test_only_transitions_of_the_table_are_recorded(home: Home, state: S, reported: S) -> None:
     record = home.approved()
     home.tamper("UPDATE release SET state = :state", state=state)
-    overtaken = reported is S.DEPLOY_FAILED and state in {S.WITHDRAWN, S.EXPIRED, S.SUPERSEDED}
+    overtaken = reported is S.DEPLOY_FAILED and state in {S.REJECTED, S.WITHDRAWN, S.EXPIRED, S.SUPERSEDED}
     if reported in EXPECTED[state] or reported is state:
         assert home.gate.record(record.digest, reported, actor=DEPLOYER).state is reported
     elif overtaken:
@@ -109,6 +109,20 @@ def test_a_deployment_that_was_overtaken_still_tells_the_truth(home: Home) -> No
     assert home.gate.record(deploying.digest, S.DEPLOYED, actor=DEPLOYER).state is S.DEPLOYED
 
 
+def test_a_deployment_that_was_rejected_meanwhile_still_tells_the_truth_and_stays_closed(home: Home) -> None:
+    deploying = home.approved()
+    home.principals.disable("sam", actor="ada")
+    home.gate.reject(deploying.digest, home.person("tess"), reason="wrong rows")
+    with pytest.raises(GateRefusedError, match="is rejected"):
+        home.gate.deployable(deploying.digest, base=None, deployer=home.deployer)
+    failed = home.gate.record(deploying.digest, S.DEPLOY_FAILED, actor=DEPLOYER)
+    assert failed.state is S.REJECTED
+    assert home.gate.record(deploying.digest, S.DEPLOYED, actor=DEPLOYER).state is S.DEPLOYED
+    home.tamper("UPDATE release SET state = 'approved'")
+    with pytest.raises(IntegrityError, match=r"release\.reject, which closed it"):
+        home.gate.deployable(deploying.digest, base=None, deployer=home.deployer)
+
+
 def test_a_release_that_was_never_approved_is_never_recorded_as_deployed(home: Home) -> None:
     record = home.release("r1")
     home.release("r2")
@@ -118,6 +132,10 @@ def test_a_release_that_was_never_approved_is_never_recorded_as_deployed(home: H
     home.gate.withdraw(pending.digest, home.person("sam"), reason="x")
     with pytest.raises(GateRefusedError, match="is withdrawn and cannot become deployed"):
         home.gate.record(pending.digest, S.DEPLOYED, actor=DEPLOYER)
+    refused = home.release("r3")
+    home.gate.reject(refused.digest, home.person("sam"), reason="x")
+    with pytest.raises(GateRefusedError, match="is rejected and cannot become deployed"):
+        home.gate.record(refused.digest, S.DEPLOYED, actor=DEPLOYER)
 
 
 def test_a_state_that_does_not_exist_is_found(home: Home) -> None:

@@ -1,25 +1,35 @@
-"""Run as a program: do one thing to each home it is given when it is told to, and say what came of it."""
+"""Run as a program: look at each home it is given, do one thing to it when told to, say what came of it."""
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from built_home import PRODUCT
 
 from secure_platform.errors import SecurePlatformError
-from secure_platform.orchestration.steps.deploy import deploy, rollback
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.orchestration.steps.deploy import deploy, in_production, rollback
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 
-def act(services: Services, verb: str) -> str:
-    product = services.product(PRODUCT)
+def prepared(services: Services, verb: str) -> Callable[[], str]:
     if verb == "deploy":
-        deployed = deploy(services, product)
-        return f"{'found' if deployed.reused else 'deployed'} {deployed.record.number}"
+        return partial(deploys, services)
+    return partial(goes_back, services, in_production(services, PRODUCT))
+
+
+def deploys(services: Services) -> str:
+    deployed = deploy(services, services.product(PRODUCT))
+    return f"{'found' if deployed.reused else 'deployed'} {deployed.record.number}"
+
+
+def goes_back(services: Services, left: ReleaseRecord) -> str:
     steward = services.principals.get("sam")
     assert steward is not None
-    return f"went back to {rollback(services, product, steward, reason='race').record.number}"
+    return f"went back to {rollback(services, left, steward, reason='race').record.number}"
 
 
 def main(verb: str, homes: list[str]) -> None:
@@ -27,11 +37,12 @@ def main(verb: str, homes: list[str]) -> None:
         os.environ["SECURE_PLATFORM_HOME"] = home
         services = Services(load_settings(home=Path(home)))
         services.audit.size()
+        act = prepared(services, verb)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.readline()
         try:
-            said = act(services, verb)
+            said = act()
         except SecurePlatformError as error:
             said = f"{error.exit_code} {error}"
         sys.stdout.write(f"{said}\n")

@@ -196,11 +196,11 @@ def test_rolling_back_restores_the_release_before_and_a_rebuild_makes_a_new_one(
     with pytest.raises(AccessDeniedError):
         rollback(
             job.services,
-            job.services.product(PRODUCT),
+            job.newest(),
             job.services.principals.authenticate(token(job, "ana")),
             reason="x",
         )
-    restored = rollback(job.services, job.services.product(PRODUCT), job.person("sam"), reason="wrong rows")
+    restored = rollback(job.services, job.newest(), job.person("sam"), reason="wrong rows")
     assert restored.record.number == 1
     assert job.services.target.base(PRODUCT) == restored.record.digest
     assert [r.state for r in job.services.gate.list(PRODUCT)] == [
@@ -224,7 +224,7 @@ def test_a_first_release_cannot_be_rolled_back(job: Job) -> None:
     job.approve()
     job.deploy()
     with pytest.raises(GateRefusedError, match="no earlier release"):
-        rollback(job.services, job.services.product(PRODUCT), job.person("sam"), reason="x")
+        rollback(job.services, job.newest(), job.person("sam"), reason="x")
 
 
 def test_a_damaged_production_database_is_built_again_from_its_release(job: Job) -> None:

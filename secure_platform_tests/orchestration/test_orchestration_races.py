@@ -5,16 +5,26 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from built_home import PRODUCT, Built, built_release
 
+from secure_platform.control.locks import file_lock
 from secure_platform.deploy.duckdb_target import DuckDBTarget
+from secure_platform.errors import AccessDeniedError, AlreadyRolledBackError, GateRefusedError
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.gate.releases import Gate
 from secure_platform.gate.states import ReleaseState
-from secure_platform.orchestration.steps.deploy import deploy, matches_release, reconcile
+from secure_platform.orchestration.steps.deploy import (
+    deploy,
+    in_production,
+    matches_release,
+    reconcile,
+    rollback,
+)
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.store.snapshots import Zone
@@ -45,6 +55,14 @@ def third_waits(first_waits: Built, tmp_path_factory: pytest.TempPathFactory) ->
         built.approve()
         if name == "second":
             deploy(built.services, built.product)
+    return built
+
+
+@pytest.fixture(scope="module")
+def third_deployed(third_waits: Built, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Releases 1, 2 and 3 were deployed."""
+    built = third_waits.copy(tmp_path_factory.mktemp("races") / "deployed")
+    deploy(built.services, built.product)
     return built
 
 
@@ -117,9 +135,12 @@ def test_a_deployment_and_a_rollback_at_once_are_made_one_after_the_other(
     for built, (deployer, steward) in at_once(third_waits, tmp_path, "deploy", "rollback"):
         states = [record.state for record in built.services.gate.list(PRODUCT)]
         if deployer == "deployed 3":
-            assert steward == "went back to 2"
-            assert states == [S.DEPLOYED, S.DEPLOYED, S.ROLLED_BACK]
-            assert in_order(built) == (2, 4)
+            assert steward == (
+                "4 Release 2 of healthcare is not in production: release 3 is in production."
+                " Look at what is there now: secure-platform release list healthcare"
+            )
+            assert states == [S.DEPLOYED] * 3
+            assert in_order(built) == (3, 3)
         else:
             assert steward == "went back to 1"
             assert deployer.startswith("4 service:deployer may not do release_deploy")
@@ -129,14 +150,111 @@ def test_a_deployment_and_a_rollback_at_once_are_made_one_after_the_other(
             assert built.services.target.base(PRODUCT) == built.services.gate.list(PRODUCT)[0].digest
 
 
-def test_of_two_rollbacks_at_once_each_goes_back_one_release(third_waits: Built, tmp_path: Path) -> None:
-    for built, answers in at_once(third_waits, tmp_path, "rollback", "rollback"):
-        assert sorted(answers) == [
-            "4 healthcare has no earlier release to go back to. Deploy a corrected release instead.",
-            "went back to 1",
-        ]
-        states = [record.state for record in built.services.gate.list(PRODUCT)]
-        assert states == [S.DEPLOYED, S.ROLLED_BACK, S.APPROVED]
+def test_of_two_rollbacks_at_once_one_goes_back_and_the_other_is_told(
+    third_deployed: Built, tmp_path: Path
+) -> None:
+    refused = (
+        "4 Release 3 of healthcare was rolled back already: release 2 is in production."
+        " Roll back again only to leave that one too."
+    )
+    for built, answers in at_once(third_deployed, tmp_path, "rollback", "rollback"):
+        assert sorted(answers) == [refused, "went back to 2"]
+        assert in_order(built) == (2, 4)
+
+
+@contextmanager
+def dying_unrecorded() -> Iterator[None]:
+    """What is done here dies after it changed production and before it is recorded."""
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Gate, "record", dies)
+        yield
+
+
+def interrupted_rollback(built: Built) -> ReleaseRecord:
+    """The release that an interrupted rollback left."""
+    left = in_production(built.services, PRODUCT)
+    with dying_unrecorded():
+        rollback(built.services, left, built.person("sam"), reason="wrong costs")
+    return left
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "a build", "a deployment"])
+def test_an_interrupted_rollback_that_is_said_again_goes_back_once(
+    third_deployed: Built, tmp_path: Path, meanwhile: str
+) -> None:
+    built = third_deployed.copy(tmp_path / "built")
+    left = interrupted_rollback(built)
+    assert in_production(built.services, PRODUCT).number == left.number == 3
+    if meanwhile == "a build":
+        built_release(built, "fourth")
+    elif meanwhile == "a deployment":
+        deploy(built.services, built.product)
+    for _ in range(2):
+        with pytest.raises(AlreadyRolledBackError, match="Release 3 of healthcare was rolled back already"):
+            rollback(built.services, left, built.person("sam"), reason="wrong costs")
+    assert in_order(built) == (2, 4)
+
+
+def test_who_may_not_roll_back_does_not_finish_a_rollback(third_deployed: Built, tmp_path: Path) -> None:
+    built = third_deployed.copy(tmp_path / "built")
+    left = interrupted_rollback(built)
+    with pytest.raises(AccessDeniedError, match="dana may not do release_rollback"):
+        rollback(built.services, left, built.person("dana"), reason="x")
+    assert built.newest().state is S.DEPLOYED
+
+
+def test_a_release_that_was_rejected_while_it_was_deployed_does_not_stop_its_product(
+    third_waits: Built, tmp_path: Path
+) -> None:
+    built = third_waits.copy(tmp_path / "built")
+    with dying_unrecorded():
+        deploy(built.services, built.product)
+    built.services.principals.disable("sam", actor="admin")
+    services = built.services
+    rejected = services.gate.reject(built.newest().digest, built.person("tess"), reason="wrong costs")
+    assert rejected.state is S.REJECTED
+    assert deploy(built.services, built.product).reused
+    assert in_order(built) == (3, 3)
+    left = in_production(built.services, PRODUCT)
+    assert rollback(built.services, left, built.person("tess"), reason="wrong costs").record.number == 2
+    assert in_order(built) == (2, 4)
+
+
+class Hours:
+    """Time that passes while somebody waits; after so many seconds the lock is freed."""
+
+    def __init__(self, free: Callable[[], None], seconds: float) -> None:
+        self.now = 0.0
+        self.free, self.seconds = free, seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, _: float) -> None:
+        self.now += 60
+        if self.now >= self.seconds:
+            self.free()
+
+
+@pytest.mark.parametrize("minutes", [50, 70])
+def test_a_rollback_waits_for_a_long_deployment_and_tells_when_it_is_too_long(
+    third_deployed: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    built = third_deployed.copy(tmp_path / "built")
+    left = in_production(built.services, PRODUCT)
+    with ExitStack() as deployment:
+        lock = built.home / "warehouse" / f".{PRODUCT}.lock"
+        deployment.enter_context(file_lock(lock, holder="the test"))
+        monkeypatch.setattr("secure_platform.control.locks.time", Hours(deployment.close, minutes * 60))
+        if minutes < 60:
+            assert rollback(built.services, left, built.person("sam"), reason="x").record.number == 2
+        else:
+            with pytest.raises(GateRefusedError, match="busy with a deployment or rollback of healthcare"):
+                rollback(built.services, left, built.person("sam"), reason="x")
 
 
 def test_a_deployment_that_ends_during_a_look_is_not_taken_for_a_rolled_back_one(

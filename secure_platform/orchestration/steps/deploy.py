@@ -11,9 +11,14 @@ from typing import Any, Final
 
 from secure_platform.access.principals import Principal
 from secure_platform.contract.product import Product
-from secure_platform.control.locks import file_lock
+from secure_platform.control.locks import WORK_SECONDS, file_lock
 from secure_platform.deploy.duckdb_target import Production
-from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError
+from secure_platform.errors import (
+    AlreadyRolledBackError,
+    GateRefusedError,
+    IntegrityError,
+    SecurePlatformError,
+)
 from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
@@ -123,54 +128,80 @@ def _publish(services: Services, record: ReleaseRecord, base: str | None, deploy
         return services.target.publish(release, expected_base=base, actor=deployer.name)
 
 
-def rollback(services: Services, product: Product, principal: Principal, *, reason: str) -> Deployed:
-    """Put the release before the present one back into production.
+def in_production(services: Services, product: str) -> ReleaseRecord:
+    """The release that a rollback leaves when its caller names none.
 
-    The old package is verified again, and the policy asked, as for a deployment. A rollback that was
-    interrupted after production went back is finished, not done a second time.
+    A rollback that died before it was recorded counts as not done: said again, it does not go back once more.
 
     Raises:
-        GateRefusedError: If there is no earlier release.
+        GateRefusedError: If nothing is in production.
+    """
+    base = services.target.base(product)
+    if base is None:
+        raise GateRefusedError(f"Nothing of {product} is in production", "Approve and deploy a release.")
+    current = services.gate.get(base)
+    return max(
+        [current, *_rolled_back(services.gate.list(product), current)], key=lambda record: record.number
+    )
+
+
+def rollback(services: Services, seen: ReleaseRecord, principal: Principal, *, reason: str) -> Deployed:
+    """Put the release before the one that the caller saw in production back into it.
+
+    The policy is asked before anything is looked at, and again with the signed decision; the old package is
+    verified again as for a deployment.
+
+    Raises:
         AccessDeniedError: If the principal may not roll back.
+        AlreadyRolledBackError: If production went back from that release before.
+        GateRefusedError: If production is another release by now, or there is no earlier one.
         IntegrityError: If the old package is not what was signed.
     """
-    with _one_at_a_time(services, product.name):
-        return _rollback(services, product, principal, reason)
+    services.gate.require_may_roll_back(seen.digest, principal)
+    with _one_at_a_time(services, seen.product):
+        return _rollback(services, seen, principal, reason)
 
 
-def _rollback(services: Services, product: Product, principal: Principal, reason: str) -> Deployed:
-    finished = _finish_rollback(services, product.name, principal)
-    if finished is not None:
-        return finished
-    current = reconcile(services, product.name, actor=principal.name)
-    previous = services.target.history(product.name)[0].previous if current else None
-    if current is None or previous is None:
+def _rollback(services: Services, seen: ReleaseRecord, principal: Principal, reason: str) -> Deployed:
+    current = reconcile(services, seen.product, actor=principal.name)
+    _require_still_there(current, services.gate.get(seen.digest))
+    previous = services.target.history(seen.product)[0].previous
+    if previous is None:
         raise GateRefusedError(
-            f"{product.name} has no earlier release to go back to", "Deploy a corrected release instead."
+            f"{seen.product} has no earlier release to go back to", "Deploy a corrected release instead."
         )
     earlier = services.gate.get(previous)
-    services.gate.authorise_rollback(earlier.digest, principal, reason=reason, base=current.digest)
+    services.gate.authorise_rollback(earlier.digest, principal, reason=reason, base=seen.digest)
     with verified_package(services, earlier) as release:
         restored = services.target.rollback(
-            product.name, release, expected_base=current.digest, actor=principal.name
+            seen.product, release, expected_base=seen.digest, actor=principal.name
         )
-    services.gate.record(current.digest, ReleaseState.ROLLED_BACK, actor=principal.name)
+    services.gate.record(seen.digest, ReleaseState.ROLLED_BACK, actor=principal.name)
     services.audit.checkpoint()
     return Deployed(restored, earlier, reused=False)
 
 
+def _require_still_there(current: ReleaseRecord | None, seen: ReleaseRecord) -> None:
+    if current is not None and current.digest == seen.digest:
+        return
+    there = f"release {current.number} is in production" if current else "nothing is in production"
+    if seen.state is ReleaseState.ROLLED_BACK:
+        raise AlreadyRolledBackError(
+            f"{seen.title} was rolled back already: {there}", "Roll back again only to leave that one too."
+        )
+    raise GateRefusedError(
+        f"{seen.title} is not in production: {there}",
+        f"Look at what is there now: secure-platform release list {seen.product}",
+    )
+
+
 def _one_at_a_time(services: Services, product: str) -> AbstractContextManager[None]:
     warehouse = private_directory(services.settings.home / "warehouse")
-    return file_lock(warehouse / f".{product}.lock", holder=f"the deployments of {product}")
-
-
-def _finish_rollback(services: Services, product: str, principal: Principal) -> Deployed | None:
-    base = services.target.base(product)
-    if base is None or not _rolled_back(services.gate.list(product), services.gate.get(base)):
-        return None
-    current = reconcile(services, product, actor=principal.name)
-    production = services.target.current(product)
-    return Deployed(production, current, reused=True) if production and current else None
+    return file_lock(
+        warehouse / f".{product}.lock",
+        holder=f"a deployment or rollback of {product}",
+        timeout_seconds=WORK_SECONDS,
+    )
 
 
 def matches_release(services: Services, production: Production) -> dict[str, Any]:

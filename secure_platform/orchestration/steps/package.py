@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secure_platform.contract.product import Product
-from secure_platform.control.locks import file_lock
+from secure_platform.control.locks import WORK_SECONDS, file_lock
 from secure_platform.errors import DataRefusedError
 from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
@@ -51,7 +51,11 @@ def package(context: StepContext) -> Packaged:
     services, product = context.services, context.product
     folder = private_directory(services.releases)
     # From the look for a release of this input to its registration, or two builds would share a number.
-    with file_lock(folder / f".{product.name}.lock", holder=f"the releases of {product.name}"):
+    with file_lock(
+        folder / f".{product.name}.lock",
+        holder=f"packing a release of {product.name}",
+        timeout_seconds=WORK_SECONDS,
+    ):
         return _package(context, services, product)
 
 

@@ -169,7 +169,7 @@ def dying_unrecorded() -> Iterator[None]:
     def dies(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Gate, "record", dies)
         yield
 
@@ -177,7 +177,7 @@ def dying_unrecorded() -> Iterator[None]:
 def interrupted_rollback(built: Built) -> ReleaseRecord:
     """The release that an interrupted rollback left."""
     left = in_production(built.services, PRODUCT)
-    with dying_unrecorded():
+    with dying_unrecorded(), pytest.raises(KeyboardInterrupt):
         rollback(built.services, left, built.person("sam"), reason="wrong costs")
     return left
 
@@ -211,7 +211,7 @@ def test_a_release_that_was_rejected_while_it_was_deployed_does_not_stop_its_pro
     third_waits: Built, tmp_path: Path
 ) -> None:
     built = third_waits.copy(tmp_path / "built")
-    with dying_unrecorded():
+    with dying_unrecorded(), pytest.raises(KeyboardInterrupt):
         deploy(built.services, built.product)
     built.services.principals.disable("sam", actor="admin")
     services = built.services
@@ -285,6 +285,24 @@ def command(home: Path, *words: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_the_command_that_names_the_release_to_leave_may_be_said_again(
+    third_deployed: Built, tmp_path: Path
+) -> None:
+    built = third_deployed.copy(tmp_path / "built")
+    interrupted_rollback(built)
+    said = ("--token-file", str(built.token("sam")), "rollback", PRODUCT, "--reason", "wrong costs")
+    for words, status, number in (
+        (said, 4, None),
+        ((*said, "--from", "3"), 0, 2),
+        (said, 0, 1),
+        ((*said, "--from", "3"), 0, 1),
+    ):
+        process = command(built.home, *words)
+        answer = json.loads(process.communicate(timeout=60)[0])
+        assert (process.returncode, answer.get("number")) == (status, number)
+    assert [r.state for r in built.services.gate.list(PRODUCT)] == [S.DEPLOYED, S.ROLLED_BACK, S.ROLLED_BACK]
 
 
 def test_eight_commands_on_a_fresh_home_and_two_builds_among_them_lose_nothing(

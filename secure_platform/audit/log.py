@@ -153,16 +153,21 @@ class AuditLog:
             for seq, body in rows:
                 yield Entry(seq, leaf_hash(body), parse_body(seq, body))
 
-    def mentioning(self, text: str) -> list[Entry]:
-        """Every entry in which this text occurs, in order; the caller looks where it occurs.
+    def backwards(self, text: str, start: int = 0) -> Iterator[Entry]:
+        """The entries from `start` on in which this text occurs, newest first, read page by page.
+
+        The text narrows down what is parsed, it decides nothing: the caller compares members.
 
         Raises:
             IntegrityError: If a body is not the entry of its position.
         """
-        with self._storage.read() as connection:
-            query = "SELECT seq, body FROM entry WHERE instr(body, ?) ORDER BY seq"
-            rows = connection.execute(query, (text.encode(),)).fetchall()
-        return [Entry(seq, leaf_hash(body), parse_body(seq, body)) for seq, body in rows]
+        for end in range(self.size(), start, -PAGE):
+            with self._storage.read() as connection:
+                query = """SELECT seq, body FROM entry
+                    WHERE seq BETWEEN ? AND ? AND instr(body, ?) ORDER BY seq DESC"""
+                rows = connection.execute(query, (max(start, end - PAGE), end - 1, text.encode())).fetchall()
+            for seq, body in rows:
+                yield Entry(seq, leaf_hash(body), parse_body(seq, body))
 
     def checkpoint(self) -> str:
         """Sign, store and return a checkpoint of the present state.

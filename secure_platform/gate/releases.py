@@ -20,7 +20,7 @@ from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import release as release_table
 from secure_platform.errors import AccessDeniedError, GateRefusedError, UsageError
 from secure_platform.gate.approvals import Approval, Verb, decide, reason_hash, store, stored
-from secure_platform.gate.closed import release_subject, require_never_closed
+from secure_platform.gate.closed import REGISTERED, Closings, release_subject
 from secure_platform.gate.records import (
     ReleaseRecord,
     add,
@@ -133,7 +133,7 @@ class Gate:
         }
         with (
             self._audit.effect(
-                "release.register", actor=requested_by, subject=release_subject(digest), detail=detail
+                REGISTERED, actor=requested_by, subject=release_subject(digest), detail=detail
             ) as outcome,
             self._database.write() as connection,
         ):
@@ -226,10 +226,11 @@ class Gate:
         """
         require_digest(digest)
         self._write_expiry()
+        closings = Closings(self._audit, digest)
         with self._database.write() as connection:
             now = self._clock()
             record = load(connection, digest, now)
-            require_never_closed(self._audit, record)
+            closings.require_none(record)
             holding = self._standing.holding(connection, record, now)
             lost = self._standing.lost(connection, record, now)
             record = self._standing.supported(record, holding)
@@ -308,6 +309,7 @@ class Gate:
         action, target = _VERBS[verb]
         detail = {"base": base, "reason": reason_hash(self._keys, reason)}
         self._write_expiry()
+        closings = Closings(self._audit, digest)
         with (
             self._audit.effect(
                 f"release.{verb}", actor=principal.name, subject=release_subject(digest), detail=detail
@@ -316,7 +318,7 @@ class Gate:
         ):
             now = self._clock()
             record = load(connection, digest, now)
-            require_never_closed(self._audit, record)
+            closings.require_none(record)
             holding = self._standing.holding(connection, record, now)
             record = self._standing.supported(record, holding)
             _require_fit(record, target, base)

@@ -2,12 +2,14 @@
 
 HEAD's MAC proves that we wrote it, not that it is the newest. Every change of HEAD is announced in the log
 before it happens and recorded after, so HEAD cannot be what it was before a change that began when its own
-was over.
+was over. A change without an outcome was killed or is under way: it counts until one that began after it is
+done. Both questions are answered by the newest entries.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
-from secure_platform.audit.log import AuditLog
+from secure_platform.audit.log import AuditLog, Entry
 from secure_platform.store.location import Location
 
 WRITTEN: Final = "snapshot.write"
@@ -19,19 +21,31 @@ def newest(audit: AuditLog, location: Location, snapshot_id: str | None) -> bool
 
     Read HEAD again when it may not: a change that ends between the two looks as if an older one was put back.
     """
-    begun: dict[int, str] = {}
-    over: dict[int, int] = {}
-    done: set[int] = set()
-    for entry in audit.mentioning(f'"subject":"{location}/'):
-        body = entry.body
-        if body["action"] not in {WRITTEN, CHOSEN}:
-            continue
-        if body["phase"] == "intent":
-            begun[entry.seq] = body["subject"].rpartition("/")[2]
-            continue
-        over[body["intent"]] = entry.seq
-        if body["phase"] == "done":
-            done.add(body["intent"])
-    # A change without an outcome may be under way, and one that failed may have moved HEAD.
-    ours = [over.get(seq) for seq, name in begun.items() if name == snapshot_id]
-    return None in ours or max(done, default=-1) <= max((end for end in ours if end is not None), default=-1)
+    latest = -1
+    for entry in _changes(audit, location):
+        if entry.seq <= latest:
+            return False
+        if entry.body["phase"] == "done":
+            latest = max(latest, entry.body["intent"])
+        # A change without an outcome may have moved HEAD, and so may one that failed.
+        if entry.body["subject"] == f"{location}/{snapshot_id}":
+            return True
+    return snapshot_id is None and latest < 0
+
+
+def settled(audit: AuditLog, location: Location, snapshot_id: str) -> bool:
+    """Whether the last word of the log is that HEAD names this snapshot."""
+    last = next(_changes(audit, location), None)
+    return (
+        last is not None
+        and last.body["phase"] == "done"
+        and last.body["subject"] == f"{location}/{snapshot_id}"
+    )
+
+
+def _changes(audit: AuditLog, location: Location) -> Iterator[Entry]:
+    """Intents and outcomes of changes of this HEAD, newest first."""
+    for entry in audit.backwards(f'"subject":"{location}/'):
+        place = entry.body["subject"].rpartition("/")[0]
+        if entry.body["action"] in {WRITTEN, CHOSEN} and place == str(location):
+            yield entry

@@ -25,7 +25,7 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.store import parquet, temporary
 from secure_platform.store.digest import ContentDigest, type_name
 from secure_platform.store.draft_files import DraftFiles
-from secure_platform.store.history import CHOSEN, WRITTEN, newest
+from secure_platform.store.history import CHOSEN, WRITTEN, newest, settled
 from secure_platform.store.lake import Lake
 from secure_platform.store.location import Location, require_snapshot_id
 
@@ -193,10 +193,10 @@ class SnapshotStore:
         return _snapshot(body, self._lake.directory(location, snapshot_id))
 
     def set_head(self, snapshot: Snapshot, *, actor: str) -> None:
-        """Make a committed snapshot the newest again; nothing happens when it already is."""
+        """Make a committed snapshot the newest again; nothing happens when the log says that it is."""
         location = Location(snapshot.product, str(snapshot.zone), snapshot.dataset)
         unchanged = self._lake.head(location) == snapshot.snapshot_id
-        if unchanged and newest(self._audit, location, snapshot.snapshot_id):
+        if unchanged and settled(self._audit, location, snapshot.snapshot_id):
             return
         self.load(snapshot.product, snapshot.dataset, snapshot.zone, snapshot.snapshot_id)
         with (

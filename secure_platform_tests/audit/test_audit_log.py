@@ -74,6 +74,22 @@ def test_entries_are_read_back_as_they_were_written(log: AuditLog) -> None:
     assert log.size() == 5
 
 
+def test_entries_are_found_backwards_page_by_page_while_others_append(
+    log: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secure_platform.audit.log.PAGE", 3)
+    assert list(log.backwards("x")) == []
+    for number in range(10):
+        log.append("test.event", actor="a", subject=f"{'dark' if number % 2 == 0 else 'light'} {number}")
+    assert [entry.seq for entry in log.backwards("")] == list(range(10))[::-1]
+    assert [entry.seq for entry in log.backwards("dark", 3)] == [8, 6, 4]
+    assert list(log.backwards("dark", 10)) == []
+    found = log.backwards("dark")
+    assert next(found) == log.tail(2)[0]
+    log.append("test.event", actor="a", subject="dark 10")
+    assert [entry.seq for entry in found] == [6, 4, 2, 0]
+
+
 def test_another_handle_continues_the_log(log: AuditLog, path: Path) -> None:
     fill(log, 3)
     again = open_log(path)

@@ -2,17 +2,20 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gate_support import Clock, Home, digest, new_home
 from sqlalchemy import select
 
 from secure_platform.access.policy import Policy
+from secure_platform.audit.verify import parse_body
 from secure_platform.control.tables import approval as approval_table
 from secure_platform.errors import GateRefusedError, IntegrityError
 from secure_platform.gate.approvals import PREDICATE_TYPE
+from secure_platform.gate.closed import Closings, release_subject
 from secure_platform.gate.releases import Gate
 from secure_platform.gate.states import ReleaseState
 from secure_platform.release.bundle import sign_statement, verify_bundle
@@ -252,6 +255,50 @@ def test_a_closed_release_is_not_opened_again_by_editing_the_database(
     ):
         with pytest.raises(IntegrityError, match=said):
             act()
+
+
+def test_what_closed_a_release_is_found_between_its_registration_and_the_write_lock(home: Home) -> None:
+    """Entries before a registration began are not read, those that come while the lock is waited for are."""
+    record = home.release()
+    closings = Closings(home.audit, record.digest)
+    closings.require_none(record)
+    home.gate.reject(record.digest, home.person("sam"), reason="x")
+    with pytest.raises(IntegrityError, match=r"release\.reject, which closed it"):
+        closings.require_none(record)
+    with pytest.raises(GateRefusedError, match="registered already"):
+        home.release()
+    with pytest.raises(IntegrityError, match=r"release\.reject, which closed it"):
+        Closings(home.audit, record.digest).require_none(record)
+
+
+def test_a_rejection_that_overtook_the_record_of_the_registration_is_found(home: Home) -> None:
+    record = home.release()
+    name = digest("late")
+    with home.audit.effect("release.register", actor="a", subject=release_subject(name)) as outcome:
+        outcome["superseded"] = []
+        with home.audit.effect("release.reject", actor="a", subject=release_subject(name)):
+            pass
+    with pytest.raises(IntegrityError, match=r"release\.reject, which closed it"):
+        Closings(home.audit, name).require_none(record)
+
+
+def test_only_the_log_since_its_registration_is_read_for_a_release(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secure_platform.audit.log.PAGE", 2)
+    read: list[int] = []
+
+    def noticed(seq: int, body: bytes) -> Mapping[str, Any]:
+        read.append(seq)
+        return parse_body(seq, body)
+
+    for number in range(5):
+        home.audit.append("asset.check", actor="a", subject=f"{digest('r1')} {number}")
+    begun = home.audit.size()
+    record = home.release("r1")
+    monkeypatch.setattr("secure_platform.audit.log.parse_body", noticed)
+    Closings(home.audit, record.digest).require_none(record)
+    assert read == [begun + 1, begun]
 
 
 def test_an_approval_holds_only_under_the_policies_that_were_in_force(home: Home, tmp_path: Path) -> None:

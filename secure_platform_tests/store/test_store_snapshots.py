@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from store_support import Home, commit, create_home, flip, in_clear, open_home, table
 
+from secure_platform.audit.log import AuditLog, Entry
 from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatformError, UsageError
 from secure_platform.store.digest import content_digest
 from secure_platform.store.lake import Lake
@@ -429,6 +430,85 @@ def test_a_head_put_back_is_refused_until_one_is_chosen_again(home: Home, put_ba
     home.store.set_head(chosen, actor="a")
     assert home.store.head(*RAW) == chosen
     assert home.audit.tail(1)[0].body["action"] == "snapshot.head"
+
+
+@pytest.mark.parametrize("outcome", ["failed", "none"])
+def test_a_head_whose_change_was_never_done_counts_until_a_later_one_is(
+    home: Home, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
+    """A killed write leaves an intent without outcome, which must not vouch for its snapshot for ever."""
+    honest = Lake.set_head
+
+    def dies(lake: Lake, location: Location, snapshot_id: str, scratch: Path) -> None:
+        honest(lake, location, snapshot_id, scratch)
+        if outcome == "none":
+            monkeypatch.setattr(AuditLog, "_append", lost)
+        raise OSError("died")
+
+    def lost(*_: object) -> Entry:
+        raise IntegrityError("Nothing is recorded any more", "It died.")
+
+    older = commit(home, table(1), input_key="older")
+    head = older.path.parent / "HEAD"
+    put_back = head.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "set_head", dies)
+        with pytest.raises(OSError, match="died"):
+            commit(home, table(2), input_key="died")
+    monkeypatch.undo()
+    died = home.store.head(*RAW)
+    assert died is not None
+    assert (died.rows, home.audit.verify().unfinished == ()) == (2, outcome == "failed")
+    left = head.read_bytes()
+    home.store.set_head(died, actor="a")
+    assert [entry.body["phase"] for entry in home.audit.tail(2)] == ["intent", "done"]
+    size = home.audit.size()
+    home.store.set_head(died, actor="a")
+    assert home.audit.size() == size
+    head.write_bytes(put_back)
+    with pytest.raises(IntegrityError, match="an older one was put back"):
+        home.store.head(*RAW)
+    for rows in (3, 4):
+        commit(home, table(rows))
+    head.write_bytes(left)
+    with pytest.raises(IntegrityError, match="an older one was put back"):
+        home.store.head(*RAW)
+
+
+def test_a_killed_change_is_over_when_a_later_one_is_done(home: Home) -> None:
+    killed, after = commit(home, table(1)), commit(home, table(2))
+    head = killed.path.parent / "HEAD"
+    newer = head.read_bytes()
+    home.store.set_head(killed, actor="a")
+    older = head.read_bytes()
+    home.audit.append("snapshot.head", actor="a", subject=subject(killed), phase="intent")
+    assert home.store.head(*RAW) == killed
+    home.store.set_head(after, actor="a")
+    assert (home.store.head(*RAW), head.read_bytes()) == (after, newer)
+    head.write_bytes(older)
+    with pytest.raises(IntegrityError, match="an older one was put back"):
+        home.store.head(*RAW)
+
+
+def test_only_entries_about_this_very_place_decide(home: Home) -> None:
+    snapshot = commit(home, table(1))
+    for action, about in (
+        ("snapshot.head", "healthcare/raw/patients_2/x"),
+        ("snapshot.head", "my_healthcare/raw/patients/x"),
+        ("snapshot.head", "healthcare/raw/patients/x/y"),
+        ("asset.check", "healthcare/raw/patients/x"),
+        ("asset.check", '"subject":"healthcare/raw/patients/x'),
+    ):
+        with home.audit.effect(action, actor="a", subject=about, detail={"subject": subject(snapshot)}):
+            pass
+    assert home.store.head(*RAW) == snapshot
+    size = home.audit.size()
+    home.store.set_head(snapshot, actor="a")
+    assert home.audit.size() == size
+
+
+def subject(snapshot: Snapshot) -> str:
+    return f"healthcare/raw/patients/{snapshot.snapshot_id}"
 
 
 def test_a_head_that_moved_although_its_change_failed_is_not_taken_for_an_older_one(

@@ -29,6 +29,10 @@ Identify: TypeAlias = Callable[[str], str]
 
 MAX_ENTRY_BYTES: Final = 65_535  # A C2SP entry bundle counts an entry's bytes in 16 bits.
 PAGE: Final = 1_000
+_FORWARDS: Final = """SELECT seq, body, hash FROM entry LEFT JOIN node ON level = 0 AND idx = seq
+    WHERE seq BETWEEN ? AND ? ORDER BY seq"""
+_BACKWARDS: Final = """SELECT seq, body, hash FROM entry LEFT JOIN node ON level = 0 AND idx = seq
+    WHERE seq BETWEEN ? AND ? AND instr(body, ?) ORDER BY seq DESC"""
 ACTION: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -143,15 +147,13 @@ class AuditLog:
         """Entries `start … end - 1` in order, read page by page.
 
         Raises:
-            IntegrityError: If a body is not the entry of its position.
+            IntegrityError: If a body is not the entry of its position, or not what was recorded for it.
         """
         stop = self.size() if end is None else min(end, self.size())
         for first in range(start, stop, PAGE):
             with self._storage.read() as connection:
-                query = "SELECT seq, body FROM entry WHERE seq BETWEEN ? AND ? ORDER BY seq"
-                rows = connection.execute(query, (first, min(first + PAGE, stop) - 1)).fetchall()
-            for seq, body in rows:
-                yield Entry(seq, leaf_hash(body), parse_body(seq, body))
+                rows = connection.execute(_FORWARDS, (first, min(first + PAGE, stop) - 1)).fetchall()
+            yield from map(_entry, rows)
 
     def backwards(self, text: str, start: int = 0) -> Iterator[Entry]:
         """The entries from `start` on in which this text occurs, newest first, read page by page.
@@ -159,15 +161,13 @@ class AuditLog:
         The text narrows down what is parsed, it decides nothing: the caller compares members.
 
         Raises:
-            IntegrityError: If a body is not the entry of its position.
+            IntegrityError: If a body is not the entry of its position, or not what was recorded for it.
         """
         for end in range(self.size(), start, -PAGE):
             with self._storage.read() as connection:
-                query = """SELECT seq, body FROM entry
-                    WHERE seq BETWEEN ? AND ? AND instr(body, ?) ORDER BY seq DESC"""
-                rows = connection.execute(query, (max(start, end - PAGE), end - 1, text.encode())).fetchall()
-            for seq, body in rows:
-                yield Entry(seq, leaf_hash(body), parse_body(seq, body))
+                span = (max(start, end - PAGE), end - 1, text.encode())
+                rows = connection.execute(_BACKWARDS, span).fetchall()
+            yield from map(_entry, rows)
 
     def checkpoint(self) -> str:
         """Sign, store and return a checkpoint of the present state.
@@ -291,6 +291,17 @@ class AuditLog:
                 f"The audit log no longer begins with the {earlier.size} entries it signed before",
                 "Treat the log as tampered with: compare it with an exported copy.",
             )
+
+
+def _entry(row: tuple[int, bytes, bytes | None]) -> Entry:
+    seq, body, recorded = row
+    entry = Entry(seq, leaf_hash(body), parse_body(seq, body))
+    if entry.leaf != recorded:
+        raise IntegrityError(
+            f"Audit entry {seq} does not match the hash that was recorded for it",
+            "Treat the log as tampered with: compare it with an exported copy.",
+        )
+    return entry
 
 
 def _now() -> str:

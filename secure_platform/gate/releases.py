@@ -337,6 +337,8 @@ class Gate:
             store(connection, made)
             record = self._settle(connection, record, target, now)
             outcome.update(nonce=made.nonce, bundle=canonical.sha256(made.bundle), state=str(record.state))
+        # Signed before anybody can act on it: who rewrites the log afterwards contradicts a checkpoint.
+        self._audit.checkpoint()
         return record
 
     def _settle(

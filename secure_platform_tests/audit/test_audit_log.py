@@ -337,3 +337,11 @@ def test_a_signer_with_an_impossible_name_is_refused(path: Path) -> None:
         open_log(path, SoftwareSigner(name="two words"))
     with pytest.raises(UsageError):
         open_log(path, origin="a\nb")
+
+
+@pytest.mark.parametrize("read", ["entries", "backwards"])
+def test_an_entry_that_was_edited_is_not_read(path: Path, log: AuditLog, read: str) -> None:
+    fill(log, 3)
+    execute(path, "UPDATE entry SET body = CAST(replace(body, '\"n\":1', '\"n\":7') AS BLOB) WHERE seq = 1")
+    with pytest.raises(IntegrityError, match="entry 1 does not match the hash"):
+        list(log.entries() if read == "entries" else log.backwards("snapshot"))

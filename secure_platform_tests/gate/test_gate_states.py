@@ -119,7 +119,7 @@ def test_a_deployment_that_was_rejected_meanwhile_still_tells_the_truth_and_stay
     assert failed.state is S.REJECTED
     assert home.gate.record(deploying.digest, S.DEPLOYED, actor=DEPLOYER).state is S.DEPLOYED
     home.tamper("UPDATE release SET state = 'approved'")
-    with pytest.raises(IntegrityError, match=r"release\.reject, which closed it"):
+    with pytest.raises(IntegrityError, match=r"release\.deployed, which closed it"):
         home.gate.deployable(deploying.digest, base=None, deployer=home.deployer)
 
 

@@ -27,7 +27,7 @@ _LAYOUT = re.compile(
     \.initialised | \.lock | (audit|control)\.db(-wal|-shm)? | audit\.db\.lock
     | keys/(root\.key|\w+\.token)
     | lake/\w+/(raw|protected|marts)/\w+/(HEAD | [0-9a-f]{32}/((data|quarantine)\.parquet|sidecar\.json))
-    | releases/\.\w+\.lock | releases/\w+/\.lock
+    | (releases|warehouse)/\.\w+\.lock | releases/\w+/\.lock
     | releases/\w+/(\.unregistered/[0-9]+-[0-9a-f]{16}/)?[0-9]+/(manifest\.json | payload/\w+\.parquet)
     | releases/\w+/(\.unregistered/[0-9]+-[0-9a-f]{16}/)?[0-9]+\.attestations/
         (release\.sigstore\.json | checkpoint\.txt)

@@ -50,7 +50,8 @@ FOUND = [
     ("init: os.fsync keys/.deployer.token.@", 1),
     ("pull: os.fsync tmp/draft-@/.HEAD.@", 1),
     ("deploy: sqlite audit.db INSERT INTO entry", 4),
-    ("rollback: sqlite audit.db INSERT INTO entry", 5),
+    ("rollback: sqlite audit.db INSERT INTO entry", 6),
+    ("rollback: sqlite control.db UPDATE release", 1),
 ]
 
 

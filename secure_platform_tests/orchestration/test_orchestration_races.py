@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from built_home import PRODUCT, Built, built_release
 
+from secure_platform.cli.main import run
 from secure_platform.control.locks import file_lock
 from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import AccessDeniedError, AlreadyRolledBackError, GateRefusedError
@@ -288,7 +289,7 @@ def command(home: Path, *words: str) -> "subprocess.Popen[str]":
 
 
 def test_the_command_that_names_the_release_to_leave_may_be_said_again(
-    third_deployed: Built, tmp_path: Path
+    third_deployed: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     built = third_deployed.copy(tmp_path / "built")
     interrupted_rollback(built)
@@ -299,9 +300,8 @@ def test_the_command_that_names_the_release_to_leave_may_be_said_again(
         (said, 0, 1),
         ((*said, "--from", "3"), 0, 1),
     ):
-        process = command(built.home, *words)
-        answer = json.loads(process.communicate(timeout=60)[0])
-        assert (process.returncode, answer.get("number")) == (status, number)
+        code = run(["--home", str(built.home), *words, "--json"])
+        assert (code, json.loads(capsys.readouterr().out).get("number")) == (status, number)
     assert [r.state for r in built.services.gate.list(PRODUCT)] == [S.DEPLOYED, S.ROLLED_BACK, S.ROLLED_BACK]
 
 

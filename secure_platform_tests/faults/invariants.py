@@ -31,6 +31,7 @@ _LAYOUT = re.compile(
     | releases/\w+/(\.unregistered/[0-9]+-[0-9a-f]{16}/)?[0-9]+/(manifest\.json | payload/\w+\.parquet)
     | releases/\w+/(\.unregistered/[0-9]+-[0-9a-f]{16}/)?[0-9]+\.attestations/
         (release\.sigstore\.json | checkpoint\.txt)
+    | warehouse/\.\w+\.lock
     | warehouse/\w+/(\.lock | CURRENT | history/[0-9]{9}\.json | [0-9]+-[0-9a-f]{12}\.duckdb)
     | dagster/.+ | tmp/claims\.lock | dbt/(\.lock | [0-9a-f]{32}/manifest\.json)
     """,

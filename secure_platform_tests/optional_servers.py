@@ -1,26 +1,20 @@
-"""Programs that some tests need and `make servers` installs; a pytest plugin named in pyproject.toml.
+"""Programs that some tests need and `make servers` installs; a pytest plugin named in pyproject.toml."""
 
-A user's machine may lack them: the test is skipped by name. In CI it fails.
-"""
-
-import os
 import shutil
 from pathlib import Path
 
 import pytest
+from required import missing
 
 CHROMIUM = ("chromium", "google-chrome")
 
 
 def required(what: str, programs: tuple[str, ...]) -> Path:
     """The first of these programs that is installed."""
-    for program in programs:
-        if found := shutil.which(program):
-            return Path(found)
-    reason = f"{what} is not installed: make servers"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    found = next(filter(None, map(shutil.which, programs)), None)
+    if found is None:
+        missing(f"{what} is not installed: make servers")
+    return Path(found)
 
 
 @pytest.fixture(scope="session")

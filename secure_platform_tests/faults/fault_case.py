@@ -70,14 +70,24 @@ class Outcome:
 @contextmanager
 def disk(folder: Path, case: Case) -> Iterator[Callable[[int], None]]:
     """The folder, a disk of its own if room is to run out on it; what is yielded leaves so many KiB free."""
-    folder.mkdir()
-    if not case.room:
+    if case.room:
+        with small_disk(folder):
+            yield partial(leave, folder)
+    else:
+        folder.mkdir()
         yield lambda _: None
-        return
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={PLENTY}k", "none", folder], check=True)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A disk of its own in this folder; only root may make one."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={PLENTY}k", "none", folder]
+    subprocess.run(command, capture_output=True, check=True)
     try:
-        yield partial(leave, folder)
+        yield
     finally:
+        # A helper process of dbt may outlive it for a moment, in this folder.
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 

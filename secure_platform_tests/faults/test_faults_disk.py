@@ -1,20 +1,20 @@
 """A disk that runs full anywhere on the way: one clear error, nothing half-written, and it goes on after."""
 
-import os
 import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from failpoints import Action
-from fault_case import PLENTY, Case, leave
+from fault_case import PLENTY, Case, leave, small_disk
 from fault_line import home_of
 from fault_stages import PRODUCT, STEWARD, Place, open_line
 from faults_support import outcomes, prepared, until
+from required import missing
 
 from secure_platform.errors import StorageError
 from secure_platform.files import write_private
@@ -33,16 +33,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own; only root may make one."""
     folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "none", folder], capture_output=True, check=False).returncode:
-        if os.environ.get("CI"):
-            pytest.fail("a tmpfs cannot be mounted: run the tests as root, or unset CI")
-        pytest.skip("a tmpfs cannot be mounted: run the tests as root to see what a full disk does")
-    yield folder
-    # A helper process of dbt may outlive it for a moment, in this folder.
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(small_disk(folder))
+        except subprocess.CalledProcessError:
+            missing("a disk of its own cannot be mounted: run the tests as root")
+        yield folder
 
 
 def test_a_stage_on_a_full_disk_says_so_and_goes_on_when_there_is_room(shared: Path, disk: Path) -> None:

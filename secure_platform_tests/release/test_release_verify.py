@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from release_support import Home, build, conditions, new_home, patients
+from required import missing
 
 from secure_platform import canonical
 from secure_platform.errors import IntegrityError
@@ -161,7 +162,7 @@ def test_what_is_not_a_plain_file_is_refused(home: Home, product: Path, name: st
     elif os.geteuid() == 0:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
     else:
-        pytest.skip("only root can make a device")
+        missing("a device cannot be made: run the tests as root")
     refused(home, product / "1", "not a plain file")
 
 

@@ -15,14 +15,11 @@ def home(tmp_path: Path) -> Home:
     return new_home(tmp_path)
 
 
-@pytest.fixture
-def strings(shared_data: Path) -> list[str]:
-    return list(json.loads((shared_data / "torture" / "blns.json").read_text("utf-8")))
-
-
-def test_a_hostile_reason_is_kept_exactly_and_only_its_hash_is_logged(home: Home, strings: list[str]) -> None:
+def test_a_hostile_reason_is_kept_exactly_and_only_its_hash_is_logged(
+    home: Home, naughty_strings: list[str]
+) -> None:
     reasons = [""]
-    for text in strings:
+    for text in naughty_strings:
         together = f"{reasons[-1]}\n{text}"
         reasons[-1:] = [together] if len(together) <= LONGEST_REASON else [reasons[-1], text]
     for number, reason in enumerate(reasons):
@@ -30,9 +27,9 @@ def test_a_hostile_reason_is_kept_exactly_and_only_its_hash_is_logged(home: Home
         home.gate.approve(record.digest, home.person("sam"), reason=reason, base=None)
         (approval,) = home.gate.deployable(record.digest, base=None, deployer=home.deployer)
         assert approval.reason == reason
-    assert sum(map(len, reasons)) > sum(map(len, strings))
+    assert sum(map(len, reasons)) > sum(map(len, naughty_strings))
     logged = json.dumps([dict(entry.body) for entry in home.audit.entries()])
-    assert not any(json.dumps(text)[1:-1] in logged for text in strings if len(text) > 12)
+    assert not any(json.dumps(text)[1:-1] in logged for text in naughty_strings if len(text) > 12)
     home.audit.verify()
 
 
@@ -48,10 +45,10 @@ def test_what_is_no_reason_is_refused_before_anything_is_recorded(home: Home, re
     assert home.audit.size() >= size
 
 
-def test_hostile_names_of_principals_are_refused(home: Home, strings: list[str]) -> None:
+def test_hostile_names_of_principals_are_refused(home: Home, naughty_strings: list[str]) -> None:
     before = home.principals.list()
     more = ["\udc80", "a\0b", "a\u202eb", "\u0430lice", "alice ", DEPLOYER.upper()]
-    taken = [name for name in [*strings, *more] if is_taken(home, name)]
+    taken = [name for name in [*naughty_strings, *more] if is_taken(home, name)]
     assert not set(taken) & set(more)
     assert all(name.isascii() and name.isprintable() and " " not in name for name in taken)
     assert len(home.principals.list()) == len(before) + len(taken)

@@ -128,7 +128,7 @@ def test_a_crash_leaves_no_image_of_the_memory(room: Room, tmp_path: Path) -> No
 def test_a_process_of_the_platform_may_write_no_image_of_its_memory(room: Room, tmp_path: Path) -> None:
     most = resource.getrlimit(resource.RLIMIT_CORE)[1]
     for first, allowed in (("", most), ("import secure_platform; ", 0)):
-        program = f"{ALLOWED} {first} print(resource.getrlimit(resource.RLIMIT_CORE)[0])"
+        program = f"{ALLOWED}{first}print(resource.getrlimit(resource.RLIMIT_CORE)[0])"
         done = room.run(sys.executable, "-I", "-B", "-c", program, cwd=tmp_path)
         assert int(done.stdout) == allowed, done.stderr.decode()
 

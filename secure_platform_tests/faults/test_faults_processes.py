@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ import pytest
 from fault_line import home_of
 from fault_stages import PRODUCT
 from faults_support import fault_line, prepared
+from waiting import processes_of, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 PATIENCE = 300.0
-Moment = Callable[[int], bool]
+Moment = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,18 @@ class Installation:
     def kill(self, moment: Moment, *arguments: str) -> int:
         """Kill the command and its children as soon as the moment has come; its exit code."""
         process = self.start(*arguments)
-        deadline = time.monotonic() + PATIENCE
-        while process.poll() is None and not moment(process.pid) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        wait_for(lambda: moment() or process.poll() is not None, PATIENCE, pause=0.005)
         os.killpg(process.pid, signal.SIGKILL)
         return process.wait(PATIENCE)
 
     def announced(self, action: str, subject: str = "") -> Moment:
         """The moment when an effect begins that was not announced before now."""
         before = self._intents(action, subject)
-        return lambda _: self._intents(action, subject) > before
+        return lambda: self._intents(action, subject) > before
+
+    def dbt_builds(self) -> bool:
+        """The moment when dbt does more than to parse."""
+        return bool(processes_of(self.home, "--select"))
 
     def _intents(self, action: str, subject: str) -> int:
         with closing(sqlite3.connect(self.home / "audit.db")) as connection:
@@ -73,18 +75,6 @@ class Installation:
     def stages(self, *names: str) -> None:
         """Run plain stages, then judge the home by all invariants."""
         fault_line("stages", self.shared, self.home, *names)
-
-
-def dbt_runs(group: int) -> bool:
-    """The moment when dbt builds in this process group."""
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (directory / "cmdline").read_bytes().split(b"\0")
-            if b"build" in words and b"--select" in words and os.getpgid(int(directory.name)) == group:
-                return True
-        except OSError:  # It has ended meanwhile.
-            continue
-    return False
 
 
 @pytest.fixture
@@ -103,7 +93,7 @@ def test_runs_that_are_killed_and_started_again_reach_production_and_come_back(
     build = ("run", PRODUCT, "--source", str(installation.shared / "sources" / "1"))
     moments: list[Moment] = [
         installation.announced("snapshot.write", f"{PRODUCT}/protected/"),
-        dbt_runs,
+        installation.dbt_builds,
         installation.announced("release.create"),
     ]
     assert [installation.kill(moment, *build) for moment in moments] == [-signal.SIGKILL] * 3

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from canaries import needles
 from content_search import Search
 from leak_scenes import Scene, spoken
 from sealed_room import Room, Written
+from waiting import processes_of
 
 from secure_platform.settings import PACKAGE
 
@@ -117,18 +117,9 @@ class World:
             assert text.count(old) == 1, path
             file.write_text(text.replace(old, new), encoding="utf-8")
 
-    def processes(self) -> Iterator[int]:
-        """Every living process that was given this home, by itself or by what it works on."""
-        for directory in Path("/proc").glob("[0-9]*"):
-            try:
-                if os.fsencode(self.home) in (directory / "environ").read_bytes():
-                    yield int(directory.name)
-            except OSError:  # It has ended meanwhile.
-                continue
-
     def kill(self) -> None:
         """Kill them all, as the kernel does when memory runs out, and wait until their files are closed."""
-        while pids := list(self.processes()):
+        while pids := processes_of(self.home):
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -2,7 +2,6 @@
 
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +12,7 @@ from canaries import needles
 from leak_scenes import MESSAGE
 from leak_support import Outcome, World
 from sealed_room import sealed_room
+from waiting import wait_for
 
 from secure_platform.settings import PACKAGE
 
@@ -54,10 +54,8 @@ def served(world: World) -> Outcome:
     }
     process = world.start("-m", "secure_platform", "serve", "--port", "0", output=output, **given)
     try:
-        deadline = time.monotonic() + SECONDS
-        while not failed_ticks(world.home) and time.monotonic() < deadline:
-            assert process.poll() is None, output.read_text()
-            time.sleep(0.2)
+        assert wait_for(lambda: failed_ticks(world.home) or process.poll() is not None, SECONDS)
+        assert process.poll() is None, output.read_text()
         process.send_signal(signal.SIGTERM)
         return world.outcome(process.wait(60), output)
     finally:

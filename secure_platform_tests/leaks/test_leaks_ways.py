@@ -6,7 +6,6 @@ that what can spill does, and no network.
 
 import re
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -16,6 +15,7 @@ from canaries import TEXTS, needles, spoil_source, write_source
 from leak_scenes import Scene
 from leak_support import Outcome, World
 from sealed_room import sealed_room
+from waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
@@ -101,10 +101,10 @@ def until_built(world: World, source: Path, until_protected: Outcome) -> Outcome
         Scene("dbt fails", build(source), environment=memory(WRONG)),
         Scene("worker and dbt are killed while dbt spills", build(source), environment=memory(ENDLESS)),
     )
-    deadline = time.monotonic() + 300
-    while spilled_now(world.home) < SPILL_BYTES and time.monotonic() < deadline:
-        assert process.poll() is None, output.read_text()
-        time.sleep(0.01)
+    assert wait_for(
+        lambda: spilled_now(world.home) >= SPILL_BYTES or process.poll() is not None, 300, pause=0.01
+    )
+    assert process.poll() is None, output.read_text()
     world.kill()
     return world.outcome(process.wait(20), output)
 

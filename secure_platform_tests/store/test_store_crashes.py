@@ -12,12 +12,12 @@ from store_support import (
     commit,
     create_home,
     files_below,
+    hear,
     in_clear,
     kill,
     open_home,
     start,
     table,
-    wait_for,
 )
 
 from secure_platform.store.snapshots import Zone
@@ -38,7 +38,7 @@ def drafts(home: Home) -> list[Path]:
 
 def test_a_writer_killed_while_it_writes_leaves_nothing_to_be_seen(home: Home) -> None:
     writer = start("write-for-ever", home.root)
-    wait_for(writer, "writing")
+    hear(writer, "writing")
     (draft,) = drafts(home)
     kill(writer)
     assert (draft / "data.parquet").stat().st_size > 100_000
@@ -54,7 +54,7 @@ def test_a_writer_killed_while_it_writes_leaves_nothing_to_be_seen(home: Home) -
 
 def test_sweep_never_removes_a_live_draft(home: Home) -> None:
     holder = start("hold", home.root)
-    wait_for(holder, "held")
+    hear(holder, "held")
     with home.store.draft(*RAW, actor="a") as mine:
         mine.write(table(2).lazy())
         assert home.store.sweep() == 0
@@ -96,7 +96,7 @@ def test_a_claimed_directory_is_private_and_goes_away(tmp_path: Path) -> None:
 def test_processes_that_commit_at_once_all_succeed(home: Home) -> None:
     writers = [start("commit-many", home.root, "4") for _ in range(3)]
     for writer in writers:
-        wait_for(writer, "ready")
+        hear(writer, "ready")
     for writer in writers:
         assert writer.stdin is not None
         writer.stdin.write("go\n")

@@ -5,19 +5,18 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+
+from waiting import processes_of, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 180
 STOP_SECONDS = 60
 _URL = re.compile(r"^http://127\.0\.0\.1:(\d+)  ", re.MULTILINE)
 _LISTENING = "0A"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -79,21 +78,6 @@ def serving(directory: Path) -> Iterator[Serving]:
                 os.kill(pid, signal.SIGKILL)
 
 
-def processes_of(home: Path, argument: str = "") -> list[int]:
-    """Every living process that was given this home, and this argument if one is named."""
-    wanted = f"SECURE_PLATFORM_HOME={home}".encode()
-    found = []
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (directory / "environ").read_bytes().split(b"\0")
-            command = (directory / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # It has ended meanwhile, or is not ours.
-            continue
-        if wanted in environment and (not argument or argument.encode() in command):
-            found.append(int(directory.name))
-    return found
-
-
 def listening_addresses(pids: list[int]) -> set[tuple[str, int]]:
     """Address (hexadecimal, as the kernel writes it) and port of every TCP socket that they listen on."""
     inodes = set()
@@ -111,11 +95,3 @@ def listening_addresses(pids: list[int]) -> set[tuple[str, int]]:
                 address, _, port = fields[1].partition(":")
                 found.add((address, int(port, 16)))
     return found
-
-
-def wait_for(ask: Callable[[], T], seconds: float) -> T:
-    """Ask until the answer is true; the last answer."""
-    deadline = time.monotonic() + seconds
-    while not (answer := ask()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return answer

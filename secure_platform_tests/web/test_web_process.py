@@ -19,11 +19,10 @@ from serve_support import (
     Serving,
     clean_environment,
     listening_addresses,
-    processes_of,
     serve_command,
     serving,
-    wait_for,
 )
+from waiting import processes_of, wait_for
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol

@@ -1,0 +1,31 @@
+"""Waits for what other processes do, and finds the processes of a home."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(ask: Callable[[], T], seconds: float, pause: float = 0.1) -> T:
+    """Ask until the answer is true; the last answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := ask()) and time.monotonic() < deadline:
+        time.sleep(pause)
+    return answer
+
+
+def processes_of(home: Path, argument: str = "") -> list[int]:
+    """Every living process that was given this home or a path below it, and this argument if one is named."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (directory / "environ").read_bytes()
+            command = (directory / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # It has ended meanwhile, or is not ours.
+            continue
+        if os.fsencode(home) in environment and (not argument or argument.encode() in command):
+            found.append(int(directory.name))
+    return found

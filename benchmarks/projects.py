@@ -97,8 +97,7 @@ def write_project(root: Path, datasets: int) -> None:
         _write_product(root, f"product{number // DATASETS:04}", min(DATASETS, datasets - number))
     ours = PACKAGE.parent / "dbt"
     shutil.copytree(ours / "macros", root / "dbt" / "macros")
-    for name in ("dbt_project.yml", "profiles.yml"):
-        shutil.copy(ours / name, root / "dbt" / name)
+    shutil.copy(ours / "dbt_project.yml", root / "dbt")
 
 
 def _write_product(root: Path, product: str, datasets: int) -> None:

@@ -24,6 +24,9 @@ from secure_platform.settings import Settings
 from secure_platform.store.temporary import claimed_directory
 
 WRITTEN_BY_DBT: Final = frozenset({"target", "logs", "dbt_packages"})
+PROFILES: Final = Path(__file__).parent
+"""Folder of the platform's `profiles.yml`."""
+
 ENOUGH: Final = 1 << 20
 """Bytes; when dbt fails with less than this left on the disk, the disk is the reason."""
 
@@ -77,7 +80,7 @@ def _manifest_of(project: Path, home: Path, digest: str) -> dict[str, Any]:
                 if not run_dbt(project, ["parse"], target=target, environment={}).succeeded:
                     raise ContractError(
                         f"dbt cannot parse the project {project}",
-                        f"See what it says: dbt parse --project-dir {project} --profiles-dir {project}.",
+                        f"See what it says: dbt parse --project-dir {project} --profiles-dir {PROFILES}.",
                     )
                 document = (target / "manifest.json").read_bytes()
                 replace_private(private_directory(kept.parent) / kept.name, document, scratch=target)
@@ -118,21 +121,9 @@ def _closure(names: Iterable[str], parents: Mapping[str, Sequence[str]]) -> set[
     return found
 
 
-def run_dbt(
-    project: Path, arguments: Sequence[str], *, target: Path, environment: Mapping[str, str]
-) -> DbtRun:
-    """Run one dbt command and wait for it.
-
-    Args:
-        project: Folder of `dbt_project.yml` and `profiles.yml`.
-        arguments: The command, e.g. `["build", "--select", "tag:x"]`.
-        target: Folder in the home for what dbt writes.
-        environment: Further variables, such as the build database's path and key.
-
-    Raises:
-        StorageError: If it failed and the disk is full.
-    """
-    command = [
+def dbt_command(project: Path, arguments: Sequence[str]) -> list[str]:
+    """The command line; how dbt opens DuckDB is the platform's profile, whatever the project says."""
+    return [
         str(Path(sys.executable).with_name("dbt")),
         "--quiet",
         "--no-use-colors",
@@ -141,8 +132,28 @@ def run_dbt(
         "--project-dir",
         str(project),
         "--profiles-dir",
-        str(project),
+        str(PROFILES),
+        "--profile",
+        "secure_platform",
+        "--target",
+        "build",
     ]
+
+
+def run_dbt(
+    project: Path, arguments: Sequence[str], *, target: Path, environment: Mapping[str, str]
+) -> DbtRun:
+    """Run one dbt command and wait for it.
+
+    Args:
+        project: Folder of `dbt_project.yml`.
+        arguments: The command, e.g. `["build", "--select", "tag:x"]`.
+        target: Folder in the home for what dbt writes.
+        environment: Further variables, such as the build database's path and key.
+
+    Raises:
+        StorageError: If it failed and the disk is full.
+    """
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     ours = {
         "DBT_TARGET_PATH": str(target),
@@ -153,7 +164,7 @@ def run_dbt(
     }
     # dbt's own output may quote values (a failing cast); only its result codes are read.
     finished = subprocess.run(  # noqa: S603 - our interpreter's dbt, arguments from code
-        command,
+        dbt_command(project, arguments),
         env={**inherited, **ours, **environment},
         cwd=target,
         stdin=subprocess.DEVNULL,

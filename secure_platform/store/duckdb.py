@@ -135,27 +135,47 @@ def _open(
     limits = {"memory_limit": memory_limit} if memory_limit else {}
     connection = duckdb.connect(":memory:", config={**_CLOSED, **absent, **limits, "temp_directory": spill})
     try:
-        if not read_only:
-            connection.load_extension(str(httpfs_extension()))
-        _attach(connection, path, key, read_only=read_only)
-        for statement in (
-            f"USE {CATALOG}",
-            "SET TimeZone = 'UTC'",
-            "SET enable_external_access = false",
-            "SET lock_configuration = true",
-        ):
-            connection.execute(statement)
+        confine(connection, path, key, catalog=CATALOG, read_only=read_only)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, path: Path, key: bytes, *, read_only: bool) -> None:
+def confine(
+    connection: duckdb.DuckDBPyConnection, path: Path, key: bytes, *, catalog: str, read_only: bool
+) -> None:
+    """Attach the encrypted database and close everything else for the rest of the session.
+
+    Args:
+        connection: A session in which nothing was run yet.
+        path: The file.
+        key: 32 bytes.
+        catalog: Name under which the session sees the database; it becomes the default one.
+        read_only: Whether any change is refused.
+
+    Raises:
+        IntegrityError: If the key does not open the file, or the file is damaged.
+    """
+    if not read_only:
+        connection.load_extension(str(httpfs_extension()))
+    _attach(connection, path, key, catalog=catalog, read_only=read_only)
+    for statement in (
+        f"USE {catalog}",
+        "SET TimeZone = 'UTC'",
+        "SET enable_external_access = false",
+        "SET lock_configuration = true",
+    ):
+        connection.execute(statement)
+
+
+def _attach(
+    connection: duckdb.DuckDBPyConnection, path: Path, key: bytes, *, catalog: str, read_only: bool
+) -> None:
     mode = ", READ_ONLY" if read_only else ""
     try:
         connection.execute(
-            f"ATTACH {quote_literal(str(path))} AS {CATALOG} (ENCRYPTION_KEY $1{mode})", [key.hex()]
+            f"ATTACH {quote_literal(str(path))} AS {catalog} (ENCRYPTION_KEY $1{mode})", [key.hex()]
         )
     except duckdb.Error as error:
         raise _attach_error(error, path) from None

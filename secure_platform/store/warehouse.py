@@ -20,6 +20,10 @@ from secure_platform.store import duckdb, parquet, temporary
 SOURCES: Final = "protected"
 """Schema of the tables that dbt reads."""
 
+BUILD_FILE: Final = "SECURE_PLATFORM_BUILD_FILE"
+BUILD_KEY: Final = "DBT_ENV_SECRET_BUILD_KEY"
+"""dbt lets no model read a variable of this prefix."""
+
 KEY_BYTES: Final = 32
 _ROWS: Final = 122_880  # A row group of DuckDB.
 
@@ -100,14 +104,13 @@ class BuildWarehouse:
         return parquet.from_batches(schema_of, batches)
 
     def environment(self) -> dict[str, str]:
-        """What dbt needs to open the database: see `dbt/profiles.yml`."""
+        """What dbt needs to open the database: see `orchestration/profiles.yml`."""
         directory = self._entered()
         return {
-            "DBT_ENV_SECRET_BUILD_KEY": self._key.hex(),
-            "SECURE_PLATFORM_BUILD_FILE": str(self._file()),
+            BUILD_KEY: self._key.hex(),
+            BUILD_FILE: str(self._file()),
             "SECURE_PLATFORM_BUILD_DIRECTORY": str(directory),
             "SECURE_PLATFORM_BUILD_MEMORY": duckdb.usable_memory(self._memory_limit),
-            "SECURE_PLATFORM_HTTPFS": str(duckdb.httpfs_extension()),
         }
 
     def _open(self, *, read_only: bool) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from secure_platform.orchestration.dbt import dbt_command
 from secure_platform.store.warehouse import BuildWarehouse
 
 pytestmark = pytest.mark.slow
@@ -143,16 +144,13 @@ def run_dbt(
         "DBT_LOG_PATH": str(folder / "log"),
         **environment,
     }
-    command: list[str | Path] = [
-        Path(sys.executable).with_name("dbt"),
-        *arguments,
-        "--project-dir",
-        project,
-        "--profiles-dir",
-        project,
-    ]
     return subprocess.run(
-        command, env=given, cwd=folder / "work", capture_output=True, text=True, check=False
+        dbt_command(project, arguments),
+        env=given,
+        cwd=folder / "work",
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

@@ -207,8 +207,7 @@ def write_shared(shared: Path) -> None:
         (models / name).write_text(text)
     ours = PACKAGE.parent / "dbt"
     shutil.copytree(ours / "macros", project / "dbt" / "macros")
-    for name in ("dbt_project.yml", "profiles.yml"):
-        shutil.copy(ours / name, project / "dbt" / name)
+    shutil.copy(ours / "dbt_project.yml", project / "dbt")
     for number in (1, 2, 3):
         generate(shared / "sources" / str(number), patients=PATIENTS + number, seed=number)
     (shared / "dbt").mkdir()

@@ -108,8 +108,7 @@ def project(tmp_path: Path) -> Path:
     write(root / "dbt" / "models" / "clinic" / "ward_visits.sql", MODEL)
     ours = PACKAGE.parent / "dbt"
     shutil.copytree(ours / "macros", root / "dbt" / "macros")
-    for name in ("dbt_project.yml", "profiles.yml"):
-        shutil.copy(ours / name, root / "dbt" / name)
+    shutil.copy(ours / "dbt_project.yml", root / "dbt")
     rows = "".join(f"v{number},Person {number},{'east' if number % 2 else 'west'}\n" for number in range(20))
     write(tmp_path / "source" / "visits.csv", f"visit_id,name,ward\n{rows}")
     return root

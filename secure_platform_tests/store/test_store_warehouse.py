@@ -15,7 +15,7 @@ from store_support import in_clear, table
 
 from secure_platform.errors import DataRefusedError, UsageError
 from secure_platform.store.digest import content_digest
-from secure_platform.store.duckdb import connect, quote_literal
+from secure_platform.store.duckdb import connect, httpfs_extension, quote_literal
 from secure_platform.store.temporary import sweep
 from secure_platform.store.warehouse import BuildWarehouse
 
@@ -47,7 +47,7 @@ def like_dbt(warehouse: BuildWarehouse, *statements: str) -> None:
     """What dbt does with the environment it is given."""
     given = warehouse.environment()
     with closing(library.connect()) as session:
-        session.load_extension(given["SECURE_PLATFORM_HTTPFS"])
+        session.load_extension(str(httpfs_extension()))
         file = quote_literal(given["SECURE_PLATFORM_BUILD_FILE"])
         session.execute(f"ATTACH {file} AS build (ENCRYPTION_KEY $1)", [given["DBT_ENV_SECRET_BUILD_KEY"]])
         for statement in ("CREATE SCHEMA IF NOT EXISTS build.healthcare", *statements):

@@ -20,10 +20,10 @@ from typing import Any, Final
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import ContractError, StorageError
 from secure_platform.files import private_directory, replace_private
+from secure_platform.orchestration.dbt_rules import WRITTEN_BY_DBT, require_confined
 from secure_platform.settings import Settings
 from secure_platform.store.temporary import claimed_directory
 
-WRITTEN_BY_DBT: Final = frozenset({"target", "logs", "dbt_packages"})
 PROFILES: Final = Path(__file__).parent
 """Folder of the platform's `profiles.yml`."""
 
@@ -65,7 +65,7 @@ def load_manifest(settings: Settings) -> dict[str, Any]:
     """The parsed project; parsed again only when a file of it changed. No key is needed.
 
     Raises:
-        ContractError: If dbt cannot parse the project.
+        ContractError: If dbt cannot parse the project, or it does what no project may.
     """
     return _manifest_of(settings.dbt_project, settings.home, project_digest(settings.dbt_project))
 
@@ -84,7 +84,9 @@ def _manifest_of(project: Path, home: Path, digest: str) -> dict[str, Any]:
                     )
                 document = (target / "manifest.json").read_bytes()
                 replace_private(private_directory(kept.parent) / kept.name, document, scratch=target)
-    return dict(json.loads(kept.read_text(encoding="utf-8")))
+    manifest = dict(json.loads(kept.read_text(encoding="utf-8")))
+    require_confined(manifest)
+    return manifest
 
 
 def models_of(manifest: Mapping[str, Any], product: str) -> str:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -364,26 +363,3 @@ def test_data_that_breaks_a_rule_fails_the_test_that_names_it(tmp_path: Path) ->
     assert failed.results["encounter_facts_has_every_encounter"] == "fail"
     assert "1.25" not in failed.output
     assert "25e300" not in (tmp_path / "log" / "dbt.log").read_text()
-
-
-def test_a_model_reaches_nothing_but_the_build_database(tmp_path: Path) -> None:
-    project = tmp_path / "project"
-    shutil.copytree(PROJECT, project)
-    (tmp_path / "outside.txt").write_text("outside")
-    hooks = {
-        "attaches": f"attach '{tmp_path / 'new.duckdb'}' as n",
-        "copies": f"copy (values (1)) to '{tmp_path / 'out.csv'}'",
-        "opens": "set enable_external_access = true",
-        "reads": f"from read_text('{tmp_path / 'outside.txt'}')",
-    }
-    (project / "models" / "other").mkdir()
-    for name, statement in hooks.items():
-        (project / "models" / "other" / f"{name}.sql").write_text(
-            "{{ config(contract={'enforced': false}) }} select 1 as a"
-            f' {{% if execute %}}{{% do run_query("{statement}") %}}{{% endif %}}'
-        )
-    result = build(tmp_path, tables(), project=project)
-    assert {name: result.results[name] for name in hooks} == dict.fromkeys(hooks, "error")
-    assert {result.results[name] for name in MARTS} == {"success"}
-    assert not (tmp_path / "new.duckdb").exists()
-    assert not (tmp_path / "out.csv").exists()

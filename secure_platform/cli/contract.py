@@ -1,5 +1,11 @@
-"""`contract diff`: what a change of contract means to those who rely on it, before it is merged."""
+"""`contract diff`: what a change of contract means to those who rely on it, before it is merged.
 
+Of two products the protection plans are compiled as well, so that weaker protection is breaking whatever it
+came from; what else changes in them is noted.
+"""
+
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -7,11 +13,15 @@ import click
 from rich.console import Console
 
 from secure_platform.cli.output import example, json_option, line, show, table
-from secure_platform.contract.diff import KINDS, ContractDiff, diff_datasets, diff_products
+from secure_platform.contract.diff import KINDS, Change, ContractDiff, diff_datasets, diff_products
 from secure_platform.contract.load import load_contract
-from secure_platform.contract.product import load_product
-from secure_platform.errors import ContractError, UsageError
+from secure_platform.contract.product import Product, load_product
+from secure_platform.errors import ContractError, PlanRefusedError, UsageError
+from secure_platform.protect.changes import WEAKER, changes
+from secure_platform.protect.plan import compile_plan
 
+AS_OF: Final = date(2000, 1, 1)
+"""The same on both sides: the day of the comparison is no difference."""
 NEVER: Final = "never"
 _document = click.Path(path_type=Path)
 
@@ -42,8 +52,8 @@ def contract() -> None:
 def contract_diff(old: Path, new: Path, fail_on: str, *, as_json: bool) -> int:
     """Say whether NEW is a breaking, an additive or no change to OLD: two contract files, or two products.
 
-    A product is its folder, with defs.yaml and contracts/. Exits 3 if the change is breaking, or if a
-    document is refused; needs no home.
+    A product is its folder, with defs.yaml and contracts/; of two products the protection is compared
+    too. Exits 3 if the change is breaking, or if a document is refused; needs no home.
     """
     found = _compare(old, new)
     show(found.to_json(), as_json=as_json, render=lambda out: render_contracts(out, found))
@@ -69,11 +79,32 @@ def _compare(old: Path, new: Path) -> ContractDiff:
         if not path.exists():
             raise UsageError(f"There is no {path}", "Name two contract files or two product folders.")
     if old.is_dir() and new.is_dir():
-        return diff_products(load_product(old), load_product(new))
+        return _with_protection(load_product(old), load_product(new))
     if old.is_dir() or new.is_dir():
         raise UsageError("OLD and NEW are not of one kind", "Name two contract files or two product folders.")
     before, after = load_contract(old), load_contract(new)
     return diff_datasets({before.dataset: before}, {after.dataset: after})
+
+
+def _with_protection(old: Product, new: Product) -> ContractDiff:
+    found = diff_products(old, new)
+    plans = []
+    for side, product in (("old", old), ("new", new)):
+        try:
+            plans.append(compile_plan(product, 1, AS_OF).to_json())
+        except PlanRefusedError as refused:
+            refusal = Change("breaking", None, None, f"the {side} protection plan is refused: {refused}")
+            return replace(found, changes=(refusal, *found.changes))
+    said = changes(*plans)
+    weaker = tuple(_weaker(sentence) for sentence in said if WEAKER in sentence)
+    others = [f"Protection: {sentence}" for sentence in said if WEAKER not in sentence]
+    return ContractDiff((*weaker, *found.changes), (*found.notes, *others))
+
+
+def _weaker(sentence: str) -> Change:
+    place, _, what = sentence.partition(": ")
+    dataset, _, column = place.partition(".")
+    return Change("breaking", dataset, column, what)
 
 
 COMMANDS: Final = {"contract": contract}

@@ -4,15 +4,17 @@ breaking
     Data that was accepted may be refused; a reader may meet another type, a null where there was
     none, other tokens or no column; or protection becomes weaker: column removed, or added as
     required or as a foreign key; logical type changed; requirement, uniqueness or key added or
-    dropped; limits, lengths or enum narrowed; pattern added or changed; classification lowered;
-    info type changed or removed; transform, token domain or reference changed; quasi-identifier or
-    subject mark removed; source file changed; invalid rows or extra columns no longer accepted;
-    fewer invalid rows allowed, or more rows demanded; freshness relaxed; retention changed.
-    Of a product: dataset or mart removed; protection profile, target or name changed.
+    dropped; limits, lengths or enum narrowed; pattern added or changed; classification lowered,
+    raised from public or to restricted; info type or subject mark added, changed or removed, because the rules of a
+    profile go by them, to stronger and to weaker; transform, token domain or reference changed;
+    quasi-identifier mark removed; source file changed; invalid rows or extra columns no longer
+    accepted; fewer invalid rows allowed, or more rows demanded; freshness relaxed; retention changed.
+    Of a product: dataset or mart removed; protection profile, target or name changed; the protection
+    plan weaker, or not to be compiled.
 additive
     Everything that was accepted still is, and readers lose nothing: optional column added; limits
-    widened or removed; classification raised; info type or mark added; more tolerance of the
-    source; freshness tightened. Of a product: dataset or mart added.
+    widened or removed; classification raised to confidential; quasi-identifier mark added; more
+    tolerance of the source; freshness tightened. Of a product: dataset or mart added.
 none
     Words only: version, descriptions, owner, schedule, order of columns.
 """
@@ -234,8 +236,9 @@ def _models(old: tuple[str, ...], new: tuple[str, ...]) -> Kind:
     return "additive" if set(old) < set(new) else "breaking"
 
 
-def _info_type(old: str | None, _new: str | None) -> Kind:
-    return "additive" if old is None else "breaking"
+def _classification(old: Classification, new: Classification) -> Kind:
+    """Profiles have rules for what is restricted, and for keys that are not public."""
+    return "additive" if Classification.PUBLIC < old < new < Classification.RESTRICTED else "breaking"
 
 
 def _strictness(_old: str, new: str) -> Kind:
@@ -245,12 +248,12 @@ def _strictness(_old: str, new: str) -> Kind:
 COLUMN_RULES: Final[Mapping[str, Rule]] = {
     "logical_type": _always("breaking"),
     "description": _always("none"),
-    "classification": _rising("additive", "breaking"),
-    "info_type": _info_type,
+    "classification": _classification,
+    "info_type": _always("breaking"),
     "protect": _always("breaking"),
     "token_domain": _always("breaking"),
     "quasi_identifier": _rising("additive", "breaking"),
-    "subject_id": _rising("additive", "breaking"),
+    "subject_id": _always("breaking"),
     "required": _always("breaking"),
     "unique": _always("breaking"),
     "primary_key": _always("breaking"),

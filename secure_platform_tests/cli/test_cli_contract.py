@@ -51,7 +51,12 @@ def test_a_breaking_change_exits_3_and_says_what_breaks(diff: Callable[..., Resu
     first, *rows = found.out.splitlines()
     assert first == "Contracts: breaking (1 breaking, 1 additive)"
     assert re.split(r" {2,}", rows[2].strip()) == ["breaking", "patients", "SUFFIX", "column removed"]
-    assert rows[-1] == "Note: patients: the version is 1.0.0 after 1.0.0; these changes need 2.0.0 or higher."
+    notes = " ".join(rows).partition("Note: ")[2]
+    assert notes.startswith(
+        "patients: the version is 1.0.0 after 1.0.0; these changes need 2.0.0 or higher. "
+        "Note: Protection: patients.SUFFIXES: new column, dropped. "
+    )
+    assert notes.endswith("patients.SUFFIX: the column is no longer in the contract; it was dropped.")
     told = diff(OLD / PATIENTS, new / PATIENTS, "--json")
     assert told.code == 3
     assert told.json["verdict"] == "breaking"
@@ -73,14 +78,38 @@ def test_ci_chooses_what_fails(
 
 
 def test_a_product_is_more_than_its_contracts(diff: Callable[..., Result], new: Path) -> None:
-    edit(new / "defs.yaml", "hipaa_safe_harbor", "gdpr_pseudonymous")
+    edit(new / "defs.yaml", "freshness_hours: 26", "freshness_hours: 24")
     (change,) = diff(OLD, new, "--json").json["changes"]
     assert change == {
-        "kind": "breaking",
+        "kind": "additive",
         "dataset": None,
         "column": None,
-        "what": "profile: hipaa_safe_harbor → gdpr_pseudonymous",
+        "what": "freshness hours: 26.0 → 24.0",
     }
+
+
+def test_weaker_protection_is_breaking_whatever_it_came_from(diff: Callable[..., Result], new: Path) -> None:
+    edit(new / PATIENTS, "infoType, value: US_SSN}", "infoType, value: PROVIDER_ID}")
+    found = diff(OLD, new, "--json")
+    weaker, field = found.json["changes"]
+    assert (found.code, field["what"]) == (3, "info type: US_SSN → PROVIDER_ID")
+    assert (weaker["kind"], weaker["dataset"], weaker["column"]) == ("breaking", "patients", "SSN")
+    assert weaker["what"].startswith("WEAKER than before: tokenized instead of dropped. ")
+    (version, said) = diff(new, OLD, "--json").json["notes"]
+    assert version.startswith("patients: the version is ")
+    assert said.startswith("Protection: patients.SSN: dropped instead of tokenized. ")
+
+
+def test_a_plan_that_does_not_compile_is_told_with_its_refusal(
+    diff: Callable[..., Result], new: Path
+) -> None:
+    edit(new / "defs.yaml", "hipaa_safe_harbor", "gdpr_pseudonymous")
+    for side, pair in (("new", (OLD, new)), ("old", (new, OLD))):
+        found = diff(*pair, "--json")
+        refusal, field = found.json["changes"]
+        assert (found.code, field["what"][:9]) == (3, "profile: ")
+        assert refusal["what"].startswith(f"the {side} protection plan is refused: ")
+        assert "patients.CITY is restricted and would be kept as it is" in refusal["what"]
 
 
 def test_a_refused_document_is_named_and_exits_3(diff: Callable[..., Result], new: Path) -> None:

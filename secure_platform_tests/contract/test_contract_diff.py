@@ -36,15 +36,19 @@ CONTRACT = Contract(
 COLUMN_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     "logical_type": [("string", "integer", "breaking", "breaking")],
     "description": [("", "x", "none", "none")],
-    "classification": [(Classification.INTERNAL, Classification.RESTRICTED, "additive", "breaking")],
-    "info_type": [(None, "CITY", "additive", "breaking"), ("CITY", "COUNTY", "breaking", "breaking")],
+    "classification": [
+        (Classification.INTERNAL, Classification.CONFIDENTIAL, "additive", "breaking"),
+        (Classification.PUBLIC, Classification.INTERNAL, "breaking", "breaking"),
+        (Classification.CONFIDENTIAL, Classification.RESTRICTED, "breaking", "breaking"),
+    ],
+    "info_type": [(None, "CITY", "breaking", "breaking"), ("CITY", "COUNTY", "breaking", "breaking")],
     "protect": [
         (None, Protect("drop"), "breaking", "breaking"),
         (Protect("mask", {"keep": 4}), Protect("mask", {"keep": 5}), "breaking", "breaking"),
     ],
     "token_domain": [(None, "x", "breaking", "breaking"), ("x", "y", "breaking", "breaking")],
     "quasi_identifier": [(False, True, "additive", "breaking")],
-    "subject_id": [(False, True, "additive", "breaking")],
+    "subject_id": [(False, True, "breaking", "breaking")],
     "required": [(False, True, "breaking", "breaking")],
     "unique": [(False, True, "breaking", "breaking")],
     "primary_key": [(False, True, "breaking", "breaking")],

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
-from protect_examples import AS_OF, clinic, column, compiled, contract, product, refused
+from protect_examples import AS_OF, clinic, column, compiled, contract, planned, product, refused
 
 from secure_platform import canonical
-from secure_platform.contract.model import Protect
-from secure_platform.errors import ContractError, IntegrityError
+from secure_platform.contract.diff import diff
+from secure_platform.contract.model import Column, Protect
+from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
 from secure_platform.protect import profile as profile_module
 from secure_platform.protect.changes import changes
 from secure_platform.protect.plan import Plan, compile_plan
@@ -175,3 +178,28 @@ def test_another_profile_is_said() -> None:
     said = sentences(compiled(*contracts).to_json(), compiled(*contracts, profile=FREE))
     assert said[0] == "The protection profile changes from hipaa_safe_harbor to gdpr_pseudonymous."
     assert said[1].startswith("a.v: WEAKER than before: kept instead of dropped.")
+
+
+def treatment(subject: Column, profile: str) -> Protect | None:
+    with suppress(PlanRefusedError):
+        plan = planned(subject, column("other"), profile=profile)
+        return Protect(plan.transform, plan.params)
+    return None
+
+
+@pytest.mark.parametrize("profile", ["hipaa_safe_harbor", FREE])
+def test_no_change_that_contract_diff_calls_additive_changes_how_a_column_is_protected(profile: str) -> None:
+    columns = [
+        column("a", level=level, info_type=info_type, quasi_identifier=quasi, subject_id=subject)
+        for level in ("public", "internal", "confidential", "restricted")
+        for info_type in (None, "RECORD_ID", "US_ZIP", "AGE", "EMAIL", "CITY", "US_SSN")
+        for quasi in (False, True)
+        for subject in (False, True)
+    ]
+    outcomes = [treatment(each, profile) for each in columns]
+    compared = 0
+    for (old, before), (new, after) in permutations(zip(columns, outcomes, strict=True), 2):
+        if all(change.kind != "breaking" for change in diff(contract("a", old), contract("a", new))):
+            compared += 1
+            assert before == after
+    assert compared

@@ -5,9 +5,9 @@ breaking
     none, other tokens or no column; or protection becomes weaker: column removed, or added as
     required or as a foreign key; logical type changed; requirement, uniqueness or key added or
     dropped; limits, lengths or enum narrowed; pattern added or changed; classification lowered,
-    raised from public or to restricted; info type or subject mark added, changed or removed, because the rules of a
-    profile go by them, to stronger and to weaker; transform, token domain or reference changed;
-    quasi-identifier mark removed; source file changed; invalid rows or extra columns no longer
+    raised from public or to restricted; info type or subject mark added, changed or removed, because
+    the rules of a profile go by them, to stronger and to weaker; transform, token domain or reference
+    changed; quasi-identifier mark removed; source file changed; invalid rows or extra columns no longer
     accepted; fewer invalid rows allowed, or more rows demanded; freshness relaxed; retention changed.
     Of a product: dataset or mart removed; protection profile, target or name changed; the protection
     plan weaker, or not to be compiled.

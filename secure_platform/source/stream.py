@@ -1,6 +1,7 @@
 """A source file is a regular file, never a link, and the same file from its first byte to its last.
 
-Bytes are read in blocks, decompressed on the way, so memory does not grow with the file. Whoever reads a file
+Bytes are read in blocks, decompressed on the way, so memory does not grow with the file, and only in
+proportion to what is stored, so neither does what is kept of a bomb. Whoever reads a file
 twice (its header, its digest, its records) must have read one and the same content: size, identity and
 modification time are compared with those of the first opening, before and after.
 """
@@ -14,10 +15,15 @@ import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from secure_platform.errors import DataRefusedError
 from secure_platform.files import CHUNK
+
+ALWAYS_ALLOWED: Final = 512 << 20
+"""Unpacked bytes that any file may hold, however small it is."""
+RATIO: Final = 200
+"""Unpacked bytes for each stored one beyond that; honest tables stay below 50."""
 
 
 class Readable(Protocol):
@@ -104,7 +110,7 @@ class SourceFile:
         with self.stored() as file:
             if self.compressed:
                 with gzip.open(file) as unpacked:
-                    yield unpacked
+                    yield _Bounded(unpacked, self)
             else:
                 yield file
 
@@ -137,6 +143,29 @@ class SourceFile:
             fix: What to do about it.
         """
         return DataRefusedError(f"The source file {self.name!r} {what}", fix)
+
+
+class _Bounded:
+    """Unpacked bytes, as long as they are in proportion to the file that they come from."""
+
+    def __init__(self, unpacked: Readable, origin: SourceFile) -> None:
+        self._unpacked = unpacked
+        self._origin = origin
+        self._left = allowed(origin.size)
+
+    def read(self, size: int, /) -> bytes:
+        block = self._unpacked.read(size)
+        self._left -= len(block)
+        if self._left < 0:
+            raise self._origin.refusal(
+                "unpacks to far more than its size allows", "Unpack it where you trust it, and give it plain."
+            )
+        return block
+
+
+def allowed(stored: int) -> int:
+    """Bytes that this many stored ones may unpack to."""
+    return max(ALWAYS_ALLOWED, RATIO * stored)
 
 
 def _identity(descriptor: int) -> Identity:

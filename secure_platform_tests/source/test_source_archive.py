@@ -8,6 +8,7 @@ import stat
 import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from hostile_support import outcome
 
 from secure_platform.contract.model import Column, Contract
 from secure_platform.errors import DataRefusedError
-from secure_platform.source import archive as source_archive
+from secure_platform.source import stream
 from secure_platform.source.dataset import Source, is_source_place, open_source
 from secure_platform.taxonomy.classification import Classification
 
+METHOD = zipfile.ZIP_DEFLATED
 BODY = b"a,b\n" + b"".join(b"%d,value %d\n" % (i, i) for i in range(5_000))
 CONTRACT = Contract(
     dataset="d",
@@ -129,6 +131,17 @@ def changed(offset: int, value: bytes) -> Callable[[bytes], bytes]:
     return change
 
 
+def in_header(offset: int, value: bytes) -> Callable[[bytes], bytes]:
+    """Overwrite a part of the first member's own header."""
+    return lambda content: content[:offset] + value + content[offset + len(value) :]
+
+
+def between(content: bytes) -> bytes:
+    """More bytes behind the last member than a checksum and sizes need."""
+    at = directory_at(content)
+    return content[:at] + b"x" * 25 + content[at:-6] + struct.pack("<L", at + 25) + content[-2:]
+
+
 def both_names(content: bytes) -> bytes:
     """A name that ends at a NUL for some."""
     return content.replace(b"d.csvx", b"d.csv\0")
@@ -146,7 +159,15 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "another checksum": (changed(16, b"abcd"), "not a whole zip file"),
     "far too large": (changed(24, b"\xff\xff\xff\xf0"), "far more than its size allows"),
     "beyond the file": (changed(20, b"\xff\xff\xff\x0f"), "overlap"),
-    "elsewhere": (changed(42, b"\x09\0\0\0"), "overlap"),
+    "elsewhere": (changed(42, b"\x09\0\0\0"), "contradicts the directory"),
+    "other flags": (changed(8, b"\x02\0"), "contradicts the directory"),
+    "other flags in its header": (in_header(6, b"\x01\0"), "contradicts the directory"),
+    "another method in its header": (in_header(8, b"\0\0"), "contradicts the directory"),
+    "another name in its header": (in_header(30, b"e"), "contradicts the directory"),
+    "no header": (in_header(0, b"PK\1\2"), "contradicts the directory"),
+    "before": (lambda z: b"junk" + z, "belong to none of its files"),
+    "two archives": (lambda z: z + z, "belong to none of its files"),
+    "between": (between, "belong to none of its files"),
     "directory too long": (lambda z: z[:-10] + b"\xff\xff\xff\x00" + z[-6:], "more than 1,000 files"),
     "many": (lambda z: z[:-14] + b"\xff\xff\xff\xff" + z[-10:], "more than 1,000 files"),
     "flipped": (lambda z: z[:200] + bytes([z[200] ^ 0x55]) + z[201:], "not a whole zip file"),
@@ -170,18 +191,94 @@ def test_a_lying_or_damaged_archive_is_refused(tmp_path: Path, name: str) -> Non
     assert words in refusal(tmp_path / "d.zip")
 
 
+def member(name: str, packed: bytes, size: int, checksum: int, extra: bytes = b"") -> bytes:
+    head = struct.pack(
+        "<4s5H3L2H", b"PK\3\4", 20, 0, METHOD, 0, 33, checksum, len(packed), size, len(name), len(extra)
+    )
+    return head + name.encode() + extra + packed
+
+
+def directory(entries: list[tuple[str, int, int, int, int, bytes]], at: int) -> bytes:
+    """The directory of name, place, packed size, size, checksum and extra fields, and its end."""
+    body = b"".join(
+        struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, METHOD, 0, 33, checksum, packed, size, len(name),
+                    len(extra), 0, 0, 0, 0, place) + name.encode() + extra
+        for name, place, packed, size, checksum, extra in entries
+    )  # fmt: skip
+    return body + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, len(entries), len(entries), len(body), at, 0)
+
+
+def deflated(content: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(content) + packer.flush()
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize("promised", [8, len(BODY) - 9])
+def test_a_member_that_goes_on_after_what_it_promises_is_refused(
+    tmp_path: Path, promised: int, beyond: int
+) -> None:
+    """Its checksum is right for the promised beginning, or for one byte more."""
+    path, packed = tmp_path / "d.zip", deflated(BODY)
+
+    def write(size: int, checksum: int) -> None:
+        body = member("d.csv", packed, size, checksum)
+        entry = ("d.csv", 0, len(packed), size, checksum, b"")
+        path.write_bytes(body + directory([entry], len(body)))
+
+    write(len(BODY), zlib.crc32(BODY))
+    assert rows(open_source(path, CONTRACT)) == 5_000
+    write(promised, zlib.crc32(BODY[: promised + beyond]))
+    assert "not a whole zip file" in refusal(path)
+
+
+@pytest.mark.parametrize("in_directory", [True, False])
+def test_a_second_name_is_refused(tmp_path: Path, *, in_directory: bool) -> None:
+    other, packed, checksum = b"../d.csv", deflated(BODY), zlib.crc32(BODY)
+    unicode_path = struct.pack("<2HBL", 0x7075, 5 + len(other), 1, zlib.crc32(b"d.csv")) + other
+    timestamp = struct.pack("<2HBL", 0x5455, 5, 1, 0x70757075)
+    body = member(
+        "d.csv", packed, len(BODY), checksum, timestamp if in_directory else timestamp + unicode_path
+    )
+    for extra, accepted in ((timestamp, in_directory), (timestamp + unicode_path, False)):
+        entry = ("d.csv", 0, len(packed), len(BODY), checksum, extra)
+        (tmp_path / "d.zip").write_bytes(body + directory([entry], len(body)))
+        if accepted:
+            assert rows(open_source(tmp_path / "d.zip", CONTRACT)) == 5_000
+        else:
+            assert "second name" in refusal(tmp_path / "d.zip")
+
+
 def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
-    content = pack(tmp_path / "d.zip", GOOD).read_bytes()
-    at = directory_at(content)
-    entry = content[at:-22]
-    copies = b"".join(entry.replace(b"d.csv", b"%c.csv" % letter) for letter in b"abcd")
-    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 4, 4, len(copies), at, 0)
-    (tmp_path / "d.zip").write_bytes(content[:at] + copies + end)
+    """The second lies in the first, header and all."""
+    checksum, packed = zlib.crc32(BODY), deflated(BODY)
+    inner = member("e.csv", packed, len(BODY), checksum)
+    body = member("d.csv", inner, len(BODY), checksum)
+    entries = [
+        ("d.csv", 0, len(inner), len(BODY), checksum, b""),
+        ("e.csv", len(body) - len(inner), len(packed), len(BODY), checksum, b""),
+    ]
+    (tmp_path / "d.zip").write_bytes(body + directory(entries, len(body)))
     assert "overlap" in refusal(tmp_path / "d.zip")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_archive_that_was_written_into_a_pipe_is_read(tmp_path: Path, method: int) -> None:
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    sink = Pipe()
+    with zipfile.ZipFile(sink, "w", method) as archive:
+        for name in ("d.csv", "e.csv"):
+            with archive.open(name, "w", force_zip64=True) as file:
+                file.write(BODY)
+    (tmp_path / "d.zip").write_bytes(sink.getvalue())
+    assert rows(open_source(tmp_path / "d.zip", CONTRACT)) == 5_000
+
+
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_archive, "ALWAYS_ALLOWED", 1 << 20)
+    monkeypatch.setattr(stream, "ALWAYS_ALLOWED", 1 << 20)
     assert rows(open_source(pack(tmp_path / "good.zip", GOOD), CONTRACT)) == 5_000
     assert "far more than its size" in refusal(pack(tmp_path / "d.zip", [("d.csv", b"1\n" * (1 << 20))]))
 

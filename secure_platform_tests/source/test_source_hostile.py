@@ -11,6 +11,7 @@ from hostile_support import outcome
 
 from secure_platform.contract.model import Column, Contract
 from secure_platform.errors import DataRefusedError
+from secure_platform.source import stream
 from secure_platform.source.csv import CsvSource, check_header
 from secure_platform.taxonomy.classification import Classification
 
@@ -108,6 +109,23 @@ def test_memory_is_bounded_whatever_the_text(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
+def test_gzip_of_valid_rows_is_refused_when_it_is_out_of_proportion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "ALWAYS_ALLOWED", MIB)
+
+    def rows(content: bytes) -> int:
+        (tmp_path / "d.csv.gz").write_bytes(gzip.compress(content))
+        source = CsvSource(tmp_path / "d.csv.gz")
+        return sum(batch.frame.height for batch in source.batches())
+
+    honest = b"a,b\n" + b"".join(b"%d,%d\n" % (number, number * 7) for number in range(200_000))
+    assert rows(honest) == 200_000
+    assert rows(b"a,b\n" + b"1,2\n" * (MIB // 4 - 1)) == MIB // 4 - 1
+    with pytest.raises(DataRefusedError, match=r"'d\.csv\.gz' unpacks to far more than its size allows"):
+        rows(b"a,b\n" + b"1,2\n" * (MIB // 4))
+
+
 def test_a_gzip_bomb_is_met_as_the_line_that_it_is(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "d.csv.gz", "wb", compresslevel=1) as file:
         for _ in range(1024):

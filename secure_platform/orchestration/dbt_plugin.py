@@ -20,12 +20,12 @@ from secure_platform.store.warehouse import BUILD_FILE, BUILD_KEY
 CATALOG: Final = "build"
 
 
-class Plugin(BasePlugin):  # type: ignore[misc]
+class Plugin(BasePlugin):
     """The name that dbt-duckdb looks for."""
 
     def initialize(self, plugin_config: Mapping[str, Any]) -> None:  # noqa: ARG002 - dbt-duckdb's signature
         """A materialization of the project could call for Python even without a Python model."""
-        LocalEnvironment.submit_python_job = _refuse_python
+        LocalEnvironment.submit_python_job = _refuse_python  # type: ignore[method-assign, assignment]
 
     def configure_connection(self, conn: Any) -> None:
         """Runs once, when dbt opened the database and before anything else uses it."""

@@ -82,7 +82,7 @@ def disk(folder: Path, case: Case) -> Iterator[Callable[[int], None]]:
 def small_disk(folder: Path) -> Iterator[None]:
     """A disk of its own in this folder; only root may make one."""
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={PLENTY}k", "none", folder]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={PLENTY}k", "none", str(folder)]
     subprocess.run(command, capture_output=True, check=True)
     try:
         yield

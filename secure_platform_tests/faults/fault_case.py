@@ -114,9 +114,14 @@ def forked(work: Callable[[], dict[str, Any]], stderr: Path | None = None) -> tu
         os.write(writing, json.dumps(told).encode())
         os._exit(0)
     os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        content = pipe.read()
-    status = os.waitpid(child, 0)[1]
-    with suppress(ProcessLookupError):  # What the child started, if it led a group.
-        os.killpg(child, signal.SIGKILL)
+    try:
+        with os.fdopen(reading, "rb") as pipe:
+            content = pipe.read()
+    except BaseException:  # This process is to end, and with it what it started.
+        os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        status = os.waitpid(child, 0)[1]
+        with suppress(ProcessLookupError):  # What the child started, if it led a group.
+            os.killpg(child, signal.SIGKILL)
     return status, json.loads(content) if content else {}

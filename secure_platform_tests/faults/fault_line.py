@@ -15,7 +15,8 @@ import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache, partial
 from itertools import pairwise
@@ -96,11 +97,22 @@ def _finish(place: Place, following: str, notes: list[str]) -> dict[str, Any]:
     return {"note": note, "state": state}
 
 
-def run(shared: Path, work: Path, cases: Iterable[Case]) -> Iterator[Outcome]:
+def run(shared: Path, work: Path, cases: Iterable[Case]) -> Generator[Outcome, None, None]:
     """Run the cases, two at a time, each on a copy of its stage's home."""
     _warm(shared)
-    waiting = iter(cases)
     running: dict[int, tuple[Case, Path]] = {}
+    try:
+        yield from _two_at_a_time(shared, work, iter(cases), running)
+    finally:  # Interrupted: nobody writes any more into a folder that is about to be removed.
+        for child in running:
+            with suppress(ProcessLookupError):  # It ended as the interruption came.
+                os.kill(child, signal.SIGTERM)
+                os.waitpid(child, 0)
+
+
+def _two_at_a_time(
+    shared: Path, work: Path, waiting: Iterator[Case], running: dict[int, tuple[Case, Path]]
+) -> Iterator[Outcome]:
     number = 0
     while True:
         while len(running) < AT_ONCE and (case := next(waiting, None)) is not None:
@@ -136,6 +148,8 @@ def _warm(shared: Path) -> None:
 
 
 def _report(to: Path, shared: Path, folder: Path, case: Case) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # What it started is then ended by `forked`.
     try:
         to.write_text(json.dumps(attempt(shared, folder, case)))
         os._exit(0)

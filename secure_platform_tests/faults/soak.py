@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,13 +67,14 @@ def main() -> int:
         sys.stdout.write(f"seed {options.seed}; preparing every stage's home …\n")
         prepare(root / "shared")
         cases = endless(root / "shared", random.Random(options.seed), options.minutes)  # noqa: S311
-        for outcome in run(root / "shared", root / "work", cases):
-            done += 1
-            if outcome.broken or not (outcome.reached or outcome.case.timed):
-                failed += 1
-                what = outcome.broken or "the point was not reached"
-                sys.stdout.write(f"FAILED, seed {options.seed}: {outcome.case!r}: {what}\n")
-            sys.stdout.flush()
+        with closing(run(root / "shared", root / "work", cases)) as outcomes:
+            for outcome in outcomes:
+                done += 1
+                if outcome.broken or not (outcome.reached or outcome.case.timed):
+                    failed += 1
+                    what = outcome.broken or "the point was not reached"
+                    sys.stdout.write(f"FAILED, seed {options.seed}: {outcome.case!r}: {what}\n")
+                sys.stdout.flush()
     finally:
         shutil.rmtree(root)
     sys.stdout.write(f"{done} interruptions, {failed} broke a promise; seed {options.seed}\n")

@@ -29,7 +29,7 @@ from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.sample.generate import generate
 from secure_platform.services import Services, initialise
-from secure_platform.settings import PACKAGE, load_settings
+from secure_platform.settings import CONFIG_NAME, PACKAGE, load_settings
 from secure_platform.store import duckdb
 
 PRODUCT = "healthcare"
@@ -198,6 +198,7 @@ def write_shared(shared: Path) -> None:
     project = shared / "project"
     defs = project / "defs" / PRODUCT
     (defs / "contracts").mkdir(parents=True)
+    (project / CONFIG_NAME).write_text("{}\n")  # A command that is started in this folder finds its project.
     (defs / "defs.yaml").write_text(DEFINITION)
     for name in DATASETS:
         shutil.copy(PACKAGE / "defs" / PRODUCT / "contracts" / f"{name}.odcs.yaml", defs / "contracts")

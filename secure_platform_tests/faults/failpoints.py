@@ -9,6 +9,7 @@ A point is its stage, operation and place, with random ids replaced, and how oft
 """
 
 import errno
+import json
 import os
 import re
 import resource
@@ -31,6 +32,7 @@ _STATEMENT = re.compile(
     r"\s*(COMMIT|CHECKPOINT|ATTACH"
     r"|(?:INSERT(?: OR REPLACE)? INTO|UPDATE|DELETE FROM|CREATE TABLE|CREATE SCHEMA)\S*(?: \w+)?)"
 )
+_ENTRY = re.compile(r"INSERT INTO entry VALUES \([0-9]+, x'([0-9a-fA-F]+)'\)")
 # Event → positions of its paths and of the open directories that they are relative to.
 _EVENTS: dict[str, tuple[tuple[int, int | None], ...]] = {
     "open": ((0, None),),
@@ -141,7 +143,7 @@ class Faults:
             found = _STATEMENT.match(statement)
             if found and (wrote or found[1] != "COMMIT"):
                 wrote = found[1] != "COMMIT"
-                self._pass(f"sqlite {database} {found[1]}")
+                self._pass(f"sqlite {database} {found[1]}{_announced(statement)}")
 
         return heard
 
@@ -207,6 +209,15 @@ class _DuckDB:
 def refuse_writes() -> None:
     """From here on every write to a file by this process or its children fails with EFBIG."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def _announced(statement: str) -> str:
+    """Action and phase of the audit entry that a statement inserts."""
+    body = _ENTRY.match(statement)
+    if body is None:
+        return ""
+    entry = json.loads(bytes.fromhex(body[1]))
+    return f" {entry['action']} {entry['phase']}"
 
 
 def _wrap(module: Any, name: str, around: Callable[..., Any]) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from failpoints import Action, Point
 from fault_case import Case, Outcome
+from fault_stages import STAGES
 
 PROGRAM = Path(__file__).with_name("fault_line.py")
 SEED = int(os.environ.get("SECURE_PLATFORM_FAULT_SEED", "1"))
 """Another seed takes another sample; a failing one can be given again."""
 
 # How far a home is taken after the interruption, so that the suite stays short; the soak goes to the end.
-UNTIL = {"replace": "rollback", "renew": "replace", "rollback": "rollback", "restore": "restore"}
-FIRST_WAY = frozenset({"init", "pull", "protect", "marts", "package", "approve", "deploy"})
+LAST = frozenset({"deploy", "renew", "rollback", "restore", "return"})
 # They go the whole way a second and third time: slow, and mostly the effects of the first.
 REPEATED = frozenset({"renew", "return"})
 
@@ -62,8 +62,9 @@ def failures(found: Iterable[Outcome]) -> list[str]:
 
 
 def until(stage: str) -> str:
-    """The last stage that is run after an interruption of this one."""
-    return "deploy" if stage in FIRST_WAY else UNTIL.get(stage, "return")
+    """The last stage that is run after an interruption of this one: mostly the next, which reads its work."""
+    stages = tuple(STAGES)
+    return stage if stage in LAST else stages[stages.index(stage) + 1]
 
 
 def sample(points: dict[str, list[Point]], action: Action, rounds: int) -> list[Case]:

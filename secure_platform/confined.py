@@ -2,9 +2,9 @@
 
 The work is a module that calls `serve` when it is run. It gets its request, keys included, through a pipe;
 the kernel bounds its memory and processor time, and it leaves no core file. Its tables come back as frames of
-Arrow IPC, each at most `FRAME_LIMIT`, and its refusals as one of our errors. Only a last frame says that it
-is finished: whatever else ends it (the kernel, a crash in native code, a foreign exception, whose text is
-never carried over) is one and the same error, chosen by the caller.
+Arrow IPC, each at most `FRAME_LIMIT`, and its refusals as one of our errors. A first frame says that it was
+started, only a last one that it is finished: whatever ends it in between (the kernel, a crash in native code,
+a foreign exception, whose text is never carried over) is one and the same error, chosen by the caller.
 """
 
 import json
@@ -20,10 +20,11 @@ from typing import IO, Any, Final
 import pyarrow as pa
 
 from secure_platform import errors
+from secure_platform.children import running
 from secure_platform.errors import SecurePlatformError
 
 FRAME_LIMIT: Final = 256 << 20
-_TABLE, _REFUSED, _FINISHED = b"T", b"R", b"F"
+_STARTED, _TABLE, _REFUSED, _FINISHED = b"S", b"T", b"R", b"F"
 _LENGTH: Final = 8
 # Arrow's own pools reserve address space by the gigabyte; the system's allocator counts what is used.
 _LEAN: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
@@ -37,7 +38,7 @@ class Limits:
         memory: Bytes of address space.
         seconds: Time after which it is ended.
         too_long: Raised when that time is over.
-        failed: Raised when it ended before it was finished, for example because memory ran out.
+        failed: Raised when it began and ended before it was finished: memory ran out, or native code broke.
     """
 
     memory: int
@@ -58,10 +59,11 @@ def tables(
         descriptor: An open file that it inherits under the same number.
 
     Raises:
-        SecurePlatformError: What the work raised, or the errors in `limits`.
+        SecurePlatformError: What the work raised, the errors in `limits`, or that it could not be started.
     """
     order = {"memory": limits.memory, "cpu": int(limits.seconds) + 1, "request": dict(request)}
-    with subprocess.Popen(  # noqa: S603 - this interpreter and a module of ours
+    started = False
+    with running(
         [sys.executable, "-P", "-m", module],
         env={**os.environ, **_LEAN},
         stdin=subprocess.PIPE,
@@ -78,12 +80,14 @@ def tables(
         timer = Timer(limits.seconds, end)
         timer.start()
         try:
-            yield from _receive(process, json.dumps(order).encode(), limits.failed)
+            answer = _begin(process, json.dumps(order).encode())
+            started = True
+            yield from _receive(answer)
         except EOFError:
-            raise (limits.too_long if late.is_set() else limits.failed) from None
+            ended = limits.failed if started else _not_started(module)
+            raise (limits.too_long if late.is_set() else ended) from None
         finally:
             timer.cancel()
-            process.kill()
 
 
 def serve(work: Callable[[Mapping[str, Any]], Iterable[pa.Table]]) -> None:
@@ -91,6 +95,7 @@ def serve(work: Callable[[Mapping[str, Any]], Iterable[pa.Table]]) -> None:
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     order = json.loads(sys.stdin.buffer.read())
+    _send(answer, _STARTED, b"")
     for what, limit in (
         (resource.RLIMIT_AS, order["memory"]),
         (resource.RLIMIT_CPU, order["cpu"]),
@@ -126,17 +131,28 @@ def _send(answer: IO[bytes], kind: bytes, content: Any) -> None:
     answer.flush()
 
 
-def _receive(
-    process: "subprocess.Popen[bytes]", order: bytes, failed: SecurePlatformError
-) -> Iterator[pa.Table]:
+def _begin(process: "subprocess.Popen[bytes]", order: bytes) -> IO[bytes]:
     if process.stdin is None or process.stdout is None:
-        raise failed
+        raise EOFError
     try:
         process.stdin.write(order)
         process.stdin.close()
     except BrokenPipeError:
         raise EOFError from None
-    while (frame := _frame(process.stdout))[0] == _TABLE:
+    if _frame(process.stdout)[0] != _STARTED:
+        raise EOFError
+    return process.stdout
+
+
+def _not_started(module: str) -> SecurePlatformError:
+    return SecurePlatformError(
+        f"The process {module.rpartition('.')[2]} could not be started",
+        "Check the installation, and what this machine has left of memory and processes.",
+    )
+
+
+def _receive(answer: IO[bytes]) -> Iterator[pa.Table]:
+    while (frame := _frame(answer))[0] == _TABLE:
         yield pa.ipc.open_stream(frame[1]).read_all()
     if frame[0] == _REFUSED:
         told = json.loads(frame[1])

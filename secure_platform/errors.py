@@ -22,6 +22,12 @@ _SQLITE: Final = {
 }
 
 
+# DuckDB's errors about its files, which hold no cells; a transaction or a session fails for its file's sake.
+_ABOUT_FILES: Final = frozenset(
+    {"_duckdb.IOException", "_duckdb.TransactionException", "_duckdb.FatalException"}
+)
+
+
 class SecurePlatformError(Exception):
     """Base of all errors a user can meet.
 
@@ -132,8 +138,12 @@ def _disk_reason(error: BaseException) -> str | None:
         return _SQLITE.get(code) or _SQLITE.get(code & 0xFF)
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno) if error.errno in _DISK else None
-    # Polars and DuckDB quote the operating system.
-    return next((os.strerror(number) for number in _DISK if os.strerror(number) in str(error)), None)
+    # Polars and DuckDB quote the operating system, but they quote cells too.
+    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+    told = [f"{os.strerror(number)} (os error {number})" for number in _DISK]
+    if not kinds.isdisjoint(_ABOUT_FILES):
+        told = [os.strerror(number) for number in _DISK]
+    return next((os.strerror(n) for n, text in zip(_DISK, told, strict=True) if text in str(error)), None)
 
 
 class StepFailedError(SecurePlatformError):

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,7 +166,14 @@ def _sqlite(code: int) -> sqlite3.Error:
     [
         (OSError(errno.ENOSPC, "canary-424"), "No space left on device"),
         (OSError(errno.EIO, "canary-424", "/canary-424"), "Input/output error"),
-        (ValueError("canary-424: Read-only file system"), "Read-only file system"),
+        (
+            pl.exceptions.ComputeError("canary-424: Read-only file system (os error 30)"),
+            "Read-only file system",
+        ),
+        (OSError("No space left on device (os error 28): canary-424"), "No space left on device"),
+        (duckdb.IOException("canary-424: Input/output error"), "Input/output error"),
+        (duckdb.TransactionException("canary-424: No space left on device"), "No space left on device"),
+        (duckdb.FatalException("canary-424: No space left on device"), "No space left on device"),
         (_sqlite(sqlite3.SQLITE_FULL), "No space left on device"),
         (_sqlite(sqlite3.SQLITE_IOERR_WRITE), "Input/output error"),
         (_sqlite(sqlite3.SQLITE_IOERR_SHMSIZE), "No space left on device"),
@@ -179,7 +188,17 @@ def test_a_disk_behind_a_foreign_error_is_named_without_its_text(error: Exceptio
 
 
 @pytest.mark.parametrize(
-    "error", [OSError("no number"), FileNotFoundError(errno.ENOENT, "x"), ValueError("28"), _sqlite(1)]
+    "error",
+    [
+        OSError("no number"),
+        FileNotFoundError(errno.ENOENT, "x"),
+        ValueError("28"),
+        _sqlite(1),
+        ValueError("a cell: Read-only file system"),
+        duckdb.ConversionException("Could not convert string 'Input/output error' to INT32"),
+        pl.exceptions.InvalidOperationError('conversion failed: ["File too large"]'),
+        OSError("Input/output error (os error 2)"),
+    ],
 )
 def test_no_disk_is_found_behind_another_error(error: Exception) -> None:
     error.__context__ = error

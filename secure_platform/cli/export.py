@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from secure_platform.cli.output import cannot_write, print_lines
+from secure_platform.errors import StorageError
 from secure_platform.files import write_private
 
 MARK: Final = "'"
@@ -42,7 +43,8 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]])
     """Write rows as CSV into a new 0600 file, whole or not at all.
 
     Raises:
-        UsageError: If it cannot be written.
+        StorageError: If the disk is full or failing.
+        UsageError: If it cannot be written for another reason.
     """
     content = "".join(f"{record}\n" for record in csv_lines(columns, rows))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -50,7 +52,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]])
         write_private(temporary, content.encode())
         os.link(temporary, path)
     except OSError as error:
-        raise cannot_write(path, error.strerror) from None
+        raise StorageError.behind(f"Writing {path}", error) or cannot_write(path, error.strerror) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.access.principals import ROLES
 from secure_platform.cli.access import command, open_services
 from secure_platform.cli.output import cannot_write, example, json_option, line, require_new, show, table
+from secure_platform.errors import StorageError
 from secure_platform.files import write_private
 from secure_platform.services import Services
 
@@ -106,7 +107,7 @@ def token_issue(name: str, days: int, out: Path, *, as_json: bool) -> None:
         write_private(out, issued.secret.encode() + b"\n")
     except OSError as error:
         services.principals.revoke_token(issued.token_id, actor=caller)
-        raise cannot_write(out, error.strerror) from None
+        raise StorageError.behind(f"Writing {out}", error) or cannot_write(out, error.strerror) from None
     data = {"token_id": issued.token_id, "expires_at": issued.expires_at.isoformat(), "file": str(out)}
     text = f"Token {issued.token_id} of {name}, valid until {issued.expires_at:%Y-%m-%d}, is in {out}."
     show(data, as_json=as_json, render=lambda con: line(con, text))

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from secure_platform.children import running
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import ContractError, StorageError
 from secure_platform.files import private_directory, replace_private
@@ -165,20 +166,20 @@ def run_dbt(
         "DO_NOT_TRACK": "1",
     }
     # dbt's own output may quote values (a failing cast); only its result codes are read.
-    finished = subprocess.run(  # noqa: S603 - our interpreter's dbt, arguments from code
+    with running(
         dbt_command(project, arguments),
         env={**inherited, **ours, **environment},
         cwd=target,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        check=False,
-    )
-    if finished.returncode and shutil.disk_usage(target).free < ENOUGH:
+    ) as process:
+        status = process.wait()
+    if status and shutil.disk_usage(target).free < ENOUGH:
         raise StorageError.of("dbt", os.strerror(errno.ENOSPC))
     results = _read(target / "run_results.json").get("results", [])
     return DbtRun(
-        succeeded=finished.returncode == 0,
+        succeeded=status == 0,
         results={result["unique_id"]: str(result["status"]) for result in results},
         compiled={
             result["unique_id"]: result["compiled_code"] for result in results if result.get("compiled_code")

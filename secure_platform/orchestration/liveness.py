@@ -1,8 +1,9 @@
 """A run lives exactly as long as the process that executes it.
 
 That process holds a lock on a file of the run, which the kernel drops with the process. A run that is
-recorded as started while nobody holds its lock has died: Dagster's monitoring marks it as failed, so that it
-no longer holds back the runs of its product, and launches it again. Otherwise it would stay started for ever.
+recorded as started while nobody holds the lock of its file has died: Dagster's monitoring marks it as failed,
+so that it no longer holds back the runs of its product, and launches it again. Otherwise it would stay
+started for ever. Without that file nobody knows, and the run is left alone.
 """
 
 import fcntl
@@ -35,30 +36,29 @@ class RunClaims:
     def claim(self, run_id: str) -> None:
         """Say that this process executes the run."""
         path = private_directory(self._directory) / run_id
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, PRIVATE_FILE)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         self._held[run_id] = descriptor
 
     def release(self, run_id: str) -> None:
-        """Say that the run is over; nothing happens when this process did not execute it."""
+        """Say that the run is over, whoever executed it."""
+        (self._directory / run_id).unlink(missing_ok=True)
         descriptor = self._held.pop(run_id, None)
         if descriptor is not None:
-            (self._directory / run_id).unlink(missing_ok=True)
             os.close(descriptor)
 
-    def alive(self, run_id: str) -> bool:
-        """Whether a living process executes the run."""
+    def died(self, run_id: str) -> bool:
+        """Whether a process claimed the run and is gone; a run that nobody could claim may live."""
         try:
-            descriptor = os.open(self._directory / run_id, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
+            descriptor = os.open(self._directory / run_id, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
-        else:
-            (self._directory / run_id).unlink(missing_ok=True)
             return False
+        else:
+            return True
         finally:
             os.close(descriptor)
 
@@ -77,7 +77,10 @@ class SecureRunLauncher(DefaultRunLauncher):
         return True
 
     def check_run_worker_health(self, run: "DagsterRun") -> CheckRunHealthResult:
-        """Whether the process of a started run lives."""
-        if run_claims(self._instance.root_directory).alive(run.run_id):
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "the process that executed the run is gone")
+        """Whether the process of a started run is gone.
+
+        What cannot be told is RUNNING: Dagster's monitoring takes UNKNOWN for dead and launches a second run.
+        """
+        if run_claims(self._instance.root_directory).died(run.run_id):
+            return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "the process that executed the run is gone")
+        return CheckRunHealthResult(WorkerStatus.RUNNING)

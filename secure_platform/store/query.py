@@ -66,7 +66,10 @@ def query(
         memory=PROCESS_MEMORY,
         seconds=timeout_seconds,
         too_long=UsageError("The query took too long and was stopped", "Ask for less."),
-        failed=UsageError("The query needs more memory than it may use", "Ask for less."),
+        failed=UsageError(
+            "The query ended before it was finished: it needs more memory than it may use, or breaks DuckDB",
+            "Ask for less, or ask in another way.",
+        ),
     )
     (table,) = tables(query_process.__name__, request, limits)
     try:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from secure_platform.cli import export
 from secure_platform.cli.export import csv_lines, is_executed, neutral, print_csv, write_csv
-from secure_platform.errors import UsageError
+from secure_platform.errors import StorageError, UsageError
 
 FIELD = re.compile(r'"((?:[^"]|"")*)"|([^",\n]*)')
 
@@ -139,7 +139,7 @@ def test_a_file_is_private_new_and_whole(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export, "write_private", full)
-    with pytest.raises(UsageError, match="No space left"):
+    with pytest.raises(StorageError, match="No space left"):
         write_csv(tmp_path / "more.csv", ["a"], [])
     assert [file.name for file in tmp_path.iterdir()] == ["out.csv"]
     assert path.read_text("utf-8") == '"a"\n"\'=1"\n'

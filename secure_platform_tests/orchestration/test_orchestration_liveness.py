@@ -1,6 +1,8 @@
 """A run whose process died does not stay started for ever, and does not hold back the runs of its product."""
 
+import errno
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon.monitoring import execute_run_monitoring_iteration
 
 from secure_platform.errors import GateRefusedError
+from secure_platform.files import private_directory
 from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.instance import SecureInstance
 from secure_platform.orchestration.liveness import RunClaims, SecureRunLauncher
@@ -39,7 +42,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 
 def test_a_run_is_alive_until_it_is_released_or_its_process_is_killed(tmp_path: Path) -> None:
     claims = RunClaims(tmp_path)
-    assert not claims.alive("run")
+    assert not claims.died("run")
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -48,15 +51,17 @@ def test_a_run_is_alive_until_it_is_released_or_its_process_is_killed(tmp_path: 
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "claimed\n"
-        assert claims.alive("run")
+        assert not claims.died("run")
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert not claims.alive("run")
+    for _ in range(2):
+        assert claims.died("run")
+    claims.release("run")
     claims.claim("own")
-    assert RunClaims(tmp_path).alive("own")
+    assert not RunClaims(tmp_path).died("own")
     claims.release("own")
     claims.release("own")
-    assert not claims.alive("own")
+    assert not claims.died("own")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,7 +95,7 @@ def test_a_run_that_is_executed_is_left_alone(instance: dg.DagsterInstance) -> N
 
 
 def test_a_run_that_died_fails_and_is_launched_again_and_one_that_was_refused_is_not(
-    instance: dg.DagsterInstance,
+    instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     assert isinstance(instance, SecureInstance)
 
@@ -109,8 +114,39 @@ def test_a_run_that_died_fails_and_is_launched_again_and_one_that_was_refused_is
     assert run_of(instance, died).status is dg.DagsterRunStatus.STARTED
     monitor(instance)
     assert run_of(instance, died).status is dg.DagsterRunStatus.STARTED
-    instance._claims.release(died)
+    os.close(instance._claims._held.pop(died))
     monitor(instance)
     again = {name: run_of(instance, name).tags["dagster/will_retry"] for name in (refused, died)}
     assert run_of(instance, died).status is dg.DagsterRunStatus.FAILURE
     assert again == {refused: "false", died: "true"}
+    assert list((tmp_path / "home" / "dagster" / "running").iterdir()) == []
+
+
+@pytest.mark.parametrize("why", ["full", "link"])
+def test_a_run_that_could_not_be_claimed_is_not_taken_for_dead(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """Marked as failed, it would be launched again beside itself."""
+
+    @dg.job
+    def lives() -> None:
+        pass
+
+    run_id = instance.create_run_for_job(lives).run_id
+    start = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_START.value, job_name="lives")
+    claims = private_directory(tmp_path / "home" / "dagster" / "running")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.touch()
+    if why == "link":
+        (claims / run_id).symlink_to(elsewhere)
+        instance.report_dagster_event(start, run_id=run_id)
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(RunClaims, "claim", full)
+            instance.report_dagster_event(start, run_id=run_id)
+    monitor(instance)
+    assert run_of(instance, run_id).status is dg.DagsterRunStatus.STARTED
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

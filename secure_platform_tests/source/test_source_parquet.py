@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from hostile_support import outcome
 
-from secure_platform.errors import DataRefusedError
-from secure_platform.source import parquet_process
+from secure_platform.errors import DataRefusedError, SecurePlatformError
+from secure_platform.source import parquet, parquet_process
 from secure_platform.source.csv import LINE, CsvSource, Malformed
 from secure_platform.source.parquet import MEMORY, ParquetSource
 
@@ -312,6 +312,18 @@ def test_a_reader_that_dies_is_a_refusal(tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "d.parquet"
     pq.write_table(pa.table({"a": [1]}), path)
     source = ParquetSource(path)
-    monkeypatch.setattr(parquet_process, "__name__", "secure_platform.source.absent")
+    monkeypatch.setattr(parquet, "MEMORY", 1 << 20)
     with pytest.raises(DataRefusedError, match="breaks its reader"):
         list(source.batches())
+
+
+def test_a_reader_that_cannot_be_started_says_nothing_about_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "d.parquet"
+    pq.write_table(pa.table({"a": [1]}), path)
+    source = ParquetSource(path)
+    monkeypatch.setattr(parquet_process, "__name__", "secure_platform.source.absent")
+    with pytest.raises(SecurePlatformError, match="The process absent could not be started") as caught:
+        list(source.batches())
+    assert not isinstance(caught.value, DataRefusedError)

@@ -1,10 +1,11 @@
 """What hostile input could crash or swell runs in a process of its own, under hard limits.
 
-The work is a module that calls `serve` when it is run. It gets its request, keys included, through a pipe;
-the kernel bounds its memory and processor time, and it leaves no core file. Its tables come back as frames of
-Arrow IPC, each at most `FRAME_LIMIT`, and its refusals as one of our errors. A first frame says that it was
-started, only a last one that it is finished: whatever ends it in between (the kernel, a crash in native code,
-a foreign exception, whose text is never carried over) is one and the same error, chosen by the caller.
+The work is a module that calls `serve` when it is run. It gets its request, keys included, through a pipe,
+and of our environment only what a program needs to start. The kernel bounds its memory and processor time,
+and it leaves no core file. Its tables come back as frames of Arrow IPC, each at most `FRAME_LIMIT`, and its
+refusals as one of our errors. A first frame says that it was started, only a last one that it is finished:
+whatever ends it in between (the kernel, a crash in native code, a foreign exception, whose text is never
+carried over) is one and the same error, chosen by the caller.
 """
 
 import json
@@ -26,6 +27,7 @@ from secure_platform.errors import SecurePlatformError
 FRAME_LIMIT: Final = 256 << 20
 _STARTED, _TABLE, _REFUSED, _FINISHED = b"S", b"T", b"R", b"F"
 _LENGTH: Final = 8
+_INHERITED: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "VIRTUAL_ENV", "PYTHONHOME", "LD_LIBRARY_PATH")
 # Arrow's own pools reserve address space by the gigabyte; the system's allocator counts what is used.
 _LEAN: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
@@ -62,10 +64,11 @@ def tables(
         SecurePlatformError: What the work raised, the errors in `limits`, or that it could not be started.
     """
     order = {"memory": limits.memory, "cpu": int(limits.seconds) + 1, "request": dict(request)}
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     started = False
     with running(
         [sys.executable, "-P", "-m", module],
-        env={**os.environ, **_LEAN},
+        env={**inherited, **_LEAN},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -4,6 +4,9 @@ The rule, for whoever reads such a file: text is always in quotes, nothing else 
 without quotes is null. A text that a spreadsheet could take for a formula, and every text that begins with an
 apostrophe, has one apostrophe put before it: remove the first character of every text that begins with one,
 and each cell is what it was. Column names are texts. Numbers are never touched, so -1.5 stays a number.
+
+The separator is the comma, and the file must be read with it: split at semicolons or tabs, a text such as
+`a;=1+1` becomes two cells, and the second is a formula.
 """
 
 import json
@@ -22,9 +25,12 @@ from secure_platform.files import write_private
 MARK: Final = "'"
 EXECUTED: Final = frozenset("=+-@")
 _CONTROL: Final = frozenset({"Cc", "Cf", "Cs"})
-# Blanks and quotes of every kind: what may be skipped before a cell is looked at.
-_SKIPPED: Final = frozenset({"Zs", "Zl", "Zp", "Pi", "Pf", "Ps", "Sk"})
+# Blanks, marks and quotes of every kind, and what is not assigned: they may be skipped before a cell is
+# looked at.
+_SKIPPED: Final = frozenset({"Zs", "Zl", "Zp", "Pi", "Pf", "Ps", "Sk", "Mn", "Me", "Cn"})
 _QUOTES: Final = frozenset("\"'")
+# They count as letters or symbols, and show nothing: fillers of Hangul, the empty pattern of Braille.
+_INVISIBLE: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 def csv_lines(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
@@ -71,7 +77,7 @@ def is_executed(text: str) -> bool:
         category = unicodedata.category(letter)
         if category in _CONTROL:
             return True
-        if category not in _SKIPPED and letter not in _QUOTES:
+        if category not in _SKIPPED and letter not in _QUOTES | _INVISIBLE:
             return bool(EXECUTED.intersection(unicodedata.normalize("NFKC", letter)))
     return False
 

@@ -78,14 +78,17 @@ def plan(product: str, *, as_json: bool) -> None:
 @click.option(
     "--limit", default=100, show_default=True, type=click.IntRange(1, ROW_LIMIT), help="Most rows shown."
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, safe to open in a spreadsheet.")
-@click.option("--out", type=click.Path(path_type=Path), help="New 0600 file that gets the CSV.")
+@click.option(
+    "--csv", "as_csv", is_flag=True, help="Print CSV, safe in a spreadsheet that reads it with commas."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="New 0600 file that gets the same CSV.")
 @json_option
 def sql(product: str, query: str, limit: int, out: Path | None, *, as_csv: bool, as_json: bool) -> None:
     """Ask the production tables of PRODUCT a QUERY, read-only; it is audited, without its text.
 
     In CSV, a text that a spreadsheet could execute, or that begins with an apostrophe, has one more
-    apostrophe before it; text is in quotes, nothing else is.
+    apostrophe before it; text is in quotes, nothing else is. Import it with the comma as the only separator:
+    another one would split texts, and what follows it could be executed.
     """
     if as_csv and as_json:
         raise UsageError("A result is CSV or JSON, not both", "Leave out --csv or --json.")

@@ -108,6 +108,11 @@ def run(arguments: list[str]) -> int:
         return report_error(error, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - a library's message may hold data: only its class is shown
         return _report_foreign(error, as_json=as_json)
+    except BaseException as error:
+        # A panic of a library in Rust is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        return _report_foreign(error, as_json=as_json)
     return result if isinstance(result, int) else 0
 
 
@@ -122,7 +127,7 @@ def _report_usage(error: click.ClickException, *, as_json: bool) -> int:
     return report("UsageError", culprit, fix, code=error.exit_code, as_json=True)
 
 
-def _report_foreign(error: Exception, *, as_json: bool) -> int:
+def _report_foreign(error: BaseException, *, as_json: bool) -> int:
     """What the operating system refuses is named: its own text and the file's name hold no data."""
     disk = StorageError.behind("The command", error)
     if disk is not None:

@@ -2,7 +2,8 @@
 
 The statement is parsed before it runs. Table functions outside a short list are refused, although the session
 is closed already: in a closed session `enable_logging` ends the process and `enable_profiling` breaks it
-(DuckDB 1.5.5), and both may stand in a SELECT. A query runs in a process of its own, because DuckDB does not
+(DuckDB 1.5.5), and both may stand in a SELECT. So is what tells
+paths of this machine. A query runs in a process of its own, because DuckDB does not
 count single values against its memory limit: the kernel does, and it is stopped after its time.
 """
 
@@ -14,7 +15,6 @@ from typing import Any, Final
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 
 from secure_platform.canonical import is_unicode
 from secure_platform.confined import Limits, tables
@@ -23,8 +23,10 @@ from secure_platform.store import query_process
 
 MAX_SQL_BYTES: Final = 65_536
 TABLE_FUNCTIONS: Final = frozenset({"range", "generate_series", "unnest"})
-# They parse or plan a text again, out of sight of the check.
-REFUSED_FUNCTIONS: Final = frozenset({"json_serialize_plan", "write_log"})
+# They parse or plan a text again, out of sight of the check, or tell paths of this machine.
+REFUSED_FUNCTIONS: Final = frozenset({"json_serialize_plan", "write_log", "current_setting"})
+REFUSED_TABLES: Final = frozenset({"duckdb_databases", "pragma_database_list", "pg_settings"})
+"""Views of DuckDB that hold paths of this machine."""
 PROCESS_MEMORY: Final = 2 << 30
 _SHOWN: Final = 300
 
@@ -72,12 +74,7 @@ def query(
         ),
     )
     (table,) = tables(query_process.__name__, request, limits)
-    try:
-        return pl.DataFrame(table)
-    except (pa.ArrowException, pl.exceptions.PolarsError):
-        raise UsageError(
-            "The result has a type that cannot be shown", "Cast such columns to VARCHAR."
-        ) from None
+    return pl.DataFrame(table)
 
 
 def require_select(sql: str) -> None:
@@ -90,11 +87,15 @@ def require_select(sql: str) -> None:
         raise UsageError("The query is too long or holds what is no character", "Write a shorter query.")
     try:
         statements = _parse(sql)
-        functions = list(_functions(statements))
+        functions, named = list(_functions(statements)), set(_tables(statements))
     except RecursionError:
         raise UsageError("The query is nested too deeply", "Write a simpler query.") from None
     if len(statements) != 1:
         raise UsageError("The query is not exactly one statement", "Write one SELECT.")
+    for name in named & REFUSED_TABLES:
+        raise UsageError(
+            f"The table {name} is not available to queries", "Read from the tables of the product."
+        )
     for name, is_table in functions:
         if name in REFUSED_FUNCTIONS or (is_table and name not in TABLE_FUNCTIONS):
             raise UsageError(
@@ -113,15 +114,27 @@ def _parse(sql: str) -> list[Any]:
     return list(document["statements"])
 
 
+def _tables(node: Any) -> Iterator[str]:
+    """Every table's name in the syntax tree, of whatever schema."""
+    for found in _nodes(node):
+        if found.get("type") == "BASE_TABLE":
+            yield str(found["table_name"]).lower()
+
+
 def _functions(node: Any) -> Iterator[tuple[str, bool]]:
     """Every function in the syntax tree: its name, and whether it stands where a table does."""
+    for found in _nodes(node):
+        if found.get("type") == "TABLE_FUNCTION":
+            yield str(found["function"]["function_name"]).lower(), True
+        elif "function_name" in found:
+            yield str(found["function_name"]).lower(), False
+
+
+def _nodes(node: Any) -> Iterator[dict[str, Any]]:
     if isinstance(node, list):
         for item in node:
-            yield from _functions(item)
+            yield from _nodes(item)
     elif isinstance(node, dict):
-        if node.get("type") == "TABLE_FUNCTION":
-            yield str(node["function"]["function_name"]).lower(), True
-        elif "function_name" in node:
-            yield str(node["function_name"]).lower(), False
+        yield node
         for value in node.values():
-            yield from _functions(value)
+            yield from _nodes(value)

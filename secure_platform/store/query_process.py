@@ -1,4 +1,8 @@
-"""The process that runs a user's SELECT: one session, one answer, at most `RESULT_LIMIT` bytes of it."""
+"""The process that runs a user's SELECT: one session, one answer, at most `RESULT_LIMIT` bytes of it.
+
+The answer is turned into Python's values here first: for a year beyond 9999 or an interval in a list, Polars
+panics, and that must not happen in the process of whoever asks.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -6,7 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import polars as pl
 import pyarrow as pa
+from polars.exceptions import PanicException
 
 from secure_platform.confined import serve
 from secure_platform.errors import SecurePlatformError, UsageError
@@ -28,9 +34,11 @@ def answer(request: Mapping[str, Any]) -> Iterator[pa.Table]:
     path, key = Path(request["path"]), bytes.fromhex(request["key"])
     try:
         with closing(connect_for_queries(path, key, memory_limit=request["memory_limit"])) as connection:
-            yield _fetch(connection, request["sql"], request["limit"])
-    except duckdb.Error as error:
+            table = _fetch(connection, request["sql"], request["limit"])
+    except (duckdb.Error, OSError) as error:
         raise _explain(error) from None
+    _require_shown(table)
+    yield table
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> pa.Table:
@@ -48,7 +56,26 @@ def _fetch(connection: duckdb.DuckDBPyConnection, sql: str, limit: int) -> pa.Ta
     return pa.Table.from_batches(batches, schema=reader.schema)
 
 
-def _explain(error: duckdb.Error) -> SecurePlatformError:
+def _require_shown(table: pa.Table) -> None:
+    try:
+        pl.DataFrame(table).rows()
+    except MemoryError:
+        raise
+    except (Exception, PanicException):  # noqa: BLE001 - whatever Polars raises, its text may hold data
+        raise _not_shown() from None
+
+
+def _not_shown() -> UsageError:
+    return UsageError(
+        "The result has a type or a value that cannot be shown, such as a date beyond the years 1 to 9999",
+        "Cast such columns to VARCHAR.",
+    )
+
+
+def _explain(error: Exception) -> SecurePlatformError:
+    """What DuckDB says while its rows are fetched comes as an OSError of Arrow."""
+    if isinstance(error, OSError) and "Unsupported Arrow type" in str(error):
+        return _not_shown()
     if isinstance(error, _READABLE):
         reason = str(error).partition("\n")[0][:_SHOWN]
         return UsageError(f"The query cannot be run: {reason}", "Correct it.")

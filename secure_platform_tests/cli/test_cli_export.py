@@ -80,6 +80,20 @@ def test_other_texts_are_left_alone(text: str) -> None:
     assert neutral(text) == text
 
 
+skipped = st.text(
+    st.characters(categories=["Mn", "Me", "Zs", "Zl", "Zp", "Cn"])
+    | st.sampled_from("\u3164\u115f\u1160\uffa0\u2800\u17b4\u034f\ufe0f"),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(skipped, st.sampled_from("=+-@\uff1d\ufe62\t"), st.text(max_size=5))
+def test_nothing_invisible_hides_a_formula(before: str, sign: str, after: str) -> None:
+    assert neutral(before + sign + after) == f"'{before}{sign}{after}"
+    assert not is_executed(before + "a" + sign)
+
+
 hostile = st.text(st.sampled_from(list("=+-@\t\r\n '\"`,;ab1\uff1d\u200b\u00a0|!")), max_size=8)
 texts = st.text(max_size=20) | hostile
 

@@ -124,6 +124,8 @@ def test_anything_but_one_select_is_refused(path: Path, sql: str) -> None:
         "FROM duckdb_settings()",
         "FROM duckdb_secrets()",
         "FROM duckdb_extensions()",
+        "FROM duckdb_databases()",
+        "SELECT current_setting('secret_directory')",
         "FROM pragma_storage_info('t')",
         "FROM checkpoint()",
         # These two end or break a closed session of DuckDB 1.5.5.
@@ -244,8 +246,56 @@ def test_an_error_shows_names_but_no_values(path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         run(path, "SELECT CAST(s AS INTEGER) FROM t")
     assert "value" not in str(caught.value).replace("data value", "")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "DATE '290000-01-01'",
+        "DATE '10000-01-01'",
+        "DATE '0001-01-01 (BC)'",
+        "'infinity'::TIMESTAMP",
+        "TIMESTAMPTZ '20000-01-01'",
+        "[DATE '290000-01-01']",
+        "{'a': DATE '290000-01-01'}",
+        "MAP {[1]: 2}",
+        "INTERVAL 1 DAY",
+        "[INTERVAL 1 DAY]",
+        "{'a': 1}::VARIANT",
+        "union_value(a := 1)",
+    ],
+)
+def test_what_python_has_no_value_for_is_refused_and_may_be_cast(
+    path: Path, value: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(UsageError, match="cannot be shown"):
-        run(path, "SELECT INTERVAL 1 DAY")
+        run(path, f"SELECT {value} AS v")
+    assert capfd.readouterr().err == ""
+    assert run(path, f"SELECT ({value})::VARCHAR AS v").height == 1
+
+
+@pytest.mark.parametrize("name", ["duckdb_databases", "pg_settings", "PG_Settings", "pragma_database_list"])
+@pytest.mark.parametrize("sql", ["FROM {}", "SELECT (SELECT count(*) FROM {})", "SUMMARIZE {}"])
+def test_what_tells_paths_of_this_machine_is_refused(name: str, sql: str) -> None:
+    with pytest.raises(UsageError, match=rf"The table {name.lower()} is not available"):
+        require_select(sql.format(name))
+    with pytest.raises(UsageError, match="is not available"):
+        require_select(sql.format(f"pg_catalog.{name}"))
+
+
+def test_a_query_gets_nothing_of_the_environment_but_what_a_program_needs(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_PASSWORD", "sesame-and-more")
+    told = []
+    sql = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range * b.range = 7"
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(query, path, KEY, sql, limit=1, timeout_seconds=2.0)
+        while not running.done():
+            told += told_of_processes("query_process")
+            time.sleep(0.05)
+    assert told
+    assert not any(b"sesame-and-more" in each for each in told)
 
 
 def test_a_wrong_key_is_told(path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import pytest
 from cli_support import PROGRAM, ROOT, Cli, execute
+from polars.exceptions import PanicException
 
 from secure_platform import errors
 from secure_platform.cli import main
@@ -102,6 +103,20 @@ def test_an_unexpected_error_shows_its_class_and_line_only(
     assert "Traceback" not in text
     if options:
         assert result.json["error"] == "StepFailedError"
+
+
+def test_a_panic_of_a_library_is_an_unexpected_error(probe: Probe, cli: Cli) -> None:
+    probe(PanicException(CANARY))
+    result = cli("probe", "--json")
+    assert (result.code, result.err, result.json["error"]) == (1, "", "StepFailedError")
+    assert "PanicException" in result.json["culprit"]
+    assert CANARY not in result.out
+
+
+def test_what_ends_python_is_no_error(probe: Probe) -> None:
+    probe(SystemExit(7))
+    with pytest.raises(SystemExit):
+        main.run(["probe"])
 
 
 def test_what_the_system_refuses_is_named(probe: Probe, cli: Cli) -> None:

@@ -56,7 +56,7 @@ def render_review(
 def render_attention(out: Console, diff: ReleaseDiff) -> None:
     """Draw first what nobody may overlook."""
     if diff.attention:
-        heading(out, "Attention: weaker protection or breaking contract changes")
+        heading(out, "Attention: weaker protection, changed tests or breaking contract changes")
     for sentence in diff.attention:
         line(out, f"  ! {brief(sentence)}")
 
@@ -70,6 +70,8 @@ def render_difference(out: Console, diff: ReleaseDiff, title: str) -> None:
     for subject, sentences in (
         ("Columns", columns),
         ("Protection plan", diff.plan),
+        ("SQL", diff.sql),
+        ("Tests and variables", diff.checks),
         ("Properties", diff.properties),
     ):
         if sentences or not diff.first:

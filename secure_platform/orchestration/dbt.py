@@ -177,7 +177,7 @@ def run_dbt(
         status = process.wait()
     if status and shutil.disk_usage(target).free < ENOUGH:
         raise StorageError.of("dbt", os.strerror(errno.ENOSPC))
-    results = _read(target / "run_results.json").get("results", [])
+    results = read_json(target / "run_results.json").get("results", [])
     return DbtRun(
         succeeded=status == 0,
         results={result["unique_id"]: str(result["status"]) for result in results},
@@ -187,5 +187,6 @@ def run_dbt(
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What dbt wrote there; empty if it did not come so far."""
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

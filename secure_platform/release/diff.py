@@ -10,6 +10,7 @@ from secure_platform.contract.model import Contract
 from secure_platform.contract.place import Place
 from secure_platform.errors import ContractError
 from secure_platform.protect.changes import WEAKER, changes
+from secure_platform.release.dbt_diff import check_changes, sql_changes
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class ReleaseDiff:
         first: Whether there is none before.
         properties: Sentences about profile, classification, environment and code version.
         plan: Sentences about the protection plan; weaker protection is called weaker.
+        sql: Sentences about dbt's models and macros, and new tests.
+        checks: Sentences about dbt's tests that are gone or judge otherwise, and about its variables.
         contracts: What changes in the contracts.
     """
 
@@ -44,19 +47,22 @@ class ReleaseDiff:
     tables: tuple[TableDiff, ...]
     properties: tuple[str, ...]
     plan: tuple[str, ...]
+    sql: tuple[str, ...]
+    checks: tuple[str, ...]
     contracts: ContractDiff
 
     @property
     def changed(self) -> bool:
         """Whether anything differs that a reader of the data or its steward can notice."""
         different = any(table.change != "unchanged" for table in self.tables)
-        return self.first or different or bool(self.properties or self.plan or self.contracts.changes)
+        sentences = (*self.properties, *self.plan, *self.sql, *self.checks)
+        return self.first or different or bool(sentences or self.contracts.changes)
 
     @property
     def attention(self) -> tuple[str, ...]:
-        """What a steward must not miss: weaker protection, then breaking changes of contract."""
+        """What a steward must not miss: weaker protection, changed tests and variables, broken contracts."""
         weaker = [sentence for sentence in self.plan if WEAKER in sentence]
-        return (*weaker, *map(str, self.contracts.of_kind("breaking")))
+        return (*weaker, *self.checks, *map(str, self.contracts.of_kind("breaking")))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -75,6 +81,8 @@ class ReleaseDiff:
             },
             "properties": list(self.properties),
             "plan": list(self.plan),
+            "sql": list(self.sql),
+            "checks": list(self.checks),
             "contracts": self.contracts.to_json(),
         }
 
@@ -92,6 +100,8 @@ def diff_manifests(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Rel
         tables=tuple(_tables(before.get("tables", {}), new["tables"])),
         properties=tuple(_properties(old, new)),
         plan=tuple(changes(old and old["plan"]["document"], new["plan"]["document"])),
+        sql=tuple(sql_changes(old["dbt"], new["dbt"])) if old else (),
+        checks=tuple(check_changes(old["dbt"], new["dbt"])) if old else (),
         contracts=_contracts(before.get("contracts", {}), new["contracts"]),
     )
 

@@ -86,6 +86,31 @@ class PlanRecord(_Part):
     document: dict[str, Any]
 
 
+class DbtModel(_Part):
+    """SHA-256 of a model's SQL, as written and as it ran."""
+
+    sql: Sha256
+    compiled: Sha256
+
+
+class DbtTest(DbtModel):
+    """How a test judged: its severity, and SHA-256 of its arguments and of what it counts as a failure."""
+
+    severity: Literal["error", "warn"]
+    arguments: Sha256
+    conditions: Sha256
+
+
+class DbtRecord(_Part):
+    """What the tables were made and judged by; `models` and `tests` are named as dbt names them."""
+
+    project: Sha256
+    vars: dict[str, Any]
+    macros: dict[str, Sha256]
+    models: dict[str, DbtModel]
+    tests: dict[str, DbtTest]
+
+
 class Manifest(_Part):
     """What a release holds, where it comes from, and what was decided about it.
 
@@ -109,6 +134,7 @@ class Manifest(_Part):
     lineage: list[Ancestor]
     contracts: dict[str, ContractRecord]
     plan: PlanRecord
+    dbt: DbtRecord
     verdicts: dict[str, dict[str, Verdict]]
 
 
@@ -133,6 +159,7 @@ def read_manifest(document: bytes) -> Manifest:
     _check_contracts(manifest)
     _check_sources(manifest)
     _check_verdicts(manifest)
+    _check_dbt(manifest)
     return manifest
 
 
@@ -160,3 +187,13 @@ def _check_verdicts(manifest: Manifest) -> None:
         stages = manifest.verdicts.get(name, {})
         if not stages or not all(verdict.passed for verdict in stages.values()):
             raise IntegrityError(f"The manifest has no verdicts of {name}, or a failed one", _FIX)
+
+
+def _check_dbt(manifest: Manifest) -> None:
+    """What made and judged a released table is on record."""
+    models = {name.rpartition(".")[2] for name in manifest.dbt.models}
+    for name, table in manifest.tables.items():
+        judged = manifest.verdicts[f"{table.source.zone}/{table.source.dataset}"].get("dbt")
+        tests = judged.detail.get("tests", {}) if judged else {}
+        if table.source.dataset not in models or not manifest.dbt.tests.keys() >= set(tests):
+            raise IntegrityError(f"The manifest does not say which SQL and tests made table {name}", _FIX)

@@ -55,6 +55,7 @@ class ReleaseRequest:
         lineage: Records of all snapshots the tables come from, in all zones, the tables' own included.
         contracts: Dataset → its contract, as it was read from its document.
         plan: The whole protection plan.
+        dbt: Record of the SQL, tests and variables that made the tables.
         verdicts: `<zone>/<dataset>` of every snapshot in the lineage → stage → `{"passed", "detail"}`.
         base: Digest of the release in production when this one was built.
         audit_checkpoint: Signed checkpoint of the audit log (C2SP note).
@@ -69,6 +70,7 @@ class ReleaseRequest:
     lineage: Sequence[Mapping[str, Any]]
     contracts: Mapping[str, Contract]
     plan: Mapping[str, Any]
+    dbt: Mapping[str, Any]
     verdicts: Mapping[str, Mapping[str, Any]]
     code_version: str
     base: str | None
@@ -210,6 +212,7 @@ def _manifest(
         "lineage": [dict(record) for record in request.lineage],
         "contracts": {name: _contract(contract) for name, contract in request.contracts.items()},
         "plan": {"digest": canonical.sha256(canonical.dumps(plan)), "document": plan},
+        "dbt": dict(request.dbt),
         "verdicts": {name: dict(stages) for name, stages in request.verdicts.items()},
     }
 

@@ -19,6 +19,8 @@ from secure_platform.store.snapshots import SnapshotStore, Zone
 CANARY = "canary-7f3a91"
 DEPLOYER = "service:deployer"
 
+DIGEST = f"sha256:{'0' * 64}"
+
 
 @dataclass(frozen=True)
 class Home:
@@ -65,6 +67,13 @@ class Home:
             lineage=lineage,
             contracts={},
             plan={"profile": "hipaa_safe_harbor"},
+            dbt={
+                "project": DIGEST,
+                "vars": {},
+                "macros": {},
+                "models": {f"model.p.{name}": {"sql": DIGEST, "compiled": DIGEST} for name in tables},
+                "tests": {},
+            },
             verdicts={f"marts/{name}": {"dbt": {"passed": True, "detail": {}}} for name in tables},
             code_version="1",
             base=None,

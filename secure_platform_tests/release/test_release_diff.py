@@ -2,7 +2,7 @@ import json
 from copy import deepcopy
 from typing import Any
 
-from release_support import DOCUMENT
+from release_support import DIGEST, DOCUMENT, TEST, dbt_record
 
 from secure_platform.contract.diff import Change, ContractDiff
 from secure_platform.release.diff import TableDiff, diff_manifests
@@ -38,6 +38,7 @@ def manifest() -> dict[str, Any]:
             },
         },
         "contracts": {"patients": {"version": "1.0.0", "digest": "x", "document": DOCUMENT}},
+        "dbt": dbt_record("counts", "people"),
         "plan": {
             "document": {
                 "digest": "p1",
@@ -180,3 +181,52 @@ def test_it_can_be_written_as_json() -> None:
         "rows_after": 5,
         "columns": [],
     }
+
+
+OTHER = DIGEST.replace("0", "1")
+
+
+def test_a_variable_that_changes_stands_out_though_no_row_changes() -> None:
+    new = manifest()
+    new["dbt"]["vars"] = {"smallest_cell": 1}
+    found = diff_manifests(manifest(), new)
+    assert found.changed
+    assert found.attention == ("The variable smallest_cell is 1 instead of 11.",)
+    del new["dbt"]["vars"]["smallest_cell"]
+    (sentence,) = diff_manifests(manifest(), new).attention
+    assert sentence == "The variable smallest_cell is not set instead of 11."
+
+
+def test_a_test_that_is_gone_or_weaker_or_other_stands_out() -> None:
+    for changed, said in (
+        (None, "the test is gone."),
+        ({"severity": "warn"}, "the test's severity is warn instead of error."),
+        ({"arguments": OTHER}, "the test changes: it has other arguments."),
+        ({"conditions": OTHER}, "the test changes: it has other conditions of failure."),
+        ({"sql": OTHER, "compiled": OTHER}, "the test changes: it has another text, other SQL when it runs."),
+    ):
+        new = manifest()
+        new["dbt"]["tests"] = {"test.p.not_null": {**TEST, **changed}} if changed else {}
+        found = diff_manifests(manifest(), new)
+        assert found.changed
+        assert found.attention == found.checks == (f"test.p.not_null: {said}",)
+
+
+def test_a_new_test_and_other_sql_are_shown() -> None:
+    new = manifest()
+    new["dbt"] = dbt_record("counts", "more")
+    new["dbt"]["models"]["model.p.counts"]["sql"] = OTHER
+    new["dbt"]["macros"]["macro.p.money"] = OTHER
+    new["dbt"]["tests"]["test.p.unique"] = TEST
+    found = diff_manifests(manifest(), new)
+    assert found.sql == (
+        "model.p.counts: its SQL changes.",
+        "model.p.more: new model.",
+        "model.p.people: the model is gone.",
+        "macro.p.money: its SQL changes.",
+        "test.p.unique: new test.",
+    )
+    assert (found.checks, found.attention) == ((), ())
+    new["dbt"] = dbt_record("counts", "people")
+    new["dbt"]["models"]["model.p.people"]["compiled"] = OTHER
+    assert diff_manifests(manifest(), new).sql == ("model.p.people: the same text runs as other SQL.",)

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from secure_platform.errors import DataRefusedError
-from secure_platform.orchestration.dbt import DbtRun, load_manifest, models_of, project_digest, run_dbt
+from secure_platform.orchestration.dbt import (
+    DbtRun,
+    load_manifest,
+    models_of,
+    part_of,
+    project_digest,
+    read_json,
+    run_dbt,
+)
+from secure_platform.orchestration.dbt_record import dbt_record
+from secure_platform.orchestration.dbt_rules import require_confined
 from secure_platform.orchestration.lineage import ColumnLineage, column_lineage
 from secure_platform.orchestration.steps.context import (
     CheckOutcome,
@@ -25,7 +35,8 @@ from secure_platform.store.temporary import claimed_directory
 from secure_platform.store.warehouse import BuildWarehouse
 
 VERDICTS: Final = ("dbt", "residual")
-PASSED: Final = frozenset({"pass", "success", "warn"})
+PASSED: Final = frozenset({"pass", "success"})
+"""A test that only warns and fails is a failed verdict."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +78,13 @@ def build_marts(context: StepContext, marts: Mapping[str, Mart]) -> MartsOutcome
     inputs = {name: context.input(Zone.PROTECTED, name) for name in product.contracts}
     for snapshot in inputs.values():
         require_verdicts(snapshot, PROTECTED_VERDICTS)
+    digest = project_digest(services.settings.dbt_project)
     key = input_key(
         stage="marts",
         inputs={name: snapshot.snapshot_id for name, snapshot in inputs.items()},
         # Their values are looked for in the marts.
         originals={name: context.input(Zone.RAW, name).snapshot_id for name in product.contracts},
-        dbt=project_digest(services.settings.dbt_project),
+        dbt=digest,
     )
     known = {name: services.store.find(product.name, name, Zone.MARTS, key) for name in marts}
     reused = {name: snapshot for name, snapshot in known.items() if snapshot is not None}
@@ -80,11 +92,15 @@ def build_marts(context: StepContext, marts: Mapping[str, Mart]) -> MartsOutcome
         for snapshot in reused.values():
             services.store.set_head(snapshot, actor=context.requester)
         return _outcome(reused)
-    return _outcome(_build(context, marts, inputs, key))
+    return _outcome(_build(context, marts, inputs, key, digest))
 
 
 def _build(
-    context: StepContext, marts: Mapping[str, Mart], inputs: Mapping[str, Snapshot], key: str
+    context: StepContext,
+    marts: Mapping[str, Mart],
+    inputs: Mapping[str, Snapshot],
+    key: str,
+    digest: str,
 ) -> dict[str, Snapshot]:
     services, product = context.services, context.product
     project, manifest = services.settings.dbt_project, load_manifest(services.settings)
@@ -98,10 +114,15 @@ def _build(
                 target=target,
                 environment=warehouse.environment(),
             )
+            built = read_json(target / "manifest.json")
         require_built(marts, run)
-        lineage = column_lineage(manifest, run.compiled, {n: s.columns for n, s in inputs.items()})
+        require_confined(built)
+        if project_digest(project) != digest:
+            raise DataRefusedError("The dbt project changed while it was built", "Run the build again.")
+        record = dbt_record(project, digest, part_of(built, product.name), run.compiled)
+        lineage = column_lineage(built, run.compiled, {n: s.columns for n, s in inputs.items()})
         return {
-            name: _commit(context, warehouse, mart, run, inputs, key, lineage.get(name, {}))
+            name: _commit(context, warehouse, mart, run, inputs, key, lineage.get(name, {}), record)
             for name, mart in marts.items()
         }
 
@@ -147,6 +168,7 @@ def _commit(
     inputs: Mapping[str, Snapshot],
     key: str,
     lineage: ColumnLineage,
+    record: Mapping[str, Any],
 ) -> Snapshot:
     services, product = context.services, context.product
     with services.store.draft(product.name, mart.name, Zone.MARTS, actor=context.requester) as draft:
@@ -168,6 +190,7 @@ def _commit(
             provenance={
                 "run_id": context.run_id,
                 "classification": mart.classification,
+                "dbt": record,
                 "inputs": [lineage_record(inputs[name]) for name in mart.sources],
                 "column_lineage": {
                     column: [list(source) for source in sources] for column, sources in lineage.items()

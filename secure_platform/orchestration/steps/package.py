@@ -65,11 +65,14 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         require_verdicts(table, MART_VERDICTS)
     plan = current_plan(product, services.keys)
     lineage = _lineage(context, tables, plan)
+    dbt = _made_by(product, tables)
     key = input_key(
         stage="release",
         tables={name: table.content_digest for name, table in tables.items()},
         contracts={name: contract.digest for name, contract in product.contracts.items()},
         plan=plan.digest,
+        # Not the project as a whole: it holds other products too.
+        dbt={name: part for name, part in dbt.items() if name != "project"},
         environment=services.settings.environment,
     )
     current = reconcile(services, product.name, actor=context.requester)
@@ -86,6 +89,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         lineage=[lineage_record(snapshot) for snapshot in lineage],
         contracts=product.contracts,
         plan=plan.to_json(),
+        dbt=dbt,
         verdicts=_verdicts(lineage),
         code_version=code_version(),
         base=current.digest if current else None,
@@ -111,6 +115,17 @@ def release_classification(plan: Plan, tables: Mapping[str, Snapshot]) -> Classi
     """The highest of what the plan lets out and of what the marts declare."""
     declared = [Classification.parse(table.provenance["classification"]) for table in tables.values()]
     return max([output_classification(plan), *declared])
+
+
+def _made_by(product: Product, tables: Mapping[str, Snapshot]) -> dict[str, Any]:
+    """The record of the one build that made all tables."""
+    first, *others = [table.provenance["dbt"] for table in tables.values()]
+    if any(other != first for other in others):
+        raise DataRefusedError(
+            f"The marts of {product.name} were made by different dbt builds",
+            f"Run the whole build: secure-platform run {product.name}.",
+        )
+    return dict(first)
 
 
 def _lineage(context: StepContext, tables: Mapping[str, Snapshot], plan: Plan) -> list[Snapshot]:

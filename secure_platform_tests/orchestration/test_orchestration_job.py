@@ -17,6 +17,7 @@ from orchestration_support import PRODUCT, Line, add_person, new_line, token_fil
 from sqlalchemy import update
 
 from secure_platform.access.principals import Principal
+from secure_platform.cli.review import verified_manifest
 from secure_platform.control.tables import release
 from secure_platform.errors import (
     AccessDeniedError,
@@ -40,9 +41,10 @@ from secure_platform.orchestration.steps.deploy import (
     rollback,
     verified_package,
 )
-from secure_platform.orchestration.steps.marts import Mart, require_built
+from secure_platform.orchestration.steps.marts import PASSED, Mart, require_built
 from secure_platform.orchestration.steps.package import package, release_classification
 from secure_platform.orchestration.steps.protect import current_plan, protect
+from secure_platform.release.diff import diff_manifests
 from secure_platform.release.package import Release, build_release
 from secure_platform.services import Services
 from secure_platform.settings import PACKAGE, load_settings
@@ -411,6 +413,40 @@ def test_a_failing_dbt_test_that_belongs_to_no_mart_stops_the_build() -> None:
         require_built(
             {"m": mart("internal")}, DbtRun(succeeded=False, results={"model.p.m": "error"}, compiled={})
         )
+
+
+def test_a_test_that_only_warns_and_fails_is_a_failed_verdict() -> None:
+    assert "warn" not in PASSED
+    warned = DbtRun(succeeded=True, results={"model.p.m": "success", "test.p.lost": "warn"}, compiled={})
+    with pytest.raises(DataRefusedError, match=r"belong to no mart: test\.p\.lost"):
+        require_built({"m": mart("internal")}, warned)
+
+
+def weaker(folder: Path) -> Path:
+    """Our dbt project, letting out smaller cells: the rows of this home stay as they are."""
+    project = Path(shutil.copytree(PACKAGE.parent / "dbt", folder / "dbt"))
+    settings = project / "dbt_project.yml"
+    settings.write_text(settings.read_text().replace("smallest_cell: 11", "smallest_cell: 10"))
+    shown = project / "tests" / PRODUCT / "condition_prevalence_shows_no_small_cell.sql"
+    shown.write_text("{{ config(severity='warn') }}\n" + shown.read_text())
+    (project / "tests" / PRODUCT / "condition_prevalence_leaves_out_no_small_remainder.sql").unlink()
+    return project
+
+
+def test_weaker_tests_and_variables_stand_out_in_the_release(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = verified_manifest(job.services, job.newest())
+    monkeypatch.setenv("SECURE_PLATFORM_DBT_PROJECT", str(weaker(tmp_path)))
+    changed = replace(job, services=Services(load_settings()))
+    assert changed.build().succeeded
+    record = changed.newest()
+    assert record.number == 2
+    found = "\n".join(diff_manifests(before, verified_manifest(changed.services, record)).attention)
+    prefix = "test.secure_platform.condition_prevalence"
+    assert f"{prefix}_leaves_out_no_small_remainder: the test is gone." in found
+    assert f"{prefix}_shows_no_small_cell: the test's severity is warn instead of error." in found
+    assert "The variable smallest_cell is 10 instead of 11." in found
 
 
 def test_a_mart_that_declares_more_than_the_plan_raises_the_release(job: Job) -> None:

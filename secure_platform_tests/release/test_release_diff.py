@@ -132,15 +132,15 @@ def test_a_breaking_change_of_contract_is_said_and_stands_out() -> None:
     new = deepcopy(manifest())
     new["contracts"]["patients"]["digest"] = "y"
     (column,) = new["contracts"]["patients"]["document"]["schema"][0]["properties"]
-    column["classification"] = "public"
+    column["classification"] = "internal"
     found = diff_manifests(manifest(), new)
     assert found.contracts.changes == (
-        Change("breaking", "patients", "id", "classification: confidential → public"),
+        Change("breaking", "patients", "id", "classification: confidential → internal"),
     )
     assert found.contracts.notes == (
         "patients: the version is 1.0.0 after 1.0.0; these changes need 2.0.0 or higher.",
     )
-    assert found.attention == ("patients.id: classification: confidential → public",)
+    assert found.attention == ("patients.id: classification: confidential → internal",)
     back = diff_manifests(new, manifest())
     assert (back.contracts.verdict, back.attention) == ("additive", ())
 

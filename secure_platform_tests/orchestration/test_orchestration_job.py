@@ -423,10 +423,12 @@ def test_a_test_that_only_warns_and_fails_is_a_failed_verdict() -> None:
 
 
 def weaker(folder: Path) -> Path:
-    """Our dbt project, letting out smaller cells: the rows of this home stay as they are."""
+    """Our dbt project, letting out any cell, with tests that let that pass."""
     project = Path(shutil.copytree(PACKAGE.parent / "dbt", folder / "dbt"))
     settings = project / "dbt_project.yml"
-    settings.write_text(settings.read_text().replace("smallest_cell: 11", "smallest_cell: 10"))
+    settings.write_text(settings.read_text().replace("smallest_cell: 11", "smallest_cell: 1"))
+    schema = project / "models" / PRODUCT / "schema.yml"
+    schema.write_text(schema.read_text().replace("minimum: 11", "minimum: 1"))
     shown = project / "tests" / PRODUCT / "condition_prevalence_shows_no_small_cell.sql"
     shown.write_text("{{ config(severity='warn') }}\n" + shown.read_text())
     (project / "tests" / PRODUCT / "condition_prevalence_leaves_out_no_small_remainder.sql").unlink()
@@ -446,7 +448,8 @@ def test_weaker_tests_and_variables_stand_out_in_the_release(
     prefix = "test.secure_platform.condition_prevalence"
     assert f"{prefix}_leaves_out_no_small_remainder: the test is gone." in found
     assert f"{prefix}_shows_no_small_cell: the test's severity is warn instead of error." in found
-    assert "The variable smallest_cell is 10 instead of 11." in found
+    assert "within_condition_prevalence_patient_count__11" in found
+    assert "The variable smallest_cell is 1 instead of 11." in found
 
 
 def test_a_mart_that_declares_more_than_the_plan_raises_the_release(job: Job) -> None:

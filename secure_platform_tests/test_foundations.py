@@ -134,6 +134,7 @@ def test_every_error_has_its_documented_exit_code() -> None:
         "DataRefusedError": 3,
         "PlanRefusedError": 3,
         "GateRefusedError": 4,
+        "AlreadyRolledBackError": 4,
         "AccessDeniedError": 4,
         "IntegrityError": 5,
         "StorageError": 6,

@@ -8,6 +8,7 @@ import pytest
 SURFACE = {
     "secure_platform.errors": {
         "AccessDeniedError",
+        "AlreadyRolledBackError",
         "ContractError",
         "DataRefusedError",
         "GateRefusedError",

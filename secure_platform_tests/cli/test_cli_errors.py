@@ -24,6 +24,7 @@ CODES = {
     errors.DataRefusedError: 3,
     errors.PlanRefusedError: 3,
     errors.GateRefusedError: 4,
+    errors.AlreadyRolledBackError: 4,
     errors.AccessDeniedError: 4,
     errors.IntegrityError: 5,
     errors.StorageError: 6,

@@ -24,7 +24,7 @@ class Scale:
 
     rows: int = 10_000_000
     step_rows: int = 1_000_000
-    datasets: tuple[int, int, int] = (100, 1_000, 3_000)
+    datasets: tuple[int, int, int] = (100, 1_000, 2_000)
     entries: int = 10_000
     steps: int = 50
     repeats: int = 3

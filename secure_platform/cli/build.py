@@ -122,7 +122,7 @@ def rollback(product: str, number: int | None, reason: str, *, as_json: bool) ->
     name, caller = services.product(product).name, services.caller()
     seen = in_production(services, name) if number is None else numbered(services, name, number)
     Progress(Output(), quiet=as_json).start(
-        f"Rolling {name} back from release {seen.number}, after a deployment that runs"
+        f"Rolling {name} back from release {seen.number}; a running deployment is waited for"
     )
     try:
         record = roll_back(services, seen, caller, reason=reason).record

@@ -11,7 +11,14 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
+
+INHERITED: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "VIRTUAL_ENV", "PYTHONHOME", "LD_LIBRARY_PATH")
+
+
+def inherited_environment() -> dict[str, str]:
+    """Of our environment only what a program needs to start: no key, token or setting of ours."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ}
 
 
 @contextmanager

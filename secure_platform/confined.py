@@ -21,13 +21,12 @@ from typing import IO, Any, Final
 import pyarrow as pa
 
 from secure_platform import errors
-from secure_platform.children import running
+from secure_platform.children import inherited_environment, running
 from secure_platform.errors import SecurePlatformError
 
 FRAME_LIMIT: Final = 256 << 20
 _STARTED, _TABLE, _REFUSED, _FINISHED = b"S", b"T", b"R", b"F"
 _LENGTH: Final = 8
-_INHERITED: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "VIRTUAL_ENV", "PYTHONHOME", "LD_LIBRARY_PATH")
 # Arrow's own pools reserve address space by the gigabyte; the system's allocator counts what is used.
 _LEAN: Final = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 
@@ -64,11 +63,10 @@ def tables(
         SecurePlatformError: What the work raised, the errors in `limits`, or that it could not be started.
     """
     order = {"memory": limits.memory, "cpu": int(limits.seconds) + 1, "request": dict(request)}
-    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     started = False
     with running(
         [sys.executable, "-P", "-m", module],
-        env={**inherited, **_LEAN},
+        env={**inherited_environment(), **_LEAN},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

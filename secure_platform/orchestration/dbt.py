@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from secure_platform.children import running
+from secure_platform.children import inherited_environment, running
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import ContractError, StorageError
 from secure_platform.files import private_directory, replace_private
@@ -33,7 +33,6 @@ ENOUGH: Final = 1 << 20
 
 NO_ASSETS: Final = ("exposures", "metrics", "semantic_models", "saved_queries", "unit_tests")
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-INHERITED: Final = ("PATH", "LANG", "LC_ALL", "HOME", "TZ", "VIRTUAL_ENV", "PYTHONHOME", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,6 @@ def run_dbt(
     Raises:
         StorageError: If it failed and the disk is full.
     """
-    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     ours = {
         "DBT_TARGET_PATH": str(target),
         "DBT_LOG_PATH": str(target),
@@ -168,7 +166,7 @@ def run_dbt(
     # dbt's own output may quote values (a failing cast); only its result codes are read.
     with running(
         dbt_command(project, arguments),
-        env={**inherited, **ours, **environment},
+        env={**inherited_environment(), **ours, **environment},
         cwd=target,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -129,6 +129,12 @@ class Contract:
         return tuple(column.name for column in self.columns if column.primary_key)
 
     @property
+    def parents(self) -> tuple[str, ...]:
+        """The other datasets that its foreign keys point at, in order of name."""
+        named = {column.reference.dataset for column in self.columns if column.reference}
+        return tuple(sorted(named - {self.dataset}))
+
+    @property
     def classification(self) -> Classification:
         """The highest classification of any column."""
         return max(column.classification for column in self.columns)

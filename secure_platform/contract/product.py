@@ -246,7 +246,7 @@ def _check_agreement(column: Column, key: Column, target: Contract, place: Place
 
 def _ordered(contracts: Mapping[str, Contract], directory: Path) -> dict[str, Contract]:
     """Referenced before referencing; alphabetical where either order would do."""
-    sorter = TopologicalSorter({name: _targets(contract) for name, contract in contracts.items()})
+    sorter = TopologicalSorter({name: contract.parents for name, contract in contracts.items()})
     try:
         sorter.prepare()
     except CycleError as error:
@@ -261,8 +261,3 @@ def _ordered(contracts: Mapping[str, Contract], directory: Path) -> dict[str, Co
         order += ready
         sorter.done(*ready)
     return {name: contracts[name] for name in order}
-
-
-def _targets(contract: Contract) -> set[str]:
-    """Other datasets that this one points at; a dataset may point at itself."""
-    return {column.reference.dataset for column in contract.columns if column.reference} - {contract.dataset}

@@ -3,7 +3,7 @@
 The body of every step is a plain function of `orchestration.steps`; nothing is decided here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 
 import dagster as dg
@@ -24,7 +24,7 @@ from secure_platform.orchestration.presentation import (
     zone_group,
 )
 from secure_platform.orchestration.resources import PlatformResource
-from secure_platform.orchestration.steps.context import CheckOutcome, StepOutcome
+from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome
 from secure_platform.orchestration.steps.deploy import deploy, matches_release
 from secure_platform.orchestration.steps.package import package
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
@@ -64,26 +64,13 @@ def raw_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.Ass
         dg.AssetCheckSpec(name, asset=key, description=text, blocking=blocking)
         for name, (text, blocking) in RAW_CHECKS.items()
     ]
-
-    @dg.multi_asset(name=_step_name(key), specs=[spec], check_specs=checks)
-    def raw(
-        context: dg.AssetExecutionContext, platform: PlatformResource
-    ) -> Iterator[dg.MaterializeResult[None]]:
-        outcome = value_free(
-            key.to_user_string(), lambda: pull(platform.step(context, product), contract.dataset)
-        )
-        yield _result(context, key, outcome, schema)
-
-    return raw
+    return _dataset_asset(product, contract, spec, checks, schema, pull)
 
 
 def protected_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.AssetsDefinition:
     """`<product>/protected/<dataset>`: the dataset after its protection plan, proved."""
     key = asset_key(product, Zone.PROTECTED, contract.dataset)
     schema = plan_schema(plan)
-    parents = {column.reference.dataset for column in contract.columns if column.reference} - {
-        contract.dataset
-    }
     spec = _spec(
         product,
         key,
@@ -97,24 +84,36 @@ def protected_asset(product: Product, contract: Contract, plan: DatasetPlan) -> 
         schema=schema,
         deps=[
             asset_key(product, Zone.RAW, contract.dataset),
-            *(asset_key(product, Zone.PROTECTED, parent) for parent in sorted(parents)),
+            *(asset_key(product, Zone.PROTECTED, parent) for parent in contract.parents),
         ],
     )
     checks = [
         dg.AssetCheckSpec(name, asset=key, description=PROTECTED_CHECKS[name], blocking=True)
         for name in PROTECTED_VERDICTS
     ]
+    return _dataset_asset(product, contract, spec, checks, schema, protect)
 
-    @dg.multi_asset(name=_step_name(key), specs=[spec], check_specs=checks)
-    def protected(
+
+def _dataset_asset(
+    product: Product,
+    contract: Contract,
+    spec: dg.AssetSpec,
+    checks: Sequence[dg.AssetCheckSpec],
+    schema: dg.TableSchema,
+    step: Callable[[StepContext, str], StepOutcome],
+) -> dg.AssetsDefinition:
+    """One dataset in one zone: what the step makes of it is its snapshot and its checks."""
+
+    @dg.multi_asset(name=_step_name(spec.key), specs=[spec], check_specs=checks)
+    def made(
         context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[None]]:
         outcome = value_free(
-            key.to_user_string(), lambda: protect(platform.step(context, product), contract.dataset)
+            spec.key.to_user_string(), lambda: step(platform.step(context, product), contract.dataset)
         )
-        yield _result(context, key, outcome, schema)
+        yield _result(context, spec.key, outcome, schema)
 
-    return protected
+    return made
 
 
 def release_asset(product: Product, classification: Classification) -> dg.AssetsDefinition:

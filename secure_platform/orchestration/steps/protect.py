@@ -11,7 +11,6 @@ import polars as pl
 
 from secure_platform import canonical
 from secure_platform.access.policy import ProductResource
-from secure_platform.contract.model import Contract
 from secure_platform.contract.product import Product
 from secure_platform.keys.ring import KeyRing
 from secure_platform.orchestration.steps.context import (
@@ -77,7 +76,7 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
     plan = plans[dataset]
     raws = _raws(context, related(context.product, dataset))
     raw = raws[dataset]
-    parents = {name: context.input(Zone.PROTECTED, name) for name in _parents(contract)}
+    parents = {name: context.input(Zone.PROTECTED, name) for name in contract.parents}
     for parent in parents.values():
         require_verdicts(parent, VERDICTS)
     key = input_key(
@@ -127,16 +126,10 @@ def related(product: Product, dataset: str) -> list[str]:
     """The dataset, those it refers to, those that these refer to, and so on."""
     found, waiting = {dataset}, [dataset]
     while waiting:
-        new = set(_parents(product.contracts[waiting.pop()])) - found
+        new = set(product.contracts[waiting.pop()].parents) - found
         found |= new
         waiting.extend(new)
     return sorted(found)
-
-
-def _parents(contract: Contract) -> list[str]:
-    """Datasets this one refers to; a reference to itself is checked against its own rows."""
-    named = {column.reference.dataset for column in contract.columns if column.reference}
-    return sorted(named - {contract.dataset})
 
 
 def _raws(context: StepContext, datasets: Iterable[str]) -> dict[str, Snapshot]:

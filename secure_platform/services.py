@@ -12,6 +12,8 @@ from typing import Final, Literal
 
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
+from secure_platform.access.seals import SealedRows
+from secure_platform.access.sessions import Sessions
 from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product, load_products
 from secure_platform.control.database import ControlDatabase
@@ -72,7 +74,17 @@ class Services:
     @cached_property
     def principals(self) -> Principals:
         """Who may be asked."""
-        return Principals(self.database, self.audit)
+        return Principals(self.database, self.audit, self.sealed_rows)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """Who is logged in."""
+        return Sessions(self.database, self.audit, self.sealed_rows, self.principals)
+
+    @cached_property
+    def sealed_rows(self) -> SealedRows:
+        """The rows of the control database that say who somebody is and what they may do."""
+        return SealedRows(self.database, self.keys, self.audit)
 
     @cached_property
     def policy(self) -> Policy:

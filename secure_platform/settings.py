@@ -5,6 +5,7 @@ The project is the nearest folder at or above the current one that is a dg proje
 below the project unless it is named, never below an arbitrary current directory.
 """
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -14,15 +15,20 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from secure_platform.errors import UsageError
+from secure_platform.site import ChannelSettings, IdentitySettings, ServerSettings
 
 PREFIX: Final = "SECURE_PLATFORM_"
 CONFIG_NAME: Final = "platform.yaml"
 PACKAGE: Final = Path(__file__).resolve().parent
 TEXTS: Final = frozenset({"environment", "memory_limit"})
+FILES: Final = frozenset({"certificate", "key", "client_ca", "ca", "secret_file", "client_secret_file"})
+DOCUMENTS: Final = frozenset({"server", "identity", "channels"})
 
 
 class Settings(BaseModel):
     """The settings of one environment; every field can be overridden by `SECURE_PLATFORM_<FIELD>`.
+
+    A field that holds several values is overridden as a whole, by JSON.
 
     Attributes:
         project: Folder that holds the dbt project and, in a foreign project, the product folders.
@@ -34,10 +40,13 @@ class Settings(BaseModel):
         policies: Folder with further Cedar policies.
         token_file: 0600 file with the token of the calling principal.
         deployer_token_file: 0600 file with the token of the service that deploys approved releases.
+        server: How the web server is reached.
+        identity: Who may log in, and how.
+        channels: Where notices go.
         memory_limit: Most memory DuckDB uses to build marts, such as `4GB`; beyond it, it spills, encrypted.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     project: Path
     home: Path
@@ -48,6 +57,9 @@ class Settings(BaseModel):
     policies: Path | None = None
     token_file: Path | None = None
     deployer_token_file: Path
+    server: ServerSettings = ServerSettings()
+    identity: IdentitySettings = IdentitySettings()
+    channels: tuple[ChannelSettings, ...] = ()
     memory_limit: Annotated[str, Field(pattern=r"^[1-9][0-9]*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] | None = None
 
     def source_directory(self, product: str) -> Path:
@@ -130,17 +142,41 @@ def _resolve(name: str, value: Any, base: Path) -> Any:
     """Paths in the file are relative to the file."""
     if name == "sources" and isinstance(value, dict):
         return {product: base / str(folder) for product, folder in value.items()}
+    if name in DOCUMENTS:
+        return _resolve_files(value, base)
     is_path = name in {"home", "defs", "dbt_project", "policies", "token_file", "deployer_token_file"}
     return base / value if is_path and isinstance(value, str) else value
+
+
+def _resolve_files(value: Any, base: Path) -> Any:
+    if isinstance(value, list):
+        return [_resolve_files(item, base) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: base / item if name in FILES and isinstance(item, str) else _resolve_files(item, base)
+        for name, item in value.items()
+    }
 
 
 def _from_environment() -> dict[str, Any]:
     fields = set(Settings.model_fields) - {"project", "sources"}
     return {
-        field: value if field in TEXTS else _absolute(value)
-        for field in fields
-        if (value := os.environ.get(PREFIX + field.upper()))
+        field: _read(field, value) for field in fields if (value := os.environ.get(PREFIX + field.upper()))
     }
+
+
+def _read(field: str, value: str) -> Any:
+    if field in TEXTS:
+        return value
+    if field not in DOCUMENTS:
+        return _absolute(value)
+    try:
+        return _resolve_files(json.loads(value), Path.cwd())
+    except ValueError:
+        raise UsageError(
+            f"{PREFIX}{field.upper()} is not JSON", "See docs/settings.md for its form."
+        ) from None
 
 
 def _absolute(path: str | Path) -> Path:

@@ -39,6 +39,16 @@ class Action(StrEnum):
     PRODUCTION_QUERY = "production_query"
     PRINCIPAL_MANAGE = "principal_manage"
     AUDIT_READ = "audit_read"
+    UI_READ = "ui_read"
+    RUN_READ = "run_read"
+    INSTANCE_READ = "instance_read"
+    PLATFORM_OPERATE = "platform_operate"
+    ACCESS_READ = "access_read"
+    GRANT_GIVE = "grant_give"
+    GRANT_DELEGATE = "grant_delegate"
+    BREAK_GLASS = "break_glass"
+    BREAK_GLASS_REVIEW = "break_glass_review"
+    FREEZE = "freeze"
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,16 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError as DuplicateError
 
+from secure_platform.access.circumstances import LOCAL, Circumstances
+from secure_platform.access.seals import Change, Row, SealedRows
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase, as_utc, utc_now
 from secure_platform.control.tables import principal as principal_table
@@ -26,7 +28,10 @@ from secure_platform.keys.material import NotPickled
 from secure_platform.keys.secret_file import read_secret
 
 ROLES: Final = frozenset(
-    {"data_engineer", "data_steward", "privacy_officer", "analyst", "auditor", "admin", "pipeline"}
+    {
+        *("analyst", "data_engineer", "ml_engineer", "data_steward", "privacy_officer", "auditor", "admin"),
+        *("pipeline", "scheduler"),
+    }
 )
 LONGEST_DAYS: Final = 365
 _KINDS: Final = frozenset({"user", "service"})
@@ -37,12 +42,19 @@ _TOKEN_FILE_BYTES: Final = 256
 
 @dataclass(frozen=True)
 class Principal:
-    """A user or service with roles."""
+    """A user or service with roles.
+
+    Attributes:
+        groups: Approver groups, as contracts name them.
+        circumstances: How they come this time; who they are does not depend on it.
+    """
 
     name: str
     kind: Literal["user", "service"]
     roles: frozenset[str]
     active: bool
+    groups: frozenset[str] = frozenset()
+    circumstances: Circumstances = field(default=LOCAL, compare=False)
 
 
 ANONYMOUS: Final = Principal("anonymous", "service", frozenset(), active=True)
@@ -68,36 +80,69 @@ class Principals:
     Callers ask the policy first; `actor` is the name of the principal that it allowed.
     """
 
-    def __init__(self, database: ControlDatabase, audit: AuditLog) -> None:
+    def __init__(self, database: ControlDatabase, audit: AuditLog, rows: SealedRows) -> None:
         self._database = database
         self._audit = audit
+        self._rows = rows
 
     def add(
-        self, name: str, *, kind: Literal["user", "service"] = "user", roles: Iterable[str], actor: str
+        self,
+        name: str,
+        *,
+        kind: Literal["user", "service"] = "user",
+        roles: Iterable[str],
+        groups: Iterable[str] = (),
+        email: str | None = None,
+        actor: str,
     ) -> Principal:
         """Add a principal, which has no token yet.
+
+        Args:
+            name: Of the principal; never given to another one.
+            kind: A person or a program.
+            roles: What they may do.
+            groups: Approver groups, as contracts name them.
+            email: Where notices for them go.
+            actor: Who adds them.
 
         Raises:
             UsageError: If the name is not one, is taken, or a role is unknown.
         """
-        added = Principal(name, kind, frozenset(roles), active=True)
+        added = Principal(name, kind, frozenset(roles), active=True, groups=frozenset(groups))
         _check(added)
+        row = {
+            "name": name,
+            "kind": kind,
+            "roles": sorted(added.roles),
+            "active": True,
+            "groups": sorted(added.groups),
+            "email": email,
+            "issuer": None,
+            "subject": None,
+            "revision": 1,
+            "created_at": utc_now(),
+        }
         detail = {"principal": self._pseudonym(name), "kind": kind, "roles": sorted(added.roles)}
-        with (
-            self._audit.effect("principal.add", actor=actor, subject="principal", detail=detail),
-            self._database.write() as connection,
-        ):
-            row = {"name": name, "kind": kind, "roles": sorted(added.roles), "active": True}
-            try:
-                connection.execute(insert(principal_table).values(**row, created_at=utc_now()))
-            except DuplicateError:
-                raise UsageError(f"The principal {name} exists already", "Choose another name.") from None
+        try:
+            self._rows.write(
+                "principal.add",
+                [Change(principal_table, None, row)],
+                actor=actor,
+                subject="principal",
+                detail=detail,
+            )
+        except DuplicateError:
+            raise UsageError(f"The principal {name} exists already", "Choose another name.") from None
         return added
 
     def get(self, name: str) -> Principal | None:
-        """The principal of this name, active or not."""
-        with self._database.read() as connection:
-            return _find(connection, name)
+        """The principal of this name, active or not.
+
+        Raises:
+            IntegrityError: If its row is not the one that was recorded last.
+        """
+        row = self._find(name)
+        return None if row is None else _principal(row)
 
     def disable(self, name: str, *, actor: str) -> None:
         """Make a principal inactive for good and revoke all its tokens.
@@ -105,51 +150,65 @@ class Principals:
         Raises:
             UsageError: If there is no such principal, or nobody would be left to manage principals.
         """
-        detail = {"principal": self._pseudonym(name)}
-        with (
-            self._audit.effect("principal.disable", actor=actor, subject="principal", detail=detail),
-            self._database.write() as connection,
-        ):
-            _require(connection, name)
-            _keep_an_administrator(connection, name)
-            connection.execute(
-                update(principal_table).where(principal_table.c.name == name).values(active=False)
-            )
-            _revoke(connection, token_table.c.principal == name)
+        row = self._require(name)
+        with self._database.read() as connection:
+            own = (token_table.c.principal == name, token_table.c.revoked_at.is_(None))
+            tokens = self._rows.read(connection, token_table, *own)
+        self._rows.write(
+            "principal.disable",
+            [Change(principal_table, row, _changed(row, active=False)), *map(_revoked, tokens)],
+            actor=actor,
+            subject="principal",
+            detail={"principal": self._pseudonym(name)},
+            check=lambda connection: self._keep_an_administrator(connection, name),
+        )
 
-    def issue_token(self, name: str, *, actor: str, days: int = 90) -> IssuedToken:
+    def issue_token(
+        self,
+        name: str,
+        *,
+        actor: str,
+        days: int = 90,
+        label: str = "",
+        scopes: Iterable[str] | None = None,
+    ) -> IssuedToken:
         """Make a token for a principal.
 
         Args:
             name: The principal.
             actor: Who issues it.
             days: How long it is valid, 1 to 365.
+            label: What it is for.
+            scopes: What it is limited to; None for all that the principal may do.
 
         Raises:
             UsageError: If the principal is unknown or disabled, or the days are out of range.
         """
         if not 1 <= days <= LONGEST_DAYS:
             raise UsageError(f"A token cannot be valid for {days} days", f"Give 1 to {LONGEST_DAYS} days.")
+        if not _principal(self._require(name)).active:
+            raise UsageError(f"The principal {name} is disabled", "Add a new principal.")
         token_id, now = secrets.token_hex(8), utc_now()
         issued = IssuedToken(
             token_id, f"spt_{token_id}_{secrets.token_urlsafe(32)}", now + timedelta(days=days)
         )
-        detail = {"principal": self._pseudonym(name), "expires_at": issued.expires_at.isoformat()}
-        with (
-            self._audit.effect("token.issue", actor=actor, subject=f"token:{token_id}", detail=detail),
-            self._database.write() as connection,
-        ):
-            if not _require(connection, name).active:
-                raise UsageError(f"The principal {name} is disabled", "Add a new principal.")
-            connection.execute(
-                insert(token_table).values(
-                    token_id=token_id,
-                    principal=name,
-                    secret_hash=_hash(issued.secret),
-                    created_at=now,
-                    expires_at=issued.expires_at,
-                )
-            )
+        row = {
+            "token_id": token_id,
+            "principal": name,
+            "secret_hash": _hash(issued.secret),
+            "label": label,
+            "scopes": None if scopes is None else sorted(scopes),
+            "created_at": now,
+            "expires_at": issued.expires_at,
+            "revoked_at": None,
+        }
+        self._rows.write(
+            "token.issue",
+            [Change(token_table, None, row)],
+            actor=actor,
+            subject=f"token:{token_id}",
+            detail={"principal": self._pseudonym(name), "expires_at": issued.expires_at.isoformat()},
+        )
         return issued
 
     def revoke_token(self, token_id: str, *, actor: str) -> None:
@@ -158,48 +217,70 @@ class Principals:
         Raises:
             UsageError: If there is no such token.
         """
-        with self._database.read() as connection:
-            known = connection.execute(select(token_table).where(token_table.c.token_id == token_id)).first()
-        if known is None:
+        row = self._token(token_id)
+        if row is None:
             raise UsageError(
                 "There is no token with this id", "Give the 16 characters between `spt_` and the next `_`."
             )
-        with (
-            self._audit.effect("token.revoke", actor=actor, subject=f"token:{token_id}"),
-            self._database.write() as connection,
-        ):
-            _revoke(connection, token_table.c.token_id == token_id)
+        if row["revoked_at"] is None:
+            self._rows.write("token.revoke", [_revoked(row)], actor=actor, subject=f"token:{token_id}")
 
     def authenticate(self, token: str) -> Principal:
         """The active principal whose token this is.
 
         Raises:
             AccessDeniedError: If it is malformed, unknown, expired or revoked, or its principal disabled.
+            IntegrityError: If its row or its principal's is not the one that was recorded last.
         """
         parsed = _TOKEN.fullmatch(token)
         if parsed is None:
             self._refuse("malformed", "token", "What was presented is not a token")
-        with self._database.read() as connection:
-            row = connection.execute(select(token_table).where(token_table.c.token_id == parsed[1])).first()
-            owner = None if row is None else _find(connection, row.principal)
-        stored = bytes(32) if row is None else row.secret_hash
+        row = self._token(parsed[1])
+        stored = bytes(32) if row is None else row["secret_hash"]
         genuine = hmac.compare_digest(_hash(token), stored)
-        if row is None or owner is None or not genuine:
+        if row is None or not genuine:
             self._refuse("unknown", "token", "The token is not one of this home")
-        subject, title = f"token:{row.token_id}", f"The token {row.token_id}"
-        if row.revoked_at is not None:
+        subject, title = f"token:{row['token_id']}", f"The token {row['token_id']}"
+        if row["revoked_at"] is not None:
             self._refuse("revoked", subject, f"{title} was revoked")
-        if as_utc(row.expires_at) <= utc_now():
+        if as_utc(row["expires_at"]) <= utc_now():
             self._refuse("expired", subject, f"{title} has expired")
-        if not owner.active:
-            self._refuse("disabled", subject, f"The principal of token {row.token_id} is disabled")
-        return owner
+        owner = self.get(row["principal"])
+        if owner is None or not owner.active:
+            self._refuse("disabled", subject, f"The principal of token {row['token_id']} is disabled")
+        scopes = None if row["scopes"] is None else frozenset(row["scopes"])
+        return replace(owner, circumstances=Circumstances(method="token", scopes=scopes))
 
     def list(self) -> list[Principal]:
         """All principals, active or not, by name."""
         with self._database.read() as connection:
-            rows = connection.execute(select(principal_table).order_by(principal_table.c.name))
-            return [_principal(row) for row in rows]
+            return [_principal(row) for row in self._rows.read(connection, principal_table)]
+
+    def _find(self, name: str) -> Row | None:
+        with self._database.read() as connection:
+            return next(
+                iter(self._rows.read(connection, principal_table, principal_table.c.name == name)), None
+            )
+
+    def _require(self, name: str) -> Row:
+        found = self._find(name)
+        if found is None:
+            raise UsageError(f"There is no principal {name}", "See: secure-platform principal list")
+        return found
+
+    def _token(self, token_id: str) -> Row | None:
+        with self._database.read() as connection:
+            return next(
+                iter(self._rows.read(connection, token_table, token_table.c.token_id == token_id)), None
+            )
+
+    def _keep_an_administrator(self, connection: Connection, leaving: str) -> None:
+        rows = self._rows.read(connection, principal_table, principal_table.c.active)
+        if {row["name"] for row in rows if "admin" in row["roles"]} == {leaving}:
+            raise UsageError(
+                f"{leaving} is the only administrator, and nobody could add another",
+                "Add another principal with the role admin first.",
+            )
 
     def _refuse(self, reason: str, subject: str, culprit: str) -> NoReturn:
         self._audit.append("token.refuse", actor=ANONYMOUS.name, subject=subject, detail={"reason": reason})
@@ -240,36 +321,24 @@ def _check(added: Principal) -> None:
         raise UsageError(f"There is no role {unknown[0]!r}", f"Use some of: {', '.join(sorted(ROLES))}.")
 
 
-def _principal(row: Any) -> Principal:
-    return Principal(row.name, row.kind, frozenset(row.roles), active=row.active)
-
-
-def _find(connection: Connection, name: str) -> Principal | None:
-    row = connection.execute(select(principal_table).where(principal_table.c.name == name)).first()
-    return None if row is None else _principal(row)
-
-
-def _require(connection: Connection, name: str) -> Principal:
-    found = _find(connection, name)
-    if found is None:
-        raise UsageError(f"There is no principal {name}", "See: secure-platform principal list")
-    return found
-
-
-def _keep_an_administrator(connection: Connection, leaving: str) -> None:
-    rows = connection.execute(select(principal_table).where(principal_table.c.active))
-    administrators = {row.name for row in rows if "admin" in row.roles}
-    if administrators == {leaving}:
-        raise UsageError(
-            f"{leaving} is the only administrator, and nobody could add another",
-            "Add another principal with the role admin first.",
-        )
-
-
-def _revoke(connection: Connection, which: Any) -> None:
-    connection.execute(
-        update(token_table).where(which, token_table.c.revoked_at.is_(None)).values(revoked_at=utc_now())
+def _principal(row: Row) -> Principal:
+    return Principal(
+        row["name"],
+        row["kind"],
+        frozenset(row["roles"]),
+        active=row["active"],
+        groups=frozenset(row["groups"]),
     )
+
+
+def _changed(row: Row, **changes: Any) -> Row:
+    after = {name: value for name, value in row.items() if name != "seal"}
+    return {**after, "revision": row["revision"] + 1, **changes}
+
+
+def _revoked(row: Row) -> Change:
+    after = {name: value for name, value in row.items() if name != "seal"}
+    return Change(token_table, row, {**after, "revoked_at": utc_now()})
 
 
 def _hash(token: str) -> bytes:

@@ -35,8 +35,15 @@ principal: Final = Table(
     Column("kind", String(16), nullable=False),
     Column("roles", JSON, nullable=False),
     Column("active", Boolean(create_constraint=True, name="active"), nullable=False),
+    Column("groups", JSON, nullable=False),
+    Column("email", String(320), nullable=True),
+    Column("issuer", String(512), nullable=True),
+    Column("subject", String(255), nullable=True),
+    Column("revision", Integer, nullable=False),
+    Column("seal", String(80), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     CheckConstraint("kind IN ('user', 'service')", name="kind"),
+    UniqueConstraint("issuer", "subject"),
 )
 
 token: Final = Table(
@@ -45,9 +52,101 @@ token: Final = Table(
     Column("token_id", String(32), primary_key=True),
     Column("principal", String(255), ForeignKey("principal.name"), nullable=False),
     Column("secret_hash", LargeBinary(32), nullable=False),
+    Column("label", String(128), nullable=False),
+    Column("scopes", JSON(none_as_null=True), nullable=True),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("revoked_at", DateTime(timezone=True), nullable=True),
+    Column("seal", String(80), nullable=False),
+)
+
+credential: Final = Table(
+    "credential",
+    metadata,
+    Column("principal", String(255), ForeignKey("principal.name"), primary_key=True),
+    Column("password_hash", Text, nullable=True),
+    Column("totp_secret", LargeBinary, nullable=True),
+    Column("totp_step", Integer, nullable=True),
+    Column("link_hash", LargeBinary(32), nullable=True),
+    Column("link_expires_at", DateTime(timezone=True), nullable=True),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("seal", String(80), nullable=False),
+)
+
+session: Final = Table(
+    "session",
+    metadata,
+    Column("session_id", String(32), primary_key=True),
+    Column("principal", String(255), ForeignKey("principal.name"), nullable=False),
+    Column("secret_hash", LargeBinary(32), nullable=False),
+    Column("method", String(16), nullable=False),
+    Column("address", String(64), nullable=True),
+    Column("client", String(255), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("mfa_at", DateTime(timezone=True), nullable=True),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+    Column("revoked_at", DateTime(timezone=True), nullable=True),
+    Column("seal", String(80), nullable=False),
+)
+
+login_attempt: Final = Table(
+    "login_attempt",
+    metadata,
+    Column("key", String(80), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("locked_until", DateTime(timezone=True), nullable=True),
+)
+
+access_grant: Final = Table(
+    "access_grant",
+    metadata,
+    Column("grant_id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("principal", String(255), ForeignKey("principal.name"), nullable=False),
+    Column("role", String(64), nullable=False),
+    Column("product", String(64), nullable=True),
+    Column("given_by", String(255), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("starts_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("revoked_at", DateTime(timezone=True), nullable=True),
+    Column("reviewed_by", String(255), nullable=True),
+    Column("reviewed_at", DateTime(timezone=True), nullable=True),
+    Column("review", Text, nullable=True),
+    Column("seal", String(80), nullable=False),
+    CheckConstraint("kind IN ('grant', 'delegation', 'break_glass')", name="kind"),
+)
+
+freeze: Final = Table(
+    "freeze",
+    metadata,
+    Column("freeze_id", String(32), primary_key=True),
+    Column("product", String(64), nullable=True),
+    Column("reason", Text, nullable=False),
+    Column("set_by", String(255), nullable=False),
+    Column("starts_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=True),
+    Column("lifted_at", DateTime(timezone=True), nullable=True),
+    Column("seal", String(80), nullable=False),
+)
+
+notice: Final = Table(
+    "notice",
+    metadata,
+    Column("notice_id", String(32), primary_key=True),
+    Column("channel", String(64), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("body", JSON, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("delivered_at", DateTime(timezone=True), nullable=True),
+    Column("given_up_at", DateTime(timezone=True), nullable=True),
+    Column("problem", String(255), nullable=True),
+    UniqueConstraint("channel", "event", "subject"),
 )
 
 key_version: Final = Table(
@@ -76,6 +175,7 @@ release: Final = Table(
     Column("requested_by", String(255), nullable=False),
     Column("run_id", String(64), nullable=False),
     Column("input_key", String(80), nullable=False),
+    Column("approver_groups", JSON, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("decided_at", DateTime(timezone=True), nullable=True),

@@ -175,4 +175,5 @@ def _bound(record: ReleaseRecord) -> Mapping[str, Any]:
         "environment": record.environment,
         "classification": record.classification,
         "requested_by": record.requested_by,
+        "approver_groups": list(record.approver_groups),
     }

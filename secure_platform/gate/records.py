@@ -25,6 +25,7 @@ class ReleaseRecord:
         classification: Label of the highest classification in its tables.
         requested_by: Name of the principal it was built for.
         input_key: What it was made from; the same key means that nothing changed.
+        approver_groups: Who may approve it, as its contracts say; empty for every steward.
         expires_at: When it can no longer be approved or deployed.
         decided_at: When it was approved, None if it never was.
     """
@@ -39,6 +40,7 @@ class ReleaseRecord:
     requested_by: str
     run_id: str
     input_key: str
+    approver_groups: tuple[str, ...]
     created_at: datetime
     expires_at: datetime
     decided_at: datetime | None
@@ -116,6 +118,7 @@ def _record(row: Any, now: datetime) -> ReleaseRecord:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented access to a row by name
     for name in ("created_at", "expires_at", "decided_at"):
         values[name] = None if values[name] is None else as_utc(values[name])
+    values["approver_groups"] = tuple(values["approver_groups"])
     try:
         values["state"] = ReleaseState(values["state"])
     except ValueError:

@@ -5,7 +5,7 @@ decisions at the same instant are made one after the other. Every change of stat
 log before it happens, and its outcome recorded after.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -90,6 +90,7 @@ class Gate:
         input_key: str,
         number: int,
         base: str | None,
+        approver_groups: Sequence[str] = (),
     ) -> ReleaseRecord:
         """Hold a new release at the gate; older ones of the product that are still open are superseded.
 
@@ -103,6 +104,7 @@ class Gate:
             input_key: What it was made from.
             number: Its number within the product.
             base: Digest of the release in production.
+            approver_groups: Who may approve it, as its contracts say; empty for every steward.
 
         Raises:
             GateRefusedError: If the digest or the number is taken.
@@ -121,6 +123,7 @@ class Gate:
             requested_by=requested_by,
             run_id=run_id,
             input_key=input_key,
+            approver_groups=tuple(approver_groups),
             created_at=now,
             expires_at=now + self._lifetime,
             decided_at=None,

@@ -8,9 +8,12 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from secure_platform.access.principals import IssuedToken, Principals
+from secure_platform.access.seals import SealedRows
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import token as token_table
+from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.signing import LogSigner
 
 
@@ -24,6 +27,7 @@ class Home:
     def __init__(self, directory: Path, migrated: Path) -> None:
         self.directory = directory
         shutil.copy(migrated, directory / "control.db")
+        shutil.copytree(migrated.with_name("keys"), directory / "keys")
         self.database = ControlDatabase.at(directory / "control.db")
         self.audit = AuditLog(
             directory / "audit.db",
@@ -31,7 +35,9 @@ class Home:
             signer=LogSigner("secure-platform/test", bytes(32)),
             identify=pseudonym,
         )
-        self.principals = Principals(self.database, self.audit)
+        self.keys = KeyRing(LocalKeyProvider.open(directory / "keys"), self.database)
+        self.rows = SealedRows(self.database, self.keys, self.audit)
+        self.principals = Principals(self.database, self.audit, self.rows)
 
     def add(self, name: str = "alice", *roles: str) -> IssuedToken:
         self.principals.add(name, roles=roles, actor="admin")
@@ -53,5 +59,6 @@ def migrate(path: Path) -> Path:
     """An empty control database to copy; the migrations take longer than most tests."""
     database = ControlDatabase.at(path)
     database.migrate()
+    KeyRing(LocalKeyProvider.create(path.with_name("keys")), database).initialise()
     database.close()
     return path

@@ -168,7 +168,7 @@ def test_lifetimes_at_the_ends(home: Home) -> None:
 
 def test_another_process_sees_what_was_changed_here(home: Home) -> None:
     issued = home.add("alice", "analyst")
-    other = Principals(ControlDatabase.at(home.directory / "control.db"), home.audit)
+    other = Principals(ControlDatabase.at(home.directory / "control.db"), home.audit, home.rows)
     assert other.authenticate(issued.secret).name == "alice"
     home.principals.revoke_token(issued.token_id, actor="admin")
     with pytest.raises(AccessDeniedError):

@@ -46,6 +46,7 @@ def add_release(connection: Connection, **changes: Any) -> None:
         "requested_by": "alice",
         "run_id": "run",
         "input_key": "key",
+        "approver_groups": [],
         "created_at": NOW,
         "expires_at": NOW,
     }

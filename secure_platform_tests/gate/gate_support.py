@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import Principal, Principals
+from secure_platform.access.seals import SealedRows
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.errors import SecurePlatformError
@@ -58,7 +59,8 @@ class Home:
             signer=self.keys.log_signer(ORIGIN),
             identify=self.keys.identify,
         )
-        self.principals = Principals(self.database, self.audit)
+        rows = SealedRows(self.database, self.keys, self.audit)
+        self.principals = Principals(self.database, self.audit, rows)
         self.policy = Policy(self.audit)
         self.gate = Gate(self.database, self.audit, self.policy, self.keys, self.principals, clock=clock)
         if fresh:

@@ -1,0 +1,1 @@
+"""Outgoing notices: they tell and link, and never decide."""

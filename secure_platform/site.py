@@ -1,0 +1,167 @@
+"""Where the server is reached, who may log in and how, and where notices go; every part has a default.
+
+Secrets are never written here: a setting names the 0600 file that holds one.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class TlsSettings(_Part):
+    """TLS of the server itself.
+
+    Attributes:
+        certificate: PEM file of the certificate and its chain.
+        key: PEM file of the private key, 0600.
+        client_ca: PEM file of who signs client certificates; with it, a client certificate logs in (mTLS).
+        client_required: Whether a connection without a client certificate is refused.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+    client_required: bool = False
+
+
+class ProxySettings(_Part):
+    """A reverse proxy that is trusted to say who is calling.
+
+    Attributes:
+        addresses: Its addresses, as CIDR; headers from any other address are refused.
+        user_header: Header with the principal's name, which the proxy has authenticated; None for none.
+        secret_file: 0600 file with the value of the header `X-Proxy-Secret` that the proxy must send.
+    """
+
+    addresses: tuple[str, ...]
+    user_header: str | None = None
+    secret_file: Path | None = None
+
+
+class ServerSettings(_Part):
+    """How the web server is reached.
+
+    Attributes:
+        host: Address it listens on.
+        port: Port it listens on; 0 takes a free one.
+        url: Address that people use, such as `https://data.example.org/platform`, when it differs.
+        tls: None for HTTP, which is refused on any address but loopback unless a proxy is trusted.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 3000
+    url: str | None = None
+    tls: TlsSettings | None = None
+    proxy: ProxySettings | None = None
+
+
+class OidcSettings(_Part):
+    """An OpenID Connect provider (OpenID Connect Core 1.0; PKCE, RFC 7636).
+
+    Attributes:
+        issuer: Its URL; https, or http on loopback.
+        client_id: Of this platform.
+        client_secret_file: 0600 file; None for a public client.
+        scopes: What is asked for.
+        groups_claim: Claim with the groups.
+        roles: Group → the platform's roles that its members have.
+        approver_groups: Group → approver group, as contracts name it; a group not listed is none.
+        mfa_amr: Values of `amr` (RFC 8176) that show a second factor.
+        mfa_acr: Values of `acr` that do.
+        ca: PEM file of further certificate authorities.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret_file: Path | None = None
+    scopes: tuple[str, ...] = ("openid", "profile", "email", "groups")
+    groups_claim: str = "groups"
+    roles: dict[str, tuple[str, ...]] = {}
+    approver_groups: dict[str, str] = {}
+    mfa_amr: tuple[str, ...] = ("mfa", "otp", "hwk", "swk", "sc", "fpt", "face")
+    mfa_acr: tuple[str, ...] = ()
+    ca: Path | None = None
+
+
+class LdapSettings(_Part):
+    """A directory (LDAP, Active Directory) that checks passwords by a bind (RFC 4513).
+
+    Attributes:
+        url: `ldaps://host[:port]`, or `ldap://` with StartTLS.
+        user: Name to bind with; `{name}` is the login name, escaped, e.g. `uid={name},ou=people,dc=example`.
+        base: Below what the person's entry and groups are searched.
+        user_filter: Finds the person's entry; `{name}` is the login name, escaped.
+        group_attribute: Of the person's entry, naming their groups.
+        roles: Group → the platform's roles that its members have.
+        approver_groups: Group → approver group, as contracts name it; a group not listed is none.
+        ca: PEM file of certificate authorities.
+    """
+
+    url: str
+    user: str
+    base: str
+    user_filter: str = "(uid={name})"
+    group_attribute: str = "memberOf"
+    roles: dict[str, tuple[str, ...]] = {}
+    approver_groups: dict[str, str] = {}
+    ca: Path | None = None
+
+
+class SessionSettings(_Part):
+    """When sessions end.
+
+    Attributes:
+        idle_minutes: Without use.
+        absolute_hours: In all.
+    """
+
+    idle_minutes: Annotated[float, Field(gt=0, le=1440)] = 30
+    absolute_hours: Annotated[float, Field(gt=0, le=168)] = 12
+
+
+class IdentitySettings(_Part):
+    """Who may log in, and how.
+
+    Attributes:
+        local: Whether local users log in with password and TOTP.
+    """
+
+    local: bool = True
+    oidc: OidcSettings | None = None
+    ldap: LdapSettings | None = None
+    session: SessionSettings = SessionSettings()
+
+
+class ChannelSettings(_Part):
+    """Where notices go; they tell and link, and never decide.
+
+    Attributes:
+        name: Of the channel.
+        kind: What is sent: a Slack message, our signed webhook, a ServiceNow or PagerDuty event, an e-mail.
+        url: Where to: https, or `smtps://` / `smtp://` (with STARTTLS) for e-mail.
+        secret_file: 0600 file with the signing secret, key or password.
+        user: Login of the mail server.
+        sender: From whom an e-mail is.
+        recipients: To whom an e-mail goes.
+        products: Which products it is told about; empty for all.
+        events: Which events; empty for all.
+        allow: Private networks, as CIDR, that it may reach; outgoing calls go to public addresses otherwise.
+        ca: PEM file of further certificate authorities.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+    kind: Literal["slack", "webhook", "servicenow", "pagerduty", "email"]
+    url: str
+    secret_file: Path | None = None
+    user: str | None = None
+    sender: str | None = None
+    recipients: tuple[str, ...] = ()
+    products: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    ca: Path | None = None

@@ -1,0 +1,47 @@
+"""Pages are rendered on the server, everything in them escaped, and they need nothing from elsewhere."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from secure_platform.web.authentication import principal_of, session_of
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+STATIC: Final = Path(__file__).parent / "static"
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",
+}
+_environment: Final = Environment(
+    loader=FileSystemLoader(TEMPLATES),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """Render a page for who is calling.
+
+    Args:
+        request: Gives the path prefix (`root_path`), the principal and the session.
+        template: File in `templates/`.
+        status: HTTP status.
+        values: What the template needs besides `principal`, `session` and `root`.
+    """
+    text = _environment.get_template(template).render(
+        principal=principal_of(request),
+        session=session_of(request),
+        root=request.scope.get("root_path", ""),
+        path=request.url.path,
+        **values,
+    )
+    return HTMLResponse(text, status_code=status, headers=HEADERS)

@@ -44,8 +44,8 @@ def refused(home: Home, name: str = "alice") -> None:
         people = Principals(home.database, home.audit, rows)
         with pytest.raises(IntegrityError, match="A row of principal"):
             people.get(name)
-        with pytest.raises(IntegrityError, match="A row of principal"):
-            people.list()
+    with pytest.raises(IntegrityError, match="A row of principal"):
+        people.list()
 
 
 EDITS: dict[str, Any] = {
@@ -307,7 +307,7 @@ def test_a_text_in_another_column_is_another_message(row: dict[str, Any], column
 
 
 def test_rows_of_two_tables_never_have_one_message() -> None:
-    columns = dict.fromkeys(principal.columns.keys() | freeze.columns.keys())
+    columns = dict.fromkeys(column.name for table in (principal, freeze) for column in table.columns)
     assert _message(principal, columns) != _message(freeze, columns)
 
 

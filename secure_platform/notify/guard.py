@@ -1,8 +1,8 @@
 """An outgoing call reaches a public address, or a private network that its channel names, and nothing else.
 
-A name is resolved once and every address of it is judged; the connection goes to an address that was judged,
-so a name that is rebound afterwards changes nothing. Private, link-local, multicast, unspecified addresses and
-those of cloud metadata services hide in IPv4-mapped, NAT64 and 6to4 ones too: an address is judged by the
+A name is resolved once and every address of it is judged; the connection goes to one that was judged,
+so a name that is rebound afterwards changes nothing. Private, link-local, multicast and unspecified addresses
+and those of metadata services hide in IPv4-mapped, NAT64 and 6to4 ones too: an address is judged by the
 one inside it. TLS is verified; without TLS only loopback is reached, and only where the channel names it.
 Proxies of the environment are not used, and a call that does not end is cut off.
 """

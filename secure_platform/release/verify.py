@@ -50,11 +50,13 @@ class SignedManifest:
         digest: `sha256:<64 hex digits>` of the manifest's bytes.
         manifest: The manifest as JSON.
         contents: The same, read.
+        files: The very bytes that were checked, by name: manifest, signature, audit checkpoint.
     """
 
     digest: str
     manifest: Mapping[str, Any]
     contents: Manifest
+    files: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _take(release_dir: Path, copy: Path, keys: KeyRing) -> VerifiedRelease:
         signed = _statement(release, attestations, copy, keys, release_dir)
         with release.folder(PAYLOAD) as payload:
             _take_payload(payload, signed.contents, private_directory(copy / PAYLOAD), _title(release_dir))
-    return VerifiedRelease(signed.digest, signed.manifest, signed.contents, copy)
+    return VerifiedRelease(signed.digest, signed.manifest, signed.contents, signed.files, copy)
 
 
 def _statement(
@@ -140,16 +142,17 @@ def _statement(
     release.copy(MANIFEST, copy / MANIFEST, limit=manifest.MAX_BYTES)
     attestations.copy(SIGNATURE, copy / SIGNATURE, limit=bundle.MAX_BYTES)
     _, checkpoint = attestations.copy(CHECKPOINT, copy / CHECKPOINT, limit=MAX_CHECKPOINT_BYTES)
-    document = (copy / MANIFEST).read_bytes()
+    files = {name: (copy / name).read_bytes() for name in (MANIFEST, SIGNATURE, CHECKPOINT)}
+    document = files[MANIFEST]
     digest = canonical.sha256(document)
-    predicate = _signed(keys, (copy / SIGNATURE).read_bytes(), digest, title)
+    predicate = _signed(keys, files[SIGNATURE], digest, title)
     contents = read_manifest(document)
     _check_identity(contents, predicate, release_dir, title)
     if checkpoint != contents.checkpoint:
         raise IntegrityError(
             f"{CHECKPOINT} of {title} is another audit checkpoint than it was signed with", _FIX
         )
-    return SignedManifest(digest, canonical.loads(document, name="The manifest"), contents)
+    return SignedManifest(digest, canonical.loads(document, name="The manifest"), contents, files)
 
 
 def _title(release_dir: Path) -> str:

@@ -12,9 +12,10 @@ from secure_platform.cli.progress import Progress, reused
 from secure_platform.errors import AlreadyRolledBackError, UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
-from secure_platform.orchestration.launch import AssetEvent, RunReport, run_build, run_deploy
+from secure_platform.orchestration.launch import run_build, run_deploy
 from secure_platform.orchestration.steps.deploy import in_production
 from secure_platform.orchestration.steps.deploy import rollback as roll_back
+from secure_platform.orchestration.steps.exchange import AssetEvent, RunReport, record_data
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.source.dataset import is_source_place
@@ -149,22 +150,6 @@ def numbered(services: Services, product: str, number: int) -> ReleaseRecord:
         if record.number == number:
             return record
     raise UsageError(f"{product} has no release {number}", f"See: secure-platform release list {product}.")
-
-
-def record_data(record: ReleaseRecord) -> dict[str, Any]:
-    """A release as JSON."""
-    return {
-        "product": record.product,
-        "number": record.number,
-        "digest": record.digest,
-        "state": str(record.state),
-        "environment": record.environment,
-        "classification": record.classification,
-        "requested_by": record.requested_by,
-        "base": record.base,
-        "created_at": record.created_at.isoformat(),
-        "expires_at": record.expires_at.isoformat(),
-    }
 
 
 def run_data(report: RunReport, record: ReleaseRecord | None) -> dict[str, Any]:

@@ -7,8 +7,8 @@ pipeline were to deploy.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import combinations
 from datetime import datetime
+from itertools import combinations
 from typing import Final
 
 from sqlalchemy import Connection

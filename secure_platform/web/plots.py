@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 _WIDEST: Final = 80.0
-_BAR: Final = 14
+_BAR: Final = 10
 _LABEL: Final = 20
-_BETWEEN: Final = 16
+_BETWEEN: Final = 11
 _BOX_HEIGHT: Final = 40
 _ROW: Final = 56
 _MARGIN: Final = 24

@@ -1,6 +1,6 @@
 """A page shows what the policy lets its reader see, and offers only what it would let them do.
 
-Showing evaluates the policy; doing asks it again in the room that does it. What a room refuses becomes a page.
+Showing evaluates the policy; doing asks it again where it is done. What is refused becomes a page.
 """
 
 from collections.abc import Callable
@@ -38,9 +38,7 @@ class Desk:
 
     def show(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         """Render a page, whose navigation has what its reader may open."""
-        return page(
-            request, template, status=status, may=lambda action: self.may(request, action), **values
-        )
+        return page(request, template, status=status, may=lambda action: self.may(request, action), **values)
 
     def get(self, path: str, view: View, right: Right) -> OwnRoute:
         """A page that changes nothing."""

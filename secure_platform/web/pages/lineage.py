@@ -1,6 +1,6 @@
 """Lineage and flows as graphs, drawn from contracts, plan, data map and what the newest marts say."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from secure_platform.contract.product import Product
@@ -28,7 +28,7 @@ def product_graph(product: Product, marts: Mapping[str, Snapshot | None]) -> Gra
         ("release", [Node("release", "release", f"/releases/{product.name}", "protected")]),
         ("production", [_asset(product, "production", name, "protected") for name in product.models]),
     ]
-    return graph(f"Lineage of {product.name}", layers, _edges(product, marts))
+    return graph(f"Lineage of {product.name}", layers, list(_edges(product, marts)))
 
 
 def _edges(product: Product, marts: Mapping[str, Snapshot | None]) -> Iterator[Edge]:
@@ -88,11 +88,22 @@ def column_graph(
                 for t, c in sources
             ],
         ),
-        (name, [Node(column, column, None, "protected") for column in traced]),
+        (name, [Node(column, column, None, "protected") for column in _ordered(traced, sources)]),
     ]
     edges = [Edge(f"raw/{t}.{c}", f"{t}.{c}") for t, c in datasets]
     edges += [Edge(f"{t}.{c}", column) for column, pairs in traced.items() for t, c in pairs]
     return graph(f"Where the columns of {name} come from", layers, edges)
+
+
+def _ordered(traced: Mapping[str, list[tuple[str, str]]], sources: Sequence[tuple[str, str]]) -> list[str]:
+    """Columns in the order of what they come from, so that few arrows cross; those of no column last."""
+    place = {source: number for number, source in enumerate(sources)}
+
+    def middle(column: str) -> float:
+        places = [place[table, name] for table, name in traced[column]]
+        return sum(places) / len(places) if places else len(place)
+
+    return sorted(traced, key=middle)
 
 
 def _note(plans: Mapping[tuple[str, str], ColumnPlan], table: str, column: str) -> str:

@@ -14,6 +14,8 @@ from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
 from secure_platform.access.seals import SealedRows
 from secure_platform.access.sessions import Sessions
+from secure_platform.access.situation import Declared, HomeSituation
+from secure_platform.access.windows import read_window
 from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product, load_products
 from secure_platform.control.database import ControlDatabase
@@ -89,7 +91,12 @@ class Services:
     @cached_property
     def policy(self) -> Policy:
         """What they may do."""
-        return Policy(self.audit, self.settings.policies)
+        return Policy(self.audit, self.settings.policies, self.situation)
+
+    @cached_property
+    def situation(self) -> HomeSituation:
+        """What is granted, frozen and declared."""
+        return HomeSituation(self.sealed_rows, self.keys, self.principals, self._declared)
 
     @cached_property
     def store(self) -> SnapshotStore:
@@ -162,6 +169,13 @@ class Services:
         """
         return self.principals.authenticate(read_token(self.settings.deployer_token_file))
 
+    def _declared(self, name: str) -> Declared:
+        product = self.products.get(name)
+        if product is None:
+            return Declared()
+        windows = tuple(map(read_window, product.deploy_windows))
+        return Declared(product.owner, frozenset(product.purposes), windows)
+
     def _known(self, name: str) -> Principal:
         principal = self.principals.get(name)
         if principal is None:
@@ -226,7 +240,7 @@ def _create_state(settings: Settings) -> None:
 def _create_principals(services: Services) -> None:
     """The services of this home, and an administrator whose random token is left in a 0600 file."""
     first: tuple[tuple[str, Literal["user", "service"], tuple[str, ...], str | None], ...] = (
-        (SCHEDULER, "service", (), None),
+        (SCHEDULER, "service", ("scheduler",), None),
         (DEPLOYER, "service", ("pipeline",), "deployer.token"),
         (ADMINISTRATOR, "user", ("admin",), "admin.token"),
     )

@@ -27,6 +27,7 @@ from secure_platform.gate.releases import Gate
 from secure_platform.keys.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.volume import Metrics
+from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
 from secure_platform.store.snapshots import SnapshotStore
@@ -122,6 +123,17 @@ class Services:
     def metrics(self) -> Metrics:
         """The metrics history."""
         return Metrics(self.database)
+
+    @cached_property
+    def notices(self) -> Notices:
+        """Who is told outside."""
+        return Notices(
+            self.database,
+            self.audit,
+            self.settings.channels,
+            environment=self.settings.environment,
+            url=self.settings.server.url,
+        )
 
     @cached_property
     def products(self) -> dict[str, Product]:

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
+from secure_platform.access.freezes import Freezes
+from secure_platform.access.grants import Grants
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
 from secure_platform.access.seals import SealedRows
@@ -100,6 +102,23 @@ class Services:
         return HomeSituation(self.sealed_rows, self.keys, self.principals, self._declared)
 
     @cached_property
+    def grants(self) -> Grants:
+        """Rights for a time."""
+        return Grants(
+            self.sealed_rows,
+            self.keys,
+            self.principals,
+            self.policy,
+            self.situation,
+            announce=self._announce,
+        )
+
+    @cached_property
+    def freezes(self) -> Freezes:
+        """What is not deployed for now."""
+        return Freezes(self.sealed_rows, self.keys, self.policy, self.situation, announce=self._announce)
+
+    @cached_property
     def store(self) -> SnapshotStore:
         """The encrypted snapshots."""
         return SnapshotStore(self.settings.home / "lake", self.temporary, self.keys, self.audit)
@@ -180,6 +199,9 @@ class Services:
             AccessDeniedError: If the token is not valid.
         """
         return self.principals.authenticate(read_token(self.settings.deployer_token_file))
+
+    def _announce(self, event: str, *, product: str | None) -> None:
+        """The audit log tells of it; channels do when there are any."""
 
     def _declared(self, name: str) -> Declared:
         product = self.products.get(name)

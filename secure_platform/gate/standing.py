@@ -7,13 +7,12 @@ pipeline were to deploy.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import combinations
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
-from secure_platform.access.policy import Action, Policy, ReleaseResource
+from secure_platform.access.policy import CALM, Action, Policy, ReleaseResource, Seen
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals
 from secure_platform.gate.approvals import Approval, stored
 from secure_platform.gate.records import ReleaseRecord
@@ -83,7 +82,7 @@ class Standing:
         if voter is None:
             return "was given by somebody who is no longer a principal"
         asked = resource(replace(record, state=ReleaseState.PENDING), ())
-        seen = {"digest": approval.release, "base": approval.base}
+        seen: Seen = {"digest": approval.release, "base": approval.base}
         decision = self._policy.evaluate(voter, Action.RELEASE_APPROVE, asked, **seen)
         if decision.allowed:
             return None
@@ -91,22 +90,27 @@ class Standing:
 
     def suffices(self, record: ReleaseRecord, holding: Iterable[Approval]) -> bool:
         """Whether a pipeline could deploy the release with these approvals."""
-        return self._deploys(record, resource(replace(record, state=ReleaseState.APPROVED), holding))
-
-    def _deploys(self, record: ReleaseRecord, asked: ReleaseResource) -> bool:
+        approved = resource(replace(record, state=ReleaseState.APPROVED), holding)
         return self._policy.evaluate(
-            _ANY_PIPELINE, Action.RELEASE_DEPLOY, asked, digest=record.digest, base=record.base
+            _ANY_PIPELINE, Action.RELEASE_DEPLOY, approved, digest=record.digest, base=record.base
         ).allowed
 
     def lacking(self, position: Position, able: Iterable[str]) -> int | None:
-        """How many of those who are able to approve still have to; None if all of them are not enough."""
-        approved = replace(position.resource, state=ReleaseState.APPROVED)
-        names = sorted(set(able) - approved.approvers)
+        """How many of those who are able to approve still have to, at least; None if they are not enough.
+
+        A freeze or a deploy window does not count: it goes by.
+        """
+        record, asked = position.record, replace(position.resource, state=ReleaseState.APPROVED)
+        names = sorted(set(able) - asked.approvers)
         for further in range(min(len(names), MOST_APPROVALS) + 1):
-            for chosen in combinations(names, further):
-                asked = replace(approved, approvers=approved.approvers.union(chosen))
-                if self._deploys(position.record, asked):
-                    return further
+            met = min(asked.levels, asked.levels_met + further)
+            approvers = asked.approvers.union(names[:further])
+            imagined = replace(asked, approvers=approvers, levels_met=met)
+            seen: Seen = {"digest": record.digest, "base": record.base}
+            if self._policy.evaluate(
+                _ANY_PIPELINE, Action.RELEASE_DEPLOY, imagined, situation=CALM, **seen
+            ).allowed:
+                return further
         return None
 
     def supported(self, record: ReleaseRecord, holding: Iterable[Approval]) -> ReleaseRecord:

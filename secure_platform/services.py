@@ -186,8 +186,10 @@ class Services:
             return ANONYMOUS
         return self.principals.authenticate(read_token(self.settings.token_file))
 
-    def requester(self) -> Principal:
-        """Who a build is recorded for: the caller, else the scheduler."""
+    def requester(self, stamped: str | None = None) -> Principal:
+        """Who a build is recorded for: who its run was stamped for, else the caller, else the scheduler."""
+        if stamped is not None:
+            return self._known(stamped)
         caller = self.caller()
         return caller if caller is not ANONYMOUS else self._known(SCHEDULER)
 

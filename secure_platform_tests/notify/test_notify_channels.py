@@ -19,7 +19,10 @@ from secure_platform.notify.verify import sign, verify
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 TEXT = "Release 7 of healthcare waits for approval (production)."
-MAIL = {"sender": "platform@data.example.org", "recipients": ("a@example.org", "b@example.org")}
+MAIL: dict[str, Any] = {
+    "sender": "platform@data.example.org",
+    "recipients": ("a@example.org", "b@example.org"),
+}
 
 
 def _received(tmp_path: Path, kind: str, **given: Any) -> tuple[str, dict[str, str], Any]:

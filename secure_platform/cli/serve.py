@@ -16,6 +16,7 @@ from secure_platform.cli.output import Output, example, line
 from secure_platform.contract.product import load_products
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import GateRefusedError, UsageError
+from secure_platform.notify.courier import delivering
 from secure_platform.orchestration.home import dagster_home
 from secure_platform.services import Services
 from secure_platform.settings import PREFIX, Settings, load_settings
@@ -46,8 +47,8 @@ def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_
     with listen(settings.server) as listener, _stopped_by_signals():
         prepare_home(settings)
         _share(settings)
-        with _only_server(settings), running_daemon(settings):
-            services = Services(settings)
+        services = Services(settings)
+        with _only_server(settings), running_daemon(settings), delivering(services.notices):
             serve_ui(services, listener, ready=lambda address: _announce(services, address))
 
 

@@ -6,14 +6,17 @@ create the same databases at once corrupt them.
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
+from secure_platform.access.credentials import Credentials
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
 from secure_platform.access.seals import SealedRows
 from secure_platform.access.sessions import Sessions
+from secure_platform.access.throttle import Throttle
 from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product, load_products
 from secure_platform.control.database import ControlDatabase
@@ -79,7 +82,25 @@ class Services:
     @cached_property
     def sessions(self) -> Sessions:
         """Who is logged in."""
-        return Sessions(self.database, self.audit, self.sealed_rows, self.principals)
+        ends = self.settings.identity.session
+        return Sessions(
+            self.database,
+            self.audit,
+            self.sealed_rows,
+            self.principals,
+            idle=timedelta(minutes=ends.idle_minutes),
+            absolute=timedelta(hours=ends.absolute_hours),
+        )
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """How local users prove who they are."""
+        return Credentials(self.database, self.audit, self.sealed_rows, self.keys, self.principals)
+
+    @cached_property
+    def throttle(self) -> Throttle:
+        """What slows guessing down."""
+        return Throttle(self.database, self.audit)
 
     @cached_property
     def sealed_rows(self) -> SealedRows:

@@ -109,7 +109,65 @@ class Principals:
             UsageError: If the name is not one, is taken, or a role is unknown.
         """
         added = Principal(name, kind, frozenset(roles), active=True, groups=frozenset(groups))
+        return self._add(added, email=email, issuer=None, subject=None, actor=actor)
+
+    def provision(
+        self,
+        issuer: str,
+        subject: str,
+        *,
+        name: str,
+        roles: Iterable[str],
+        groups: Iterable[str],
+        email: str | None = None,
+    ) -> Principal:
+        """The person whom an identity provider vouches for, with the roles and groups that it gives them now.
+
+        Who they are is issuer and subject alone. The name is taken once, when they come first.
+
+        Args:
+            issuer: The provider.
+            subject: Of the person, which it never gives to another one.
+            name: For a person who is new here.
+            roles: What they may do now.
+            groups: Approver groups that they are in now.
+            email: Where notices for them go.
+
+        Returns:
+            The principal, who may have been disabled here.
+
+        Raises:
+            UsageError: If the name is not one, is taken by somebody else, or a role is unknown.
+        """
+        found = self._first(principal_table.c.issuer == issuer, principal_table.c.subject == subject)
+        given = Principal(
+            name if found is None else found["name"],
+            "user",
+            frozenset(roles),
+            active=True,
+            groups=frozenset(groups),
+        )
+        if found is None:
+            return self._add(given, email=email, issuer=issuer, subject=subject, actor=given.name)
+        _check(given)
+        said = {"roles": sorted(given.roles), "groups": sorted(given.groups), "email": email}
+        if not found["active"] or said == {column: found[column] for column in said}:
+            return _principal(found)
+        after = _changed(found, **said)
+        self._rows.write(
+            "principal.change",
+            [Change(principal_table, found, after)],
+            actor=given.name,
+            subject="principal",
+            detail={"principal": self._pseudonym(given.name), "roles": said["roles"]},
+        )
+        return given
+
+    def _add(
+        self, added: Principal, *, email: str | None, issuer: str | None, subject: str | None, actor: str
+    ) -> Principal:
         _check(added)
+        name, kind = added.name, added.kind
         row = {
             "name": name,
             "kind": kind,
@@ -117,8 +175,8 @@ class Principals:
             "active": True,
             "groups": sorted(added.groups),
             "email": email,
-            "issuer": None,
-            "subject": None,
+            "issuer": issuer,
+            "subject": subject,
             "revision": 1,
             "created_at": utc_now(),
         }
@@ -257,10 +315,11 @@ class Principals:
             return [_principal(row) for row in self._rows.read(connection, principal_table)]
 
     def _find(self, name: str) -> Row | None:
+        return self._first(principal_table.c.name == name)
+
+    def _first(self, *where: Any) -> Row | None:
         with self._database.read() as connection:
-            return next(
-                iter(self._rows.read(connection, principal_table, principal_table.c.name == name)), None
-            )
+            return next(iter(self._rows.read(connection, principal_table, *where)), None)
 
     def _require(self, name: str) -> Row:
         found = self._find(name)

@@ -169,7 +169,7 @@ class Policy:
         """
         decision = self.decide(principal, action, resource, **context)
         if not decision.allowed:
-            reason, fix = self._explain(decision)
+            reason, fix = self.explain(decision)
             raise AccessDeniedError(
                 f"{principal.name} may not do {action} on {_title(resource)}: {reason}", fix
             )
@@ -188,7 +188,8 @@ class Policy:
         }
         return self._judge(request, [_principal_entity(principal), target])
 
-    def _explain(self, decision: Decision) -> tuple[str, str]:
+    def explain(self, decision: Decision) -> tuple[str, str]:
+        """Why something was refused, and what its caller can do about it."""
         if decision.errors and not decision.rules:
             return "the policies could not judge the request", "Check the policies and the caller's roles."
         fixes = [self._rules.fixes[rule] for rule in decision.rules if rule in self._rules.fixes]

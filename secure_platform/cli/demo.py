@@ -18,7 +18,7 @@ from secure_platform.cli.access import command, near, open_services
 from secure_platform.cli.build import record_data, render_failures, run_data
 from secure_platform.cli.output import Output, brief, example, heading, json_option, line, records, show
 from secure_platform.cli.progress import Progress, reused
-from secure_platform.cli.review import difference, render_review, verified_manifest
+from secure_platform.cli.review import render_review
 from secure_platform.contract.product import Product
 from secure_platform.errors import AccessDeniedError, GateRefusedError
 from secure_platform.files import private_directory, replace_private
@@ -26,6 +26,7 @@ from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.launch import RunReport, run_build, run_deploy
 from secure_platform.orchestration.steps.protect import product_resource
+from secure_platform.orchestration.steps.review import difference, verified_manifest
 from secure_platform.sample.generate import generate
 from secure_platform.services import ADMINISTRATOR, Services
 from secure_platform.settings import PREFIX, load_settings

@@ -10,17 +10,12 @@ from secure_platform.access.policy import Action
 from secure_platform.cli.access import command, open_services
 from secure_platform.cli.build import newest, numbered, record_data
 from secure_platform.cli.output import brief, example, json_option, line, show, table
-from secure_platform.cli.review import (
-    difference,
-    render_attention,
-    render_difference,
-    render_review,
-    verified_manifest,
-)
+from secure_platform.cli.review import render_attention, render_difference, render_review
 from secure_platform.errors import UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.steps.protect import product_resource
+from secure_platform.orchestration.steps.review import difference, verified_manifest
 from secure_platform.release.diff import diff_manifests
 from secure_platform.services import Services
 

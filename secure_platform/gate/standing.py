@@ -6,7 +6,8 @@ pipeline were to deploy.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import combinations
 from datetime import datetime
 from typing import Final
 
@@ -20,7 +21,28 @@ from secure_platform.gate.states import ReleaseState
 from secure_platform.keys.ring import KeyRing
 from secure_platform.taxonomy.classification import Classification
 
+MOST_APPROVALS: Final = 2
 _ANY_PIPELINE: Final = Principal("service:any-pipeline", "service", frozenset({"pipeline"}), active=True)
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a release stands now.
+
+    Attributes:
+        record: In the state that its approvals support.
+        holding: The approvals that count.
+        lost: Why each of the others does not.
+    """
+
+    record: ReleaseRecord
+    holding: tuple[Approval, ...]
+    lost: tuple[str, ...]
+
+    @property
+    def resource(self) -> ReleaseResource:
+        """The release as the policy sees it."""
+        return resource(self.record, self.holding)
 
 
 class Standing:
@@ -30,6 +52,12 @@ class Standing:
         self._policy = policy
         self._keys = keys
         self._principals = principals
+
+    def position(self, connection: Connection, record: ReleaseRecord, now: datetime) -> Position:
+        """Where the release stands; raises what `holding` does."""
+        holding = self.holding(connection, record, now)
+        lost = self.lost(connection, record, now)
+        return Position(self.supported(record, holding), tuple(holding), tuple(lost))
 
     def holding(self, connection: Connection, record: ReleaseRecord, now: datetime) -> list[Approval]:
         """The approvals that count now.
@@ -63,10 +91,23 @@ class Standing:
 
     def suffices(self, record: ReleaseRecord, holding: Iterable[Approval]) -> bool:
         """Whether a pipeline could deploy the release with these approvals."""
-        approved = resource(replace(record, state=ReleaseState.APPROVED), holding)
+        return self._deploys(record, resource(replace(record, state=ReleaseState.APPROVED), holding))
+
+    def _deploys(self, record: ReleaseRecord, asked: ReleaseResource) -> bool:
         return self._policy.evaluate(
-            _ANY_PIPELINE, Action.RELEASE_DEPLOY, approved, digest=record.digest, base=record.base
+            _ANY_PIPELINE, Action.RELEASE_DEPLOY, asked, digest=record.digest, base=record.base
         ).allowed
+
+    def lacking(self, position: Position, able: Iterable[str]) -> int | None:
+        """How many of those who are able to approve still have to; None if all of them are not enough."""
+        approved = replace(position.resource, state=ReleaseState.APPROVED)
+        names = sorted(set(able) - approved.approvers)
+        for further in range(min(len(names), MOST_APPROVALS) + 1):
+            for chosen in combinations(names, further):
+                asked = replace(approved, approvers=approved.approvers.union(chosen))
+                if self._deploys(position.record, asked):
+                    return further
+        return None
 
     def supported(self, record: ReleaseRecord, holding: Iterable[Approval]) -> ReleaseRecord:
         """The record in the state that its approvals support: approved while they suffice, else pending.

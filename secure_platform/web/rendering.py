@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse
 
 from secure_platform.web.authentication import principal_of, session_of
 from secure_platform.web.forms import csrf_token, keep_form_cookie
+from secure_platform.web.words import FILTERS
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 STATIC: Final = Path(__file__).parent / "static"
@@ -28,6 +29,7 @@ _environment: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_environment.filters.update(FILTERS)
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:

@@ -23,7 +23,7 @@ from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.release.layout import release_directory
-from secure_platform.release.verify import VerifiedRelease, verified
+from secure_platform.release.verify import SignedManifest, VerifiedRelease, signed_manifest, verified
 from secure_platform.services import Services
 
 REGISTERED: Final = ("product", "number", "environment", "classification", "requested_by", "run_id", "base")
@@ -226,15 +226,32 @@ def verified_package(services: Services, record: ReleaseRecord) -> Iterator[Veri
     """
     directory = release_directory(services.releases, record.product, record.number)
     with verified(directory, services.keys, services.temporary) as release:
-        differing = [
-            name
-            for name in ("digest", *REGISTERED)
-            if getattr(release if name == "digest" else release.contents, name) != getattr(record, name)
-        ]
-        if differing:
-            raise GateRefusedError(
-                f"The package of {record.product} release {record.number} is not the one that was registered:"
-                f" it has another {', '.join(differing)}",
-                "Restore the package, or build a new release.",
-            )
+        _require_registered(release, record)
         yield release
+
+
+def signed_package(services: Services, record: ReleaseRecord) -> SignedManifest:
+    """The signed manifest of a registered release, to be shown; its payload is not looked at.
+
+    Raises:
+        IntegrityError: If the manifest is not what was signed.
+        GateRefusedError: If it is another package, or the gate's record says other things about it.
+    """
+    directory = release_directory(services.releases, record.product, record.number)
+    signed = signed_manifest(directory, services.keys, services.temporary)
+    _require_registered(signed, record)
+    return signed
+
+
+def _require_registered(release: SignedManifest, record: ReleaseRecord) -> None:
+    differing = [
+        name
+        for name in ("digest", *REGISTERED)
+        if getattr(release if name == "digest" else release.contents, name) != getattr(record, name)
+    ]
+    if differing:
+        raise GateRefusedError(
+            f"The package of {record.product} release {record.number} is not the one that was registered:"
+            f" it has another {', '.join(differing)}",
+            "Restore the package, or build a new release.",
+        )

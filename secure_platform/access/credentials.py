@@ -2,7 +2,7 @@
 
 The link is the only way in and the only way back: whoever gives it out never learns the password, and using
 it replaces both factors. Of the link only the hash is kept; the secret of the codes is encrypted by the key
-ring. Who logs in somewhere else (LDAP) can have codes here without a password.
+ring. For whom somebody else vouches (LDAP, OIDC) has codes here at most, never a password.
 """
 
 import hashlib
@@ -104,13 +104,13 @@ class Credentials:
         derived = self._keys.mac("totp-enrolment", link.encode()).encode()
         return hashlib.sha256(derived).digest()[: totp.SECRET_BYTES]
 
-    def set_up(self, link: str, code: str, password: str | None) -> Principal | None:
+    def set_up(self, link: str, code: str, password: str) -> Principal | None:
         """Use the link up: from now on this password and these codes are the person's.
 
         Args:
             link: The link's secret.
             code: Of the app that the secret was put into.
-            password: None for somebody who has one elsewhere.
+            password: Left out for whom somebody else vouches.
 
         Returns:
             The person; None if the link or the code is wrong.
@@ -123,10 +123,8 @@ class Credentials:
         step = totp.step_of(secret, code, now=self._clock(), last=None)
         if row is None or principal is None or step is None:
             return None
-        if password is not None:
-            passwords.require_good(password, principal.name)
         changes = {
-            "password_hash": None if password is None else passwords.hash_password(password),
+            "password_hash": self._new_hash(principal.name, password),
             "totp_secret": self._keys.seal_secret(_PURPOSE, _context(principal.name), secret),
             "totp_step": step,
             "link_hash": None,
@@ -134,6 +132,12 @@ class Credentials:
         }
         self._write("credential.set", principal.name, row, changes, actor=principal.name)
         return principal
+
+    def _new_hash(self, name: str, password: str) -> str | None:
+        if self._principals.is_vouched(name):
+            return None
+        passwords.require_good(password, name)
+        return passwords.hash_password(password)
 
     def verify(self, name: str, password: str, code: str) -> Principal | None:
         """The active person who has this password and shows this code, which is then used up."""

@@ -202,6 +202,11 @@ class Principals:
         row = self._find(name)
         return None if row is None else _principal(row)
 
+    def is_vouched(self, name: str) -> bool:
+        """Whether an identity provider or a directory says who the principal is, not this home."""
+        row = self._find(name)
+        return row is not None and row["issuer"] is not None
+
     def disable(self, name: str, *, actor: str) -> None:
         """Make a principal inactive for good and revoke all its tokens.
 
@@ -367,8 +372,13 @@ def read_token(path: Path) -> str:
     return token
 
 
+def is_name(text: str) -> bool:
+    """Whether a principal can be named so."""
+    return _NAME.fullmatch(text) is not None and text != ANONYMOUS.name
+
+
 def _check(added: Principal) -> None:
-    if not _NAME.fullmatch(added.name) or added.name == ANONYMOUS.name:
+    if not is_name(added.name):
         raise UsageError(
             f"{added.name[:64]!r} cannot be a principal's name",
             "Use 2 to 128 lower-case letters, digits and . _ : @ -, beginning with a letter.",

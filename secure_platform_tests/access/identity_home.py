@@ -41,7 +41,7 @@ class IdentityHome(Home):
     def person(self, name: str = "alice", *roles: str) -> Principal:
         return self.principals.add(name, roles=roles, actor="admin")
 
-    def set_up(self, name: str = "alice", password: str | None = PASSWORD) -> pyotp.TOTP:
+    def set_up(self, name: str = "alice", password: str = PASSWORD) -> pyotp.TOTP:
         """Use a one-time link; the person's app."""
         link = self.credentials.invite(name, actor="admin").link
         app = app_of(self.credentials.secret_for(link))

@@ -196,11 +196,13 @@ def test_an_unknown_name_is_refused(home: IdentityHome, name: str) -> None:
     assert home.credentials.verify(name, PASSWORD, home.code(app)) is None
 
 
-def test_who_has_codes_only_cannot_log_in_with_a_password(home: IdentityHome) -> None:
-    app = home.set_up(password=None)
+def test_for_whom_somebody_else_vouches_has_codes_only(home: IdentityHome) -> None:
+    home.principals.provision("ldaps://ldap.example", "7", name="bob", roles=(), groups=())
+    app = home.set_up("bob")
+    assert home.credentials.has_code("bob")
     for password in ("", PASSWORD, "nobody has this password"):
-        assert home.credentials.verify("alice", password, home.code(app)) is None
-    assert home.credentials.prove("alice", home.code(app))
+        assert home.credentials.verify("bob", password, home.code(app)) is None
+    assert home.credentials.prove("bob", home.code(app))
 
 
 def test_a_weaker_hash_is_renewed_at_the_next_login(

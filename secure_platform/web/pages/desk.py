@@ -38,9 +38,7 @@ class Desk:
 
     def show(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         """Render a page, whose navigation has what its reader may open."""
-        return page(
-            request, template, status=status, may=lambda action: self.may(request, action), **values
-        )
+        return page(request, template, status=status, may=lambda action: self.may(request, action), **values)
 
     def get(self, path: str, view: View, right: Right) -> OwnRoute:
         """A page that changes nothing."""

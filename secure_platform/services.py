@@ -16,7 +16,9 @@ from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
 from secure_platform.access.seals import SealedRows
 from secure_platform.access.sessions import Sessions
+from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.access.throttle import Throttle
+from secure_platform.access.windows import read_window
 from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product, load_products
 from secure_platform.control.database import ControlDatabase
@@ -28,6 +30,7 @@ from secure_platform.gate.releases import Gate
 from secure_platform.keys.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.volume import Metrics
+from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
 from secure_platform.store.snapshots import SnapshotStore
@@ -110,7 +113,12 @@ class Services:
     @cached_property
     def policy(self) -> Policy:
         """What they may do."""
-        return Policy(self.audit, self.settings.policies)
+        return Policy(self.audit, self.settings.policies, self.situation)
+
+    @cached_property
+    def situation(self) -> HomeSituation:
+        """What is granted, frozen and declared."""
+        return HomeSituation(self.sealed_rows, self.keys, self.principals, self._declared)
 
     @cached_property
     def store(self) -> SnapshotStore:
@@ -136,6 +144,17 @@ class Services:
     def metrics(self) -> Metrics:
         """The metrics history."""
         return Metrics(self.database)
+
+    @cached_property
+    def notices(self) -> Notices:
+        """Who is told outside."""
+        return Notices(
+            self.database,
+            self.audit,
+            self.settings.channels,
+            environment=self.settings.environment,
+            url=self.settings.server.url,
+        )
 
     @cached_property
     def products(self) -> dict[str, Product]:
@@ -182,6 +201,13 @@ class Services:
             AccessDeniedError: If the token is not valid.
         """
         return self.principals.authenticate(read_token(self.settings.deployer_token_file))
+
+    def _declared(self, name: str) -> Declared:
+        product = self.products.get(name)
+        if product is None:
+            return Declared()
+        windows = tuple(map(read_window, product.deploy_windows))
+        return Declared(product.owner, frozenset(product.purposes), windows)
 
     def _known(self, name: str) -> Principal:
         principal = self.principals.get(name)
@@ -247,7 +273,7 @@ def _create_state(settings: Settings) -> None:
 def _create_principals(services: Services) -> None:
     """The services of this home, and an administrator whose random token is left in a 0600 file."""
     first: tuple[tuple[str, Literal["user", "service"], tuple[str, ...], str | None], ...] = (
-        (SCHEDULER, "service", (), None),
+        (SCHEDULER, "service", ("scheduler",), None),
         (DEPLOYER, "service", ("pipeline",), "deployer.token"),
         (ADMINISTRATOR, "user", ("admin",), "admin.token"),
     )

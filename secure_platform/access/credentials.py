@@ -199,17 +199,15 @@ class Credentials:
     def _linked(self, link: str) -> Row | None:
         if not _LINK.fullmatch(link):
             return None
-        row = self._read(credential_table.c.link_hash == _hash(link))
+        with self._database.read() as connection:
+            mine = credential_table.c.link_hash == _hash(link)
+            row = next(iter(self._rows.read(connection, credential_table, mine)), None)
         if row is None or not hmac.compare_digest(row["link_hash"], _hash(link)):
             return None
         return row if self._clock() < as_utc(row["link_expires_at"]) else None
 
     def _row(self, name: str) -> Row | None:
-        return self._read(credential_table.c.principal == name)
-
-    def _read(self, where: Any) -> Row | None:
-        with self._database.read() as connection:
-            return next(iter(self._rows.read(connection, credential_table, where)), None)
+        return self._rows.one(credential_table, name)
 
 
 def _context(name: str) -> dict[str, str]:

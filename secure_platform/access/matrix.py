@@ -10,6 +10,7 @@ from secure_platform.access.policy import (
     ProductResource,
     ReleaseResource,
     Resource,
+    Seen,
 )
 from secure_platform.access.principals import ANONYMOUS, ROLES, Principal
 
@@ -91,7 +92,7 @@ def _resource(action: Action, classification: int) -> Resource:
     )
 
 
-def _seen(action: Action) -> dict[str, str | None]:
+def _seen(action: Action) -> Seen:
     if action in _ABOUT_THE_PLATFORM | _ABOUT_PRODUCTS:
         return {}
     return {"digest": _DIGEST, "base": None}

@@ -14,7 +14,9 @@ from secure_platform.cli.output import Output, example, line
 from secure_platform.contract.product import load_products
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import GateRefusedError, UsageError
+from secure_platform.notify.courier import delivering
 from secure_platform.orchestration.home import dagster_home
+from secure_platform.services import Services
 from secure_platform.settings import PREFIX, Settings, load_settings
 from secure_platform.web.daemon import running_daemon
 from secure_platform.web.server import HOST, listen, serve_ui
@@ -41,7 +43,8 @@ def serve(port: int) -> None:
     with listen(port) as listener, _stopped_by_signals():
         prepare_home(settings)
         _share(settings)
-        with _only_server(settings), running_daemon(settings):
+        notices = Services(settings).notices
+        with _only_server(settings), running_daemon(settings), delivering(notices):
             url = f"http://{HOST}:{listener.getsockname()[1]}"
             serve_ui(settings, listener, ready=lambda: _announce(settings, url))
 

@@ -7,13 +7,13 @@ pipeline were to deploy.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import combinations
 from datetime import datetime
+from itertools import combinations
 from typing import Final
 
 from sqlalchemy import Connection
 
-from secure_platform.access.policy import Action, Policy, ReleaseResource
+from secure_platform.access.policy import Action, Policy, ReleaseResource, Seen
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals
 from secure_platform.gate.approvals import Approval, stored
 from secure_platform.gate.records import ReleaseRecord
@@ -83,7 +83,7 @@ class Standing:
         if voter is None:
             return "was given by somebody who is no longer a principal"
         asked = resource(replace(record, state=ReleaseState.PENDING), ())
-        seen = {"digest": approval.release, "base": approval.base}
+        seen: Seen = {"digest": approval.release, "base": approval.base}
         decision = self._policy.evaluate(voter, Action.RELEASE_APPROVE, asked, **seen)
         if decision.allowed:
             return None

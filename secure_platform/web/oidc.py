@@ -19,11 +19,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from secure_platform import canonical
-from secure_platform.access.principals import Principal, is_name
+from secure_platform.access.principals import Principal, is_persons_name
 from secure_platform.access.sessions import Session
 from secure_platform.access.throttle import LoginRefusedError
 from secure_platform.control.database import utc_now
-from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.errors import AccessDeniedError, IntegrityError, UsageError
 from secure_platform.services import Services
 from secure_platform.site import OidcSettings
 from secure_platform.web.authentication import session_of
@@ -153,7 +153,7 @@ class OidcLogin:
                 groups={settings.approver_groups[group] for group in groups & set(settings.approver_groups)},
                 email=email[:_EMAIL_CHARACTERS] if told and isinstance(email, str) else None,
             )
-        except UsageError as error:
+        except (AccessDeniedError, UsageError) as error:
             raise LoginRefusedError(error.culprit, "Ask an administrator.") from None
 
     def _second_factor(self, claims: Mapping[str, Any]) -> datetime | None:
@@ -202,7 +202,7 @@ def _name(claims: Mapping[str, Any]) -> str:
     """A name for somebody who is new here, as readable as the provider allows."""
     for claim in ("preferred_username", "email"):
         name = str(claims.get(claim, "")).lower()
-        if is_name(name):
+        if is_persons_name(name):
             return name
     digest = canonical.sha256(canonical.dumps([claims["iss"], claims["sub"]]))
     return f"oidc:{digest.partition(':')[2][:16]}"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 _WIDEST: Final = 80.0
-_BAR: Final = 14
+_BAR: Final = 10
 _LABEL: Final = 20
-_BETWEEN: Final = 16
+_BETWEEN: Final = 11
 _BOX_HEIGHT: Final = 40
 _ROW: Final = 56
 _MARGIN: Final = 24
@@ -154,7 +154,7 @@ class Graph:
 def graph(
     title: str,
     layers: Sequence[tuple[str, Sequence[Node]]],
-    edges: Iterable[Edge],
+    edges: Sequence[Edge],
     *,
     within: tuple[str, int, int] | None = None,
 ) -> Graph:
@@ -170,15 +170,17 @@ def graph(
     columns: list[Column] = []
     boxes: dict[str, Box] = {}
     lefts: list[tuple[float, float]] = []
-    x, top = float(_MARGIN), _MARGIN + _LABEL
-    for heading, nodes in layers:
+    x, gap, top = float(_MARGIN), 0.0, _MARGIN + _LABEL
+    labels = _labels(layers, edges)
+    for layer, (heading, nodes) in enumerate(layers):
         width = max([_width(node) for node in nodes] + [_CHARACTER * len(heading)])
         columns.append(Column(heading, x + width / 2))
         lefts.append((x, width))
         offset = top + (tallest - len(nodes)) * _ROW / 2
         for place, node in enumerate(nodes):
             boxes[node.name] = Box(node, x, offset + place * _ROW, width, _BOX_HEIGHT)
-        x += width + _SPACE
+        gap = max(_SPACE, labels.get(layer, 0) * _CHARACTER + _PADDING)
+        x += width + gap
     arrows = tuple(
         _arrow(edge, boxes[edge.source], boxes[edge.target])
         for edge in edges
@@ -187,13 +189,23 @@ def graph(
     height = top + tallest * _ROW + _MARGIN / 2
     return Graph(
         title,
-        x - _SPACE + _MARGIN,
+        x - gap + _MARGIN,
         height,
         tuple(columns),
         tuple(boxes.values()),
         arrows,
         None if within is None else _boundary(within, lefts),
     )
+
+
+def _labels(layers: Sequence[tuple[str, Sequence[Node]]], edges: Iterable[Edge]) -> dict[int, int]:
+    """Layer → characters of the longest label on an arrow that leaves it."""
+    place = {node.name: layer for layer, (_, nodes) in enumerate(layers) for node in nodes}
+    longest: dict[int, int] = {}
+    for edge in edges:
+        layer = place.get(edge.source, 0)
+        longest[layer] = max(longest.get(layer, 0), len(edge.label))
+    return longest
 
 
 def _width(node: Node) -> float:

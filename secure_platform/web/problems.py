@@ -1,4 +1,4 @@
-"""What went wrong is said in words that hold no value: what, and what to do; a foreign error by its class only."""
+"""What went wrong is said in words that hold no value; a foreign error is named by its class only."""
 
 from typing import Final
 

@@ -70,7 +70,9 @@ class SecureWebserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequest
 
 def create_app(process_context: WorkspaceProcessContext, port: int) -> Starlette:
     """The guarded application."""
-    return SecureWebserver(process_context, port).create_asgi_app()
+    app = SecureWebserver(process_context, port).create_asgi_app()
+    app.state.process_context = process_context
+    return app
 
 
 def listen(port: int) -> socket.socket:

@@ -10,7 +10,7 @@ import pytest
 from access_home import migrate
 from argon2 import PasswordHasher
 from identity_home import PASSWORD, IdentityHome, app_of
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from secure_platform.access.credentials import LINK_LIVES
 from secure_platform.control.tables import credential
@@ -197,7 +197,7 @@ def test_an_unknown_name_is_refused(home: IdentityHome, name: str) -> None:
 
 
 def test_for_whom_somebody_else_vouches_has_codes_only(home: IdentityHome) -> None:
-    home.principals.provision("ldaps://ldap.example", "7", name="bob", roles=(), groups=())
+    home.principals.provision("ldaps://ldap.example", "7", name="bob", roles=(), groups=(), email=None)
     app = home.set_up("bob")
     assert home.credentials.has_code("bob")
     for password in ("", PASSWORD, "nobody has this password"):
@@ -255,6 +255,14 @@ def test_an_older_row_put_back_stops_the_login(home: IdentityHome) -> None:
     before = stored(home)
     assert home.credentials.verify("alice", PASSWORD, home.code(app))
     tamper(home, **before)
+    with pytest.raises(IntegrityError, match="credential"):
+        home.credentials.verify("alice", PASSWORD, home.code(app))
+
+
+def test_a_deleted_row_stops_the_login(home: IdentityHome) -> None:
+    app = home.set_up()
+    with home.database.write() as connection:
+        connection.execute(delete(credential))
     with pytest.raises(IntegrityError, match="credential"):
         home.credentials.verify("alice", PASSWORD, home.code(app))
 

@@ -31,7 +31,8 @@ from secure_platform.orchestration.automation import jobs, unchanged_sensor
 from secure_platform.orchestration.component import product_definitions
 from secure_platform.orchestration.dbt import DbtRun
 from secure_platform.orchestration.home import open_instance, prepare
-from secure_platform.orchestration.launch import RunReport, run_build, run_deploy
+from secure_platform.orchestration.launch import run_build, run_deploy
+from secure_platform.orchestration.steps.exchange import RunReport
 from secure_platform.orchestration.resources import platform_resources
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import (

@@ -22,6 +22,7 @@ from secure_platform.errors import (
 from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
+from secure_platform.orchestration.steps.tell import tell
 from secure_platform.release.layout import release_directory
 from secure_platform.release.verify import SignedManifest, VerifiedRelease, signed_manifest, verified
 from secure_platform.services import Services
@@ -61,10 +62,12 @@ def _deploy(services: Services, product: Product, deployer: Principal) -> Deploy
     try:
         production = _publish(services, record, base, deployer)
     except SecurePlatformError:
-        services.gate.record(record.digest, ReleaseState.DEPLOY_FAILED, actor=deployer.name)
+        failed = services.gate.record(record.digest, ReleaseState.DEPLOY_FAILED, actor=deployer.name)
+        tell(services, "deploy.failed", failed)
         raise
     deployed = services.gate.record(record.digest, ReleaseState.DEPLOYED, actor=deployer.name)
     services.audit.checkpoint()
+    tell(services, "release.deployed", deployed)
     return Deployed(production, deployed, reused=False)
 
 
@@ -86,8 +89,10 @@ def reconcile(services: Services, product: str, *, actor: str) -> ReleaseRecord 
     current = services.gate.get(base)
     if current.state is not ReleaseState.DEPLOYED:
         current = services.gate.record(base, ReleaseState.DEPLOYED, actor=actor)
+        tell(services, "release.deployed", current)
     for record in _rolled_back(records, current):
-        services.gate.record(record.digest, ReleaseState.ROLLED_BACK, actor=actor)
+        gone = services.gate.record(record.digest, ReleaseState.ROLLED_BACK, actor=actor)
+        tell(services, "release.rolled_back", gone)
     return current
 
 
@@ -176,8 +181,9 @@ def _rollback(services: Services, seen: ReleaseRecord, principal: Principal, rea
         restored = services.target.rollback(
             seen.product, release, expected_base=seen.digest, actor=principal.name
         )
-    services.gate.record(seen.digest, ReleaseState.ROLLED_BACK, actor=principal.name)
+    left = services.gate.record(seen.digest, ReleaseState.ROLLED_BACK, actor=principal.name)
     services.audit.checkpoint()
+    tell(services, "release.rolled_back", left)
     return Deployed(restored, earlier, reused=False)
 
 

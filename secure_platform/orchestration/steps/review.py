@@ -1,6 +1,6 @@
 """What a steward decides on is drawn from the signed package, never from what Dagster stores."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,9 +55,21 @@ def verified_manifest(services: Services, record: ReleaseRecord) -> Mapping[str,
 def difference(services: Services, record: ReleaseRecord, manifest: Mapping[str, Any]) -> ReleaseDiff:
     """The difference to what is in production now."""
     base = services.target.base(record.product)
+    return compared(
+        record, manifest, base, lambda digest: signed_package(services, services.gate.get(digest)).manifest
+    )
+
+
+def compared(
+    record: ReleaseRecord,
+    manifest: Mapping[str, Any],
+    base: str | None,
+    read: Callable[[str], Mapping[str, Any]],
+) -> ReleaseDiff:
+    """The difference to a base, whose manifest is read if it is another release."""
     if base is None or base == record.digest:
         return diff_manifests(None if base is None else manifest, manifest)
-    return diff_manifests(signed_package(services, services.gate.get(base)).manifest, manifest)
+    return diff_manifests(read(base), manifest)
 
 
 def checks(manifest: Mapping[str, Any]) -> Iterator[Checked]:

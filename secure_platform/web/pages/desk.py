@@ -1,6 +1,6 @@
 """A page shows what the policy lets its reader see, and offers only what it would let them do.
 
-Showing evaluates the policy; doing asks it again in the room that does it. What a room refuses becomes a page.
+Showing evaluates the policy; doing asks it again where it is done. What is refused becomes a page.
 """
 
 from collections.abc import Callable

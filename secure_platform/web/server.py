@@ -21,7 +21,7 @@ from secure_platform.errors import UsageError
 from secure_platform.orchestration.home import open_instance
 from secure_platform.services import Services
 from secure_platform.site import ServerSettings
-from secure_platform.web import api, health
+from secure_platform.web import api, health, login
 from secure_platform.web.address import Forwarded, SiteAddress
 from secure_platform.web.api_server import GuardedApi
 from secure_platform.web.authentication import Authentication
@@ -37,6 +37,7 @@ from secure_platform.web.workspace import workspace_file
 # Our own pages: one line for each module with `routes(services)`.
 ROOMS: Final[Sequence[ModuleType]] = (
     health,
+    login,
     approvals,
     releases,
     data_map,

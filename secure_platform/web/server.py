@@ -28,7 +28,16 @@ from secure_platform.web.authentication import Authentication
 from secure_platform.web.authorization import authorized, own_route
 from secure_platform.web.failures import Failures
 from secure_platform.web.guard import RequestGuard
-from secure_platform.web.pages import access, account, approvals, audit, data_map, releases
+from secure_platform.web.pages import (
+    access,
+    account,
+    approvals,
+    audit,
+    data_map,
+    people,
+    releases,
+    rights,
+)
 from secure_platform.web.permissions import PolicyProcessContext, Rights
 from secure_platform.web.routes import PUBLIC
 from secure_platform.web.sockets import SocketLifetime
@@ -42,7 +51,9 @@ ROOMS: Final[Sequence[ModuleType]] = (
     releases,
     data_map,
     audit,
+    people,
     access,
+    rights,
     account,
     api,
 )

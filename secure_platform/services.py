@@ -7,10 +7,12 @@ create the same databases at once corrupt them.
 import os
 import secrets
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
+from secure_platform.access.credentials import Credentials
 from secure_platform.access.freezes import Freezes
 from secure_platform.access.grants import Grants
 from secure_platform.access.policy import Policy
@@ -18,6 +20,7 @@ from secure_platform.access.principals import ANONYMOUS, Principal, Principals, 
 from secure_platform.access.seals import SealedRows
 from secure_platform.access.sessions import Sessions
 from secure_platform.access.situation import Declared, HomeSituation
+from secure_platform.access.throttle import Throttle
 from secure_platform.access.windows import read_window
 from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product, load_products
@@ -86,7 +89,25 @@ class Services:
     @cached_property
     def sessions(self) -> Sessions:
         """Who is logged in."""
-        return Sessions(self.database, self.audit, self.sealed_rows, self.principals)
+        ends = self.settings.identity.session
+        return Sessions(
+            self.database,
+            self.audit,
+            self.sealed_rows,
+            self.principals,
+            idle=timedelta(minutes=ends.idle_minutes),
+            absolute=timedelta(hours=ends.absolute_hours),
+        )
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """How local users prove who they are."""
+        return Credentials(self.database, self.audit, self.sealed_rows, self.keys, self.principals)
+
+    @cached_property
+    def throttle(self) -> Throttle:
+        """What slows guessing down."""
+        return Throttle(self.database, self.audit)
 
     @cached_property
     def sealed_rows(self) -> SealedRows:

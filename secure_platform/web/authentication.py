@@ -95,6 +95,8 @@ def _refusal(scope: Scope) -> Response:
     headers = Headers(scope=scope)
     wants_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
     if wants_page:
-        return RedirectResponse(f"{LOGIN}?next={quote(scope['path'])}", status_code=303)
+        query = scope.get("query_string", b"").decode("ascii", "replace")
+        wanted = quote(f"{scope['path']}?{query}" if query else scope["path"])
+        return RedirectResponse(f"{scope.get('root_path', '')}{LOGIN}?next={wanted}", status_code=303)
     message = "Log in, or present a token: Authorization: Bearer spt_…"
     return JSONResponse({"error": message}, status_code=401, headers={"WWW-Authenticate": "Bearer"})

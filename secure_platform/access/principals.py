@@ -237,6 +237,11 @@ class Principals:
         row = self._find(name)
         return None if row is None else _principal(row)
 
+    def is_vouched(self, name: str) -> bool:
+        """Whether an identity provider or a directory says who the principal is, not this home."""
+        row = self._find(name)
+        return row is not None and row["issuer"] is not None
+
     def disable(self, name: str, *, actor: str) -> None:
         """Make a principal inactive for good and revoke all its tokens.
 
@@ -428,6 +433,11 @@ def read_token(path: Path) -> str:
     if not _TOKEN.fullmatch(token):
         raise UsageError(f"The token file {path} does not hold one token", "Put your token alone into it.")
     return token
+
+
+def is_persons_name(text: str) -> bool:
+    """Whether a person can be named so."""
+    return bool(_NAME.fullmatch(text)) and text != ANONYMOUS.name and not text.startswith("service:")
 
 
 def _check(added: Principal) -> None:

@@ -157,15 +157,16 @@ class AuditLog:
                 rows = connection.execute(_FORWARDS, (first, min(first + PAGE, stop) - 1)).fetchall()
             yield from map(_entry, rows)
 
-    def backwards(self, text: str, start: int = 0) -> Iterator[Entry]:
-        """The entries from `start` on in which this text occurs, newest first, read page by page.
+    def backwards(self, text: str, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
+        """The entries `start … stop - 1` in which this text occurs, newest first, read page by page.
 
         The text narrows down what is parsed, it decides nothing: the caller compares members.
 
         Raises:
             IntegrityError: If a body is not the entry of its position, or not what was recorded for it.
         """
-        for end in range(self.size(), start, -PAGE):
+        newest = self.size() if stop is None else min(stop, self.size())
+        for end in range(newest, start, -PAGE):
             with self._storage.read() as connection:
                 span = (max(start, end - PAGE), end - 1, text.encode())
                 rows = connection.execute(_BACKWARDS, span).fetchall()

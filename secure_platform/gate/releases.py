@@ -5,7 +5,7 @@ decisions at the same instant are made one after the other. Every change of stat
 log before it happens, and its outcome recorded after.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,7 +30,7 @@ from secure_platform.gate.records import (
     require_transition,
     select_records,
 )
-from secure_platform.gate.standing import Standing, resource
+from secure_platform.gate.standing import Position, Standing, resource
 from secure_platform.gate.states import OPEN, OVERTAKEN, REPORTED, ReleaseState
 from secure_platform.keys.ring import KeyRing
 from secure_platform.taxonomy.classification import Classification
@@ -202,6 +202,22 @@ class Gate:
         with self._database.read() as connection:
             record = load(connection, digest, self._clock())
             return stored(connection, self._keys, record, "approve", "reject", "withdraw", "rollback")
+
+    def position(self, digest: str) -> Position:
+        """Where a release stands: the approvals that count, and why others do not.
+
+        Raises:
+            GateRefusedError: If none is registered.
+            IntegrityError: If a stored approval is not what was signed.
+        """
+        self._write_expiry()
+        with self._database.read() as connection:
+            now = self._clock()
+            return self._standing.position(connection, load(connection, digest, now), now)
+
+    def lacking(self, position: Position, able: Iterable[str]) -> int | None:
+        """How many of those who are able to approve still have to; None if all of them are not enough."""
+        return self._standing.lacking(position, able)
 
     def approve(self, digest: str, principal: Principal, *, reason: str, base: str | None) -> ReleaseRecord:
         """Approve a release against what is in production now.

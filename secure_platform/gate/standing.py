@@ -6,13 +6,13 @@ pipeline were to deploy.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection
 
-from secure_platform.access.policy import CALM, Action, Policy, ReleaseResource
+from secure_platform.access.policy import CALM, Action, Policy, ReleaseResource, Seen
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals
 from secure_platform.gate.approvals import Approval, stored
 from secure_platform.gate.records import ReleaseRecord
@@ -20,7 +20,28 @@ from secure_platform.gate.states import ReleaseState
 from secure_platform.keys.ring import KeyRing
 from secure_platform.taxonomy.classification import Classification
 
+MOST_APPROVALS: Final = 2
 _ANY_PIPELINE: Final = Principal("service:any-pipeline", "service", frozenset({"pipeline"}), active=True)
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a release stands now.
+
+    Attributes:
+        record: In the state that its approvals support.
+        holding: The approvals that count.
+        lost: Why each of the others does not.
+    """
+
+    record: ReleaseRecord
+    holding: tuple[Approval, ...]
+    lost: tuple[str, ...]
+
+    @property
+    def resource(self) -> ReleaseResource:
+        """The release as the policy sees it."""
+        return resource(self.record, self.holding)
 
 
 class Standing:
@@ -30,6 +51,12 @@ class Standing:
         self._policy = policy
         self._keys = keys
         self._principals = principals
+
+    def position(self, connection: Connection, record: ReleaseRecord, now: datetime) -> Position:
+        """Where the release stands; raises what `holding` does."""
+        holding = self.holding(connection, record, now)
+        lost = self.lost(connection, record, now)
+        return Position(self.supported(record, holding), tuple(holding), tuple(lost))
 
     def holding(self, connection: Connection, record: ReleaseRecord, now: datetime) -> list[Approval]:
         """The approvals that count now.
@@ -92,6 +119,24 @@ class Standing:
             digest=record.digest,
             base=record.base,
         ).allowed
+
+    def lacking(self, position: Position, able: Iterable[str]) -> int | None:
+        """How many of those who are able to approve still have to, at least; None if they are not enough.
+
+        A freeze or a deploy window does not count: it goes by.
+        """
+        record, asked = position.record, replace(position.resource, state=ReleaseState.APPROVED)
+        names = sorted(set(able) - asked.approvers)
+        for further in range(min(len(names), MOST_APPROVALS) + 1):
+            met = min(asked.levels, asked.levels_met + further)
+            approvers = asked.approvers.union(names[:further])
+            imagined = replace(asked, approvers=approvers, levels_met=met)
+            seen: Seen = {"digest": record.digest, "base": record.base}
+            if self._policy.evaluate(
+                _ANY_PIPELINE, Action.RELEASE_DEPLOY, imagined, situation=CALM, **seen
+            ).allowed:
+                return further
+        return None
 
     def supported(self, record: ReleaseRecord, holding: Iterable[Approval]) -> ReleaseRecord:
         """The record in the state that its approvals support: approved while they suffice, else pending.

@@ -5,15 +5,23 @@ create the same databases at once corrupt them.
 """
 
 import os
+import secrets
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
+from secure_platform.access.credentials import Credentials
+from secure_platform.access.freezes import Freezes
+from secure_platform.access.grants import Grants
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
 from secure_platform.access.seals import SealedRows
 from secure_platform.access.sessions import Sessions
+from secure_platform.access.situation import Declared, HomeSituation
+from secure_platform.access.throttle import Throttle
+from secure_platform.access.windows import read_window
 from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product, load_products
 from secure_platform.control.database import ControlDatabase
@@ -25,8 +33,10 @@ from secure_platform.gate.releases import Gate
 from secure_platform.keys.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.volume import Metrics
+from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
+from secure_platform.site import Event
 from secure_platform.store.snapshots import SnapshotStore
 from secure_platform.taxonomy.info_types import info_types
 
@@ -79,7 +89,25 @@ class Services:
     @cached_property
     def sessions(self) -> Sessions:
         """Who is logged in."""
-        return Sessions(self.database, self.audit, self.sealed_rows, self.principals)
+        ends = self.settings.identity.session
+        return Sessions(
+            self.database,
+            self.audit,
+            self.sealed_rows,
+            self.principals,
+            idle=timedelta(minutes=ends.idle_minutes),
+            absolute=timedelta(hours=ends.absolute_hours),
+        )
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """How local users prove who they are."""
+        return Credentials(self.database, self.audit, self.sealed_rows, self.keys, self.principals)
+
+    @cached_property
+    def throttle(self) -> Throttle:
+        """What slows guessing down."""
+        return Throttle(self.database, self.audit)
 
     @cached_property
     def sealed_rows(self) -> SealedRows:
@@ -89,7 +117,29 @@ class Services:
     @cached_property
     def policy(self) -> Policy:
         """What they may do."""
-        return Policy(self.audit, self.settings.policies)
+        return Policy(self.audit, self.settings.policies, self.situation)
+
+    @cached_property
+    def situation(self) -> HomeSituation:
+        """What is granted, frozen and declared."""
+        return HomeSituation(self.sealed_rows, self.keys, self.principals, self._declared)
+
+    @cached_property
+    def grants(self) -> Grants:
+        """Rights for a time."""
+        return Grants(
+            self.sealed_rows,
+            self.keys,
+            self.principals,
+            self.policy,
+            self.situation,
+            announce=self._announce,
+        )
+
+    @cached_property
+    def freezes(self) -> Freezes:
+        """What is not deployed for now."""
+        return Freezes(self.sealed_rows, self.keys, self.policy, self.situation, announce=self._announce)
 
     @cached_property
     def store(self) -> SnapshotStore:
@@ -115,6 +165,17 @@ class Services:
     def metrics(self) -> Metrics:
         """The metrics history."""
         return Metrics(self.database)
+
+    @cached_property
+    def notices(self) -> Notices:
+        """Who is told outside."""
+        return Notices(
+            self.database,
+            self.audit,
+            self.settings.channels,
+            environment=self.settings.environment,
+            url=self.settings.server.url,
+        )
 
     @cached_property
     def products(self) -> dict[str, Product]:
@@ -148,8 +209,10 @@ class Services:
             return ANONYMOUS
         return self.principals.authenticate(read_token(self.settings.token_file))
 
-    def requester(self) -> Principal:
-        """Who a build is recorded for: the caller, else the scheduler."""
+    def requester(self, stamped: str | None = None) -> Principal:
+        """Who a build is recorded for: who its run was stamped for, else the caller, else the scheduler."""
+        if stamped is not None:
+            return self._known(stamped)
         caller = self.caller()
         return caller if caller is not ANONYMOUS else self._known(SCHEDULER)
 
@@ -161,6 +224,17 @@ class Services:
             AccessDeniedError: If the token is not valid.
         """
         return self.principals.authenticate(read_token(self.settings.deployer_token_file))
+
+    def _announce(self, event: Event, *, product: str | None) -> None:
+        # Each is told, however often it happens.
+        self.notices.announce(event, product=product, occasion=secrets.token_hex(8))
+
+    def _declared(self, name: str) -> Declared:
+        product = self.products.get(name)
+        if product is None:
+            return Declared()
+        windows = tuple(map(read_window, product.deploy_windows))
+        return Declared(product.owner, frozenset(product.purposes), windows)
 
     def _known(self, name: str) -> Principal:
         principal = self.principals.get(name)
@@ -226,7 +300,7 @@ def _create_state(settings: Settings) -> None:
 def _create_principals(services: Services) -> None:
     """The services of this home, and an administrator whose random token is left in a 0600 file."""
     first: tuple[tuple[str, Literal["user", "service"], tuple[str, ...], str | None], ...] = (
-        (SCHEDULER, "service", (), None),
+        (SCHEDULER, "service", ("scheduler",), None),
         (DEPLOYER, "service", ("pipeline",), "deployer.token"),
         (ADMINISTRATOR, "user", ("admin",), "admin.token"),
     )

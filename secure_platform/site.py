@@ -4,9 +4,29 @@ Secrets are never written here: a setting names the 0600 file that holds one.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
+
+Event: TypeAlias = Literal[
+    "release.pending",
+    "release.approved",
+    "release.rejected",
+    "release.withdrawn",
+    "release.deployed",
+    "deploy.failed",
+    "release.rolled_back",
+    "break_glass.opened",
+    "freeze.set",
+]
+Kind: TypeAlias = Literal["slack", "webhook", "servicenow", "pagerduty", "email"]
+_NEEDED: Final[dict[Kind, tuple[str, ...]]] = {
+    "slack": ("secret_file",),
+    "webhook": ("secret_file",),
+    "servicenow": ("secret_file", "user"),
+    "pagerduty": ("secret_file",),
+    "email": ("sender", "recipients"),
+}
 
 
 class _Part(BaseModel):
@@ -144,8 +164,9 @@ class ChannelSettings(_Part):
         name: Of the channel.
         kind: What is sent: a Slack message, our signed webhook, a ServiceNow or PagerDuty event, an e-mail.
         url: Where to: https, or `smtps://` / `smtp://` (with STARTTLS) for e-mail.
-        secret_file: 0600 file with the signing secret, key or password.
-        user: Login of the mail server.
+        secret_file: 0600 file with the webhook's `whsec_…`, the routing key, the password, or what follows
+            the URL of a Slack webhook.
+        user: Login of the mail server or of ServiceNow.
         sender: From whom an e-mail is.
         recipients: To whom an e-mail goes.
         products: Which products it is told about; empty for all.
@@ -155,13 +176,20 @@ class ChannelSettings(_Part):
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-    kind: Literal["slack", "webhook", "servicenow", "pagerduty", "email"]
+    kind: Kind
     url: str
     secret_file: Path | None = None
     user: str | None = None
     sender: str | None = None
     recipients: tuple[str, ...] = ()
     products: tuple[str, ...] = ()
-    events: tuple[str, ...] = ()
-    allow: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+    allow: tuple[IPvAnyNetwork, ...] = ()
     ca: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        missing = [name for name in _NEEDED[self.kind] if not getattr(self, name)]
+        if missing:
+            raise ValueError(missing)
+        return self

@@ -2,20 +2,33 @@
 
 Denied is whatever no policy permits, whatever one forbids, whatever does not fit the schema, and whatever
 makes a policy fail: Cedar skips a failing policy, so a failing `forbid` would let the request through.
+What the caller has by grant or delegation, and what is frozen, is looked up here and never taken on trust.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias, TypedDict, Unpack
 
 import cedarpy
 
+from secure_platform.access.cedar import (
+    PRINCIPAL,
+    Entity,
+    Question,
+    principal_entity,
+    reference,
+    references,
+    text,
+    uid,
+)
 from secure_platform.access.principals import Principal
 from secure_platform.access.rules import PolicyRules, load_rules
-from secure_platform.audit.log import AuditLog
+from secure_platform.access.situation import Held, Situation
+from secure_platform.audit.log import JSON, AuditLog
+from secure_platform.control.database import utc_now
 from secure_platform.errors import AccessDeniedError
 
 _NO_RULE: Final = "no rule allows it"
@@ -73,6 +86,10 @@ class ReleaseResource:
         requested_by: Name of the principal that asked for it.
         base: Digest of the release in production that it was built against, None for the first one.
         approvers: Names of the principals whose approvals hold.
+        behalf: Names of those for whom approvers among them acted, by delegation.
+        approver_groups: Who may approve it, as its contracts say; empty for every data steward.
+        levels: Number of approver levels that its contracts name.
+        levels_met: Number of these levels that have an approval of their own.
     """
 
     digest: str
@@ -83,6 +100,10 @@ class ReleaseResource:
     state: str
     base: str | None
     approvers: frozenset[str]
+    behalf: frozenset[str] = frozenset()
+    approver_groups: frozenset[str] = frozenset()
+    levels: int = 0
+    levels_met: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,23 @@ class PlatformResource:
 
 
 Resource: TypeAlias = ProductResource | ReleaseResource | PlatformResource
+
+
+class Seen(TypedDict, total=False):
+    """What the caller saw when they decided.
+
+    Attributes:
+        digest: Of the release they act on.
+        base: Digest of the release in production, None for none.
+    """
+
+    digest: str | None
+    base: str | None
+
+
+# What an approver lends by delegation; never more.
+DELEGABLE: Final = frozenset({Action.RELEASE_APPROVE, Action.RELEASE_REJECT})
+CALM: Final = Situation()
 
 
 @dataclass(frozen=True)
@@ -102,7 +140,10 @@ class Decision:
         action: What was asked.
         rules: @id of the permits that allowed it, or of the forbids that stopped it; empty if none applied.
         policy_digest: Of schema and policies.
-        errors: Why the request could not be judged; never empty together with `allowed`.
+        errors: Why the request could not be judged; none if it is allowed.
+        grants: Ids of the grants and the delegation that were taken into account.
+        groups: Approver groups that the caller had.
+        behalf: Names of those for whom the caller acted, by delegation.
     """
 
     allowed: bool
@@ -110,6 +151,9 @@ class Decision:
     rules: tuple[str, ...]
     policy_digest: str
     errors: tuple[str, ...]
+    grants: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    behalf: frozenset[str] = frozenset()
 
 
 class Policy:
@@ -118,14 +162,25 @@ class Policy:
     Args:
         audit: Where decisions are recorded.
         extra: A folder of further `*.cedar` files, judged together with ours; a forbid in any of them wins.
+        situation: Grants, freezes and what products declare.
+        clock: The present moment, aware.
 
     Raises:
         ContractError: If a policy does not parse, does not fit the schema, or lacks an @id of its own.
     """
 
-    def __init__(self, audit: AuditLog, extra: Path | None = None) -> None:
+    def __init__(
+        self,
+        audit: AuditLog,
+        extra: Path | None = None,
+        situation: Situation = CALM,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._audit = audit
         self._rules: PolicyRules = load_rules(extra)
+        self._situation = situation
+        self._clock = clock
 
     @property
     def digest(self) -> str:
@@ -133,73 +188,101 @@ class Policy:
         return self._rules.digest
 
     def decide(
-        self, principal: Principal, action: Action, resource: Resource, **context: str | None
+        self,
+        principal: Principal,
+        action: Action,
+        resource: Resource,
+        *,
+        at: datetime | None = None,
+        **seen: Unpack[Seen],
     ) -> Decision:
         """Judge and record.
 
         Args:
-            principal: Who asks.
+            principal: Who asks, and how they come.
             action: What for.
             resource: On what.
-            context: What the caller saw: `digest` of the release they act on, and `base`, the digest in
-                production (None for none).
+            at: The moment; None for now.
+            seen: What the caller saw.
         """
-        decision = self.evaluate(principal, action, resource, **context)
-        self._audit.append(
-            "policy.decide",
-            actor=principal.name,
-            subject=_title(resource),
-            detail={
-                "action": decision.action,
-                "allowed": decision.allowed,
-                "rules": list(decision.rules),
-                "policy": decision.policy_digest,
-                "errors": len(decision.errors),
-            },
+        moment = at or self._clock()
+        decision, question = self._answer(
+            principal, action, resource, at=moment, grants=None, situation=self._situation, seen=seen
         )
+        detail: dict[str, JSON] = {
+            "action": decision.action,
+            "allowed": decision.allowed,
+            "rules": list(decision.rules),
+            "policy": decision.policy_digest,
+            "errors": len(decision.errors),
+            "grants": sorted(decision.grants),
+            "question": question.without_names(self._audit.identify),
+        }
+        self._audit.append("policy.decide", actor=principal.name, subject=_title(resource), detail=detail)
         return decision
 
     def require(
-        self, principal: Principal, action: Action, resource: Resource, **context: str | None
+        self,
+        principal: Principal,
+        action: Action,
+        resource: Resource,
+        *,
+        at: datetime | None = None,
+        **seen: Unpack[Seen],
     ) -> Decision:
-        """Judge, record, and stop what is not allowed.
+        """Judge, record, and stop what is not allowed; arguments as for `decide`.
 
         Raises:
             AccessDeniedError: Naming the action, the rules that stopped it, and what to do.
         """
-        decision = self.decide(principal, action, resource, **context)
+        decision = self.decide(principal, action, resource, at=at, **seen)
         if not decision.allowed:
-            reason, fix = self._explain(decision)
+            reason, fix = self.explain(decision)
             raise AccessDeniedError(
                 f"{principal.name} may not do {action} on {_title(resource)}: {reason}", fix
             )
         return decision
 
     def evaluate(
-        self, principal: Principal, action: Action, resource: Resource, **context: str | None
+        self,
+        principal: Principal,
+        action: Action,
+        resource: Resource,
+        *,
+        at: datetime | None = None,
+        grants: Collection[str] | None = None,
+        situation: Situation | None = None,
+        **seen: Unpack[Seen],
     ) -> Decision:
-        """The decision without its record: to show what somebody may do, never to do it."""
-        target = _resource_entity(resource)
-        request = {
-            "principal": _uid("Principal", principal.name),
-            "action": _uid("Action", action),
-            "resource": target["uid"],
-            "context": {name: value or "" for name, value in context.items()},
-        }
-        return self._judge(request, [_principal_entity(principal), target])
+        """The decision without its record: to show what somebody may do, never to do it.
 
-    def _explain(self, decision: Decision) -> tuple[str, str]:
-        if decision.errors and not decision.rules:
-            return "the policies could not judge the request", "Check the policies and the caller's roles."
-        fixes = [self._rules.fixes[rule] for rule in decision.rules if rule in self._rules.fixes]
-        return ", ".join(decision.rules) or _NO_RULE, " ".join(fixes) or _NO_RULE_FIX
+        Args:
+            principal: Who asks, and how they come.
+            action: What for.
+            resource: On what.
+            at: The moment; None for now.
+            grants: Ids of the grants that count; None for all that hold.
+            situation: In place of the present one.
+            seen: What the caller saw.
+        """
+        decision, _ = self._answer(
+            principal,
+            action,
+            resource,
+            at=at or self._clock(),
+            grants=grants,
+            situation=situation or self._situation,
+            seen=seen,
+        )
+        return decision
 
-    def _judge(self, request: Mapping[str, Any], entities: list[dict[str, Any]]) -> Decision:
+    def ask(self, question: Question) -> Decision:
+        """The decision on a question in Cedar's JSON."""
         rules = self._rules
-        action = request["action"]["id"]
+        action = question.request["action"]["id"]
         try:
-            known = cedarpy.Entities.from_json_str(json.dumps(entities), rules.schema)
-            result = cedarpy.is_authorized(dict(request), rules.policies, known, schema=rules.schema)
+            known = cedarpy.Entities.from_json_str(text(question.entities), rules.schema)
+            result = cedarpy.is_authorized(dict(question.request), rules.policies, known, schema=rules.schema)
         except ValueError as error:
             return Decision(False, action, (), rules.digest, (str(error),))
         errors = tuple(result.diagnostics.errors)
@@ -209,44 +292,98 @@ class Policy:
             return Decision(False, action, (), rules.digest, errors)
         return Decision(result.allowed, action, applied, rules.digest, errors)
 
+    def explain(self, decision: Decision) -> tuple[str, str]:
+        """Why a decision is a denial, and what the caller can do."""
+        if decision.errors and not decision.rules:
+            return "the policies could not judge the request", "Check the policies and the caller's roles."
+        fixes = [self._rules.fixes[rule] for rule in decision.rules if rule in self._rules.fixes]
+        return ", ".join(decision.rules) or _NO_RULE, " ".join(fixes) or _NO_RULE_FIX
 
-def _uid(kind: str, name: str) -> dict[str, str]:
-    return {"type": kind, "id": name}
+    def _answer(
+        self,
+        principal: Principal,
+        action: Action,
+        resource: Resource,
+        *,
+        at: datetime,
+        grants: Collection[str] | None,
+        situation: Situation,
+        seen: Seen,
+    ) -> tuple[Decision, Question]:
+        product = product_of(resource)
+        target = _resource_entity(resource, situation, at)
+        request = {
+            "principal": uid(PRINCIPAL, principal.name),
+            "action": uid("Action", action),
+            "resource": target["uid"],
+            "context": {
+                **principal.circumstances.as_context(action, product, at),
+                **{name: value or "" for name, value in seen.items()},
+            },
+        }
+
+        def judged(held: Held) -> tuple[Decision, Question]:
+            question = Question(request, [principal_entity(principal, held), target])
+            groups = principal.groups | held.groups
+            decision = self.ask(question)
+            return replace(decision, grants=held.grants, groups=groups, behalf=held.delegators), question
+
+        own = situation.held(principal, product, at, grants)
+        answers = [judged(own)]
+        if not answers[0][0].allowed and product is not None and action in DELEGABLE:
+            lent = situation.delegated(principal, product, at, grants)
+            answers += [judged(own | each) for each in lent]
+        # Who is refused as themselves, and for another by a rule, is told that rule.
+        return max(answers, key=lambda answer: (answer[0].allowed, bool(answer[0].rules)))
 
 
-def _reference(name: str) -> dict[str, dict[str, str]]:
-    return {"__entity": _uid("Principal", name)}
+def product_of(resource: Resource) -> str | None:
+    """Name of the product that a resource belongs to, None for the platform."""
+    match resource:
+        case ProductResource():
+            return resource.name
+        case ReleaseResource():
+            return resource.product
+        case PlatformResource():
+            return None
 
 
-def _principal_entity(principal: Principal) -> dict[str, Any]:
-    return {
-        "uid": _uid("Principal", principal.name),
-        "attrs": {"kind": principal.kind, "active": principal.active},
-        "parents": [_uid("Role", role) for role in sorted(principal.roles)],
-    }
-
-
-def _resource_entity(resource: Resource) -> dict[str, Any]:
+def _resource_entity(resource: Resource, situation: Situation, at: datetime) -> Entity:
     if isinstance(resource, PlatformResource):
-        return {"uid": _uid("Platform", "platform"), "attrs": {}, "parents": []}
-    attributes: dict[str, Any] = {
+        return {"uid": uid("Platform", "platform"), "attrs": {}, "parents": []}
+    if isinstance(resource, ReleaseResource):
+        return _release_entity(resource, situation, at)
+    declared = situation.declared(resource.name)
+    attributes = {
         "environment": resource.environment,
         "classification": int(resource.classification),
+        "owner": declared.owner,
+        "purposes": sorted(declared.purposes),
+        "frozen": situation.frozen(resource.name, at),
     }
-    if isinstance(resource, ProductResource):
-        return {"uid": _uid("Product", resource.name), "attrs": attributes, "parents": []}
-    attributes |= {
+    return {"uid": uid("Product", resource.name), "attrs": attributes, "parents": []}
+
+
+def _release_entity(resource: ReleaseResource, situation: Situation, at: datetime) -> Entity:
+    attributes = {
+        "environment": resource.environment,
+        "classification": int(resource.classification),
         "digest": resource.digest,
         "state": resource.state,
         "base": resource.base or "",
-        "requested_by": _reference(resource.requested_by),
-        "approvers": [_reference(name) for name in sorted(resource.approvers)],
+        "requested_by": reference(PRINCIPAL, resource.requested_by),
+        "approver_groups": references("Group", resource.approver_groups),
+        "approvers": references(PRINCIPAL, resource.approvers | resource.behalf),
         "approvals": len(resource.approvers),
+        "levels": resource.levels,
+        "levels_met": resource.levels_met,
+        "frozen": situation.frozen(resource.product, at),
+        "in_window": situation.declared(resource.product).in_window(at),
     }
     return {
-        "uid": _uid("Release", resource.digest),
+        "uid": uid("Release", resource.digest),
         "attrs": attributes,
-        "parents": [_uid("Product", resource.product)],
+        "parents": [uid("Product", resource.product)],
     }
 
 

@@ -34,9 +34,13 @@ ROLES: Final = frozenset(
     }
 )
 LONGEST_DAYS: Final = 365
+# Who is recorded for what an identity provider says.
+IDENTITY: Final = "service:identity"
 _KINDS: Final = frozenset({"user", "service"})
 _NAME: Final = re.compile(r"[a-z][a-z0-9._:@-]{1,127}")
 _TOKEN: Final = re.compile(r"spt_([0-9a-f]{16})_[A-Za-z0-9_-]{43}")
+_SCOPE: Final = re.compile(r"[a-z][a-z_]{0,62}(:[a-z][a-z0-9_]{0,62})?")
+LONGEST_LABEL: Final = 128
 _TOKEN_FILE_BYTES: Final = 256
 
 
@@ -74,6 +78,29 @@ class IssuedToken(NotPickled):
     expires_at: datetime
 
 
+@dataclass(frozen=True)
+class Token:
+    """A token as its owner sees it in a list.
+
+    Attributes:
+        token_id: Names it, e.g. to revoke it; not secret.
+        label: What it is for.
+        scopes: What it is limited to; None for all that the principal may do.
+    """
+
+    token_id: str
+    principal: str
+    label: str
+    scopes: tuple[str, ...] | None
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+
+    def works(self, at: datetime) -> bool:
+        """Whether it proves anything at this moment."""
+        return self.revoked_at is None and at < self.expires_at
+
+
 class Principals:
     """The principals of one home and their tokens.
 
@@ -109,31 +136,97 @@ class Principals:
             UsageError: If the name is not one, is taken, or a role is unknown.
         """
         added = Principal(name, kind, frozenset(roles), active=True, groups=frozenset(groups))
-        _check(added)
-        row = {
-            "name": name,
-            "kind": kind,
-            "roles": sorted(added.roles),
-            "active": True,
-            "groups": sorted(added.groups),
-            "email": email,
-            "issuer": None,
-            "subject": None,
-            "revision": 1,
-            "created_at": utc_now(),
-        }
-        detail = {"principal": self._pseudonym(name), "kind": kind, "roles": sorted(added.roles)}
         try:
-            self._rows.write(
-                "principal.add",
-                [Change(principal_table, None, row)],
-                actor=actor,
-                subject="principal",
-                detail=detail,
-            )
+            self._add("principal.add", added, _new_row(added, email, None, None), actor=actor)
         except DuplicateError:
             raise UsageError(f"The principal {name} exists already", "Choose another name.") from None
         return added
+
+    def provision(
+        self,
+        issuer: str,
+        subject: str,
+        *,
+        name: str,
+        roles: Iterable[str],
+        groups: Iterable[str],
+        email: str | None,
+    ) -> Principal:
+        """The principal of somebody whom an identity provider has just authenticated, as the provider says.
+
+        Args:
+            issuer: The provider.
+            subject: How it names them, now and for ever.
+            name: Of a principal that is new; an existing one keeps its own.
+            roles: What they may do.
+            groups: Approver groups, as contracts name them.
+            email: Where notices for them go.
+
+        Returns:
+            The principal, which an administrator may have disabled.
+
+        Raises:
+            AccessDeniedError: If the name belongs to somebody else.
+            UsageError: If the name is not one, or a role is unknown.
+        """
+        if name.startswith("service:"):
+            raise UsageError(f"{name[:64]!r} is the name of a service", "Give the person another name.")
+        said = Principal(name, "user", frozenset(roles), active=True, groups=frozenset(groups))
+        found = [row for row in self._rows.all(principal_table) if _identity(row) == (issuer, subject)]
+        if found:
+            return self._change("principal.provision", found[0], said, email, actor=IDENTITY)
+        try:
+            row = _new_row(said, email, issuer, subject)
+            self._add("principal.provision", said, row, actor=IDENTITY)
+        except DuplicateError:
+            raise AccessDeniedError(
+                f"The name {name} belongs to another principal than the one who logged in",
+                "Have an administrator see which of the two is to have it.",
+            ) from None
+        return said
+
+    def change(
+        self,
+        name: str,
+        *,
+        roles: Iterable[str] | None = None,
+        groups: Iterable[str] | None = None,
+        actor: str,
+    ) -> Principal:
+        """Give a principal other roles or groups from now on; None leaves them as they are.
+
+        Raises:
+            UsageError: If there is no such principal, a role is unknown, it is the actor, or nobody would be
+                left to manage principals.
+        """
+        if name == actor:
+            raise UsageError("Nobody changes their own roles", "Ask another administrator.")
+        row = self._require(name)
+        before = _principal(row)
+        said = replace(
+            before,
+            roles=before.roles if roles is None else frozenset(roles),
+            groups=before.groups if groups is None else frozenset(groups),
+        )
+        return self._change("principal.change", row, said, row["email"], actor=actor)
+
+    def _change(self, action: str, row: Row, said: Principal, email: str | None, *, actor: str) -> Principal:
+        after = {"roles": sorted(said.roles), "groups": sorted(said.groups), "email": email}
+        changed = _changed(row, **after)
+        _check(_principal(changed))
+        if any(row[name] != value for name, value in after.items()):
+            loses = "admin" in row["roles"] and "admin" not in said.roles and action == "principal.change"
+            self._rows.write(
+                action,
+                [Change(principal_table, row, changed)],
+                actor=actor,
+                subject="principal",
+                detail={"principal": self._pseudonym(row["name"]), "roles": after["roles"]},
+                check=lambda connection: (
+                    self._keep_an_administrator(connection, row["name"]) if loses else None
+                ),
+            )
+        return _principal(changed)
 
     def get(self, name: str) -> Principal | None:
         """The principal of this name, active or not.
@@ -143,6 +236,11 @@ class Principals:
         """
         row = self._find(name)
         return None if row is None else _principal(row)
+
+    def is_vouched(self, name: str) -> bool:
+        """Whether an identity provider or a directory says who the principal is, not this home."""
+        row = self._find(name)
+        return row is not None and row["issuer"] is not None
 
     def disable(self, name: str, *, actor: str) -> None:
         """Make a principal inactive for good and revoke all its tokens.
@@ -188,6 +286,8 @@ class Principals:
             raise UsageError(f"A token cannot be valid for {days} days", f"Give 1 to {LONGEST_DAYS} days.")
         if not _principal(self._require(name)).active:
             raise UsageError(f"The principal {name} is disabled", "Add a new principal.")
+        limits = None if scopes is None else sorted(set(scopes))
+        _check_scopes(limits or (), label)
         token_id, now = secrets.token_hex(8), utc_now()
         issued = IssuedToken(
             token_id, f"spt_{token_id}_{secrets.token_urlsafe(32)}", now + timedelta(days=days)
@@ -197,7 +297,7 @@ class Principals:
             "principal": name,
             "secret_hash": _hash(issued.secret),
             "label": label,
-            "scopes": None if scopes is None else sorted(scopes),
+            "scopes": limits,
             "created_at": now,
             "expires_at": issued.expires_at,
             "revoked_at": None,
@@ -210,6 +310,29 @@ class Principals:
             detail={"principal": self._pseudonym(name), "expires_at": issued.expires_at.isoformat()},
         )
         return issued
+
+    def issue_own_token(
+        self, principal: Principal, *, days: int = 90, label: str = "", scopes: Iterable[str] | None = None
+    ) -> IssuedToken:
+        """Make a token for oneself; a token does not make others, or one that was stolen would never end.
+
+        Raises:
+            AccessDeniedError: If the caller came with a token, or as nobody.
+            UsageError: As for `issue_token`.
+        """
+        if principal.circumstances.channel != "web":
+            raise AccessDeniedError(
+                "Only who is logged in on the web page makes a token for themselves",
+                "Log in there, or have an administrator issue one.",
+            )
+        return self.issue_token(principal.name, actor=principal.name, days=days, label=label, scopes=scopes)
+
+    def tokens(self, principal: str | None = None) -> list[Token]:
+        """The tokens that were not revoked, of one principal or of all, expired ones included."""
+        where = [] if principal is None else [token_table.c.principal == principal]
+        with self._database.read() as connection:
+            rows = self._rows.read(connection, token_table, token_table.c.revoked_at.is_(None), *where)
+        return [_token(row) for row in rows]
 
     def revoke_token(self, token_id: str, *, actor: str) -> None:
         """Make a token worthless.
@@ -253,14 +376,21 @@ class Principals:
 
     def list(self) -> list[Principal]:
         """All principals, active or not, by name."""
-        with self._database.read() as connection:
-            return [_principal(row) for row in self._rows.read(connection, principal_table)]
+        return [_principal(row) for row in self._rows.all(principal_table)]
+
+    def _add(self, action: str, added: Principal, row: Row, *, actor: str) -> None:
+        _check(added)
+        detail = {
+            "principal": self._pseudonym(added.name),
+            "kind": added.kind,
+            "roles": sorted(added.roles),
+        }
+        self._rows.write(
+            action, [Change(principal_table, None, row)], actor=actor, subject="principal", detail=detail
+        )
 
     def _find(self, name: str) -> Row | None:
-        with self._database.read() as connection:
-            return next(
-                iter(self._rows.read(connection, principal_table, principal_table.c.name == name)), None
-            )
+        return self._rows.one(principal_table, name)
 
     def _require(self, name: str) -> Row:
         found = self._find(name)
@@ -269,10 +399,7 @@ class Principals:
         return found
 
     def _token(self, token_id: str) -> Row | None:
-        with self._database.read() as connection:
-            return next(
-                iter(self._rows.read(connection, token_table, token_table.c.token_id == token_id)), None
-            )
+        return self._rows.one(token_table, token_id)
 
     def _keep_an_administrator(self, connection: Connection, leaving: str) -> None:
         rows = self._rows.read(connection, principal_table, principal_table.c.active)
@@ -308,6 +435,11 @@ def read_token(path: Path) -> str:
     return token
 
 
+def is_persons_name(text: str) -> bool:
+    """Whether a person can be named so."""
+    return bool(_NAME.fullmatch(text)) and text != ANONYMOUS.name and not text.startswith("service:")
+
+
 def _check(added: Principal) -> None:
     if not _NAME.fullmatch(added.name) or added.name == ANONYMOUS.name:
         raise UsageError(
@@ -321,6 +453,25 @@ def _check(added: Principal) -> None:
         raise UsageError(f"There is no role {unknown[0]!r}", f"Use some of: {', '.join(sorted(ROLES))}.")
 
 
+def _new_row(added: Principal, email: str | None, issuer: str | None, subject: str | None) -> Row:
+    return {
+        "name": added.name,
+        "kind": added.kind,
+        "roles": sorted(added.roles),
+        "active": True,
+        "groups": sorted(added.groups),
+        "email": email,
+        "issuer": issuer,
+        "subject": subject,
+        "revision": 1,
+        "created_at": utc_now(),
+    }
+
+
+def _identity(row: Row) -> tuple[str | None, str | None]:
+    return row["issuer"], row["subject"]
+
+
 def _principal(row: Row) -> Principal:
     return Principal(
         row["name"],
@@ -329,6 +480,26 @@ def _principal(row: Row) -> Principal:
         active=row["active"],
         groups=frozenset(row["groups"]),
     )
+
+
+def _token(row: Row) -> Token:
+    said = {name: row[name] for name in Token.__dataclass_fields__}
+    for name in ("created_at", "expires_at", "revoked_at"):
+        said[name] = None if said[name] is None else as_utc(said[name])
+    return Token(**{**said, "scopes": None if said["scopes"] is None else tuple(said["scopes"])})
+
+
+def _check_scopes(scopes: Iterable[str], label: str) -> None:
+    unknown = sorted(scope for scope in scopes if not _SCOPE.fullmatch(scope))
+    if unknown:
+        raise UsageError(
+            f"{unknown[0][:64]!r} is not a scope",
+            "Write `<action>` or `<action>:<product>`, e.g. build:sales.",
+        )
+    if len(label) > LONGEST_LABEL or not label.isprintable():
+        raise UsageError(
+            "The label of a token is not a short text", f"Use at most {LONGEST_LABEL} characters."
+        )
 
 
 def _changed(row: Row, **changes: Any) -> Row:

@@ -6,6 +6,7 @@ of the new row in the audit log before it is written, and a row with another one
 between the two, the announced row and the one before it both count until the next change.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from typing import Any, Final, TypeAlias
 from sqlalchemy import Connection, Table, insert, select, update
 
 from secure_platform import canonical
-from secure_platform.audit.log import JSON, AuditLog
+from secure_platform.audit.log import JSON, AuditLog, Entry
 from secure_platform.control.database import ControlDatabase, as_utc
 from secure_platform.control.tables import session as session_table
 from secure_platform.errors import GateRefusedError, IntegrityError
@@ -24,8 +25,7 @@ from secure_platform.keys.ring import KeyRing
 Row: TypeAlias = Mapping[str, Any]
 
 _PURPOSE: Final = "control-row"
-_MARK: Final = '"sealed":'
-_SETTLED: Final = -1
+_FAILED: Final = '"phase":"failed"'
 # What changes with every request is neither sealed nor recorded.
 _UNSEALED: Final = {session_table.c.seen_at}
 
@@ -44,6 +44,21 @@ class Change:
     after: Row
 
 
+@dataclass
+class _Mark:
+    """What the log says of one seal.
+
+    Attributes:
+        intent: The entry that announced it.
+        settled: Whether the row with it was written for certain.
+        until: The entry that put another row in its place.
+    """
+
+    intent: int
+    settled: bool = False
+    until: int | None = None
+
+
 class SealedRows:
     """Reads and writes rows that count; usable from several threads and processes at once.
 
@@ -58,7 +73,10 @@ class SealedRows:
         self._keys = keys
         self._audit = audit
         self._read_up_to = 0
-        self._recorded: dict[str, dict[str, int]] = {}
+        self._marks: dict[str, dict[str, _Mark]] = {}
+        self._open: dict[int, Mapping[str, str]] = {}
+        self._changes: Counter[str] = Counter()
+        self._whole: dict[str, tuple[int, list[Row]]] = {}
         self._lock = Lock()
 
     def write(
@@ -97,6 +115,8 @@ class SealedRows:
             check(connection)
             for change, row in zip(changes, rows, strict=True):
                 _write(connection, change, row)
+                if change.before is None and self._is_known(self._name(change.table, row)):
+                    raise _tampered(change.table)
             outcome["sealed"] = names
 
     def read(self, connection: Connection, table: Table, *where: Any) -> list[Row]:
@@ -105,67 +125,126 @@ class SealedRows:
         Raises:
             IntegrityError: If one was edited, made up, or put back.
         """
+        since = self._audit.size()
         query = select(table).where(*where).order_by(*table.primary_key.columns)
         rows: list[Row] = [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's documented access to a row by name
         for row in rows:
-            self._require(table, row)
+            genuine = self._keys.verify_mac(_PURPOSE, _message(table, row), row["seal"])
+            if not genuine or not self._counts(self._name(table, row), row["seal"], since):
+                raise _tampered(table)
         return rows
 
-    def require_all(self, table: Table, rows: Sequence[Row]) -> None:
-        """Refuse to go on when the log knows rows of this table that are not among these.
+    def one(self, table: Table, key: str) -> Row | None:
+        """The row of this key, verified; None if there never was one.
 
         Raises:
-            IntegrityError: If a row was deleted: none of these tables' rows ever is.
+            IntegrityError: If it was edited, made up, put back, or deleted: none of these rows ever is.
         """
-        present = {self._name(table, row) for row in rows}
+        (column,) = table.primary_key.columns
+        with self._database.read() as connection:
+            rows = self.read(connection, table, column == key)
+        if not rows and self._is_known(self._name_of(table, key)):
+            raise _tampered(table)
+        return rows[0] if rows else None
+
+    def all(self, table: Table) -> Sequence[Row]:
+        """Every row of a table, each verified and none missing; read again only when one was changed.
+
+        Raises:
+            IntegrityError: If one was edited, made up, put back, or deleted: none of these rows ever is.
+        """
         with self._lock:
             self._catch_up()
-            known = {
-                name
-                for name, seals in self._recorded.items()
-                if name.startswith(f"{table.name}:") and _SETTLED in seals.values()
-            }
-        if known - present:
+            changes = self._changes[table.name]
+            kept = self._whole.get(table.name)
+        if kept is not None and kept[0] == changes:
+            return kept[1]
+        # What the log knows is looked up first: a row that is added meanwhile is not missed.
+        known = {name for name in self._names(table) if self._is_known(name)}
+        with self._database.read() as connection:
+            rows = self.read(connection, table)
+        if known - {self._name(table, row) for row in rows}:
             raise _tampered(table)
+        with self._lock:
+            # What was announced may still be written without another word in the log.
+            announced = any(
+                name.startswith(f"{table.name}:") for sealed in self._open.values() for name in sealed
+            )
+            if not announced:
+                self._whole[table.name] = changes, rows
+        return rows
 
-    def _require(self, table: Table, row: Row) -> None:
-        genuine = self._keys.verify_mac(_PURPOSE, _message(table, row), row["seal"])
-        if not genuine or not self._is_newest(self._name(table, row), row["seal"]):
-            raise _tampered(table)
+    def pseudonym(self, name: str) -> str:
+        """How the log calls a principal."""
+        return self._audit.identify(name)
 
-    def _is_newest(self, name: str, seal: str) -> bool:
+    def _counts(self, name: str, seal: str, since: int) -> bool:
+        """Whether a row with this seal counted at any time since the log had this size."""
         with self._lock:
             self._catch_up()
-            intent = self._recorded.get(name, {}).get(seal)
-        return intent is not None and (intent == _SETTLED or not self._failed(intent))
+            mark = self._marks.get(name, {}).get(seal)
+        return mark is not None and (mark.until is None or mark.until >= since)
+
+    def _is_known(self, name: str) -> bool:
+        """Whether the log knows that there is such a row."""
+        with self._lock:
+            self._catch_up()
+            return any(mark.settled for mark in self._marks.get(name, {}).values())
+
+    def _names(self, table: Table) -> list[str]:
+        with self._lock:
+            return [name for name in self._marks if name.startswith(f"{table.name}:")]
 
     def _catch_up(self) -> None:
-        """Read what was recorded since the last look: an outcome settles a row, an intent adds to it."""
-        size = self._audit.size()
-        if size == self._read_up_to:
+        """Read what was recorded since the last look."""
+        start, size = self._read_up_to, self._audit.size()
+        if start == size:
             return
-        for entry in reversed(list(self._audit.backwards(_MARK, self._read_up_to))):
-            for name, seal in entry.body["detail"].get("sealed", {}).items():
-                if entry.body["phase"] == "intent":
-                    self._recorded.setdefault(name, {})[seal] = entry.seq
-                else:
-                    self._recorded[name] = {seal: _SETTLED}
+        for entry in self._audit.sealed(start, size):
+            self._note(entry)
+        if self._open:
+            for entry in self._audit.backwards(_FAILED, max(start, min(self._open))):
+                for name, seal in self._open.pop(entry.body["intent"], {}).items():
+                    if self._marks[name][seal] == _Mark(entry.body["intent"]):
+                        del self._marks[name][seal]
         self._read_up_to = size
 
-    def _failed(self, intent: int) -> bool:
-        return any(
-            entry.body["phase"] == "failed" and entry.body["intent"] == intent
-            for entry in self._audit.backwards(f'"intent":{intent},', intent)
-        )
+    def _note(self, entry: Entry) -> None:
+        """An intent adds a row that counts; its success ends those that were announced before it.
+
+        Whoever changes a row has read the one before: a later intent may be about the row after this one.
+        """
+        sealed = entry.body["detail"].get("sealed", {})
+        self._changes.update(name.partition(":")[0] for name in sealed)
+        if entry.body["phase"] == "intent":
+            self._open[entry.seq] = sealed
+            for name, seal in sealed.items():
+                self._marks.setdefault(name, {})[seal] = _Mark(entry.seq)
+            return
+        intent = entry.body["intent"]
+        for seq, others in list(self._open.items()):
+            if seq <= intent:
+                self._open[seq] = {name: seal for name, seal in others.items() if name not in sealed}
+        self._open = {seq: others for seq, others in self._open.items() if others}
+        for name, seal in sealed.items():
+            marks = self._marks[name]
+            for mark in marks.values():
+                if mark.intent < intent and mark.until is None:
+                    mark.until = entry.seq
+            overtaken = any(mark.settled and mark.intent > intent for mark in marks.values())
+            marks[seal] = _Mark(intent, settled=True, until=entry.seq if overtaken else None)
 
     def _sealed(self, change: Change) -> Row:
         message = _message(change.table, change.after)
         return {**change.after, "seal": self._keys.mac(_PURPOSE, message)}
 
     def _name(self, table: Table, row: Row) -> str:
-        """How the log names a row: a person's name is there as its keyed hash only."""
         (key,) = table.primary_key.columns
-        return f"{table.name}:{self._audit.identify(str(row[key.name]))}"
+        return self._name_of(table, str(row[key.name]))
+
+    def _name_of(self, table: Table, key: str) -> str:
+        """How the log names a row: a person's name is there as its keyed hash only."""
+        return f"{table.name}:{self._audit.identify(key)}"
 
 
 def _write(connection: Connection, change: Change, row: Row) -> None:

@@ -214,9 +214,7 @@ class Sessions:
         return _session({**row, "seen_at": now})
 
     def _row(self, session_id: str) -> Row | None:
-        with self._database.read() as connection:
-            where = session_table.c.session_id == session_id
-            return next(iter(self._rows.read(connection, session_table, where)), None)
+        return self._rows.one(session_table, session_id)
 
     def _require(self, session_id: str) -> Row:
         row = self._row(session_id)

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, Union
 from secure_platform import canonical
 from secure_platform.audit.checkpoint import Checkpoint, NoteKey, read_checkpoint, require_note_name
 from secure_platform.audit.proof import InclusionProof
-from secure_platform.audit.storage import Storage, log_size, node_reader
+from secure_platform.audit.storage import NAMES_SEALED_ROWS, Storage, log_size, node_reader
 from secure_platform.audit.tiles import CHECKPOINT_NAME, write_tiles
 from secure_platform.audit.tree import consistency_path, grow, inclusion_path, leaf_hash, root
 from secure_platform.audit.verify import VerifyReport, parse_body, recompute
@@ -33,6 +33,8 @@ _FORWARDS: Final = """SELECT seq, body, hash FROM entry LEFT JOIN node ON level 
     WHERE seq BETWEEN ? AND ? ORDER BY seq"""
 _BACKWARDS: Final = """SELECT seq, body, hash FROM entry LEFT JOIN node ON level = 0 AND idx = seq
     WHERE seq BETWEEN ? AND ? AND instr(body, ?) ORDER BY seq DESC"""
+_SEALED: Final = f"""SELECT seq, body, hash FROM entry LEFT JOIN node ON level = 0 AND idx = seq
+    WHERE {NAMES_SEALED_ROWS} AND seq BETWEEN ? AND ? ORDER BY seq LIMIT {PAGE}"""  # noqa: S608 - constants only
 ACTION: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -155,19 +157,32 @@ class AuditLog:
                 rows = connection.execute(_FORWARDS, (first, min(first + PAGE, stop) - 1)).fetchall()
             yield from map(_entry, rows)
 
-    def backwards(self, text: str, start: int = 0) -> Iterator[Entry]:
-        """The entries from `start` on in which this text occurs, newest first, read page by page.
+    def backwards(self, text: str, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
+        """The entries `start … stop - 1` in which this text occurs, newest first, read page by page.
 
         The text narrows down what is parsed, it decides nothing: the caller compares members.
 
         Raises:
             IntegrityError: If a body is not the entry of its position, or not what was recorded for it.
         """
-        for end in range(self.size(), start, -PAGE):
+        newest = self.size() if stop is None else min(stop, self.size())
+        for end in range(newest, start, -PAGE):
             with self._storage.read() as connection:
                 span = (max(start, end - PAGE), end - 1, text.encode())
                 rows = connection.execute(_BACKWARDS, span).fetchall()
             yield from map(_entry, rows)
+
+    def sealed(self, start: int, end: int) -> Iterator[Entry]:
+        """The entries `start … end - 1` that tell of sealed rows, in order; an index finds them.
+
+        Raises:
+            IntegrityError: If a body is not the entry of its position, or not what was recorded for it.
+        """
+        while start < end:
+            with self._storage.read() as connection:
+                rows = connection.execute(_SEALED, (start, end - 1)).fetchall()
+            yield from map(_entry, rows)
+            start = rows[-1][0] + 1 if len(rows) == PAGE else end
 
     def checkpoint(self) -> str:
         """Sign, store and return a checkpoint of the present state.

@@ -19,12 +19,15 @@ from secure_platform.errors import IntegrityError, StorageError
 from secure_platform.files import PRIVATE_FILE, private_directory
 
 BUSY_TIMEOUT_SECONDS: Final = 30
+# The bytes `"sealed":`, in every entry that tells of rows of the control database.
+NAMES_SEALED_ROWS: Final = "instr(body, x'227365616c6564223a')"
 TABLES: Final = (
     "CREATE TABLE entry(seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
     """CREATE TABLE node(
         level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY(level, idx)
     ) STRICT, WITHOUT ROWID""",
     "CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
+    f"CREATE INDEX sealed ON entry(seq) WHERE {NAMES_SEALED_ROWS}",
 )
 
 

@@ -3,17 +3,24 @@
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from secure_platform.errors import StorageError, UsageError
 from secure_platform.orchestration.home import prepare
 from secure_platform.services import Services
-from secure_platform.settings import Settings, load_settings
+from secure_platform.settings import PREFIX, Settings, load_settings
 
+if TYPE_CHECKING:
+    from secure_platform.cli.local import Platform
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 PROGRAM: Final = "secure-platform"
+_SERVER: Final = "secure_platform.server"
+_CA: Final = "secure_platform.ca"
 
 
 def open_services() -> Services:
@@ -21,6 +28,45 @@ def open_services() -> Services:
     settings = load_settings()
     prepare_home(settings)
     return Services(settings)
+
+
+def server_option(decorated: Decorated) -> Decorated:
+    """`--server` and `--ca`: the command is done there, and touches no home of this machine."""
+    server = click.option(
+        "--server",
+        envvar=f"{PREFIX}SERVER_URL",
+        metavar="URL",
+        expose_value=False,
+        callback=_remember(_SERVER),
+        help="Do it on this server, through its API; needs a token. [env: SECURE_PLATFORM_SERVER_URL]",
+    )
+    ca = click.option(
+        "--ca",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        expose_value=False,
+        callback=_remember(_CA),
+        help="PEM file of who signed the server's certificate, beside the system's authorities.",
+    )
+    return server(ca(decorated))
+
+
+def open_platform() -> "Platform":
+    """The server that was named, else the home that the environment names."""
+    meta = click.get_current_context().meta
+    if meta.get(_SERVER) is None:
+        from secure_platform.cli.local import Local  # noqa: PLC0415 - a command needs one of the two
+
+        return Local(open_services())
+    from secure_platform.cli.remote import Remote, open_server  # noqa: PLC0415
+
+    return Remote(open_server(meta[_SERVER], load_settings().token_file, meta.get(_CA)))
+
+
+def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
+        context.meta[name] = value
+
+    return keep
 
 
 def prepare_home(settings: Settings) -> bool:
@@ -56,7 +102,9 @@ def command(words: str, *, home: Path | None = None, same_caller: bool = False) 
     named = home or given.get("home")
     token = given.get("token_file") if same_caller else None
     options = [("--home", named), ("--token-file", token)]
-    return " ".join([_program(), *(f"{name} {near(path)}" for name, path in options if path), words])
+    server = click.get_current_context().meta.get(_SERVER)
+    there = [] if server is None else [f"--server {shlex.quote(server)}"]
+    return " ".join([_program(), *(f"{name} {near(path)}" for name, path in options if path), words, *there])
 
 
 def near(path: Path) -> str:

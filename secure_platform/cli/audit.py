@@ -13,10 +13,11 @@ from secure_platform.cli.access import open_services
 from secure_platform.cli.output import brief, example, json_option, line, print_json, show, table
 from secure_platform.errors import UsageError
 from secure_platform.gate.releases import GATE
+from secure_platform.notify.outbox import NOTIFIER
 from secure_platform.services import Services
 
 # Actors that are no principals: nobody, Dagster's own events, the gate when it writes that time is over.
-OTHER_ACTORS: Final = (ANONYMOUS.name, "dagster", GATE)
+OTHER_ACTORS: Final = (ANONYMOUS.name, "dagster", GATE, NOTIFIER)
 SHOWN: Final = 60
 
 

@@ -6,18 +6,23 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from secure_platform.cli.access import command, near, open_services, prepare_home
+from secure_platform.cli.access import (
+    command,
+    near,
+    open_platform,
+    open_services,
+    prepare_home,
+    server_option,
+)
+from secure_platform.cli.local import Platform
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
 from secure_platform.cli.progress import Progress, reused
 from secure_platform.errors import AlreadyRolledBackError, UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
-from secure_platform.orchestration.launch import AssetEvent, RunReport, run_build, run_deploy
-from secure_platform.orchestration.steps.deploy import in_production
-from secure_platform.orchestration.steps.deploy import rollback as roll_back
-from secure_platform.services import Services
+from secure_platform.orchestration.launch import run_deploy
+from secure_platform.orchestration.steps.exchange import AssetEvent, RunReport, record_data
 from secure_platform.settings import load_settings
-from secure_platform.source.dataset import is_source_place
 
 
 @click.command(epilog=example("init", "--home /srv/secure init"))
@@ -50,26 +55,21 @@ def init(*, as_json: bool) -> None:
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
-    help="Folder or .zip of the source files; default from the settings.",
+    help="Folder or .zip of the source files; default from the settings. Not with --server.",
 )
+@server_option
 @json_option
 def run(product: str, source: Path | None, *, as_json: bool) -> int:
     """Build PRODUCT: pull, validate, scan, protect, transform, package; it ends with a pending release.
 
     Unchanged input reuses what is there, and makes no new release.
     """
-    services = open_services()
-    known, requester = services.product(product), services.requester()
+    platform = open_platform()
     progress = Progress(Output(), quiet=as_json)
-    folder = source or services.settings.source_directory(product)
-    if not is_source_place(folder):
-        raise UsageError(
-            f"{folder} is not a folder or .zip file",
-            "Name the folder of the source files: --source, or `sources` in platform.yaml.",
-        )
-    progress.start(f"Building {product} from {folder}, requested by {requester.name}")
-    report = run_build(services.settings, known, source=source, listener=progress)
-    record = services.gate.get(report.release) if report.succeeded and report.release else None
+    origin = platform.origin(product, source)
+    progress.start(f"Building {product} from {origin}, requested by {platform.requester()}")
+    report = platform.build(product, source, progress)
+    record = platform.record(report.release) if report.succeeded and report.release else None
     show(
         run_data(report, record),
         as_json=as_json,
@@ -111,6 +111,7 @@ def deploy(product: str, *, as_json: bool) -> int:
     help="The release to leave; default the one in production when the command starts.",
 )
 @click.option("--reason", required=True, help="Why; kept with the release.")
+@server_option
 @json_option
 def rollback(product: str, number: int | None, reason: str, *, as_json: bool) -> None:
     """Put the previous release of PRODUCT back into production, after verifying it again.
@@ -118,53 +119,31 @@ def rollback(product: str, number: int | None, reason: str, *, as_json: bool) ->
     It exits 4 if production is another release by the time that a running deployment or rollback has ended.
     With --from it may be repeated: if production already went back from that release, it says so and exits 0.
     """
-    services = open_services()
-    name, caller = services.product(product).name, services.caller()
-    seen = in_production(services, name) if number is None else numbered(services, name, number)
+    platform = open_platform()
+    seen = platform.in_production(product) if number is None else numbered(platform, product, number)
     Progress(Output(), quiet=as_json).start(
-        f"Rolling {name} back from release {seen.number}; a running deployment is waited for"
+        f"Rolling {product} back from release {seen.number}; a running deployment is waited for"
     )
     try:
-        record = roll_back(services, seen, caller, reason=reason).record
-        text = f"Release {record.number} of {name} is back in production."
+        record = platform.rollback(seen, reason=reason)
+        text = f"Release {record.number} of {product} is back in production."
     except AlreadyRolledBackError as done:
         if number is None:
             raise
-        record, text = in_production(services, name), f"Nothing to do. {done.culprit}."
+        record, text = platform.in_production(product), f"Nothing to do. {done.culprit}."
     show(record_data(record), as_json=as_json, render=lambda out: line(out, text))
 
 
-def newest(services: Services, product: str) -> ReleaseRecord | None:
-    """The product's newest release."""
-    return max(services.gate.list(product), key=lambda record: record.number, default=None)
-
-
-def numbered(services: Services, product: str, number: int) -> ReleaseRecord:
+def numbered(platform: Platform, product: str, number: int) -> ReleaseRecord:
     """The product's release with this number.
 
     Raises:
         UsageError: If there is none.
     """
-    for record in services.gate.list(product):
+    for record in platform.releases(product):
         if record.number == number:
             return record
     raise UsageError(f"{product} has no release {number}", f"See: secure-platform release list {product}.")
-
-
-def record_data(record: ReleaseRecord) -> dict[str, Any]:
-    """A release as JSON."""
-    return {
-        "product": record.product,
-        "number": record.number,
-        "digest": record.digest,
-        "state": str(record.state),
-        "environment": record.environment,
-        "classification": record.classification,
-        "requested_by": record.requested_by,
-        "base": record.base,
-        "created_at": record.created_at.isoformat(),
-        "expires_at": record.expires_at.isoformat(),
-    }
 
 
 def run_data(report: RunReport, record: ReleaseRecord | None) -> dict[str, Any]:
@@ -220,7 +199,7 @@ def _render_deploy(out: Console, product: str, report: RunReport, record: Releas
         render_failures(out, report)
         return
     heading(out, f"Release {record.number} of {product} is in production. Read it:")
-    query = f'--token-file analyst.token sql {product} "select …"'
+    query = f'--token-file analyst.token sql {product} "select …" --purpose …'
     line(out, f"  {command(query)}")
 
 

@@ -12,20 +12,22 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from secure_platform.access.policy import Action
 from secure_platform.access.principals import Principal, read_token
 from secure_platform.cli.access import command, near, open_services
-from secure_platform.cli.build import record_data, render_failures, run_data
+from secure_platform.cli.build import render_failures, run_data
 from secure_platform.cli.output import Output, brief, example, heading, json_option, line, records, show
 from secure_platform.cli.progress import Progress, reused
-from secure_platform.cli.review import difference, render_review, verified_manifest
+from secure_platform.cli.review import render_review
 from secure_platform.contract.product import Product
 from secure_platform.errors import AccessDeniedError, GateRefusedError
 from secure_platform.files import private_directory, replace_private
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
-from secure_platform.orchestration.launch import RunReport, run_build, run_deploy
-from secure_platform.orchestration.steps.protect import product_resource
+from secure_platform.orchestration.launch import run_build, run_deploy
+from secure_platform.orchestration.steps.decide import approve
+from secure_platform.orchestration.steps.exchange import RunReport, record_data
+from secure_platform.orchestration.steps.query import read_production
+from secure_platform.orchestration.steps.review import difference, verified_manifest
 from secure_platform.sample.generate import generate
 from secure_platform.services import ADMINISTRATOR, Services
 from secure_platform.settings import PREFIX, load_settings
@@ -36,6 +38,7 @@ APPROVER: Final = "sam"
 PEOPLE: Final = {REQUESTER: ("data_engineer", "data_steward"), APPROVER: ("data_steward",)}
 QUESTION: Final = "SELECT * FROM condition_prevalence ORDER BY patient_count DESC, condition_code"
 ROWS: Final = 3
+PURPOSE: Final = "care_quality"
 ANOTHER: Final = "select * from patient_summary limit 3"
 OPEN: Final = frozenset({ReleaseState.PENDING, ReleaseState.APPROVED})
 
@@ -130,7 +133,7 @@ def _carry_through(services: Services, product: Product, record: ReleaseRecord, 
 def _approve(services: Services, record: ReleaseRecord, out: Console) -> None:
     base = services.target.base(record.product)
     try:
-        services.gate.approve(record.digest, _principal(services, REQUESTER), reason="my own", base=base)
+        approve(services, record.digest, _principal(services, REQUESTER), reason="my own", base=base)
     except AccessDeniedError as refusal:
         line(out, f"{REQUESTER} tries to approve their own release and is refused:")
         line(out, f"  {brief(refusal.culprit)}.")
@@ -139,7 +142,7 @@ def _approve(services: Services, record: ReleaseRecord, out: Console) -> None:
             "A requester approved their own release", "Check the policies; this must be refused."
         )
     reason = "reviewed rows, plan and checks"
-    approved = services.gate.approve(record.digest, _principal(services, APPROVER), reason=reason, base=base)
+    approved = approve(services, record.digest, _principal(services, APPROVER), reason=reason, base=base)
     line(
         out, brief(f"{APPROVER} approves: release {approved.number}, {approved.digest}, is {approved.state}.")
     )
@@ -148,9 +151,7 @@ def _approve(services: Services, record: ReleaseRecord, out: Console) -> None:
 def _ask(services: Services, out: Console) -> list[dict[str, Any]]:
     """Three rows of production, as a principal who may read them."""
     reader = _principal(services, APPROVER)
-    product = services.product(PRODUCT)
-    services.policy.require(reader, Action.PRODUCTION_QUERY, product_resource(services, product))
-    frame = services.target.query(PRODUCT, QUESTION, limit=ROWS, actor=reader.name)
+    frame = read_production(services, PRODUCT, QUESTION, caller=reader, purpose=PURPOSE, limit=ROWS)
     heading(out, "What is in production now")
     line(out, f"{QUESTION} LIMIT {ROWS}")
     records(out, frame.columns, frame.rows())
@@ -166,7 +167,7 @@ def _what_next(services: Services, out: Console, *, seconds: float) -> None:
     for words in (
         f"plan {PRODUCT}",
         f"release show {PRODUCT}",
-        f'--token-file {token} sql {PRODUCT} "{ANOTHER}"',
+        f'--token-file {token} sql {PRODUCT} "{ANOTHER}" --purpose {PURPOSE}',
         f"--token-file {token} audit tail",
         "serve",
         "demo    (again: everything is reused)",

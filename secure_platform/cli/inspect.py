@@ -6,15 +6,13 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from secure_platform.access.policy import Action
-from secure_platform.cli.access import open_services
+from secure_platform.cli.access import open_platform, open_services, server_option
 from secure_platform.cli.export import print_csv, write_csv
 from secure_platform.cli.output import example, heading, json_option, line, records, require_new, show, table
 from secure_platform.errors import ContractError, UsageError
-from secure_platform.orchestration.steps.protect import current_plan, product_resource
+from secure_platform.orchestration.steps.protect import current_plan
+from secure_platform.orchestration.steps.query import ROW_LIMIT
 from secure_platform.protect.plan import ColumnPlan
-
-ROW_LIMIT: Final = 1_000
 
 
 @click.command(epilog=example("check"))
@@ -69,8 +67,8 @@ def plan(product: str, *, as_json: bool) -> None:
 
 @click.command(
     epilog=example(
-        '--token-file me.token sql healthcare "select * from patient_summary limit 3"',
-        '--token-file me.token sql healthcare "from encounter_facts" --limit 1000 --out facts.csv',
+        '--token-file me.token sql healthcare "from patient_summary" --purpose research',
+        '--token-file me.token sql healthcare "from encounter_facts" --purpose research --out facts.csv',
     )
 )
 @click.argument("product")
@@ -82,8 +80,19 @@ def plan(product: str, *, as_json: bool) -> None:
     "--csv", "as_csv", is_flag=True, help="Print CSV, safe in a spreadsheet that reads it with commas."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="New 0600 file that gets the same CSV.")
+@click.option("--purpose", help="What you need it for: one of the product's purposes; it is recorded.")
+@server_option
 @json_option
-def sql(product: str, query: str, limit: int, out: Path | None, *, as_csv: bool, as_json: bool) -> None:
+def sql(
+    product: str,
+    query: str,
+    limit: int,
+    out: Path | None,
+    purpose: str | None,
+    *,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
     """Ask the production tables of PRODUCT a QUERY, read-only; it is audited, without its text.
 
     In CSV, a text that a spreadsheet could execute, or that begins with an apostrophe, has one more
@@ -92,13 +101,9 @@ def sql(product: str, query: str, limit: int, out: Path | None, *, as_csv: bool,
     """
     if as_csv and as_json:
         raise UsageError("A result is CSV or JSON, not both", "Leave out --csv or --json.")
-    services = open_services()
-    caller = services.caller()
-    known = services.product(product)
-    services.policy.require(caller, Action.PRODUCTION_QUERY, product_resource(services, known))
     if out is not None:
         require_new(out)
-    frame = services.target.query(product, query, limit=limit, actor=caller.name)
+    frame = open_platform().query(product, query, limit=limit, purpose=purpose)
     if out is not None:
         write_csv(out, frame.columns, frame.rows())
         data = {"file": str(out), "rows": frame.height}

@@ -5,11 +5,10 @@ terminal, whatever the data holds. Without a terminal, a row is one line: tools 
 """
 
 import json
-import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -22,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from secure_platform.errors import SecurePlatformError, UsageError
+from secure_platform.plain import plain
 
 UNBROKEN: Final = 10_000
 GAP: Final = 3
@@ -59,7 +59,7 @@ def show(data: Any, *, as_json: bool, render: Callable[[Console], None]) -> None
 
 def print_json(data: Any) -> None:
     """Print one JSON document; what JSON has no type for becomes text."""
-    _write(sys.stdout, json.dumps(_plain(data), indent=2, allow_nan=False))
+    _write(sys.stdout, json.dumps(plain(data), indent=2, allow_nan=False))
 
 
 def print_lines(lines: Iterable[str]) -> None:
@@ -192,19 +192,3 @@ def _width(cells: Iterable[Any]) -> int:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return value if math.isfinite(value) else str(value)
-        case bytes():
-            return value.hex()
-        case Mapping():
-            return {str(name): _plain(item) for name, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case _:
-            return str(value)

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from secure_platform.cli.output import printable
-from secure_platform.orchestration.launch import AssetEvent, RunReport
+from secure_platform.orchestration.steps.exchange import AssetEvent, RunReport
 
 
 class Progress:

@@ -1,51 +1,34 @@
 """`release`: list, show, verify, compare and decide."""
 
-from collections.abc import Callable
 from typing import Final
 
 import click
 from rich.console import Console
 
-from secure_platform.access.policy import Action
-from secure_platform.cli.access import command, open_services
-from secure_platform.cli.build import newest, numbered, record_data
+from secure_platform.cli.access import command, open_platform, server_option
+from secure_platform.cli.build import numbered
+from secure_platform.cli.decisions import approve, reject, wait, withdraw
+from secure_platform.cli.local import Platform
 from secure_platform.cli.output import brief, example, json_option, line, show, table
-from secure_platform.cli.review import (
-    difference,
-    render_attention,
-    render_difference,
-    render_review,
-    verified_manifest,
-)
+from secure_platform.cli.review import render_attention, render_difference, render_review
 from secure_platform.errors import UsageError
 from secure_platform.gate.records import ReleaseRecord
-from secure_platform.gate.states import ReleaseState
-from secure_platform.orchestration.steps.protect import product_resource
+from secure_platform.orchestration.steps.exchange import record_data
+from secure_platform.orchestration.steps.review import compared
 from secure_platform.release.diff import diff_manifests
-from secure_platform.services import Services
 
 product_argument = click.argument("product")
 number_argument = click.argument("number", type=click.IntRange(1), required=False)
-reason_option = click.option("--reason", required=True, help="Why; kept with the release.")
-digest_option = click.option(
-    "--digest", help="The digest you reviewed; refused if the release has another one."
-)
 
 
-def _record(services: Services, product: str, number: int | None) -> ReleaseRecord:
-    """The named release, or the newest one, if the caller may read it."""
-    _require_reader(services, product)
-    if number is None:
-        record = newest(services, services.product(product).name)
-        if record is None:
-            raise UsageError(f"{product} has no release yet", f"Build one: secure-platform run {product}.")
-        return record
-    return numbered(services, product, number)
-
-
-def _require_reader(services: Services, product: str) -> None:
-    resource = product_resource(services, services.product(product))
-    services.policy.require(services.caller(), Action.RELEASE_READ, resource)
+def _record(platform: Platform, product: str, number: int | None) -> ReleaseRecord:
+    """The named release, or the newest one."""
+    if number is not None:
+        return numbered(platform, product, number)
+    newest = max(platform.releases(product), key=lambda record: record.number, default=None)
+    if newest is None:
+        raise UsageError(f"{product} has no release yet", f"Build one: secure-platform run {product}.")
+    return newest
 
 
 @click.group(epilog=example("release show healthcare 3"))
@@ -55,14 +38,13 @@ def release() -> None:
 
 @release.command("list", epilog=example("release list healthcare"))
 @click.argument("product", required=False)
+@server_option
 @json_option
 def release_list(product: str | None, *, as_json: bool) -> None:
     """List releases and their states; the one in production is marked."""
-    services = open_services()
-    for name in [product] if product else services.products:
-        _require_reader(services, name)
-    records = services.gate.list(product)
-    live = {services.target.base(name) for name in {record.product for record in records}}
+    platform = open_platform()
+    records = platform.releases(product)
+    live = {platform.base(name) for name in {record.product for record in records}}
     data = [{**record_data(record), "in_production": record.digest in live} for record in records]
 
     columns = ("product", "number", "state", "in production", "requested by", "created", "digest")
@@ -90,16 +72,17 @@ def release_list(product: str | None, *, as_json: bool) -> None:
 @release.command("show", epilog=example("release show healthcare 3"))
 @product_argument
 @number_argument
+@server_option
 @json_option
 def release_show(product: str, number: int | None, *, as_json: bool) -> None:
     """Show what a steward looks at: rows, schema, checks, findings, protection, difference to production.
 
     Without NUMBER it is the newest release.
     """
-    services = open_services()
-    record = _record(services, product, number)
-    manifest = verified_manifest(services, record)
-    diff = difference(services, record, manifest)
+    platform = open_platform()
+    record = _record(platform, product, number)
+    manifest, base = platform.manifest(record), platform.base(product)
+    diff = compared(record, manifest, base, lambda digest: platform.manifest(platform.record(digest)))
     data = {"release": record_data(record), "manifest": dict(manifest), "difference": diff.to_json()}
     show(data, as_json=as_json, render=lambda out: render_review(out, record, manifest, diff))
 
@@ -107,13 +90,13 @@ def release_show(product: str, number: int | None, *, as_json: bool) -> None:
 @release.command("verify", epilog=example("release verify healthcare 3"))
 @product_argument
 @number_argument
+@server_option
 @json_option
 def release_verify(product: str, number: int | None, *, as_json: bool) -> None:
     """Derive everything again from the package's bytes; exits 5 if anything differs."""
-    services = open_services()
-    record = _record(services, product, number)
-    manifest = verified_manifest(services, record)
-    data = {"digest": record.digest, "tables": list(manifest["tables"]), "verified": True}
+    platform = open_platform()
+    record = _record(platform, product, number)
+    data = {"digest": record.digest, "tables": platform.verify(record), "verified": True}
     show(
         data,
         as_json=as_json,
@@ -127,13 +110,13 @@ def release_verify(product: str, number: int | None, *, as_json: bool) -> None:
 @product_argument
 @click.argument("old", type=click.IntRange(1))
 @click.argument("new", type=click.IntRange(1))
+@server_option
 @json_option
 def release_diff(product: str, old: int, new: int, *, as_json: bool) -> None:
     """Compare two releases: tables, rows, columns, contracts, protection plan."""
-    services = open_services()
-    before, after = _record(services, product, old), _record(services, product, new)
-    manifest = verified_manifest(services, after)
-    diff = diff_manifests(verified_manifest(services, before), manifest)
+    platform = open_platform()
+    before, after = numbered(platform, product, old), numbered(platform, product, new)
+    diff = diff_manifests(platform.manifest(before), platform.manifest(after))
 
     def render(out: Console) -> None:
         render_attention(out, diff)
@@ -142,87 +125,7 @@ def release_diff(product: str, old: int, new: int, *, as_json: bool) -> None:
     show(diff.to_json(), as_json=as_json, render=render)
 
 
-@release.command(
-    "approve",
-    epilog=example('--token-file me.token release approve healthcare 3 --reason "reviewed"'),
-)
-@product_argument
-@number_argument
-@reason_option
-@digest_option
-@json_option
-def release_approve(
-    product: str, number: int | None, reason: str, digest: str | None, *, as_json: bool
-) -> None:
-    """Approve a pending release of PRODUCT against what is in production now; its requester cannot.
-
-    The package is verified first. Without NUMBER it is the newest release.
-    """
-    services = open_services()
-    record = _seen(services, product, number, digest)
-    verified_manifest(services, record)
-    base = services.target.base(product)
-    decided = services.gate.approve(record.digest, services.caller(), reason=reason, base=base)
-    _decided(decided, as_json=as_json)
-
-
-@release.command(
-    "reject", epilog=example('--token-file me.token release reject healthcare 3 --reason "rows missing"')
-)
-@product_argument
-@number_argument
-@reason_option
-@json_option
-def release_reject(product: str, number: int | None, reason: str, *, as_json: bool) -> None:
-    """Reject a pending release."""
-    _decide(lambda s: s.gate.reject, product, number, reason, as_json=as_json)
-
-
-@release.command(
-    "withdraw", epilog=example('--token-file me.token release withdraw healthcare 3 --reason "wrong source"')
-)
-@product_argument
-@number_argument
-@reason_option
-@json_option
-def release_withdraw(product: str, number: int | None, reason: str, *, as_json: bool) -> None:
-    """Withdraw a release that is not deployed."""
-    _decide(lambda s: s.gate.withdraw, product, number, reason, as_json=as_json)
-
-
-def _seen(services: Services, product: str, number: int | None, digest: str | None) -> ReleaseRecord:
-    record = _record(services, product, number)
-    if digest is not None and digest != record.digest:
-        raise UsageError(
-            f"Release {record.number} of {product} does not have the digest you reviewed",
-            f"Review it again: secure-platform release show {product} {record.number}.",
-        )
-    return record
-
-
-def _decide(
-    choose: Callable[[Services], Callable[..., ReleaseRecord]],
-    product: str,
-    number: int | None,
-    reason: str,
-    *,
-    as_json: bool,
-) -> None:
-    services = open_services()
-    record = _record(services, product, number)
-    _decided(choose(services)(record.digest, services.caller(), reason=reason), as_json=as_json)
-
-
-def _decided(record: ReleaseRecord, *, as_json: bool) -> None:
-    base = "on an empty production" if record.base is None else f"to replace {record.base}"
-    text = brief(f"Release {record.number} of {record.product} is {record.state}: {record.digest}, {base}.")
-
-    def render(out: Console) -> None:
-        line(out, text)
-        if record.state is ReleaseState.APPROVED:
-            line(out, f"The daemon deploys it, or: {command(f'deploy {record.product}')}")
-
-    show(record_data(record), as_json=as_json, render=render)
-
+for decision in (approve, reject, withdraw, wait):
+    release.add_command(decision)
 
 COMMANDS: Final = {"release": release}

@@ -6,7 +6,7 @@ because it holds the same values. Datasets are ordered so that each comes after 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -16,13 +16,14 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from secure_platform import canonical
+from secure_platform.access.windows import read_window
 from secure_platform.contract.columns import IDENTIFIER
 from secure_platform.contract.cron import wrong_field
 from secure_platform.contract.load import SUFFIX, load_contract, load_document
-from secure_platform.contract.model import Column, Contract, Reference
+from secure_platform.contract.model import Column, Contract, Reference, Role
 from secure_platform.contract.place import Place, shown, suggestion
 from secure_platform.contract.terms import OWNER
-from secure_platform.errors import ContractError
+from secure_platform.errors import ContractError, UsageError
 
 DEFINITION: Final = "defs.yaml"
 CONTRACTS: Final = "contracts"
@@ -44,6 +45,15 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _windows(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            read_window(value)
+        except UsageError as error:
+            raise ValueError(error.fix.removesuffix(".")) from None
+    return values
+
+
 Name = Annotated[str, Field(pattern=f"^(?:{IDENTIFIER.pattern})$")]
 
 
@@ -56,6 +66,8 @@ class ProductAttributes(BaseModel):
         schedule: Cron schedule in UTC of the product's build; None builds by hand only.
         models: The marts that a release contains.
         freshness_hours: Age at which the production tables count as stale.
+        purposes: What production may be read for; nothing confidential is read for another purpose.
+        deploy_windows: When releases may go live, `Mon-Fri 08:00-17:00 Europe/Berlin`; empty for always.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -68,6 +80,8 @@ class ProductAttributes(BaseModel):
     models: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_distinct)]
     target: Literal["duckdb"] = "duckdb"
     freshness_hours: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    purposes: Annotated[tuple[Name, ...], AfterValidator(_distinct)] = ()
+    deploy_windows: Annotated[tuple[str, ...], AfterValidator(_windows)] = ()
 
 
 @dataclass(frozen=True)
@@ -88,8 +102,23 @@ class Product:
     models: tuple[str, ...]
     target: Literal["duckdb"]
     freshness_hours: float | None
+    purposes: tuple[str, ...]
+    deploy_windows: tuple[str, ...]
     directory: Path
     digest: str
+
+    @property
+    def approver_levels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """First and second level of who approves its releases; empty for every data steward."""
+        return approver_levels(role for contract in self.contracts.values() for role in contract.roles)
+
+
+def approver_levels(roles: Iterable[Role]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """First and second level of all roles together: a release is one decision, whatever it is made of."""
+    named = list(roles)
+    first = {group for role in named for group in role.first_level}
+    second = {group for role in named for group in role.second_level}
+    return tuple(sorted(first)), tuple(sorted(second))
 
 
 def load_products(defs: Path) -> Mapping[str, Product]:

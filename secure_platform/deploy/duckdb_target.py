@@ -171,7 +171,9 @@ class DuckDBTarget:
             with self._audit.effect(SETTLE, actor=actor, subject=product, detail=detail) as outcome:
                 outcome["sequence"], outcome["file_digest"] = pointer.state
 
-    def query(self, product: str, sql: str, *, limit: int, actor: str) -> pl.DataFrame:
+    def query(
+        self, product: str, sql: str, *, limit: int, actor: str, purpose: str | None = None
+    ) -> pl.DataFrame:
         """Run one SELECT over the tables in production.
 
         Args:
@@ -179,6 +181,7 @@ class DuckDBTarget:
             sql: The statement; only its keyed hash and length are recorded.
             limit: Most rows to return.
             actor: Who asks.
+            purpose: What for; recorded.
 
         Raises:
             UsageError: If nothing is deployed, or the statement is not a SELECT that can be run.
@@ -187,6 +190,8 @@ class DuckDBTarget:
         shelf = self._shelf(product)
         text = sql.encode(errors="replace")
         detail: dict[str, JSON] = {"query": self._keys.mac("query", text), "bytes": len(text), "limit": limit}
+        if purpose is not None:
+            detail["purpose"] = purpose
         with self._audit.effect("query.run", actor=actor, subject=product, detail=detail) as outcome:
             pointer = _required(shelf.current(), product)
             rows = query(shelf.database(pointer), self._key(pointer), sql, limit=limit)

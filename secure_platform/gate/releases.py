@@ -5,7 +5,7 @@ decisions at the same instant are made one after the other. Every change of stat
 log before it happens, and its outcome recorded after.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,7 +19,7 @@ from secure_platform.audit.log import JSON, AuditLog
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import release as release_table
 from secure_platform.errors import AccessDeniedError, GateRefusedError, UsageError
-from secure_platform.gate.approvals import Approval, Verb, decide, reason_hash, store, stored
+from secure_platform.gate.approvals import Approval, Given, Verb, decide, reason_hash, store, stored
 from secure_platform.gate.closed import REGISTERED, Closings, release_subject
 from secure_platform.gate.records import (
     ReleaseRecord,
@@ -30,7 +30,7 @@ from secure_platform.gate.records import (
     require_transition,
     select_records,
 )
-from secure_platform.gate.standing import Standing, resource
+from secure_platform.gate.standing import Position, Standing, resource
 from secure_platform.gate.states import OPEN, OVERTAKEN, REPORTED, ReleaseState
 from secure_platform.keys.ring import KeyRing
 from secure_platform.taxonomy.classification import Classification
@@ -91,6 +91,7 @@ class Gate:
         number: int,
         base: str | None,
         approver_groups: Sequence[str] = (),
+        second_approver_groups: Sequence[str] = (),
     ) -> ReleaseRecord:
         """Hold a new release at the gate; older ones of the product that are still open are superseded.
 
@@ -105,6 +106,7 @@ class Gate:
             number: Its number within the product.
             base: Digest of the release in production.
             approver_groups: Who may approve it, as its contracts say; empty for every steward.
+            second_approver_groups: Of whom one must approve it besides.
 
         Raises:
             GateRefusedError: If the digest or the number is taken.
@@ -124,6 +126,7 @@ class Gate:
             run_id=run_id,
             input_key=input_key,
             approver_groups=tuple(approver_groups),
+            second_approver_groups=tuple(second_approver_groups),
             created_at=now,
             expires_at=now + self._lifetime,
             decided_at=None,
@@ -200,6 +203,22 @@ class Gate:
             record = load(connection, digest, self._clock())
             return stored(connection, self._keys, record, "approve", "reject", "withdraw", "rollback")
 
+    def position(self, digest: str) -> Position:
+        """Where a release stands: the approvals that count, and why others do not.
+
+        Raises:
+            GateRefusedError: If none is registered.
+            IntegrityError: If a stored approval is not what was signed.
+        """
+        self._write_expiry()
+        with self._database.read() as connection:
+            now = self._clock()
+            return self._standing.position(connection, load(connection, digest, now), now)
+
+    def lacking(self, position: Position, able: Iterable[str]) -> int | None:
+        """How many of those who are able to approve still have to; None if all of them are not enough."""
+        return self._standing.lacking(position, able)
+
     def approve(self, digest: str, principal: Principal, *, reason: str, base: str | None) -> ReleaseRecord:
         """Approve a release against what is in production now.
 
@@ -240,7 +259,7 @@ class Gate:
             present = self._standing.present(deployer)
             asked = resource(record, holding)
             try:
-                self._policy.require(present, Action.RELEASE_DEPLOY, asked, digest=digest, base=base)
+                self._policy.require(present, Action.RELEASE_DEPLOY, asked, at=now, digest=digest, base=base)
             except AccessDeniedError as denied:
                 raise GateRefusedError(
                     f"{denied.culprit}; {record.title} is {record.state}, valid approvals: {len(holding)}"
@@ -302,8 +321,9 @@ class Gate:
     def _require(self, action: Action, digest: str, principal: Principal) -> None:
         require_digest(digest)
         with self._database.read() as connection:
-            record = load(connection, digest, self._clock())
-            self._policy.require(self._standing.present(principal), action, resource(record, []))
+            now = self._clock()
+            record = load(connection, digest, now)
+            self._policy.require(self._standing.present(principal), action, resource(record, []), at=now)
 
     def _decide(
         self, verb: Verb, digest: str, principal: Principal, reason: str, base: str | None
@@ -326,18 +346,13 @@ class Gate:
             record = self._standing.supported(record, holding)
             _require_fit(record, target, base)
             present = self._standing.present(principal)
-            self._policy.require(present, action, resource(record, holding), digest=digest, base=base)
+            asked = resource(record, holding)
+            decision = self._policy.require(present, action, asked, at=now, digest=digest, base=base)
+            given = Given.of(present.circumstances, decision, now)
             made = decide(
-                self._keys,
-                record,
-                present.name,
-                verb,
-                base=base,
-                policy=self._policy.digest,
-                reason=reason,
-                now=now,
+                self._keys, record, present.name, verb, base=base, given=given, reason=reason, now=now
             )
-            store(connection, made)
+            store(connection, self._keys, made)
             record = self._settle(connection, record, target, now)
             outcome.update(nonce=made.nonce, bundle=canonical.sha256(made.bundle), state=str(record.state))
         # Signed before anybody can act on it: who rewrites the log afterwards contradicts a checkpoint.

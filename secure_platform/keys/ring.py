@@ -7,12 +7,14 @@ working at once; only unwrapped material is kept in memory.
 import hmac
 import re
 import secrets
+import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from sqlalchemy import Connection, insert
 
+from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import key_version
 from secure_platform.errors import IntegrityError
@@ -39,6 +41,7 @@ from secure_platform.keys.wrapped import WrappedDataKey
 
 _MAC: Final = re.compile(r"m([1-9][0-9]{0,8}):([0-9a-f]{64})")
 _IDENTIFIER_HEX: Final = 32
+_VERSION: Final = struct.Struct(">I")
 
 
 class KeyRing(NotPickled):
@@ -100,6 +103,37 @@ class KeyRing(NotPickled):
                 "A wrapped data key holds another key than it says", "Restore its file from a copy."
             )
         return plaintext
+
+    def seal_secret(self, purpose: str, context: Mapping[str, str], secret: bytes) -> bytes:
+        """Encrypt a short secret for the control database: key version (4, big-endian) ‖ sealed secret.
+
+        Args:
+            purpose: What kind of secret it is; every kind has its own key.
+            context: Names the row that it belongs to; authenticated, not stored.
+            secret: Any bytes.
+        """
+        stored, material = self._current(DATA)
+        header = _VERSION.pack(stored.about.version)
+        envelope = Envelope(derive(material, f"secret|{purpose}"))
+        return header + envelope.seal(secret, header + canonical.dumps(dict(context)))
+
+    def open_secret(self, purpose: str, context: Mapping[str, str], sealed: bytes) -> bytes:
+        """What `seal_secret` encrypted for this purpose and context.
+
+        Raises:
+            IntegrityError: If a byte, the purpose or the context differs, or its key is unknown or disabled.
+        """
+        header = sealed[: _VERSION.size]
+        if len(header) < _VERSION.size:
+            raise IntegrityError(
+                "A secret in the control database was cut off", "Restore the database from a copy."
+            )
+        material = self._existing(DATA, *_VERSION.unpack(header))
+        return Envelope(derive(material, f"secret|{purpose}")).open(
+            sealed[_VERSION.size :],
+            header + canonical.dumps(dict(context)),
+            name="A secret in the control database",
+        )
 
     def mac(self, purpose: str, message: bytes) -> str:
         """HMAC-SHA-256 (RFC 2104) under a key of this purpose, as `m<version>:<64 hex>`."""

@@ -1,1 +1,1 @@
-"""Outgoing notices: they tell and link, and never decide."""
+"""Who must know is told, in channels outside: a notice tells and links, and decides nothing."""

@@ -1,13 +1,11 @@
 """A product's jobs, run in this process: the same jobs that schedule and sensor launch, with progress."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
 
-from secure_platform import errors
 from secure_platform.contract.product import Product
 from secure_platform.orchestration.automation import build_job_name, deploy_job_name
 from secure_platform.orchestration.component import product_definitions
@@ -15,74 +13,10 @@ from secure_platform.orchestration.governance import govern
 from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.redaction import is_own
 from secure_platform.orchestration.resources import platform_resources
+from secure_platform.orchestration.steps.exchange import AssetEvent, Listener, RunReport
 from secure_platform.settings import Settings
 
 QUIET: Final = {"console": {"config": {"log_level": "CRITICAL"}}}
-
-
-@dataclass(frozen=True)
-class AssetEvent:
-    """One thing that happened in a run.
-
-    Attributes:
-        asset: Asset key, slash-separated.
-        kind: `started`, `materialized`, `checked`, `failed` or `interrupted`.
-        check: Name of the check, for `checked`.
-        passed: Its result, for `checked`.
-        blocking: Whether the failed check stops what comes after.
-        metadata: What the asset or check reports.
-        error: The error's text, for `failed`; it holds no data value.
-        error_class: Its class.
-    """
-
-    asset: str
-    kind: str
-    check: str | None = None
-    passed: bool | None = None
-    blocking: bool = False
-    metadata: Mapping[str, Any] | None = None
-    error: str | None = None
-    error_class: str | None = None
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """How a run ended."""
-
-    run_id: str
-    succeeded: bool
-    events: tuple[AssetEvent, ...]
-
-    @property
-    def failures(self) -> list[AssetEvent]:
-        """Steps that raised, and blocking checks that failed."""
-        return [
-            event
-            for event in self.events
-            if event.kind == "failed" or (event.kind == "checked" and event.blocking and not event.passed)
-        ]
-
-    @property
-    def release(self) -> str | None:
-        """Digest of the release that the run packaged or found."""
-        for event in self.events:
-            if event.kind == "materialized" and event.asset.endswith("/release"):
-                return str((event.metadata or {})["digest"])
-        return None
-
-    @property
-    def exit_code(self) -> int:
-        """0, or the exit code of the first failure."""
-        if self.succeeded:
-            return 0
-        for event in self.failures:
-            error = getattr(errors, event.error_class or "", None)
-            if isinstance(error, type) and issubclass(error, errors.SecurePlatformError):
-                return error.exit_code
-        return errors.DataRefusedError.exit_code if self.failures else 1
-
-
-Listener = Callable[[AssetEvent], None]
 
 
 def run_build(settings: Settings, product: Product, *, source: Path | None, listener: Listener) -> RunReport:
@@ -111,7 +45,7 @@ def _run(
     events: list[AssetEvent] = []
 
     def heard(entry: dg.EventLogEntry) -> None:
-        event = _asset_event(entry)
+        event = asset_event(entry)
         if event is not None:
             events.append(event)
             listener(event)
@@ -127,7 +61,8 @@ def _run(
     return RunReport(run_id, result.success, tuple(events))
 
 
-def _asset_event(entry: dg.EventLogEntry) -> AssetEvent | None:
+def asset_event(entry: dg.EventLogEntry) -> AssetEvent | None:
+    """What an entry of a run's log says about an asset; None if nothing."""
     event = entry.dagster_event
     if event is None:
         return None

@@ -43,19 +43,30 @@ _FIX: Final = "Do not use this release: restore it from a copy, or build it agai
 
 
 @dataclass(frozen=True)
-class VerifiedRelease:
-    """A release that passed every check.
+class SignedManifest:
+    """What a release says of itself, signed; whether its payload is that is another question.
 
     Attributes:
         digest: `sha256:<64 hex digits>` of the manifest's bytes.
         manifest: The manifest as JSON.
         contents: The same, read.
-        directory: The private copy; it is removed when the block of `verified` ends.
+        files: The very bytes that were checked, by name: manifest, signature, audit checkpoint.
     """
 
     digest: str
     manifest: Mapping[str, Any]
     contents: Manifest
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class VerifiedRelease(SignedManifest):
+    """A release that passed every check.
+
+    Attributes:
+        directory: The private copy; it is removed when the block of `verified` ends.
+    """
+
     directory: Path
 
 
@@ -78,6 +89,16 @@ def verified(release_dir: Path, keys: KeyRing, temporary: Path) -> Iterator[Veri
         yield release
 
 
+def signed_manifest(release_dir: Path, keys: KeyRing, temporary: Path) -> SignedManifest:
+    """Check the signed part of a release only: enough to show it, never to decide on it or to deploy it.
+
+    Raises:
+        IntegrityError: If the manifest is not what was signed.
+    """
+    with claimed_directory(private_directory(temporary), "build") as copy, _opened(release_dir) as folders:
+        return _statement(*folders, copy, keys, release_dir)
+
+
 def scan_table(release: VerifiedRelease, table: str, keys: KeyRing) -> pl.LazyFrame:
     """The rows of a table of the private copy, decrypted as they are read.
 
@@ -93,30 +114,49 @@ def scan_table(release: VerifiedRelease, table: str, keys: KeyRing) -> pl.LazyFr
         return parquet.scan(file, secret)
 
 
-def _take(release_dir: Path, copy: Path, keys: KeyRing) -> VerifiedRelease:
-    title = f"Release {release_dir.parent.name}/{release_dir.name}"
+@contextmanager
+def _opened(release_dir: Path) -> Iterator[tuple[Folder, Folder]]:
+    title = _title(release_dir)
     attested = attestations_directory(release_dir)
     with (
         Folder.open(release_dir, title) as release,
         Folder.open(attested, f"{title}'s attestations") as attestations,
     ):
-        release.require_exactly({MANIFEST, PAYLOAD})
-        attestations.require_exactly({SIGNATURE, CHECKPOINT})
-        release.copy(MANIFEST, copy / MANIFEST, limit=manifest.MAX_BYTES)
-        attestations.copy(SIGNATURE, copy / SIGNATURE, limit=bundle.MAX_BYTES)
-        _, checkpoint = attestations.copy(CHECKPOINT, copy / CHECKPOINT, limit=MAX_CHECKPOINT_BYTES)
-        document = (copy / MANIFEST).read_bytes()
-        digest = canonical.sha256(document)
-        predicate = _signed(keys, (copy / SIGNATURE).read_bytes(), digest, title)
-        contents = read_manifest(document)
-        _check_identity(contents, predicate, release_dir, title)
-        if checkpoint != contents.checkpoint:
-            raise IntegrityError(
-                f"{CHECKPOINT} of {title} is another audit checkpoint than it was signed with", _FIX
-            )
+        yield release, attestations
+
+
+def _take(release_dir: Path, copy: Path, keys: KeyRing) -> VerifiedRelease:
+    with _opened(release_dir) as (release, attestations):
+        signed = _statement(release, attestations, copy, keys, release_dir)
         with release.folder(PAYLOAD) as payload:
-            _take_payload(payload, contents, private_directory(copy / PAYLOAD), title)
-    return VerifiedRelease(digest, canonical.loads(document, name="The manifest"), contents, copy)
+            _take_payload(payload, signed.contents, private_directory(copy / PAYLOAD), _title(release_dir))
+    return VerifiedRelease(signed.digest, signed.manifest, signed.contents, signed.files, copy)
+
+
+def _statement(
+    release: Folder, attestations: Folder, copy: Path, keys: KeyRing, release_dir: Path
+) -> SignedManifest:
+    title = _title(release_dir)
+    release.require_exactly({MANIFEST, PAYLOAD})
+    attestations.require_exactly({SIGNATURE, CHECKPOINT})
+    release.copy(MANIFEST, copy / MANIFEST, limit=manifest.MAX_BYTES)
+    attestations.copy(SIGNATURE, copy / SIGNATURE, limit=bundle.MAX_BYTES)
+    _, checkpoint = attestations.copy(CHECKPOINT, copy / CHECKPOINT, limit=MAX_CHECKPOINT_BYTES)
+    files = {name: (copy / name).read_bytes() for name in (MANIFEST, SIGNATURE, CHECKPOINT)}
+    document = files[MANIFEST]
+    digest = canonical.sha256(document)
+    predicate = _signed(keys, files[SIGNATURE], digest, title)
+    contents = read_manifest(document)
+    _check_identity(contents, predicate, release_dir, title)
+    if checkpoint != contents.checkpoint:
+        raise IntegrityError(
+            f"{CHECKPOINT} of {title} is another audit checkpoint than it was signed with", _FIX
+        )
+    return SignedManifest(digest, canonical.loads(document, name="The manifest"), contents, files)
+
+
+def _title(release_dir: Path) -> str:
+    return f"Release {release_dir.parent.name}/{release_dir.name}"
 
 
 def _signed(keys: KeyRing, signature: bytes, digest: str, title: str) -> Mapping[str, Any]:

@@ -178,6 +178,16 @@ class SnapshotStore:
             )
         return None if snapshot_id is None else self.load(product, dataset, zone, snapshot_id)
 
+    def described(self, product: str, dataset: str, zone: Zone) -> Snapshot | None:
+        """The newest snapshot as its authenticated sidecar tells of it, to be shown; no file is looked at."""
+        location = Location(product, str(zone), dataset)
+        snapshot_id = self._lake.head(location)
+        if snapshot_id is None:
+            return None
+        return _snapshot(
+            self._lake.sidecar(location, snapshot_id), self._lake.directory(location, snapshot_id)
+        )
+
     def load(self, product: str, dataset: str, zone: Zone, snapshot_id: str) -> Snapshot:
         """A snapshot by its id, after its sidecar, the set of its files and their digests were verified.
 

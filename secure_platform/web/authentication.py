@@ -19,6 +19,7 @@ from secure_platform.access.principals import ANONYMOUS, Principal
 from secure_platform.access.sessions import Session
 from secure_platform.errors import AccessDeniedError
 from secure_platform.services import Services
+from secure_platform.web.cookies import note_tls, read_cookie
 
 COOKIE: Final = "secure_platform_session"
 LOGIN: Final = "/login"
@@ -41,12 +42,15 @@ class Authentication:
         self._app = app
         self._services = services
         self._is_public = is_public
+        server = services.settings.server
+        self._secure = server.tls is not None or (server.url or "").startswith("https://")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Identify the caller, or answer here."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
+        note_tls(scope, secure=self._secure)
         principal, session = await run_in_threadpool(self._identify, HTTPConnection(scope))
         scope[_PRINCIPAL], scope[_SESSION] = principal, session
         if principal is not ANONYMOUS or self._is_public(scope["path"]):
@@ -67,7 +71,7 @@ class Authentication:
                 return ANONYMOUS, None
             how = replace(principal.circumstances, channel="api", address=address)
             return replace(principal, circumstances=how), None
-        found = self._services.sessions.authenticate(connection.cookies.get(COOKIE, ""))
+        found = self._services.sessions.authenticate(read_cookie(connection, COOKIE))
         if found is None:
             return ANONYMOUS, None
         principal, session = found
@@ -91,6 +95,8 @@ def _refusal(scope: Scope) -> Response:
     headers = Headers(scope=scope)
     wants_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
     if wants_page:
-        return RedirectResponse(f"{LOGIN}?next={quote(scope['path'])}", status_code=303)
+        query = scope.get("query_string", b"").decode("ascii", "replace")
+        wanted = quote(f"{scope['path']}?{query}" if query else scope["path"])
+        return RedirectResponse(f"{scope.get('root_path', '')}{LOGIN}?next={wanted}", status_code=303)
     message = "Log in, or present a token: Authorization: Bearer spt_…"
     return JSONResponse({"error": message}, status_code=401, headers={"WWW-Authenticate": "Bearer"})

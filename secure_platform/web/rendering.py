@@ -1,5 +1,6 @@
 """Pages are rendered on the server, everything in them escaped, and they need nothing from elsewhere."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from secure_platform.web.authentication import principal_of, session_of
+from secure_platform.web.forms import csrf_token, keep_form_cookie
+from secure_platform.web.words import FILTERS
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 STATIC: Final = Path(__file__).parent / "static"
@@ -26,6 +29,7 @@ _environment: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_environment.filters.update(FILTERS)
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -35,13 +39,16 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         request: Gives the path prefix (`root_path`), the principal and the session.
         template: File in `templates/`.
         status: HTTP status.
-        values: What the template needs besides `principal`, `session` and `root`.
+        values: What the template needs besides `principal`, `session`, `root`, `path` and `csrf()`.
     """
     text = _environment.get_template(template).render(
         principal=principal_of(request),
         session=session_of(request),
         root=request.scope.get("root_path", ""),
         path=request.url.path,
+        csrf=partial(csrf_token, request),
         **values,
     )
-    return HTMLResponse(text, status_code=status, headers=HEADERS)
+    response = HTMLResponse(text, status_code=status, headers=HEADERS)
+    keep_form_cookie(request, response)
+    return response

@@ -17,7 +17,6 @@ from orchestration_support import PRODUCT, Line, add_person, new_line, token_fil
 from sqlalchemy import update
 
 from secure_platform.access.principals import Principal
-from secure_platform.cli.review import verified_manifest
 from secure_platform.control.tables import release
 from secure_platform.errors import (
     AccessDeniedError,
@@ -32,7 +31,7 @@ from secure_platform.orchestration.automation import jobs, unchanged_sensor
 from secure_platform.orchestration.component import product_definitions
 from secure_platform.orchestration.dbt import DbtRun
 from secure_platform.orchestration.home import open_instance, prepare
-from secure_platform.orchestration.launch import RunReport, run_build, run_deploy
+from secure_platform.orchestration.launch import run_build, run_deploy
 from secure_platform.orchestration.resources import platform_resources
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import (
@@ -41,9 +40,11 @@ from secure_platform.orchestration.steps.deploy import (
     rollback,
     verified_package,
 )
+from secure_platform.orchestration.steps.exchange import RunReport
 from secure_platform.orchestration.steps.marts import PASSED, Mart, require_built
 from secure_platform.orchestration.steps.package import package, release_classification
 from secure_platform.orchestration.steps.protect import current_plan, protect
+from secure_platform.orchestration.steps.review import verified_manifest
 from secure_platform.release.diff import diff_manifests
 from secure_platform.release.package import Release, build_release
 from secure_platform.services import Services

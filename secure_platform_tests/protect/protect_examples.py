@@ -75,6 +75,8 @@ def product(*contracts: Contract, profile: str = "hipaa_safe_harbor", name: str 
         models=("mart",),
         target="duckdb",
         freshness_hours=None,
+        purposes=(),
+        deploy_windows=(),
         directory=Path(),
         digest="sha256:" + "0" * 64,
     )

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from secure_platform.access.principals import Principal
-from secure_platform.contract.product import Product
+from secure_platform.contract.place import Place
+from secure_platform.contract.product import Product, approver_levels
+from secure_platform.contract.terms import read_roles
 from secure_platform.control.locks import WORK_SECONDS, file_lock
 from secure_platform.deploy.duckdb_target import Production
 from secure_platform.errors import (
@@ -22,8 +24,9 @@ from secure_platform.errors import (
 from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
+from secure_platform.orchestration.steps.tell import tell
 from secure_platform.release.layout import release_directory
-from secure_platform.release.verify import VerifiedRelease, verified
+from secure_platform.release.verify import SignedManifest, VerifiedRelease, signed_manifest, verified
 from secure_platform.services import Services
 
 REGISTERED: Final = ("product", "number", "environment", "classification", "requested_by", "run_id", "base")
@@ -61,10 +64,12 @@ def _deploy(services: Services, product: Product, deployer: Principal) -> Deploy
     try:
         production = _publish(services, record, base, deployer)
     except SecurePlatformError:
-        services.gate.record(record.digest, ReleaseState.DEPLOY_FAILED, actor=deployer.name)
+        failed = services.gate.record(record.digest, ReleaseState.DEPLOY_FAILED, actor=deployer.name)
+        tell(services, "deploy.failed", failed)
         raise
     deployed = services.gate.record(record.digest, ReleaseState.DEPLOYED, actor=deployer.name)
     services.audit.checkpoint()
+    tell(services, "release.deployed", deployed)
     return Deployed(production, deployed, reused=False)
 
 
@@ -86,8 +91,10 @@ def reconcile(services: Services, product: str, *, actor: str) -> ReleaseRecord 
     current = services.gate.get(base)
     if current.state is not ReleaseState.DEPLOYED:
         current = services.gate.record(base, ReleaseState.DEPLOYED, actor=actor)
+        tell(services, "release.deployed", current)
     for record in _rolled_back(records, current):
-        services.gate.record(record.digest, ReleaseState.ROLLED_BACK, actor=actor)
+        gone = services.gate.record(record.digest, ReleaseState.ROLLED_BACK, actor=actor)
+        tell(services, "release.rolled_back", gone)
     return current
 
 
@@ -176,8 +183,9 @@ def _rollback(services: Services, seen: ReleaseRecord, principal: Principal, rea
         restored = services.target.rollback(
             seen.product, release, expected_base=seen.digest, actor=principal.name
         )
-    services.gate.record(seen.digest, ReleaseState.ROLLED_BACK, actor=principal.name)
+    left = services.gate.record(seen.digest, ReleaseState.ROLLED_BACK, actor=principal.name)
     services.audit.checkpoint()
+    tell(services, "release.rolled_back", left)
     return Deployed(restored, earlier, reused=False)
 
 
@@ -216,6 +224,15 @@ def matches_release(services: Services, production: Production) -> dict[str, Any
     return {"release": record.digest, "number": record.number, "rows": dict(production.rows)}
 
 
+def _approver_levels(release: SignedManifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who approves the release, as the contracts in its manifest say."""
+    return approver_levels(
+        role
+        for name, contract in release.contents.contracts.items()
+        for role in read_roles(contract.document.get("roles", ()), Place(name, "roles"))
+    )
+
+
 @contextmanager
 def verified_package(services: Services, record: ReleaseRecord) -> Iterator[VerifiedRelease]:
     """The package of a registered release, copied and verified, and the one that was registered.
@@ -226,15 +243,34 @@ def verified_package(services: Services, record: ReleaseRecord) -> Iterator[Veri
     """
     directory = release_directory(services.releases, record.product, record.number)
     with verified(directory, services.keys, services.temporary) as release:
-        differing = [
-            name
-            for name in ("digest", *REGISTERED)
-            if getattr(release if name == "digest" else release.contents, name) != getattr(record, name)
-        ]
-        if differing:
-            raise GateRefusedError(
-                f"The package of {record.product} release {record.number} is not the one that was registered:"
-                f" it has another {', '.join(differing)}",
-                "Restore the package, or build a new release.",
-            )
+        _require_registered(release, record)
         yield release
+
+
+def signed_package(services: Services, record: ReleaseRecord) -> SignedManifest:
+    """The signed manifest of a registered release, to be shown; its payload is not looked at.
+
+    Raises:
+        IntegrityError: If the manifest is not what was signed.
+        GateRefusedError: If it is another package, or the gate's record says other things about it.
+    """
+    directory = release_directory(services.releases, record.product, record.number)
+    signed = signed_manifest(directory, services.keys, services.temporary)
+    _require_registered(signed, record)
+    return signed
+
+
+def _require_registered(release: SignedManifest, record: ReleaseRecord) -> None:
+    differing = [
+        name
+        for name in ("digest", *REGISTERED)
+        if getattr(release if name == "digest" else release.contents, name) != getattr(record, name)
+    ]
+    if _approver_levels(release) != (record.approver_groups, record.second_approver_groups):
+        differing.append("approver groups")
+    if differing:
+        raise GateRefusedError(
+            f"The package of {record.product} release {record.number} is not the one that was registered:"
+            f" it has another {', '.join(differing)}",
+            "Restore the package, or build a new release.",
+        )

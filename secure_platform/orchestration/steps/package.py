@@ -9,6 +9,7 @@ from secure_platform.control.locks import WORK_SECONDS, file_lock
 from secure_platform.errors import DataRefusedError
 from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
+from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.steps.context import (
     StepContext,
     code_version,
@@ -26,6 +27,7 @@ from secure_platform.orchestration.steps.protect import (
     plan_digest,
 )
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
+from secure_platform.orchestration.steps.tell import tell
 from secure_platform.protect.plan import Plan
 from secure_platform.release.package import ReleaseRequest, build_release
 from secure_platform.services import Services
@@ -56,7 +58,10 @@ def package(context: StepContext) -> Packaged:
         holder=f"packing a release of {product.name}",
         timeout_seconds=WORK_SECONDS,
     ):
-        return _package(context, services, product)
+        packaged = _package(context, services, product)
+    if packaged.record.state is ReleaseState.PENDING:
+        tell(services, "release.pending", packaged.record)
+    return packaged
 
 
 def _package(context: StepContext, services: Services, product: Product) -> Packaged:
@@ -97,6 +102,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         audit_checkpoint=services.audit.checkpoint(),
     )
     release = build_release(request, services.store, services.keys, services.audit, services.releases)
+    first, second = product.approver_levels
     record = services.gate.register(
         digest=release.digest,
         product=product.name,
@@ -107,6 +113,8 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         input_key=key,
         number=request.number,
         base=request.base,
+        approver_groups=first,
+        second_approver_groups=second,
     )
     return Packaged(record, reused=False)
 

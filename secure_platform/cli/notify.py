@@ -1,0 +1,88 @@
+"""`notify`: what is queued for whom, sending it without a server, and trying a channel."""
+
+from typing import Final
+
+import click
+from rich.console import Console
+
+from secure_platform.access.policy import Action, PlatformResource
+from secure_platform.cli.access import open_services
+from secure_platform.cli.output import brief, example, json_option, line, show, table
+from secure_platform.notify.outbox import Queued
+from secure_platform.services import Services
+
+COLUMNS: Final = ("created (UTC)", "event", "subject", "channel", "state", "attempts", "problem")
+
+
+def _operating() -> Services:
+    services = open_services()
+    services.policy.require(services.caller(), Action.PLATFORM_OPERATE, PlatformResource())
+    return services
+
+
+@click.group(epilog=example("--token-file admin.token notify list"))
+def notify() -> None:
+    """Send and look at notices to Slack, webhooks, ServiceNow, PagerDuty and e-mail."""
+
+
+@notify.command("list", epilog=example("--token-file admin.token notify list"))
+@json_option
+def notify_list(*, as_json: bool) -> None:
+    """List the newest notices, newest first: delivered, waiting or given up, and why."""
+    _show(_operating().notices.list(), as_json=as_json)
+
+
+@notify.command("deliver", epilog=example("--token-file admin.token notify deliver"))
+@json_option
+def notify_deliver(*, as_json: bool) -> None:
+    """Send what is due now; `serve` does the same by itself."""
+    _show(_operating().notices.deliver(), as_json=as_json)
+
+
+@notify.command("test", epilog=example("--token-file admin.token notify test ops"))
+@click.argument("channel")
+@json_option
+def notify_test(channel: str, *, as_json: bool) -> None:
+    """Send a made-up notice to CHANNEL now; exits 1 and says why if it does not arrive."""
+    _operating().notices.test(channel)
+    show(
+        {"channel": channel, "delivered": True},
+        as_json=as_json,
+        render=lambda out: line(out, f"The channel {channel} took a test notice."),
+    )
+
+
+def _show(notices: list[Queued], *, as_json: bool) -> None:
+    data = [
+        {
+            **queued.notice.to_json(),
+            "channel": queued.channel,
+            "state": queued.state,
+            "attempts": queued.attempts,
+            "due_at": queued.due_at.isoformat(),
+            "problem": queued.problem,
+        }
+        for queued in notices
+    ]
+
+    def render(out: Console) -> None:
+        rows = [
+            (
+                queued.notice.occurred_at.strftime("%Y-%m-%d %H:%M"),
+                queued.notice.event,
+                brief(queued.notice.subject),
+                queued.channel,
+                queued.state,
+                queued.attempts,
+                queued.problem,
+            )
+            for queued in notices
+        ]
+        table(out, COLUMNS, rows)
+        if not rows:
+            line(out, "No notice.")
+
+    show(data, as_json=as_json, render=render)
+
+
+COMMANDS: Final = {"notify": notify}

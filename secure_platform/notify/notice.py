@@ -1,0 +1,82 @@
+"""A notice says what happened to which release, by names and digests: no data value, nobody's name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from secure_platform.site import Event
+
+FORMAT: Final = "secure-platform/notice/v1"
+TEXTS: Final[Mapping[Event, str]] = {
+    "release.pending": "{what} waits for approval",
+    "release.approved": "{what} is approved",
+    "release.rejected": "{what} was rejected",
+    "release.withdrawn": "{what} was withdrawn",
+    "release.deployed": "{what} is in production",
+    "deploy.failed": "The deployment of {what} failed; production stays as it was",
+    "release.rolled_back": "Production went back from {what}",
+    "break_glass.opened": "Somebody broke the glass for {what}; it must be reviewed",
+    "freeze.set": "Deployments of {what} are frozen",
+}
+URGENT: Final[frozenset[Event]] = frozenset({"deploy.failed", "break_glass.opened"})
+_PAGES: Final[Mapping[Event, str]] = {"break_glass.opened": "/access", "freeze.set": "/access"}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that happened.
+
+    Attributes:
+        notice_id: The same whenever it is delivered again: who receives it twice knows it by this.
+        environment: Which platform it happened on.
+        product: Which data product; None for all of them.
+        release: Digest of the release, if it is about one.
+        number: Its number.
+        ticket: The change ticket that was named with the decision.
+        link: Page that shows more; None where no URL of the server is set.
+    """
+
+    notice_id: str
+    event: Event
+    occurred_at: datetime
+    environment: str
+    product: str | None = None
+    release: str | None = None
+    number: int | None = None
+    ticket: str | None = None
+    link: str | None = None
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+        release = f"release {self.number} of {self.product}"
+        what = release if self.number is not None else self.product or "all products"
+        said = TEXTS[self.event].format(what=what)
+        return f"{said[0].upper()}{said[1:]} ({self.environment})."
+
+    @property
+    def subject(self) -> str:
+        """What it is about: the release, else the product, else the platform."""
+        return self.release or self.product or "platform"
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole notice."""
+        return {
+            "format": FORMAT,
+            "id": self.notice_id,
+            "event": self.event,
+            "occurred_at": self.occurred_at.isoformat(),
+            "environment": self.environment,
+            "product": self.product,
+            "release": self.release,
+            "number": self.number,
+            "ticket": self.ticket,
+            "text": self.text,
+            "link": self.link,
+        }
+
+
+def page_of(event: Event, release: str | None) -> str:
+    """The page that shows more, below the server's URL."""
+    return _PAGES.get(event) or (f"/approvals/{release}" if release else "/releases")

@@ -1,0 +1,264 @@
+"""A notice is written down before anybody is told, and is sent until it has arrived, at least once.
+
+It is queued once per channel, event and subject, in the control database, by whatever process did what it
+tells; a server or `notify deliver` sends it. Taking one postpones it, so that no two senders have it at the
+same time and one that dies leaves it to be sent again. Sending never stops what is told about.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, and_, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from secure_platform.audit.log import AuditLog
+from secure_platform.control.database import ControlDatabase, as_utc, utc_now
+from secure_platform.control.tables import notice as notice_table
+from secure_platform.errors import SecurePlatformError, UsageError
+from secure_platform.notify.channels import send, wants
+from secure_platform.notify.notice import Notice, page_of
+from secure_platform.site import ChannelSettings, Event
+
+NOTIFIER: Final = "service:notifier"
+ATTEMPTS: Final = 12
+FIRST_PAUSE: Final = timedelta(minutes=1)
+LONGEST_PAUSE: Final = timedelta(hours=6)
+_PROBLEM_CHARACTERS: Final = 255
+_FACTS: Final = ("product", "release", "number", "ticket", "environment")
+_logger = logging.getLogger(__name__)
+_columns = notice_table.c
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A notice for one channel, and what became of it.
+
+    Attributes:
+        problem: Why the last attempt failed, without anything secret.
+    """
+
+    notice: Notice
+    channel: str
+    attempts: int
+    due_at: datetime
+    delivered_at: datetime | None
+    given_up_at: datetime | None
+    problem: str | None
+
+    @property
+    def state(self) -> str:
+        """`waiting`, `delivered` or `given up`."""
+        if self.delivered_at:
+            return "delivered"
+        return "given up" if self.given_up_at else "waiting"
+
+
+class Notices:
+    """The outgoing notices of one home.
+
+    Args:
+        database: Holds them.
+        audit: Where it is recorded who was told, and who could not be.
+        channels: Where they go.
+        environment: What they say they are about.
+        url: Of the server, for links.
+        clock: The present moment, aware.
+    """
+
+    def __init__(
+        self,
+        database: ControlDatabase,
+        audit: AuditLog,
+        channels: Sequence[ChannelSettings],
+        *,
+        environment: str,
+        url: str | None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._database = database
+        self._audit = audit
+        self._channels = {channel.name: channel for channel in channels}
+        self._environment = environment
+        self._url = url
+        self._clock = clock
+
+    def announce(
+        self,
+        event: Event,
+        *,
+        product: str | None = None,
+        release: str | None = None,
+        number: int | None = None,
+        ticket: str | None = None,
+        occasion: str = "",
+    ) -> None:
+        """Queue a notice for every channel that wants it; call it after what it tells has happened.
+
+        It never raises: what has happened stays so, whether or not somebody can be told.
+
+        Args:
+            event: What happened.
+            product: To which data product; None for all.
+            release: Digest of the release.
+            number: Number of the release.
+            ticket: The change ticket that was named.
+            occasion: Tells this from the same event on the same subject before, such as a grant's id.
+        """
+        told = [channel for channel in self._channels.values() if wants(channel, event, product)]
+        if not told:
+            return
+        facts = {
+            "product": product,
+            "release": release,
+            "number": number,
+            "ticket": ticket,
+            "environment": self._environment,
+        }
+        subject = "/".join(filter(None, [release or product or "platform", occasion]))
+        try:
+            self._queue(event, subject, facts, told)
+        except SQLAlchemyError as error:
+            _logger.error("A notice of %s could not be queued: %s", event, type(error).__name__)  # noqa: TRY400
+
+    def deliver(self) -> list[Queued]:
+        """Send what is due; a channel that fails is left alone until the next call.
+
+        Returns:
+            What was attempted, as it is now.
+        """
+        return [attempt for name in self._waiting() for attempt in self._deliver_to(name)]
+
+    def list(self, limit: int = 100) -> list[Queued]:
+        """The newest notices, newest first."""
+        query = select(notice_table).order_by(_columns.created_at.desc(), _columns.channel).limit(limit)
+        with self._database.read() as connection:
+            return [self._queued(row._asdict()) for row in connection.execute(query)]
+
+    def test(self, channel: str) -> None:
+        """Send a made-up notice to a channel now.
+
+        Raises:
+            UsageError: If there is no such channel, or its settings cannot be used.
+            UndeliveredError: If it did not take it.
+        """
+        if channel not in self._channels:
+            known = ", ".join(self._channels) or "none"
+            raise UsageError(f"There is no channel {channel[:64]!r}", f"The settings have: {known}.")
+        notice = self._notice(secrets.token_hex(16), "release.pending", self._clock(), {"product": "a test"})
+        send(self._channels[channel], notice)
+
+    def _queue(
+        self, event: Event, subject: str, facts: dict[str, Any], told: Sequence[ChannelSettings]
+    ) -> None:
+        now, same = self._clock(), (_columns.event == event, _columns.subject == subject)
+        with self._database.write() as connection:
+            there: set[str] = set(connection.execute(select(_columns.channel).where(*same)).scalars())
+            rows = [
+                {
+                    "notice_id": secrets.token_hex(16),
+                    "channel": channel.name,
+                    "event": event,
+                    "subject": subject,
+                    "body": facts,
+                    "created_at": now,
+                    "due_at": now,
+                    "attempts": 0,
+                }
+                for channel in told
+                if channel.name not in there
+            ]
+            if rows:
+                connection.execute(insert(notice_table), rows)
+
+    def _deliver_to(self, channel: str) -> Iterator[Queued]:
+        while (taken := self._take(channel)) is not None:
+            problem = self._attempt(taken)
+            yield self._settle(taken, problem)
+            if problem is not None:
+                return
+
+    def _attempt(self, taken: Queued) -> str | None:
+        """Send it; why it did not arrive, None if it did."""
+        if taken.channel not in self._channels:
+            return "The settings have no such channel any more"
+        try:
+            send(self._channels[taken.channel], taken.notice)
+        except SecurePlatformError as error:
+            return error.culprit[:_PROBLEM_CHARACTERS]
+        except Exception as error:  # noqa: BLE001 - whatever a library raises, the others are still told
+            return f"It failed with {type(error).__name__}"
+        return None
+
+    def _waiting(self) -> Sequence[str]:
+        with self._database.read() as connection:
+            query = select(_columns.channel).where(self._due()).distinct().order_by(_columns.channel)
+            return connection.execute(query).scalars().all()
+
+    def _take(self, channel: str) -> Queued | None:
+        """The oldest that is due, postponed as if it had failed already."""
+        where = and_(self._due(), _columns.channel == channel)
+        query = select(notice_table).where(where).order_by(_columns.created_at).limit(1)
+        with self._database.write() as connection:
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                return None
+            attempts = row.attempts + 1
+            due_at = self._clock() + min(FIRST_PAUSE * 2 ** (attempts - 1), LONGEST_PAUSE)
+            self._update(connection, row.notice_id, attempts=attempts, due_at=due_at)
+            return self._queued({**row._asdict(), "attempts": attempts, "due_at": due_at})
+
+    def _settle(self, taken: Queued, problem: str | None) -> Queued:
+        now = self._clock()
+        given_up = problem is not None and taken.attempts >= ATTEMPTS
+        delivered_at, given_up_at = now if problem is None else None, now if given_up else None
+        with self._database.write() as connection:
+            self._update(
+                connection,
+                taken.notice.notice_id,
+                delivered_at=delivered_at,
+                given_up_at=given_up_at,
+                problem=problem,
+            )
+        if problem is None or given_up:
+            self._audit.append(
+                "notice.give_up" if given_up else "notice.deliver",
+                actor=NOTIFIER,
+                subject=taken.notice.subject,
+                detail={
+                    "channel": taken.channel,
+                    "event": taken.notice.event,
+                    "notice": taken.notice.notice_id,
+                },
+            )
+        return replace(taken, delivered_at=delivered_at, given_up_at=given_up_at, problem=problem)
+
+    def _due(self) -> ColumnElement[bool]:
+        return and_(
+            _columns.delivered_at.is_(None), _columns.given_up_at.is_(None), _columns.due_at <= self._clock()
+        )
+
+    def _update(self, connection: Any, notice_id: str, **values: Any) -> None:
+        connection.execute(update(notice_table).where(_columns.notice_id == notice_id).values(**values))
+
+    def _queued(self, row: dict[str, Any]) -> Queued:
+        notice = self._notice(row["notice_id"], row["event"], as_utc(row["created_at"]), row["body"])
+        delivered_at, given_up_at = row["delivered_at"], row["given_up_at"]
+        return Queued(
+            notice,
+            row["channel"],
+            row["attempts"],
+            as_utc(row["due_at"]),
+            delivered_at and as_utc(delivered_at),
+            given_up_at and as_utc(given_up_at),
+            row["problem"],
+        )
+
+    def _notice(self, notice_id: str, event: Event, at: datetime, facts: dict[str, Any]) -> Notice:
+        known = {name: facts.get(name) for name in _FACTS}
+        link = None if self._url is None else self._url.rstrip("/") + page_of(event, known["release"])
+        environment = known.pop("environment") or self._environment
+        return Notice(notice_id, event, at, environment, link=link, **known)

@@ -1,0 +1,98 @@
+"""What programs ask the server: one table of operations makes the routes and the document about them.
+
+Who calls is known before an operation runs; the operation asks the policy about what it touches. A body is
+one strict JSON object, and an error is one too, with the exit code that the command line ends with.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from secure_platform import canonical
+from secure_platform.errors import SecurePlatformError, UsageError
+from secure_platform.plain import plain
+from secure_platform.services import Services
+from secure_platform.web.api_document import api_document
+from secure_platform.web.api_operations import OPERATIONS, Call, Operation
+from secure_platform.web.authentication import principal_of
+from secure_platform.web.problems import status_of
+from secure_platform.web.routes import AUTHENTICATED, OwnRoute
+
+PREFIX: Final = "/api/v1"
+LARGEST_BODY: Final = 256 << 10
+_NOT_STORED: Final = {"Cache-Control": "no-store"}
+
+
+def routes(services: Services) -> list[OwnRoute]:
+    """Every operation, the document that describes them, and what answers for all other paths."""
+    operations = [
+        OwnRoute(
+            PREFIX + operation.path,
+            _endpoint(services, operation),
+            right=AUTHENTICATED,
+            methods=(operation.method,),
+        )
+        for operation in OPERATIONS
+    ]
+    return [
+        OwnRoute(f"{PREFIX}/openapi.json", _describe, right=AUTHENTICATED),
+        *operations,
+        OwnRoute("/api/{path:path}", _nothing, right=AUTHENTICATED, methods=("GET", "POST")),
+    ]
+
+
+def _describe(request: Request) -> Response:
+    prefix = request.scope.get("root_path", "") + PREFIX
+    return JSONResponse(api_document(OPERATIONS, prefix), headers=_NOT_STORED)
+
+
+def _nothing(_request: Request) -> Response:
+    return _problem(404, "UsageError", "There is no such operation", f"See {PREFIX}/openapi.json.", 2)
+
+
+def _endpoint(services: Services, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            body = await _body(request, operation.body) if operation.body else None
+            call = Call(services, principal_of(request), request, body)
+            return await run_in_threadpool(_run, operation, call)
+        except SecurePlatformError as error:
+            return _problem(status_of(error), type(error).__name__, error.culprit, error.fix, error.exit_code)
+        except Exception as error:  # noqa: BLE001 - a library's message may hold data: only its class is shown
+            name = type(error).__name__
+            fix = "Try it again; if it stays, ask whoever runs this server."
+            return _problem(500, name, f"The server met an error of the kind {name}", fix, 1)
+
+    return answer
+
+
+def _run(operation: Operation, call: Call) -> Response:
+    result = operation.handler(call)
+    if isinstance(result, Response):
+        return result
+    return JSONResponse(plain(result), status_code=operation.status, headers=_NOT_STORED)
+
+
+async def _body(request: Request, model: type[BaseModel]) -> BaseModel:
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > LARGEST_BODY:
+            raise UsageError(f"The body is larger than {LARGEST_BODY >> 10} KiB", "Send less.")
+    try:
+        return model.model_validate(canonical.loads(bytes(received), name="The body"))
+    except ValidationError as error:
+        places = sorted({".".join(map(str, problem["loc"])) for problem in error.errors()})
+        culprit = f"The body is refused at: {', '.join(places[:5])[:200] or 'its root'}"
+    except SecurePlatformError as error:
+        culprit = error.culprit
+    raise UsageError(culprit, "See /api/v1/openapi.json for its form.") from None
+
+
+def _problem(status: int, kind: str, culprit: str, fix: str, exit_code: int) -> Response:
+    document: dict[str, Any] = {"error": culprit, "fix": fix, "exit_code": exit_code, "kind": kind}
+    return JSONResponse(document, status_code=status, headers=_NOT_STORED)

@@ -1,0 +1,387 @@
+"""What each operation of the API does: the same functions as command line and pages, asked as its caller."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from secure_platform.access.policy import Action, PlatformResource, Resource
+from secure_platform.access.principals import Principal
+from secure_platform.contract.product import Product
+from secure_platform.errors import UsageError
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.gate.standing import resource as release_resource
+from secure_platform.orchestration.steps import decide
+from secure_platform.orchestration.steps.deploy import in_production, rollback, signed_package
+from secure_platform.orchestration.steps.exchange import record_data
+from secure_platform.orchestration.steps.protect import product_resource
+from secure_platform.orchestration.steps.query import ROW_LIMIT, read_production
+from secure_platform.orchestration.steps.review import difference, verified_manifest
+from secure_platform.services import Services
+from secure_platform.web import builds
+
+ARROW: Final = "application/vnd.apache.arrow.stream"
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class BuildRequest(_Body):
+    """What to build; where its source is, the server's settings say."""
+
+    product: str
+
+
+class ApprovalRequest(_Body):
+    """An approval of exactly what was seen: the release in the path, to replace this production."""
+
+    base: Digest | None
+    reason: str
+    ticket: str | None = None
+
+
+class DecisionRequest(_Body):
+    """A rejection or withdrawal."""
+
+    reason: str
+    ticket: str | None = None
+
+
+class RollbackRequest(_Body):
+    """The number of the release to leave, which must still be in production."""
+
+    leave: Annotated[int, Field(ge=1)]
+    reason: str
+
+
+class QueryRequest(_Body):
+    """One SELECT over the tables in production."""
+
+    sql: str
+    purpose: str | None = None
+    limit: Annotated[int, Field(ge=1, le=ROW_LIMIT)] = 100
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operation that is asked for.
+
+    Attributes:
+        principal: Who asks, and how they come.
+        request: Its path and headers.
+        body: Read and checked; None where the operation has none.
+    """
+
+    services: Services
+    principal: Principal
+    request: Request
+    body: Any
+
+    @property
+    def product(self) -> Product:
+        """The product in the path."""
+        return self.services.product(self.request.path_params["product"])
+
+    @property
+    def release(self) -> ReleaseRecord:
+        """The release in the path.
+
+        Raises:
+            AccessDeniedError: If the caller may not read it.
+        """
+        record = self.services.gate.get(_digest(self.request.path_params["digest"]))
+        self.may_read(Action.RELEASE_READ, release_resource(record, ()))
+        return record
+
+    def may_read(self, action: Action, resource: Resource) -> None:
+        """Refuse who may not read; only refusals are recorded.
+
+        Raises:
+            AccessDeniedError: Naming the rules.
+        """
+        if not self.services.policy.evaluate(self.principal, action, resource).allowed:
+            self.services.policy.require(self.principal, action, resource)
+
+    def is_shown(self, product: Product) -> bool:
+        """Whether the caller may read the releases of a product."""
+        asked = product_resource(self.services, product)
+        return self.services.policy.evaluate(self.principal, Action.RELEASE_READ, asked).allowed
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A row of the table.
+
+    Attributes:
+        name: Its `operationId`.
+        answer: Name of the schema of its answer; with `[]` a list of them.
+        body: What its request carries.
+        query: Query parameters, with their descriptions.
+        headers: Request headers, with their descriptions.
+    """
+
+    name: str
+    method: Literal["GET", "POST"]
+    path: str
+    handler: Callable[[Call], Any]
+    summary: str
+    answer: str
+    body: type[BaseModel] | None = None
+    query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+
+
+def _me(call: Call) -> Any:
+    who, how = call.principal, call.principal.circumstances
+    return {
+        "name": who.name,
+        "kind": who.kind,
+        "roles": sorted(who.roles),
+        "groups": sorted(who.groups),
+        "channel": how.channel,
+        "method": how.method,
+        "mfa_at": how.mfa_at and how.mfa_at.isoformat(),
+        "scopes": None if how.scopes is None else sorted(how.scopes),
+    }
+
+
+def _products(call: Call) -> Any:
+    return [
+        _product_data(call, product) for product in call.services.products.values() if call.is_shown(product)
+    ]
+
+
+def _product(call: Call) -> Any:
+    call.may_read(Action.RELEASE_READ, product_resource(call.services, call.product))
+    return _product_data(call, call.product)
+
+
+def _product_data(call: Call, product: Product) -> dict[str, Any]:
+    base = call.services.target.base(product.name)
+    return {
+        "name": product.name,
+        "profile": product.profile,
+        "datasets": {name: contract.version for name, contract in product.contracts.items()},
+        "models": list(product.models),
+        "base": base,
+        "production": record_data(in_production(call.services, product.name)) if base else None,
+    }
+
+
+def _releases(call: Call) -> Any:
+    named = call.request.query_params.get("product")
+    known = call.services.products.values()
+    products = [call.services.product(named)] if named is not None else [p for p in known if call.is_shown(p)]
+    for product in products:
+        call.may_read(Action.RELEASE_READ, product_resource(call.services, product))
+    return [record_data(record) for product in products for record in call.services.gate.list(product.name)]
+
+
+def _release(call: Call) -> Any:
+    record = call.release
+    manifest = signed_package(call.services, record).manifest
+    return {
+        "release": record_data(record),
+        "manifest": dict(manifest),
+        "base": call.services.target.base(record.product),
+        "difference": difference(call.services, record, manifest).to_json(),
+    }
+
+
+def _verify(call: Call) -> Any:
+    record = call.release
+    manifest = verified_manifest(call.services, record)
+    return {"digest": record.digest, "tables": list(manifest["tables"]), "verified": True}
+
+
+def _approve(call: Call) -> Any:
+    record, body = call.release, call.body
+    return record_data(
+        decide.approve(
+            call.services,
+            record.digest,
+            call.principal,
+            reason=body.reason,
+            base=body.base,
+            ticket=body.ticket,
+        )
+    )
+
+
+def _reject(call: Call) -> Any:
+    record, body = call.release, call.body
+    return record_data(
+        decide.reject(call.services, record.digest, call.principal, reason=body.reason, ticket=body.ticket)
+    )
+
+
+def _withdraw(call: Call) -> Any:
+    record, body = call.release, call.body
+    return record_data(
+        decide.withdraw(call.services, record.digest, call.principal, reason=body.reason, ticket=body.ticket)
+    )
+
+
+def _rollback(call: Call) -> Any:
+    records = call.services.gate.list(call.product.name)
+    seen = next((record for record in records if record.number == call.body.leave), None)
+    if seen is None:
+        raise UsageError(f"{call.product.name} has no release {call.body.leave}", "See the list of releases.")
+    return record_data(rollback(call.services, seen, call.principal, reason=call.body.reason).record)
+
+
+def _build(call: Call) -> Any:
+    product = call.services.product(call.body.product)
+    asked = product_resource(call.services, product)
+    call.services.policy.require(call.principal, Action.BUILD, asked)
+    key = call.request.headers.get("idempotency-key")
+    return {"run_id": builds.launch(call.services, call.principal, call.request, product, key)}
+
+
+def _build_state(call: Call) -> Any:
+    after = call.request.query_params.get("after", "0")
+    if not after.isdecimal():
+        raise UsageError("`after` is not a number", "Give the `next` of the answer before.")
+    run, product = builds.find(call.services, call.request, call.request.path_params["run"])
+    call.may_read(Action.BUILD, product_resource(call.services, product))
+    return builds.state(call.services, call.request, run, product, after=int(after))
+
+
+def _query(call: Call) -> Any:
+    body = call.body
+    frame = read_production(
+        call.services,
+        call.product.name,
+        body.sql,
+        caller=call.principal,
+        purpose=body.purpose,
+        limit=body.limit,
+    )
+    if ARROW in call.request.headers.get("accept", ""):
+        buffer = BytesIO()
+        frame.write_ipc_stream(buffer)
+        return Response(buffer.getvalue(), media_type=ARROW, headers={"Cache-Control": "no-store"})
+    types = [str(kind) for kind in frame.dtypes]
+    return {"columns": frame.columns, "types": types, "rows": [list(row) for row in frame.rows()]}
+
+
+def _checkpoint(call: Call) -> Any:
+    call.services.policy.require(call.principal, Action.AUDIT_READ, PlatformResource())
+    return {"checkpoint": call.services.audit.checkpoint()}
+
+
+def _digest(text: str) -> str:
+    return text if text.startswith("sha256:") else f"sha256:{text}"
+
+
+_AGAIN: Final = {"Idempotency-Key": "The same key again is the same build, not a second one."}
+OPERATIONS: Final = (
+    Operation("me", "GET", "/me", _me, "Who the server takes you for", "Me"),
+    Operation("products", "GET", "/products", _products, "Products you may see", "Product[]"),
+    Operation("product", "GET", "/products/{product}", _product, "One product", "Product"),
+    Operation(
+        "query",
+        "POST",
+        "/production/{product}/query",
+        _query,
+        "Read production: one SELECT, for a purpose, audited",
+        "Rows",
+        QueryRequest,
+    ),
+    Operation(
+        "rollback",
+        "POST",
+        "/products/{product}/rollback",
+        _rollback,
+        "Put the release before back into production",
+        "Release",
+        RollbackRequest,
+    ),
+    Operation(
+        "build",
+        "POST",
+        "/builds",
+        _build,
+        "Build a product: source to pending release",
+        "BuildStarted",
+        BuildRequest,
+        headers=_AGAIN,
+        status=202,
+    ),
+    Operation(
+        "build_state",
+        "GET",
+        "/builds/{run}",
+        _build_state,
+        "How a build goes on and how it ended",
+        "Build",
+        query={"after": "Only events from this one on: `next` of the answer before."},
+    ),
+    Operation(
+        "releases",
+        "GET",
+        "/releases",
+        _releases,
+        "Releases, by product and number",
+        "Release[]",
+        query={"product": "Only this product's."},
+    ),
+    Operation(
+        "release",
+        "GET",
+        "/releases/{digest}",
+        _release,
+        "What a steward looks at: manifest, difference to production",
+        "Review",
+    ),
+    Operation(
+        "verify",
+        "GET",
+        "/releases/{digest}/verify",
+        _verify,
+        "Derive everything again from the package's bytes",
+        "Verified",
+    ),
+    Operation(
+        "approve",
+        "POST",
+        "/releases/{digest}/approve",
+        _approve,
+        "Approve a pending release; its requester cannot",
+        "Release",
+        ApprovalRequest,
+    ),
+    Operation(
+        "reject",
+        "POST",
+        "/releases/{digest}/reject",
+        _reject,
+        "Reject a pending release for good",
+        "Release",
+        DecisionRequest,
+    ),
+    Operation(
+        "withdraw",
+        "POST",
+        "/releases/{digest}/withdraw",
+        _withdraw,
+        "Withdraw a release that is not deployed",
+        "Release",
+        DecisionRequest,
+    ),
+    Operation(
+        "checkpoint",
+        "GET",
+        "/audit/checkpoint",
+        _checkpoint,
+        "A signed checkpoint of the audit log, to be kept elsewhere",
+        "Checkpoint",
+    ),
+)

@@ -1,0 +1,228 @@
+"""Plots and graphs are laid out on the server and drawn as SVG: no script, and readable at any width.
+
+Lengths of bars are shares of the width, so that text keeps its size on a phone. Every picture repeats what a
+table or list on the same page says in words.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_WIDEST: Final = 80.0
+_BAR: Final = 10
+_LABEL: Final = 20
+_BETWEEN: Final = 11
+_BOX_HEIGHT: Final = 40
+_ROW: Final = 56
+_MARGIN: Final = 24
+_CHARACTER: Final = 7.4
+_PADDING: Final = 24
+_ARROW: Final = 8
+_SPACE: Final = 72
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar; `percent` is its length as a share of the plot's width."""
+
+    kind: str
+    y: int
+    percent: float
+    value: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """A label and the bars under it."""
+
+    label: str
+    y: int
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True)
+class BarPlot:
+    """Horizontal bars in groups."""
+
+    title: str
+    height: int
+    bar: int
+    groups: tuple[Group, ...]
+
+
+def bar_plot(title: str, groups: Iterable[tuple[str, Mapping[str, int | None]]]) -> BarPlot:
+    """Lay out groups of bars that share one scale.
+
+    Args:
+        title: What the plot shows.
+        groups: Label, and kind of bar → its value; None for no bar.
+    """
+    given = [(label, {k: v for k, v in values.items() if v is not None}) for label, values in groups]
+    largest = max((value for _, values in given for value in values.values()), default=0)
+    placed: list[Group] = []
+    y = 0
+    for label, values in given:
+        bars = [
+            Bar(kind, y + _LABEL + index * (_BAR + 3), _WIDEST * value / largest if largest else 0.0, value)
+            for index, (kind, value) in enumerate(values.items())
+        ]
+        placed.append(Group(label, y + _LABEL - 6, tuple(bars)))
+        y += _LABEL + len(bars) * (_BAR + 3) + _BETWEEN
+    return BarPlot(title, y, _BAR, tuple(placed))
+
+
+@dataclass(frozen=True)
+class Node:
+    """Something in a graph.
+
+    Attributes:
+        name: Unlike any other's.
+        label: What is written in its box.
+        href: Where its box leads; None for nowhere.
+        kind: Class of its box, `original` or `protected`; empty for neither.
+        note: A second line; empty for none.
+    """
+
+    name: str
+    label: str
+    href: str | None = None
+    kind: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An arrow from one node to another, with what is written above it."""
+
+    source: str
+    target: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node where it is drawn."""
+
+    node: Node
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """An edge where it is drawn; `path` and `tip` are SVG path data."""
+
+    edge: Edge
+    path: str
+    tip: str
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Column:
+    """The heading of a layer."""
+
+    title: str
+    x: float
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A frame around some layers."""
+
+    title: str
+    x: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A layered graph, drawn from left to right."""
+
+    title: str
+    width: float
+    height: float
+    columns: tuple[Column, ...]
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+    boundary: Boundary | None
+
+
+def graph(
+    title: str,
+    layers: Sequence[tuple[str, Sequence[Node]]],
+    edges: Sequence[Edge],
+    *,
+    within: tuple[str, int, int] | None = None,
+) -> Graph:
+    """Lay out a graph whose arrows lead to later layers.
+
+    Args:
+        title: What it shows.
+        layers: Heading and nodes of each layer, from left to right.
+        edges: Between nodes of the layers; those of unknown nodes are left out.
+        within: Title, first and last layer of a frame.
+    """
+    tallest = max((len(nodes) for _, nodes in layers), default=0)
+    columns: list[Column] = []
+    boxes: dict[str, Box] = {}
+    lefts: list[tuple[float, float]] = []
+    x, gap, top = float(_MARGIN), 0.0, _MARGIN + _LABEL
+    labels = _labels(layers, edges)
+    for layer, (heading, nodes) in enumerate(layers):
+        width = max([_width(node) for node in nodes] + [_CHARACTER * len(heading)])
+        columns.append(Column(heading, x + width / 2))
+        lefts.append((x, width))
+        offset = top + (tallest - len(nodes)) * _ROW / 2
+        for place, node in enumerate(nodes):
+            boxes[node.name] = Box(node, x, offset + place * _ROW, width, _BOX_HEIGHT)
+        gap = max(_SPACE, labels.get(layer, 0) * _CHARACTER + _PADDING)
+        x += width + gap
+    arrows = tuple(
+        _arrow(edge, boxes[edge.source], boxes[edge.target])
+        for edge in edges
+        if edge.source in boxes and edge.target in boxes
+    )
+    height = top + tallest * _ROW + _MARGIN / 2
+    return Graph(
+        title,
+        x - gap + _MARGIN,
+        height,
+        tuple(columns),
+        tuple(boxes.values()),
+        arrows,
+        None if within is None else _boundary(within, lefts),
+    )
+
+
+def _labels(layers: Sequence[tuple[str, Sequence[Node]]], edges: Iterable[Edge]) -> dict[int, int]:
+    """Layer → characters of the longest label on an arrow that leaves it."""
+    place = {node.name: layer for layer, (_, nodes) in enumerate(layers) for node in nodes}
+    longest: dict[int, int] = {}
+    for edge in edges:
+        layer = place.get(edge.source, 0)
+        longest[layer] = max(longest.get(layer, 0), len(edge.label))
+    return longest
+
+
+def _width(node: Node) -> float:
+    return max(len(node.label), len(node.note)) * _CHARACTER + _PADDING
+
+
+def _boundary(within: tuple[str, int, int], lefts: Sequence[tuple[float, float]]) -> Boundary:
+    title, first, last = within
+    left = lefts[first][0] - _MARGIN / 2
+    right = lefts[last][0] + lefts[last][1] + _MARGIN / 2
+    return Boundary(title, left, right - left)
+
+
+def _arrow(edge: Edge, source: Box, target: Box) -> Arrow:
+    start, end = source.x + source.width, target.x - _ARROW
+    high, low = source.y + source.height / 2, target.y + target.height / 2
+    middle = (start + end) / 2
+    path = f"M{start:.1f} {high:.1f}C{middle:.1f} {high:.1f} {middle:.1f} {low:.1f} {end:.1f} {low:.1f}"
+    tip = f"M{end:.1f} {low - 4:.1f}l{_ARROW} 4-{_ARROW} 4z"
+    return Arrow(edge, path, tip, middle, (high + low) / 2 - 6)

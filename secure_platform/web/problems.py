@@ -1,0 +1,60 @@
+"""What went wrong is said in words that hold no value; a foreign error is named by its class only."""
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from secure_platform.errors import (
+    AccessDeniedError,
+    GateRefusedError,
+    IntegrityError,
+    SecurePlatformError,
+    StepFailedError,
+    StorageError,
+    UsageError,
+)
+from secure_platform.web.rendering import page
+
+_STATUS: Final = {
+    AccessDeniedError: 403,
+    GateRefusedError: 409,
+    IntegrityError: 500,
+    StorageError: 500,
+    StepFailedError: 500,
+    UsageError: 400,
+}
+_REFUSED: Final = 422
+_TITLES: Final = {
+    400: "That cannot be done",
+    403: "You may not do this",
+    404: "There is nothing here",
+    409: "Not in its present state",
+    422: "This was refused",
+    500: "Something is wrong",
+}
+
+
+def status_of(error: SecurePlatformError) -> int:
+    """The HTTP status that an error is answered with."""
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), _REFUSED)
+
+
+def problem(request: Request, error: Exception, *, status: int | None = None) -> Response:
+    """An error as a page for people, as JSON for programs.
+
+    Args:
+        request: Says which of the two is wanted.
+        error: What happened.
+        status: HTTP status, if the error's own does not fit.
+    """
+    if isinstance(error, SecurePlatformError):
+        code, culprit, fix = status or status_of(error), error.culprit, error.fix
+    else:
+        code, culprit = status or 500, f"The server met an error of the kind {type(error).__name__}."
+        fix = "Try it again; if it stays, ask whoever runs this server."
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"error": culprit, "fix": fix}, status_code=code)
+    return page(
+        request, "problem.html", status=code, title=_TITLES.get(code, _TITLES[500]), culprit=culprit, fix=fix
+    )

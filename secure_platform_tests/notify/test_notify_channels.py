@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notify_support import NOTICE, certificates, channel, http_server
+from loopback_servers import certificates, http_server
+from notify_support import NOTICE, channel
 from pydantic import ValidationError
 from smtp_server import mail_server
 

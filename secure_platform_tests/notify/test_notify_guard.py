@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notify_support import NOTICE, certificates, channel, http_server, raw_server
+from loopback_servers import certificates, http_server, raw_server
+from notify_support import NOTICE, channel
 
 from secure_platform.errors import UsageError
 from secure_platform.notify import guard

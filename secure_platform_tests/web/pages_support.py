@@ -15,6 +15,7 @@ from waiting import wait_for
 
 from secure_platform.control.database import utc_now
 from secure_platform.services import Services
+from secure_platform.site import ServerSettings
 from secure_platform.web.authentication import COOKIE, Authentication
 from secure_platform.web.pages import access, account, approvals, audit, data_map, people, releases, rights
 from secure_platform.web.rendering import STATIC
@@ -53,7 +54,7 @@ def logged_in(services: Services, name: str, *, app: Starlette | None = None) ->
 @contextmanager
 def served(app: Starlette) -> Iterator[str]:
     """The application on a port of its own."""
-    with listen(0) as listener:
+    with listen(ServerSettings(port=0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

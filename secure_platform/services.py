@@ -5,6 +5,7 @@ create the same databases at once corrupt them.
 """
 
 import os
+import secrets
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
@@ -35,6 +36,7 @@ from secure_platform.monitor.volume import Metrics
 from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
+from secure_platform.site import Event
 from secure_platform.store.snapshots import SnapshotStore
 from secure_platform.taxonomy.info_types import info_types
 
@@ -207,8 +209,10 @@ class Services:
             return ANONYMOUS
         return self.principals.authenticate(read_token(self.settings.token_file))
 
-    def requester(self) -> Principal:
-        """Who a build is recorded for: the caller, else the scheduler."""
+    def requester(self, stamped: str | None = None) -> Principal:
+        """Who a build is recorded for: who its run was stamped for, else the caller, else the scheduler."""
+        if stamped is not None:
+            return self._known(stamped)
         caller = self.caller()
         return caller if caller is not ANONYMOUS else self._known(SCHEDULER)
 
@@ -221,8 +225,9 @@ class Services:
         """
         return self.principals.authenticate(read_token(self.settings.deployer_token_file))
 
-    def _announce(self, event: str, *, product: str | None) -> None:
-        """The audit log tells of it; channels do when there are any."""
+    def _announce(self, event: Event, *, product: str | None) -> None:
+        # Each is told, however often it happens.
+        self.notices.announce(event, product=product, occasion=secrets.token_hex(8))
 
     def _declared(self, name: str) -> Declared:
         product = self.products.get(name)

@@ -18,6 +18,7 @@ from secure_platform.access.windows import Window
 from secure_platform.control.database import as_utc
 from secure_platform.control.tables import access_grant, freeze
 from secure_platform.keys.ring import KeyRing
+from secure_platform.site import Event
 
 GrantKind: TypeAlias = Literal["grant", "delegation", "break_glass"]
 
@@ -28,7 +29,7 @@ REVIEW_WITHIN: Final = timedelta(hours=72)
 class Announce(Protocol):
     """Tells people of what has happened."""
 
-    def __call__(self, event: str, *, product: str | None) -> None:
+    def __call__(self, event: Event, *, product: str | None) -> None:
         """Announce an event about a product, or about all."""
 
 

@@ -45,14 +45,12 @@ def jobs(product: Product) -> list[Any]:
             build_job_name(product.name),
             selection=dg.AssetSelection.assets(*built),
             tags=tags,
-            owners=[product.owner],
             description="Source to pending release.",
         ),
         dg.define_asset_job(
             deploy_job_name(product.name),
             selection=dg.AssetSelection.assets(*deployed),
             tags=tags,
-            owners=[product.owner],
             description="Approved release to production.",
         ),
     ]

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
 from typing import Any, Final
 
-from dagster_shared.error import SerializableErrorInfo
 from dagster_graphql.schema import create_schema
 from dagster_graphql.schema.errors import GraphenePythonError, GrapheneUnauthorizedError
+from dagster_shared.error import SerializableErrorInfo
 from graphene import Schema
 from graphql import (
     GraphQLError,

@@ -82,8 +82,8 @@ SUBSCRIPTIONS: Final[Mapping[str, Rule]] = {
 TYPES: Final[Mapping[str, Rule]] = _each(
     Action.RUN_READ,
     """Run PipelineRun Runs RunGroup RunGroups RunsFeedEntry RunsFeedConnection DagsterRunEvent
-    EventConnection CapturedLogs CapturedLogsMetadata InstigationTick InstigationEventConnection ScheduleTick TickEvaluation
-    RunRequest PartitionBackfill PartitionBackfills PartitionRunConfig RunConfigSchema""",
+    EventConnection CapturedLogs CapturedLogsMetadata InstigationTick InstigationEventConnection ScheduleTick
+    TickEvaluation RunRequest PartitionBackfill PartitionBackfills PartitionRunConfig RunConfigSchema""",
 )
 """Types that need a right wherever they are nested; a union with one of them needs it too."""
 

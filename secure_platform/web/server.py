@@ -21,20 +21,42 @@ from secure_platform.errors import UsageError
 from secure_platform.orchestration.home import open_instance
 from secure_platform.services import Services
 from secure_platform.site import ServerSettings
-from secure_platform.web import api, health
+from secure_platform.web import api, health, login
 from secure_platform.web.address import Forwarded, SiteAddress
 from secure_platform.web.api_server import GuardedApi
 from secure_platform.web.authentication import Authentication
 from secure_platform.web.authorization import authorized, own_route
 from secure_platform.web.failures import Failures
 from secure_platform.web.guard import RequestGuard
+from secure_platform.web.pages import (
+    access,
+    account,
+    approvals,
+    audit,
+    data_map,
+    people,
+    releases,
+    rights,
+)
 from secure_platform.web.permissions import PolicyProcessContext, Rights
 from secure_platform.web.routes import PUBLIC
 from secure_platform.web.sockets import SocketLifetime
 from secure_platform.web.workspace import workspace_file
 
 # Our own pages: one line for each module with `routes(services)`.
-ROOMS: Final[Sequence[ModuleType]] = (health, api)
+ROOMS: Final[Sequence[ModuleType]] = (
+    health,
+    login,
+    approvals,
+    releases,
+    data_map,
+    audit,
+    people,
+    access,
+    rights,
+    account,
+    api,
+)
 API: Final = "/api/"
 BACKLOG: Final = 128
 GRACE_SECONDS: Final = 5

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from waiting import wait_for
 
 from secure_platform.control.database import utc_now
 from secure_platform.services import Services
@@ -19,7 +20,6 @@ from secure_platform.web.pages import access, account, approvals, audit, data_ma
 from secure_platform.web.rendering import STATIC
 from secure_platform.web.routes import OwnRoute
 from secure_platform.web.server import listen
-from waiting import wait_for
 
 ROOMS = (approvals, releases, data_map, audit, people, access, rights, account)
 START_SECONDS = 30

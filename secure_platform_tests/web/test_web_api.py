@@ -47,7 +47,7 @@ ATTACKS: dict[str, Attack] = {
         "/graphql", json={"query": MUTATION}, headers={"Origin": "null"}
     ),
     "foreign Host": lambda client: client.post(
-        "/graphql", json={"query": MUTATION}, headers={"Host": f"rebound.example:3000"}
+        "/graphql", json={"query": MUTATION}, headers={"Host": "rebound.example:3000"}
     ),
 }
 STATUS = {

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-from secure_platform.access.credentials import Credentials
+from secure_platform.access.credentials import Credentials, Invitation
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
 from secure_platform.access.seals import SealedRows
@@ -181,6 +181,15 @@ class Services:
             known = ", ".join(sorted(self.products)) or "none"
             raise UsageError(f"There is no data product named {name!r}", f"The project has: {known}.")
         return self.products[name]
+
+    def first_link(self) -> Invitation | None:
+        """A one-time link for the administrator, while they have not set up their login."""
+        if not self.settings.identity.local or self.credentials.has_code(ADMINISTRATOR):
+            return None
+        administrator = self.principals.get(ADMINISTRATOR)
+        if administrator is None or not administrator.active:
+            return None
+        return self.credentials.invite(ADMINISTRATOR, actor=SCHEDULER)
 
     def caller(self) -> Principal:
         """The principal whose token was presented, else the anonymous one, which may only build and read."""

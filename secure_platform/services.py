@@ -5,6 +5,7 @@ create the same databases at once corrupt them.
 """
 
 import os
+import secrets
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from secure_platform.access.credentials import Credentials, Invitation
+from secure_platform.access.freezes import Freezes
+from secure_platform.access.grants import Grants
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
 from secure_platform.access.seals import SealedRows
@@ -33,6 +36,7 @@ from secure_platform.monitor.volume import Metrics
 from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
+from secure_platform.site import Event
 from secure_platform.store.snapshots import SnapshotStore
 from secure_platform.taxonomy.info_types import info_types
 
@@ -121,6 +125,23 @@ class Services:
         return HomeSituation(self.sealed_rows, self.keys, self.principals, self._declared)
 
     @cached_property
+    def grants(self) -> Grants:
+        """Rights for a time."""
+        return Grants(
+            self.sealed_rows,
+            self.keys,
+            self.principals,
+            self.policy,
+            self.situation,
+            announce=self._announce,
+        )
+
+    @cached_property
+    def freezes(self) -> Freezes:
+        """What is not deployed for now."""
+        return Freezes(self.sealed_rows, self.keys, self.policy, self.situation, announce=self._announce)
+
+    @cached_property
     def store(self) -> SnapshotStore:
         """The encrypted snapshots."""
         return SnapshotStore(self.settings.home / "lake", self.temporary, self.keys, self.audit)
@@ -197,8 +218,10 @@ class Services:
             return ANONYMOUS
         return self.principals.authenticate(read_token(self.settings.token_file))
 
-    def requester(self) -> Principal:
-        """Who a build is recorded for: the caller, else the scheduler."""
+    def requester(self, stamped: str | None = None) -> Principal:
+        """Who a build is recorded for: who its run was stamped for, else the caller, else the scheduler."""
+        if stamped is not None:
+            return self._known(stamped)
         caller = self.caller()
         return caller if caller is not ANONYMOUS else self._known(SCHEDULER)
 
@@ -210,6 +233,10 @@ class Services:
             AccessDeniedError: If the token is not valid.
         """
         return self.principals.authenticate(read_token(self.settings.deployer_token_file))
+
+    def _announce(self, event: Event, *, product: str | None) -> None:
+        # Each is told, however often it happens.
+        self.notices.announce(event, product=product, occasion=secrets.token_hex(8))
 
     def _declared(self, name: str) -> Declared:
         product = self.products.get(name)

@@ -8,7 +8,7 @@ Channel: TypeAlias = Literal["local", "web", "api"]
 Method: TypeAlias = Literal["none", "token", "password", "oidc", "ldap", "mtls", "proxy"]
 
 # So old that no policy takes it for fresh, should it forget to ask whether there was a second factor at all.
-_NEVER: Final = 2**62
+_NEVER: Final = 2**53 - 1
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,8 @@ class Principals:
             AccessDeniedError: If the name belongs to somebody else.
             UsageError: If the name is not one, or a role is unknown.
         """
+        if name.startswith("service:"):
+            raise UsageError(f"{name[:64]!r} is the name of a service", "Give the person another name.")
         said = Principal(name, "user", frozenset(roles), active=True, groups=frozenset(groups))
         found = [row for row in self._rows.all(principal_table) if _identity(row) == (issuer, subject)]
         if found:

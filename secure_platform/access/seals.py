@@ -174,6 +174,10 @@ class SealedRows:
                 self._whole[table.name] = changes, rows
         return rows
 
+    def pseudonym(self, name: str) -> str:
+        """How the log calls a principal."""
+        return self._audit.identify(name)
+
     def _counts(self, name: str, seal: str, since: int) -> bool:
         """Whether a row with this seal counted at any time since the log had this size."""
         with self._lock:

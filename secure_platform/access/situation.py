@@ -9,20 +9,28 @@ and marks its holder, who approves nothing there meanwhile.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from secure_platform.access.principals import Principal, Principals
+from secure_platform.access.reasons import open_reason
 from secure_platform.access.seals import Row, SealedRows
 from secure_platform.access.windows import Window
 from secure_platform.control.database import as_utc
 from secure_platform.control.tables import access_grant, freeze
 from secure_platform.keys.ring import KeyRing
+from secure_platform.site import Event
 
 GrantKind: TypeAlias = Literal["grant", "delegation", "break_glass"]
 
 APPROVER: Final = "data_steward"
 REVIEW_WITHIN: Final = timedelta(hours=72)
-_REASON: Final = "access-reason"
+
+
+class Announce(Protocol):
+    """Tells people of what has happened."""
+
+    def __call__(self, event: Event, *, product: str | None) -> None:
+        """Announce an event about a product, or about all."""
 
 
 @dataclass(frozen=True)
@@ -261,11 +269,6 @@ def may_delegate(giver: Principal) -> bool:
     return giver.active and giver.kind == "user" and APPROVER in giver.roles and "admin" not in giver.roles
 
 
-def seal_reason(keys: KeyRing, row_id: str, text: str) -> bytes:
-    """The free text of a grant or freeze as it is stored: it may hold names."""
-    return keys.seal_secret(_REASON, {"row": row_id}, text.encode())
-
-
 def _gives(grant: Grant, product: str | None, at: datetime, only: Collection[str] | None) -> bool:
     wanted = only is None or grant.grant_id in only
     return wanted and product is not None and grant.product in {None, product} and grant.holds(at)
@@ -278,5 +281,5 @@ def _opened(keys: KeyRing, key: str, row: Row) -> dict[str, Any]:
         if isinstance(value, datetime):
             said[name] = as_utc(value)
         elif isinstance(value, bytes):
-            said[name] = keys.open_secret(_REASON, {"row": row[key]}, value).decode()
+            said[name] = open_reason(keys, row[key], value)
     return said

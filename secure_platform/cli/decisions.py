@@ -129,6 +129,11 @@ def _meant(
         for record in platform.releases(product)
         if (record.digest == digest if digest else record.state in _DECIDED[verb])
     ]
+    if not found and digest:
+        raise UsageError(
+            f"No release of {product} has the digest you reviewed",
+            f"Review it again: secure-platform release show {product}.",
+        )
     if not found:
         raise GateRefusedError(
             f"No release of {product} waits for this decision",

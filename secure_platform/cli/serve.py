@@ -1,13 +1,15 @@
-"""`serve`: the UI and the daemon of one home, on loopback, ended together."""
+"""`serve`: the UI and the daemon of one home, ended together."""
 
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import click
+from pydantic import ValidationError
 
 from secure_platform.cli.access import prepare_home
 from secure_platform.cli.output import Output, example, line
@@ -18,40 +20,54 @@ from secure_platform.notify.courier import delivering
 from secure_platform.orchestration.home import dagster_home
 from secure_platform.services import Services
 from secure_platform.settings import PREFIX, Settings, load_settings
+from secure_platform.site import ServerSettings
+from secure_platform.web.address import SiteAddress
 from secure_platform.web.daemon import running_daemon
-from secure_platform.web.server import HOST, listen, serve_ui
+from secure_platform.web.server import listen, serve_ui
 
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PRIVATE_UMASK: Final = 0o077
 
 
 @click.command(epilog=example("serve", "--home /srv/secure serve --port 3100"))
-@click.option(
-    "--port",
-    default=3000,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port on 127.0.0.1; 0 takes a free one.",
-)
-def serve(port: int) -> None:
-    """Serve the Dagster UI on loopback and run the daemon: schedules, sensors, freshness.
+@click.option("--host", help="Address to listen on; default server.host, else 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 takes a free one; default 3000.")
+@click.option("--tls-certificate", type=click.Path(path_type=Path), help="PEM file of the certificate.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file of its private key, 0600.")
+def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_key: Path | None) -> None:
+    """Serve the Dagster UI and the governance pages, and run the daemon: schedules, sensors, freshness.
 
-    Runs that it starts are requested by service:scheduler, whoever's token is in the environment. It ends
-    with Ctrl-C or SIGTERM, and the daemon with it.
+    Everybody logs in. Beyond this machine it speaks TLS, or a trusted proxy does (docs/settings.md). Runs are
+    requested by who launched them, those of schedules and sensors by service:scheduler, whoever's token is in
+    the environment. It ends with Ctrl-C or SIGTERM, and the daemon with it.
     """
-    settings = load_settings()
-    with listen(port) as listener, _stopped_by_signals():
+    tls = {"certificate": tls_certificate, "key": tls_key} if tls_certificate or tls_key else None
+    settings = _with_server(load_settings(), host=host, port=port, tls=tls)
+    SiteAddress.of(settings.server, settings.server.port)
+    with listen(settings.server) as listener, _stopped_by_signals():
         prepare_home(settings)
         _share(settings)
-        notices = Services(settings).notices
-        with _only_server(settings), running_daemon(settings), delivering(notices):
-            url = f"http://{HOST}:{listener.getsockname()[1]}"
-            serve_ui(settings, listener, ready=lambda: _announce(settings, url))
+        services = Services(settings)
+        with _only_server(settings), running_daemon(settings), delivering(services.notices):
+            serve_ui(services, listener, ready=lambda address: _announce(services, address))
 
 
-def _announce(settings: Settings, url: str) -> None:
-    out = Output()
-    line(out, f"{url}  (this machine only; stop with Ctrl-C)")
+def _with_server(settings: Settings, **given: Any) -> Settings:
+    """The settings with what the command line says about the server."""
+    named = {name: value for name, value in given.items() if value is not None}
+    try:
+        server = ServerSettings.model_validate({**settings.server.model_dump(), **named})
+    except ValidationError:
+        raise UsageError(
+            "TLS needs both a certificate and its key", "Give --tls-certificate and --tls-key."
+        ) from None
+    return settings.model_copy(update={"server": server})
+
+
+def _announce(services: Services, address: SiteAddress) -> None:
+    settings, out = services.settings, Output()
+    scope = "this machine only; " if address.is_local else ""
+    line(out, f"{address.url}  ({scope}stop with Ctrl-C)")
     line(out, f"Home {settings.home}")
     for product in load_products(settings.defs):
         if not settings.source_directory(product).is_dir():

@@ -43,6 +43,22 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Role:
+    """Who reads or writes a dataset, and who approves the releases that it is in.
+
+    Attributes:
+        access: What the role does with the data, `read` or `write`.
+        first_level: Approver groups.
+        second_level: Approver groups whose approval is needed besides; of somebody else.
+    """
+
+    name: str
+    access: str
+    first_level: tuple[str, ...]
+    second_level: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Column:
     """One column.
 
@@ -93,6 +109,7 @@ class Contract:
         extra_columns: Whether a source may have columns beyond the contract; they never leave raw.
         freshness_hours: Age at which the dataset counts as stale.
         retention_days: Age at which snapshots are to be deleted.
+        roles: Who has to do with the data.
         document: Canonical JSON of the parsed document; empty when there is none.
         digest: `sha256:<hex>` of `document`.
     """
@@ -109,6 +126,7 @@ class Contract:
     minimum_rows: int = 1
     freshness_hours: float | None = None
     retention_days: int | None = None
+    roles: tuple[Role, ...] = ()
     document: bytes = field(default=b"", repr=False, compare=False)
     digest: str
 

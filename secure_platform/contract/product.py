@@ -6,7 +6,7 @@ because it holds the same values. Datasets are ordered so that each comes after 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -20,7 +20,7 @@ from secure_platform.access.windows import read_window
 from secure_platform.contract.columns import IDENTIFIER
 from secure_platform.contract.cron import wrong_field
 from secure_platform.contract.load import SUFFIX, load_contract, load_document
-from secure_platform.contract.model import Column, Contract, Reference
+from secure_platform.contract.model import Column, Contract, Reference, Role
 from secure_platform.contract.place import Place, shown, suggestion
 from secure_platform.contract.terms import OWNER
 from secure_platform.errors import ContractError, UsageError
@@ -106,6 +106,19 @@ class Product:
     deploy_windows: tuple[str, ...]
     directory: Path
     digest: str
+
+    @property
+    def approver_levels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """First and second level of who approves its releases; empty for every data steward."""
+        return approver_levels(role for contract in self.contracts.values() for role in contract.roles)
+
+
+def approver_levels(roles: Iterable[Role]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """First and second level of all roles together: a release is one decision, whatever it is made of."""
+    named = list(roles)
+    first = {group for role in named for group in role.first_level}
+    second = {group for role in named for group in role.second_level}
+    return tuple(sorted(first)), tuple(sorted(second))
 
 
 def load_products(defs: Path) -> Mapping[str, Product]:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final, get_args
 
 from secure_platform.contract.columns import only, read_custom
-from secure_platform.contract.model import Column, ExtraColumns, OnInvalid
+from secure_platform.contract.model import Column, ExtraColumns, OnInvalid, Role
 from secure_platform.contract.place import Place, shown, suggestion
 
 OWNER: Final = re.compile(
@@ -35,6 +35,12 @@ _TOP: Final = frozenset(
 _SERVER: Final = frozenset(
     {"id", "server", "type", "description", "environment", "path", "format", "encoding"}
 )
+_ROLE: Final = frozenset(
+    {"id", "role", "description", "access", "firstLevelApprovers", "secondLevelApprovers"}
+)
+_LEVELS: Final = ("firstLevelApprovers", "secondLevelApprovers")
+_ACCESS: Final = frozenset({"read", "write"})
+_GROUP: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _SLA: Final = frozenset(
     {"id", "property", "value", "unit", "element", "driver", "description", "authoritativeDefinitions"}
 )
@@ -69,9 +75,42 @@ def read_terms(document: Mapping[str, Any], columns: Sequence[Column], place: Pl
         "version": document["version"],
         "owner": _owner(document.get("team"), place.at("team")),
         "source_file": _source(document.get("servers", ()), place.at("servers")),
+        "roles": read_roles(document.get("roles", ()), place.at("roles")),
         **_handling(document.get("customProperties", ()), place),
         **_service(document.get("slaProperties", ()), columns, place.at("slaProperties")),
     }
+
+
+def read_roles(entries: Sequence[Mapping[str, Any]], place: Place) -> tuple[Role, ...]:
+    """The roles of a contract.
+
+    Raises:
+        ContractError: If one is not understood, or there is a second level of approvers without a first.
+    """
+    roles = []
+    for entry in entries:
+        only(entry, _ROLE, place)
+        access = str(entry.get("access", "read")).lower()
+        first, second = (_groups(entry.get(level), place) for level in _LEVELS)
+        if access not in _ACCESS:
+            raise place.refusal(f"gives the unknown access {shown(access)}", suggestion(access, _ACCESS))
+        if second and not first:
+            raise place.refusal(
+                "has second-level approvers only", "Write `firstLevelApprovers`, or move them there."
+            )
+        roles.append(Role(entry["role"], access, first, second))
+    return tuple(roles)
+
+
+def _groups(names: str | None, place: Place) -> tuple[str, ...]:
+    groups = tuple(name.strip() for name in names.split(",")) if names is not None else ()
+    for group in groups:
+        if not _GROUP.fullmatch(group):
+            raise place.refusal(
+                f"names the approver group {shown(group)}, which is not a name",
+                "Write lower-case letters, digits and . _ -, several with commas between them.",
+            )
+    return tuple(sorted(set(groups)))
 
 
 def _owner(team: Any, place: Place) -> str:

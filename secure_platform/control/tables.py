@@ -176,6 +176,7 @@ release: Final = Table(
     Column("run_id", String(64), nullable=False),
     Column("input_key", String(80), nullable=False),
     Column("approver_groups", JSON, nullable=False),
+    Column("second_approver_groups", JSON, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("decided_at", DateTime(timezone=True), nullable=True),

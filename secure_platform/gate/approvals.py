@@ -1,22 +1,25 @@
 """An approval is one principal's signed decision on one release digest against one production base.
 
 It is an in-toto statement about the release's manifest in a Sigstore bundle v0.3, and binds what the
-principal saw: product, number, environment, classification, requester, base, the policies in force, and until
-when it holds. A stored decision that does not verify or fit is an error, never just ignored. The reason is
-free text and may hold names: it stays in the control database, and only its keyed hash is signed and logged.
+principal saw: product, number, environment, classification, requester, approver groups, base, the policies in
+force, until when it holds, and how they came: with which proof, by which grant, for whom. A stored decision
+that does not verify or fit is an error, never just ignored. The reason is free text and may hold names: it is
+encrypted in the control database, and only its keyed hash is signed and logged.
 """
 
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, Self, TypeAlias
 
 from sqlalchemy import Connection, delete, insert, select
 
-from secure_platform.canonical import is_unicode
+from secure_platform.access.circumstances import Channel, Circumstances, Method
+from secure_platform.access.policy import Decision
+from secure_platform.access.reasons import open_reason, require_reason, seal_reason
 from secure_platform.control.tables import approval as approval_table
-from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.errors import IntegrityError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.bundle import sign_statement, verify_bundle
@@ -25,9 +28,69 @@ Verb: TypeAlias = Literal["approve", "reject", "withdraw", "rollback"]
 
 PREDICATE_TYPE: Final = "urn:secure-platform:release-decision:v1"
 SUBJECT: Final = "manifest.json"
-LONGEST_REASON: Final = 2_000
 _PURPOSE: Final = "release-decision-reason"
-_OWN: Final = frozenset({"base", "policy", "created_at", "not_after", "nonce", "reason"})
+_OWN: Final = frozenset({"base", "policy", "created_at", "not_after", "nonce", "reason", "circumstances"})
+
+
+@dataclass(frozen=True)
+class Given:
+    """Under which circumstances a decision was given; it is judged again under the same.
+
+    Attributes:
+        policy: Digest of the policies.
+        channel: How the principal came.
+        method: How they proved who they are.
+        mfa_age_s: Seconds since their second factor; None if there was none.
+        address: IP address they came from.
+        groups: Approver groups they had.
+        grants: Ids of the grants, and of the delegation, that gave them the right.
+        behalf: For whom they acted, by delegation.
+    """
+
+    policy: str
+    channel: Channel
+    method: Method
+    mfa_age_s: int | None
+    address: str | None
+    groups: frozenset[str]
+    grants: frozenset[str]
+    behalf: frozenset[str]
+
+    @classmethod
+    def of(cls, come: Circumstances, decision: Decision, now: datetime) -> Self:
+        """How somebody came whom the policy has just allowed it."""
+        return cls(
+            decision.policy_digest,
+            come.channel,
+            come.method,
+            come.mfa_age(now),
+            come.address,
+            decision.groups,
+            decision.grants,
+            decision.behalf,
+        )
+
+    def circumstances(self, at: datetime) -> Circumstances:
+        """How they came then, as the policy is asked about it."""
+        age = self.mfa_age_s
+        proven = None if age is None else at - timedelta(seconds=age)
+        return Circumstances(self.channel, self.method, proven, self.address)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is signed, besides the policies."""
+        return {
+            "channel": self.channel,
+            "method": self.method,
+            "mfa_age_s": self.mfa_age_s,
+            "address": self.address,
+            **{name: sorted(getattr(self, name)) for name in ("groups", "grants", "behalf")},
+        }
+
+    @classmethod
+    def read(cls, policy: str, stated: Mapping[str, Any]) -> Self:
+        """What `to_json` wrote."""
+        sets = {name: frozenset(stated[name]) for name in ("groups", "grants", "behalf")}
+        return cls(policy, **{**stated, **sets})
 
 
 @dataclass(frozen=True)
@@ -37,7 +100,7 @@ class Approval:
     Attributes:
         release: Digest of the release it is about.
         base: Digest of what was in production when it was made, None for nothing.
-        policy: Digest of the policies under which it was made.
+        given: Under which circumstances it was made.
         not_after: Until when it holds.
         nonce: 128 random bits that tell this decision from any other; also in the audit log.
         reason: Free text; it may hold names.
@@ -48,7 +111,7 @@ class Approval:
     principal: str
     decision: Verb
     base: str | None
-    policy: str
+    given: Given
     created_at: datetime
     not_after: datetime
     nonce: str
@@ -62,11 +125,7 @@ def reason_hash(keys: KeyRing, reason: str) -> str:
     Raises:
         UsageError: If there is no reason, it is too long, or no text.
     """
-    if not reason.strip() or len(reason) > LONGEST_REASON or not is_unicode(reason):
-        raise UsageError(
-            f"A decision needs a reason of 1 to {LONGEST_REASON} characters", "Say why, with --reason."
-        )
-    return keys.mac(_PURPOSE, reason.encode())
+    return keys.mac(_PURPOSE, require_reason(reason).encode())
 
 
 def decide(
@@ -76,7 +135,7 @@ def decide(
     decision: Verb,
     *,
     base: str | None,
-    policy: str,
+    given: Given,
     reason: str,
     now: datetime,
 ) -> Approval:
@@ -87,7 +146,8 @@ def decide(
         "principal": principal,
         "decision": decision,
         "base": base,
-        "policy": policy,
+        "policy": given.policy,
+        "circumstances": given.to_json(),
         "created_at": now.isoformat(),
         "not_after": record.expires_at.isoformat(),
         "nonce": nonce,
@@ -101,11 +161,11 @@ def decide(
         predicate=predicate,
     )
     return Approval(
-        record.digest, principal, decision, base, policy, now, record.expires_at, nonce, reason, bundle
+        record.digest, principal, decision, base, given, now, record.expires_at, nonce, reason, bundle
     )
 
 
-def store(connection: Connection, approval: Approval) -> None:
+def store(connection: Connection, keys: KeyRing, approval: Approval) -> None:
     """Keep a decision; it replaces the same decision of the same principal on the same release."""
     columns = approval_table.c
     connection.execute(
@@ -120,7 +180,7 @@ def store(connection: Connection, approval: Approval) -> None:
             release=approval.release,
             principal=approval.principal,
             decision=approval.decision,
-            reason=approval.reason,
+            reason=seal_reason(keys, approval.nonce, approval.reason),
             bundle=approval.bundle.decode(),
             created_at=approval.created_at,
         )
@@ -148,7 +208,8 @@ def _read(keys: KeyRing, record: ReleaseRecord, row: Any) -> Approval:
     fits = stated.keys() == expected.keys() | _OWN and all(
         stated[name] == value for name, value in expected.items()
     )
-    if not fits or not keys.verify_mac(_PURPOSE, row.reason.encode(), stated["reason"]):
+    reason = _reason(keys, stated["nonce"], row.reason) if fits else None
+    if reason is None or not keys.verify_mac(_PURPOSE, reason.encode(), stated["reason"]):
         raise IntegrityError(
             f"A stored decision on {record.title} is not the one that was signed",
             "Treat the control database as tampered with: restore it from a copy.",
@@ -158,13 +219,21 @@ def _read(keys: KeyRing, record: ReleaseRecord, row: Any) -> Approval:
         row.principal,
         row.decision,
         stated["base"],
-        stated["policy"],
+        Given.read(stated["policy"], stated["circumstances"]),
         datetime.fromisoformat(stated["created_at"]),
         datetime.fromisoformat(stated["not_after"]),
         stated["nonce"],
-        row.reason,
+        reason,
         bundle,
     )
+
+
+def _reason(keys: KeyRing, nonce: str, sealed: bytes) -> str | None:
+    """The reason of the decision with this nonce; None if what is stored is that of another, or none."""
+    try:
+        return open_reason(keys, nonce, sealed)
+    except IntegrityError:
+        return None
 
 
 def _bound(record: ReleaseRecord) -> Mapping[str, Any]:
@@ -175,5 +244,5 @@ def _bound(record: ReleaseRecord) -> Mapping[str, Any]:
         "environment": record.environment,
         "classification": record.classification,
         "requested_by": record.requested_by,
-        "approver_groups": list(record.approver_groups),
+        "approver_groups": [list(record.approver_groups), list(record.second_approver_groups)],
     }

@@ -26,6 +26,7 @@ class ReleaseRecord:
         requested_by: Name of the principal it was built for.
         input_key: What it was made from; the same key means that nothing changed.
         approver_groups: Who may approve it, as its contracts say; empty for every steward.
+        second_approver_groups: Of whom one must approve it besides; empty if one level is enough.
         expires_at: When it can no longer be approved or deployed.
         decided_at: When it was approved, None if it never was.
     """
@@ -44,6 +45,12 @@ class ReleaseRecord:
     created_at: datetime
     expires_at: datetime
     decided_at: datetime | None
+    second_approver_groups: tuple[str, ...] = ()
+
+    @property
+    def levels(self) -> tuple[frozenset[str], ...]:
+        """The levels of approvers that its contracts name."""
+        return tuple(frozenset(g) for g in (self.approver_groups, self.second_approver_groups) if g)
 
     @property
     def title(self) -> str:
@@ -118,7 +125,8 @@ def _record(row: Any, now: datetime) -> ReleaseRecord:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented access to a row by name
     for name in ("created_at", "expires_at", "decided_at"):
         values[name] = None if values[name] is None else as_utc(values[name])
-    values["approver_groups"] = tuple(values["approver_groups"])
+    for name in ("approver_groups", "second_approver_groups"):
+        values[name] = tuple(values[name])
     try:
         values["state"] = ReleaseState(values["state"])
     except ValueError:

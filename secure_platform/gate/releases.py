@@ -19,7 +19,7 @@ from secure_platform.audit.log import JSON, AuditLog
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import release as release_table
 from secure_platform.errors import AccessDeniedError, GateRefusedError, UsageError
-from secure_platform.gate.approvals import Approval, Verb, decide, reason_hash, store, stored
+from secure_platform.gate.approvals import Approval, Given, Verb, decide, reason_hash, store, stored
 from secure_platform.gate.closed import REGISTERED, Closings, release_subject
 from secure_platform.gate.records import (
     ReleaseRecord,
@@ -91,6 +91,7 @@ class Gate:
         number: int,
         base: str | None,
         approver_groups: Sequence[str] = (),
+        second_approver_groups: Sequence[str] = (),
     ) -> ReleaseRecord:
         """Hold a new release at the gate; older ones of the product that are still open are superseded.
 
@@ -105,6 +106,7 @@ class Gate:
             number: Its number within the product.
             base: Digest of the release in production.
             approver_groups: Who may approve it, as its contracts say; empty for every steward.
+            second_approver_groups: Of whom one must approve it besides.
 
         Raises:
             GateRefusedError: If the digest or the number is taken.
@@ -124,6 +126,7 @@ class Gate:
             run_id=run_id,
             input_key=input_key,
             approver_groups=tuple(approver_groups),
+            second_approver_groups=tuple(second_approver_groups),
             created_at=now,
             expires_at=now + self._lifetime,
             decided_at=None,
@@ -256,7 +259,7 @@ class Gate:
             present = self._standing.present(deployer)
             asked = resource(record, holding)
             try:
-                self._policy.require(present, Action.RELEASE_DEPLOY, asked, digest=digest, base=base)
+                self._policy.require(present, Action.RELEASE_DEPLOY, asked, at=now, digest=digest, base=base)
             except AccessDeniedError as denied:
                 raise GateRefusedError(
                     f"{denied.culprit}; {record.title} is {record.state}, valid approvals: {len(holding)}"
@@ -318,8 +321,9 @@ class Gate:
     def _require(self, action: Action, digest: str, principal: Principal) -> None:
         require_digest(digest)
         with self._database.read() as connection:
-            record = load(connection, digest, self._clock())
-            self._policy.require(self._standing.present(principal), action, resource(record, []))
+            now = self._clock()
+            record = load(connection, digest, now)
+            self._policy.require(self._standing.present(principal), action, resource(record, []), at=now)
 
     def _decide(
         self, verb: Verb, digest: str, principal: Principal, reason: str, base: str | None
@@ -342,18 +346,13 @@ class Gate:
             record = self._standing.supported(record, holding)
             _require_fit(record, target, base)
             present = self._standing.present(principal)
-            self._policy.require(present, action, resource(record, holding), digest=digest, base=base)
+            asked = resource(record, holding)
+            decision = self._policy.require(present, action, asked, at=now, digest=digest, base=base)
+            given = Given.of(present.circumstances, decision, now)
             made = decide(
-                self._keys,
-                record,
-                present.name,
-                verb,
-                base=base,
-                policy=self._policy.digest,
-                reason=reason,
-                now=now,
+                self._keys, record, present.name, verb, base=base, given=given, reason=reason, now=now
             )
-            store(connection, made)
+            store(connection, self._keys, made)
             record = self._settle(connection, record, target, now)
             outcome.update(nonce=made.nonce, bundle=canonical.sha256(made.bundle), state=str(record.state))
         # Signed before anybody can act on it: who rewrites the log afterwards contradicts a checkpoint.

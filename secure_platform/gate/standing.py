@@ -5,15 +5,14 @@ or at other policies does not count. Whether the approvals are enough is asked o
 pipeline were to deploy.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import combinations
 from typing import Final
 
 from sqlalchemy import Connection
 
-from secure_platform.access.policy import Action, Policy, ReleaseResource, Seen
+from secure_platform.access.policy import CALM, Action, Policy, ReleaseResource, Seen
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals
 from secure_platform.gate.approvals import Approval, stored
 from secure_platform.gate.records import ReleaseRecord
@@ -65,48 +64,78 @@ class Standing:
         Raises:
             IntegrityError: If a stored approval is not what was signed.
         """
-        approvals = stored(connection, self._keys, record, "approve")
-        return [approval for approval in approvals if self._problem(approval, record, now) is None]
+        return [each for each in self._judged(connection, record, now) if isinstance(each, Approval)]
 
     def lost(self, connection: Connection, record: ReleaseRecord, now: datetime) -> list[str]:
         """Why each of the others does not count; raises what `holding` does."""
-        approvals = stored(connection, self._keys, record, "approve")
-        problems = (self._problem(approval, record, now) for approval in approvals)
-        return [f"an approval {problem}" for problem in problems if problem is not None]
+        judged = self._judged(connection, record, now)
+        return [f"an approval {problem}" for problem in judged if isinstance(problem, str)]
 
-    def _problem(self, approval: Approval, record: ReleaseRecord, now: datetime) -> str | None:
+    def _judged(self, connection: Connection, record: ReleaseRecord, now: datetime) -> list[Approval | str]:
+        """Every approval, or why it does not count; whom one of them stands for stands for no other."""
+        judged: list[Approval | str] = []
+        eyes: set[str] = set()
+        for approval in stored(connection, self._keys, record, "approve"):
+            standing = self._standing(approval, record, now)
+            if isinstance(standing, Approval):
+                own = {approval.principal, *approval.given.behalf}
+                if own & eyes:
+                    standing = "was given by, or for, somebody whose approval counts already"
+                eyes |= own
+            judged.append(standing)
+        return judged
+
+    def _standing(self, approval: Approval, record: ReleaseRecord, now: datetime) -> Approval | str:
+        """The approval with the groups that its principal still has, or why it does not count."""
+        given = approval.given
         if now >= approval.not_after:
             return "has expired"
-        if approval.policy != self._policy.digest:
+        if given.policy != self._policy.digest:
             return "was given under other policies than those in force"
         voter = self._principals.get(approval.principal)
         if voter is None:
             return "was given by somebody who is no longer a principal"
-        asked = resource(replace(record, state=ReleaseState.PENDING), ())
-        seen: Seen = {"digest": approval.release, "base": approval.base}
-        decision = self._policy.evaluate(voter, Action.RELEASE_APPROVE, asked, **seen)
-        if decision.allowed:
-            return None
-        return f"could not be given now ({', '.join(decision.rules) or 'no rule permits it'})"
+        decision = self._policy.evaluate(
+            replace(voter, circumstances=given.circumstances(approval.created_at)),
+            Action.RELEASE_APPROVE,
+            resource(replace(record, state=ReleaseState.PENDING), ()),
+            at=approval.created_at,
+            grants=given.grants,
+            digest=approval.release,
+            base=approval.base,
+        )
+        if not decision.allowed:
+            return f"could not be given now ({', '.join(decision.rules) or 'no rule permits it'})"
+        return replace(approval, given=replace(given, groups=given.groups & decision.groups))
 
     def suffices(self, record: ReleaseRecord, holding: Iterable[Approval]) -> bool:
-        """Whether a pipeline could deploy the release with these approvals."""
-        return self._deploys(record, resource(replace(record, state=ReleaseState.APPROVED), holding))
-
-    def _deploys(self, record: ReleaseRecord, asked: ReleaseResource) -> bool:
+        """Whether a pipeline could deploy the release with these approvals, were it the time for it."""
+        approved = resource(replace(record, state=ReleaseState.APPROVED), holding)
         return self._policy.evaluate(
-            _ANY_PIPELINE, Action.RELEASE_DEPLOY, asked, digest=record.digest, base=record.base
+            _ANY_PIPELINE,
+            Action.RELEASE_DEPLOY,
+            approved,
+            situation=CALM,
+            digest=record.digest,
+            base=record.base,
         ).allowed
 
     def lacking(self, position: Position, able: Iterable[str]) -> int | None:
-        """How many of those who are able to approve still have to; None if all of them are not enough."""
-        approved = replace(position.resource, state=ReleaseState.APPROVED)
-        names = sorted(set(able) - approved.approvers)
+        """How many of those who are able to approve still have to, at least; None if they are not enough.
+
+        A freeze or a deploy window does not count: it goes by.
+        """
+        record, asked = position.record, replace(position.resource, state=ReleaseState.APPROVED)
+        names = sorted(set(able) - asked.approvers)
         for further in range(min(len(names), MOST_APPROVALS) + 1):
-            for chosen in combinations(names, further):
-                asked = replace(approved, approvers=approved.approvers.union(chosen))
-                if self._deploys(position.record, asked):
-                    return further
+            met = min(asked.levels, asked.levels_met + further)
+            approvers = asked.approvers.union(names[:further])
+            imagined = replace(asked, approvers=approvers, levels_met=met)
+            seen: Seen = {"digest": record.digest, "base": record.base}
+            if self._policy.evaluate(
+                _ANY_PIPELINE, Action.RELEASE_DEPLOY, imagined, situation=CALM, **seen
+            ).allowed:
+                return further
         return None
 
     def supported(self, record: ReleaseRecord, holding: Iterable[Approval]) -> ReleaseRecord:
@@ -122,12 +151,16 @@ class Standing:
     def present(self, principal: Principal) -> Principal:
         """The principal as it is now, which may be less than when it was authenticated."""
         if principal == ANONYMOUS:
-            return ANONYMOUS
-        return self._principals.get(principal.name) or replace(principal, active=False)
+            return principal
+        found = self._principals.get(principal.name)
+        if found is None:
+            return replace(principal, active=False)
+        return replace(found, circumstances=principal.circumstances)
 
 
 def resource(record: ReleaseRecord, holding: Iterable[Approval]) -> ReleaseResource:
     """The release as the policy sees it."""
+    approvals = list(holding)
     return ReleaseResource(
         digest=record.digest,
         product=record.product,
@@ -136,5 +169,23 @@ def resource(record: ReleaseRecord, holding: Iterable[Approval]) -> ReleaseResou
         requested_by=record.requested_by,
         state=record.state,
         base=record.base,
-        approvers=frozenset(approval.principal for approval in holding),
+        approvers=frozenset(approval.principal for approval in approvals),
+        behalf=frozenset(name for approval in approvals for name in approval.given.behalf),
+        approver_groups=frozenset().union(*record.levels),
+        levels=len(record.levels),
+        levels_met=levels_met(record.levels, [approval.given.groups for approval in approvals]),
     )
+
+
+def levels_met(levels: Sequence[frozenset[str]], approvals: Sequence[frozenset[str]]) -> int:
+    """How many levels have an approval of their own, each by the groups of its principal."""
+    if not levels:
+        return 0
+    first, *others = levels
+    skipped = levels_met(others, approvals)
+    taken = (
+        1 + levels_met(others, [*approvals[:place], *approvals[place + 1 :]])
+        for place, groups in enumerate(approvals)
+        if groups & first
+    )
+    return max(skipped, *taken, 0)

@@ -15,6 +15,7 @@ from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError
 from secure_platform.keys.ring import KeyRing
 from secure_platform.orchestration.instance import SecureInstance
+from secure_platform.orchestration.stamp import stamped
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.protect import current_plan, product_resource
 from secure_platform.protect.plan import Plan
@@ -60,9 +61,10 @@ class PlatformResource(dg.ConfigurableResource["PlatformResource"]):
         """What a step of this run is given.
 
         Raises:
-            AccessDeniedError: If the principal of this process may not build the product.
+            AccessDeniedError: If who asked for the run may not build the product.
+            IntegrityError: If the run claims a requester that was not recorded for it.
         """
-        requester = self.services.requester()
+        requester = self.services.requester(stamped(self.services.keys, context.run))
         self.services.policy.require(requester, Action.BUILD, product_resource(self.services, product))
         chosen = _produced(context.instance, context.run_id)
         return StepContext(

@@ -1,131 +1,178 @@
-"""Dagster's UI on loopback, without the openings of the stock server.
+"""Dagster's UI and our own pages behind one door: nothing in here is reached by nobody.
 
-Mutations run from a JSON POST only, never from a GET or a query string; the endpoints that let anyone report
-materializations and check results are not served.
+Every request passes, in this order: what goes wrong is answered without a value; a trusted proxy says who is
+calling; Host, Origin, method and body are this server's own; the caller is somebody; the route has a right
+that they have; and every field of Dagster's API asks again.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any, Final
 
 import uvicorn
 from dagster import __version__ as dagster_version
-from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster_webserver.webserver import DagsterWebserver
-from graphql import GraphQLError, OperationDefinitionNode, OperationType, parse
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount
 
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.home import open_instance
-from secure_platform.settings import Settings
-from secure_platform.web.guard import RequestGuard, is_json, loopback_hosts
+from secure_platform.services import Services
+from secure_platform.site import ServerSettings
+from secure_platform.web import api, health, login
+from secure_platform.web.address import Forwarded, SiteAddress
+from secure_platform.web.api_server import GuardedApi
+from secure_platform.web.authentication import Authentication
+from secure_platform.web.authorization import authorized, own_route
+from secure_platform.web.failures import Failures
+from secure_platform.web.guard import RequestGuard
+from secure_platform.web.pages import (
+    access,
+    account,
+    approvals,
+    audit,
+    data_map,
+    people,
+    releases,
+    rights,
+)
+from secure_platform.web.permissions import PolicyProcessContext, Rights
+from secure_platform.web.routes import PUBLIC
+from secure_platform.web.sockets import SocketLifetime
 from secure_platform.web.workspace import workspace_file
 
-HOST: Final = "127.0.0.1"
-REPORTING_PREFIX: Final = "/report_asset_"
+# Our own pages: one line for each module with `routes(services)`.
+ROOMS: Final[Sequence[ModuleType]] = (
+    health,
+    login,
+    approvals,
+    releases,
+    data_map,
+    audit,
+    people,
+    access,
+    rights,
+    account,
+    api,
+)
+API: Final = "/api/"
 BACKLOG: Final = 128
 GRACE_SECONDS: Final = 5
 LOG_LEVEL: Final = "warning"
 
 
-class SecureWebserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContext]):
-    """The stock UI and API with our guards in front.
+class SecureWebserver(GuardedApi):
+    """The stock UI and API, and our own pages, with our guards in front.
 
     Args:
         process_context: Dagster's workspace.
-        port: The port it is served on; part of the Host values it answers to.
+        services: The rooms.
+        address: Where the server is reached.
     """
 
-    def __init__(self, process_context: WorkspaceProcessContext, port: int) -> None:
-        self._hosts = loopback_hosts(port)
-        super().__init__(process_context)
+    def __init__(
+        self, process_context: PolicyProcessContext, services: Services, address: SiteAddress
+    ) -> None:
+        self._services = services
+        self._address = address
+        self._own: list[BaseRoute] = [route for room in ROOMS for route in room.routes(services)]
+        super().__init__(process_context, address.prefix)
 
     def build_middleware(self) -> list[Middleware]:
-        """The guard comes first."""
-        return [Middleware(RequestGuard, hosts=self._hosts), *super().build_middleware()]
-
-    def build_routes(self) -> list[BaseRoute]:
-        """Without the endpoints that report events from outside."""
-        routes = super().build_routes()  # type: ignore[no-untyped-call]  # Dagster's has no annotation.
+        """The guards, outermost first."""
+        proxy = self._services.settings.server.proxy
         return [
-            route
-            for route in routes
-            if not (isinstance(route, Route) and route.path.startswith(REPORTING_PREFIX))
+            Middleware(Forwarded, proxies=proxy.addresses if proxy else (), prefix=self._address.prefix),
+            Middleware(RequestGuard, address=self._address, is_form=self._is_form),
+            Middleware(Failures),
+            Middleware(Authentication, services=self._services, is_public=self._is_public),
+            Middleware(SocketLifetime, services=self._services),
+            *super().build_middleware(),
         ]
 
-    async def execute_graphql_request(
-        self, request: Request, query: str, variables: dict[str, Any] | None, operation_name: str | None
-    ) -> JSONResponse:
-        """Run the operation, unless it changes something and is not a JSON POST."""
-        if not (request.method == "POST" and is_json(request.headers)) and _may_change(query):
-            message = "Mutations are accepted as POST with Content-Type application/json only."
-            return JSONResponse({"data": None, "errors": [{"message": message}]}, status_code=405)
-        return await super().execute_graphql_request(request, query, variables, operation_name)
+    def build_routes(self) -> list[BaseRoute]:
+        """Our own before the stock server's, whose last one takes every path; each behind its right."""
+        stock = super().build_routes()  # type: ignore[no-untyped-call]  # Dagster's has no annotation.
+        if self._address.prefix:
+            # The prefix is in the request's root path already.
+            stock = next(route.routes for route in stock if isinstance(route, Mount))
+        return list(authorized([*self._own, *stock], self._services))
+
+    def _is_public(self, path: str) -> bool:
+        route = own_route(self._own, path.removeprefix(self._address.prefix))
+        return route is not None and route.right == PUBLIC
+
+    def _is_form(self, path: str) -> bool:
+        below = path.removeprefix(self._address.prefix)
+        return not below.startswith(API) and own_route(self._own, below) is not None
 
 
-def create_app(process_context: WorkspaceProcessContext, port: int) -> Starlette:
+def create_app(process_context: PolicyProcessContext, services: Services, address: SiteAddress) -> Starlette:
     """The guarded application."""
-    app = SecureWebserver(process_context, port).create_asgi_app()
+    app: Starlette = SecureWebserver(process_context, services, address).create_asgi_app()
     app.state.process_context = process_context
     return app
 
 
-def listen(port: int) -> socket.socket:
-    """Take the port on loopback; 0 takes a free one.
+def listen(server: ServerSettings) -> socket.socket:
+    """Take the server's port; 0 takes a free one.
 
     Raises:
         UsageError: If it is in use or not allowed.
     """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
+        listener.bind((server.host, server.port))
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise UsageError(
-            f"Port {port} of {HOST} cannot be used: {error.strerror}", "Choose another one with --port."
+            f"Port {server.port} of {server.host} cannot be used: {error.strerror}",
+            "Choose another one with --port.",
         ) from None
     return listener
 
 
-def serve_ui(settings: Settings, listener: socket.socket, *, ready: Callable[[], None]) -> None:
+def serve_ui(services: Services, listener: socket.socket, *, ready: Callable[[SiteAddress], None]) -> None:
     """Serve the UI until SIGINT or SIGTERM.
 
     Args:
-        settings: The home and the project; the home must be prepared.
+        services: The rooms; the home must be prepared.
         listener: From `listen`.
         ready: Called when requests will be answered.
     """
+    settings = services.settings
+    address = SiteAddress.of(settings.server, listener.getsockname()[1])
     workspace = WorkspaceFileTarget([str(workspace_file(settings))])
     with (
         open_instance(settings) as instance,
-        WorkspaceProcessContext(
-            instance,
+        PolicyProcessContext(
+            rights=Rights(services),
+            instance=instance,
             workspace_load_target=workspace,
             version=dagster_version,
             code_server_log_level=LOG_LEVEL,
         ) as context,
     ):
         instance.optimize_for_webserver(-1, 3600, 20)
-        app = create_app(context, listener.getsockname()[1])
-        config = uvicorn.Config(app, log_level=LOG_LEVEL, timeout_graceful_shutdown=GRACE_SECONDS)
-        ready()
+        config = uvicorn.Config(
+            create_app(context, services, address),
+            log_level=LOG_LEVEL,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            **_tls(settings.server),
+        )
+        ready(address)
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _may_change(query: str) -> bool:
-    """Whether the document holds anything but queries; what cannot be parsed is the server's to refuse."""
-    try:
-        document = parse(query)
-    except GraphQLError:
-        return False
-    return any(
-        isinstance(definition, OperationDefinitionNode) and definition.operation is not OperationType.QUERY
-        for definition in document.definitions
-    )
+def _tls(server: ServerSettings) -> dict[str, Any]:
+    if server.tls is None:
+        return {}
+    return {"ssl_certfile": server.tls.certificate, "ssl_keyfile": server.tls.key}

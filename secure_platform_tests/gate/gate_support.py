@@ -4,15 +4,20 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
+from secure_platform.access.circumstances import Circumstances
+from secure_platform.access.freezes import Freezes
+from secure_platform.access.grants import Grants
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import Principal, Principals
 from secure_platform.access.seals import SealedRows
+from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.errors import SecurePlatformError
@@ -61,7 +66,30 @@ class Home:
         )
         rows = SealedRows(self.database, self.keys, self.audit)
         self.principals = Principals(self.database, self.audit, rows)
-        self.policy = Policy(self.audit)
+        self.clock = clock
+        self.declared: dict[str, Declared] = {}
+        self.situation = HomeSituation(
+            rows, self.keys, self.principals, lambda name: self.declared.get(name, Declared())
+        )
+        self.policy = Policy(self.audit, None, self.situation, clock=clock)
+        self.told: list[tuple[str, str | None]] = []
+        self.grants = Grants(
+            rows,
+            self.keys,
+            self.principals,
+            self.policy,
+            self.situation,
+            announce=lambda event, product: self.told.append((event, product)),
+            clock=clock,
+        )
+        self.freezes = Freezes(
+            rows,
+            self.keys,
+            self.policy,
+            self.situation,
+            announce=lambda event, product: self.told.append((event, product)),
+            clock=clock,
+        )
         self.gate = Gate(self.database, self.audit, self.policy, self.keys, self.principals, clock=clock)
         if fresh:
             for name, roles in PEOPLE.items():
@@ -69,9 +97,13 @@ class Home:
             self.principals.add(DEPLOYER, kind="service", roles=["pipeline"], actor="test")
 
     def person(self, name: str) -> Principal:
+        """Somebody who has just proven their second factor on the web page."""
+        return self.coming(name, Circumstances("web", "password", self.clock(), "192.0.2.7"))
+
+    def coming(self, name: str, circumstances: Circumstances) -> Principal:
         found = self.principals.get(name)
         assert found is not None
-        return found
+        return replace(found, circumstances=circumstances)
 
     @property
     def deployer(self) -> Principal:

@@ -220,18 +220,26 @@ def test_a_disabled_approver_no_longer_counts_and_another_may_take_over(home: Ho
     assert deployable(home, record.digest) == ["tess"]
 
 
-@pytest.mark.parametrize("roles", ["[]", '["analyst"]', '["data_steward", "admin"]'])
-def test_an_approver_who_lost_the_role_no_longer_counts(home: Home, roles: str) -> None:
+@pytest.mark.parametrize("roles", [[], ["analyst"], ["data_steward", "admin"]])
+def test_an_approver_who_lost_the_role_no_longer_counts(home: Home, roles: list[str]) -> None:
     record = home.approved()
-    home.tamper("UPDATE principal SET roles = :roles WHERE name = 'sam'", roles=roles)
+    home.principals.change("sam", roles=roles, actor="ada")
     with pytest.raises(GateRefusedError):
         deployable(home, record.digest)
 
 
-def test_an_approver_who_is_gone_no_longer_counts(home: Home) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM principal WHERE name = 'sam'",
+        "UPDATE principal SET kind = 'service' WHERE name = 'sam'",
+        "UPDATE principal SET roles = '[\"data_steward\", \"admin\"]' WHERE name = 'sam'",
+    ],
+)
+def test_an_approver_whose_row_was_tampered_with_stops_everything(home: Home, change: str) -> None:
     record = home.approved()
-    home.tamper("DELETE FROM principal WHERE name = 'sam'")
-    with pytest.raises(GateRefusedError):
+    home.tamper(change)
+    with pytest.raises(IntegrityError, match="A row of principal"):
         deployable(home, record.digest)
 
 

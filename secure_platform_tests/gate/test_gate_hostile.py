@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from gate_support import DEPLOYER, Home, new_home
 
+from secure_platform.access.reasons import LONGEST_REASON
 from secure_platform.errors import UsageError
-from secure_platform.gate.approvals import LONGEST_REASON
 
 
 @pytest.fixture

@@ -32,7 +32,6 @@ from secure_platform.orchestration.component import product_definitions
 from secure_platform.orchestration.dbt import DbtRun
 from secure_platform.orchestration.home import open_instance, prepare
 from secure_platform.orchestration.launch import run_build, run_deploy
-from secure_platform.orchestration.steps.exchange import RunReport
 from secure_platform.orchestration.resources import platform_resources
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import (
@@ -41,6 +40,7 @@ from secure_platform.orchestration.steps.deploy import (
     rollback,
     verified_package,
 )
+from secure_platform.orchestration.steps.exchange import RunReport
 from secure_platform.orchestration.steps.marts import PASSED, Mart, require_built
 from secure_platform.orchestration.steps.package import package, release_classification
 from secure_platform.orchestration.steps.protect import current_plan, protect

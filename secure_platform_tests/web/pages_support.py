@@ -11,17 +11,17 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from waiting import wait_for
 
 from secure_platform.control.database import utc_now
 from secure_platform.services import Services
 from secure_platform.web.authentication import COOKIE, Authentication
-from secure_platform.web.pages import access, account, approvals, audit, data_map, releases
+from secure_platform.web.pages import access, account, approvals, audit, data_map, people, releases, rights
 from secure_platform.web.rendering import STATIC
 from secure_platform.web.routes import OwnRoute
 from secure_platform.web.server import listen
-from waiting import wait_for
 
-ROOMS = (approvals, releases, data_map, audit, access, account)
+ROOMS = (approvals, releases, data_map, audit, people, access, rights, account)
 START_SECONDS = 30
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from waiting import processes_of, wait_for
+from web_login import admin_token
+
+from secure_platform.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 180
@@ -33,6 +36,11 @@ class Serving:
         found = wait_for(lambda: _URL.search(self.text()) or self.process.poll() is not None, START_SECONDS)
         assert isinstance(found, re.Match), self.text()
         return int(found[1])
+
+    @property
+    def login(self) -> dict[str, str]:
+        """What the administrator's program sends."""
+        return admin_token(load_settings(home=self.home))
 
     def text(self) -> str:
         return self.output.read_text(errors="replace")

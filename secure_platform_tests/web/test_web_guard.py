@@ -6,10 +6,14 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from secure_platform.web.guard import RequestGuard, loopback_hosts
+from secure_platform.site import ServerSettings
+from secure_platform.web.address import SiteAddress
+from secure_platform.web.guard import RequestGuard
 
 HOST = "127.0.0.1:3000"
 OWN = "http://127.0.0.1:3000"
+ADDRESS = SiteAddress.of(ServerSettings(), 3000)
+FORM_PATH = "/approvals"
 Pair = tuple[str, str]
 
 
@@ -32,7 +36,7 @@ class Recorder:
 
 def _call(headers: list[Pair], *, kind: str = "http", method: str = "GET") -> tuple[list[str], list[Message]]:
     recorder, sent = Recorder(), []
-    guard = RequestGuard(recorder, loopback_hosts(3000))
+    guard = RequestGuard(recorder, ADDRESS, is_form=lambda path: path == FORM_PATH)
     scope: dict[str, Any] = {
         "type": kind,
         "method": method,
@@ -160,7 +164,7 @@ def test_a_json_post_passes(media_type: str) -> None:
 def test_other_methods_reach_nothing_even_as_json(method: str) -> None:
     reached, sent = _call([("host", HOST), ("content-type", "application/json")], method=method)
     assert reached == []
-    assert _status(sent) == 415
+    assert _status(sent) == 405
 
 
 @pytest.mark.parametrize("headers", [[("host", HOST)], [("host", "evil.example")]])
@@ -184,5 +188,5 @@ def test_what_is_no_request_passes() -> None:
 
 
 def test_the_port_of_http_may_be_left_out() -> None:
-    assert loopback_hosts(80) == ("127.0.0.1", "localhost")
-    assert loopback_hosts(3000) == ("127.0.0.1:3000", "localhost:3000")
+    assert SiteAddress.of(ServerSettings(), 80).hosts == {"127.0.0.1", "localhost"}
+    assert ADDRESS.hosts == {"127.0.0.1:3000", "localhost:3000"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -11,11 +12,12 @@ ANSWER_SECONDS = 20
 
 
 class Client:
-    """Speaks to the application as if it came from `base`."""
+    """Speaks to the application as if it came from `base`; with headers, such as those of a login."""
 
-    def __init__(self, app: ASGIApp, base: str) -> None:
+    def __init__(self, app: ASGIApp, base: str, headers: Mapping[str, str] = {}) -> None:
         self._app = app
         self._base = base
+        self._headers = headers
 
     def get(self, path: str, **arguments: Any) -> httpx.Response:
         return self._request("GET", path, **arguments)
@@ -23,17 +25,23 @@ class Client:
     def post(self, path: str, **arguments: Any) -> httpx.Response:
         return self._request("POST", path, **arguments)
 
+    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        return self._request(method, path, **arguments)
+
     def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         async def request() -> httpx.Response:
             transport = httpx.ASGITransport(app=self._app)
-            async with httpx.AsyncClient(transport=transport, base_url=self._base) as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url=self._base, headers=self._headers
+            ) as client:
                 return await client.request(method, path, **arguments)
 
         return asyncio.run(request())
 
     def websocket(self, document: str, *, origin: str | None) -> list[Message]:
         """Send one GraphQL document; everything the application sent, up to its answer or refusal."""
-        headers = {"host": self._base.partition("//")[2], **({"origin": origin} if origin else {})}
+        named = {name.lower(): value for name, value in self._headers.items()}
+        headers = {"host": self._base.partition("//")[2], **named, **({"origin": origin} if origin else {})}
         return asyncio.run(_converse(self._app, headers, document))
 
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from secure_platform.access.principals import Principal
-from secure_platform.contract.product import Product
+from secure_platform.contract.place import Place
+from secure_platform.contract.product import Product, approver_levels
+from secure_platform.contract.terms import read_roles
 from secure_platform.control.locks import WORK_SECONDS, file_lock
 from secure_platform.deploy.duckdb_target import Production
 from secure_platform.errors import (
@@ -222,6 +224,15 @@ def matches_release(services: Services, production: Production) -> dict[str, Any
     return {"release": record.digest, "number": record.number, "rows": dict(production.rows)}
 
 
+def _approver_levels(release: SignedManifest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who approves the release, as the contracts in its manifest say."""
+    return approver_levels(
+        role
+        for name, contract in release.contents.contracts.items()
+        for role in read_roles(contract.document.get("roles", ()), Place(name, "roles"))
+    )
+
+
 @contextmanager
 def verified_package(services: Services, record: ReleaseRecord) -> Iterator[VerifiedRelease]:
     """The package of a registered release, copied and verified, and the one that was registered.
@@ -255,6 +266,8 @@ def _require_registered(release: SignedManifest, record: ReleaseRecord) -> None:
         for name in ("digest", *REGISTERED)
         if getattr(release if name == "digest" else release.contents, name) != getattr(record, name)
     ]
+    if _approver_levels(release) != (record.approver_groups, record.second_approver_groups):
+        differing.append("approver groups")
     if differing:
         raise GateRefusedError(
             f"The package of {record.product} release {record.number} is not the one that was registered:"

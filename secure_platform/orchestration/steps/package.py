@@ -102,6 +102,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         audit_checkpoint=services.audit.checkpoint(),
     )
     release = build_release(request, services.store, services.keys, services.audit, services.releases)
+    first, second = product.approver_levels
     record = services.gate.register(
         digest=release.digest,
         product=product.name,
@@ -112,6 +113,8 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         input_key=key,
         number=request.number,
         base=request.base,
+        approver_groups=first,
+        second_approver_groups=second,
     )
     return Packaged(record, reused=False)
 

@@ -17,7 +17,7 @@ from secure_platform.errors import GateRefusedError, SecurePlatformError, UsageE
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.standing import Position
 from secure_platform.gate.states import OPEN, TRANSITIONS, ReleaseState
-from secure_platform.orchestration.steps.decide import approve
+from secure_platform.orchestration.steps.decide import approve, reject, withdraw
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.forms import form_of
@@ -93,7 +93,7 @@ class Approvals(Desk):
         try:
             self._decide(digest, principal_of(request), verb, reason, form)
         except SecurePlatformError as error:
-            return self._release(request, digest, error=error, reason=reason)
+            return self._release(request, digest, error=error, given=form)
         return go(request, f"/approvals/{digest}?decided={verb}")
 
     def may_read(self, principal: Principal, record: ReleaseRecord) -> bool:
@@ -109,12 +109,13 @@ class Approvals(Desk):
         record = self.services.gate.get(digest)
         seen = form.get("base") or None
         self._require_unchanged(record, seen, form.get("policy", ""))
+        ticket = form.get("ticket", "").strip() or None
         if verb == "approve":
-            approve(self.services, digest, principal, reason=reason, base=seen)
+            approve(self.services, digest, principal, reason=reason, base=seen, ticket=ticket)
         elif verb == "reject":
-            self.services.gate.reject(digest, principal, reason=reason)
+            reject(self.services, digest, principal, reason=reason, ticket=ticket)
         else:
-            self.services.gate.withdraw(digest, principal, reason=reason)
+            withdraw(self.services, digest, principal, reason=reason, ticket=ticket)
 
     def _require_unchanged(self, record: ReleaseRecord, base: str | None, policy: str) -> None:
         present = self.services.target.base(record.product)
@@ -136,7 +137,12 @@ class Approvals(Desk):
         return Waiting(record, len(position.holding), self._choice(principal, "approve", position))
 
     def _release(
-        self, request: Request, digest: str, *, error: SecurePlatformError | None = None, reason: str = ""
+        self,
+        request: Request,
+        digest: str,
+        *,
+        error: SecurePlatformError | None = None,
+        given: Mapping[str, str] = {},
     ) -> Response:
         services, principal = self.services, principal_of(request)
         position = services.gate.position(digest)
@@ -149,7 +155,7 @@ class Approvals(Desk):
             "release.html",
             status=status_of(error) if error else 200,
             error=error,
-            reason=reason,
+            given=given,
             decided=request.query_params.get("decided", "") if not error else "",
             review=review(services, record),
             decisions=services.gate.approvals(digest),

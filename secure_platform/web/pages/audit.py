@@ -26,6 +26,8 @@ PAGE: Final = 50
 MOST_LOOKED_AT: Final = 20_000
 LONGEST: Final = 200
 _OTHERS: Final = ("anonymous", "dagster", "service:gate")
+# Of use to verify rows and decisions, not to read; an entry's own page shows it.
+_NOISE: Final = frozenset({"sealed", "question", "policy"})
 _FIELDS: Final = ("text", "action", "subject", "principal", "since", "until")
 
 
@@ -233,5 +235,7 @@ def _named(value: Any, names: Mapping[str, str]) -> Any:
 
 def _words(detail: Mapping[str, Any]) -> Iterator[str]:
     for name, value in detail.items():
+        if name in _NOISE:
+            continue
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         yield f"{name} {shown}"

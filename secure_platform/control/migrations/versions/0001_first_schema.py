@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.String(length=64), nullable=False),
         sa.Column("input_key", sa.String(length=80), nullable=False),
         sa.Column("approver_groups", sa.JSON(), nullable=False),
+        sa.Column("second_approver_groups", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),

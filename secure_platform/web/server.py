@@ -8,7 +8,7 @@ that they have; and every field of Dagster's API asks again.
 import socket
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from dagster import __version__ as dagster_version
@@ -45,6 +45,7 @@ from secure_platform.web.pages import (
 from secure_platform.web.permissions import PolicyProcessContext, Rights
 from secure_platform.web.routes import PUBLIC
 from secure_platform.web.sockets import SocketLifetime
+from secure_platform.web.tls import tls_options
 from secure_platform.web.workspace import workspace_file
 
 # Our own pages: one line for each module with `routes(services)`.
@@ -187,13 +188,7 @@ def serve_ui(services: Services, listener: socket.socket, *, ready: Callable[[Si
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
-            **_tls(settings.server),
+            **tls_options(settings.server),
         )
         ready(address)
         uvicorn.Server(config).run(sockets=[listener])
-
-
-def _tls(server: ServerSettings) -> dict[str, Any]:
-    if server.tls is None:
-        return {}
-    return {"ssl_certfile": server.tls.certificate, "ssl_keyfile": server.tls.key}

@@ -55,6 +55,11 @@ class Browser:
         self._page.goto(self._base + path)
         return self._page
 
+    @property
+    def page(self) -> Page:
+        """What is seen now."""
+        return self._page
+
     def text(self) -> str:
         return self._page.locator("body").inner_text()
 
@@ -89,10 +94,11 @@ def running(program: Path) -> Iterator[Chromium]:
         started.close()
 
 
-def tab(chromium: Chromium, base: str, session: str) -> Browser:
-    """A tab of somebody who has logged in; `session` is the secret of their cookie."""
+def tab(chromium: Chromium, base: str, session: str | None = None) -> Browser:
+    """A tab of somebody who has logged in, `session` being the secret of their cookie, or of nobody yet."""
     context = chromium.new_context(viewport=SIZE, device_scale_factor=1, locale="en-GB")
-    context.add_cookies([{"name": COOKIE, "value": session, "url": base}])
+    if session is not None:
+        context.add_cookies([{"name": COOKIE, "value": session, "url": base}])
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MILLISECONDS)
     return Browser(page, base)

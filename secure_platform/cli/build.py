@@ -201,7 +201,7 @@ def _render_deploy(out: Console, product: str, report: RunReport, record: Releas
         render_failures(out, report)
         return
     heading(out, f"Release {record.number} of {product} is in production. Read it:")
-    query = f'--token-file analyst.token sql {product} "select …"'
+    query = f'--token-file analyst.token sql {product} "select …" --purpose …'
     line(out, f"  {command(query)}")
 
 

@@ -188,9 +188,16 @@ def _connect(place: Destination, judged: Sequence[Address]) -> socket.socket:
 
 @contextmanager
 def _cut_off_in_time(connection: socket.socket) -> Iterator[None]:
+    late = threading.Event()
+
+    def cut_off() -> None:
+        late.set()
+        with suppress(OSError):
+            copy.shutdown(socket.SHUT_RDWR)
+
     # A copy of the descriptor ends the connection whatever TLS is doing with it.
-    with closing(connection.dup()) as cut:
-        timer = threading.Timer(TOTAL_SECONDS, _cut_off, [cut])
+    with closing(connection.dup()) as copy:
+        timer = threading.Timer(TOTAL_SECONDS, cut_off)
         timer.daemon = True
         timer.start()
         try:
@@ -198,11 +205,9 @@ def _cut_off_in_time(connection: socket.socket) -> Iterator[None]:
         finally:
             timer.cancel()
             timer.join()
-
-
-def _cut_off(connection: socket.socket) -> None:
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
+    # What was understood of half an answer does not count.
+    if late.is_set():
+        raise TimeoutError
 
 
 @contextmanager

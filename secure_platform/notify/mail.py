@@ -2,6 +2,7 @@
 
 import smtplib
 import socket
+from contextlib import closing
 from email.errors import MessageError
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -40,13 +41,13 @@ def send(channel: ChannelSettings, notice: Notice, secret: str) -> None:
     implicit = tls if place.scheme == "smtps" else None
     with connected(place, channel.allow, tls=implicit) as ready:
         try:
-            mail = _Mail(ready, place, domain)
-            if implicit is None:
-                mail.starttls(context=tls)
-            if channel.user:
-                mail.login(channel.user, secret)
-            mail.send_message(message, channel.sender, channel.recipients)
-            mail.quit()
+            with closing(_Mail(ready, place, domain)) as mail:
+                if implicit is None:
+                    mail.starttls(context=tls)
+                if channel.user:
+                    mail.login(channel.user, secret)
+                mail.send_message(message, channel.sender, channel.recipients)
+                mail.quit()
         except smtplib.SMTPException as error:
             code = getattr(error, "smtp_code", "")
             raise UndeliveredError(

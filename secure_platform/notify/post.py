@@ -37,7 +37,8 @@ def post(channel: ChannelSettings, url: str, body: bytes, headers: Mapping[str, 
         sent = {"Content-Type": "application/json", "User-Agent": "secure-platform", "Connection": "close"}
         try:
             connection.request("POST", place.target, body, {**sent, **headers})
-            status = connection.getresponse().status
+            with connection.getresponse() as answer:
+                status = answer.status
         except (http.client.HTTPException, ValueError):
             raise UndeliveredError(f"{place.host} did not answer in HTTP", "Look at it.") from None
     if status not in _OK:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from secure_platform.access.principals import Principal, Principals, is_persons_name
+from secure_platform.access.principals import Principal, Principals, is_persons_name, require_roles
 from secure_platform.access.throttle import LoginRefusedError
 from secure_platform.errors import AccessDeniedError, UsageError
 from secure_platform.site import LdapSettings
@@ -42,12 +42,13 @@ class Directory:
         settings: Where it is, and what its groups mean.
 
     Raises:
-        UsageError: If its address is not one of a directory.
+        UsageError: If its address is not one of a directory, or a group gives a role that does not exist.
     """
 
     def __init__(self, settings: LdapSettings) -> None:
         if urlsplit(settings.url).scheme not in {"ldap", "ldaps"}:
             raise UsageError("identity.ldap.url is not a directory's", "Write ldaps://<name>[:<port>].")
+        require_roles(role for given in settings.roles.values() for role in given)
         self._settings = settings
 
     def log_in(self, principals: Principals, name: str, password: str) -> Principal | None:

@@ -181,3 +181,11 @@ def test_a_filter_that_finds_somebody_else_is_no_login(
 def test_an_address_of_no_directory_is_no_setting(url: str) -> None:
     with pytest.raises(UsageError, match="ldap"):
         Directory(LdapSettings(url=url, user="{name}", base="dc=example"))
+
+
+def test_a_group_that_gives_a_role_that_does_not_exist_is_no_setting() -> None:
+    settings = LdapSettings(
+        url="ldaps://x", user="{name}", base="dc=example", roles={"stewards": ("data_stewart",)}
+    )
+    with pytest.raises(UsageError, match="data_stewart"):
+        Directory(settings)

@@ -59,7 +59,9 @@ def open_platform() -> "Platform":
         return Local(open_services())
     from secure_platform.cli.remote import Remote, open_server  # noqa: PLC0415
 
-    return Remote(open_server(meta[_SERVER], load_settings().token_file, meta.get(_CA)))
+    server = open_server(meta[_SERVER], load_settings().token_file, meta.get(_CA))
+    click.get_current_context().call_on_close(server.close)
+    return Remote(server)
 
 
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:

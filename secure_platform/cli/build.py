@@ -46,6 +46,8 @@ def init(*, as_json: bool) -> None:
         line(out, "The administrator's token is in a private file; add principals with it:")
         line(out, f"  {command(f'--token-file {near(token)} principal add alice --role data_steward')}")
         line(out, f"  {command(f'--token-file {near(token)} token issue alice --out alice.token')}")
+        line(out, "The web pages are entered with a password and a code, which a one-time link sets:")
+        line(out, f"  {command(f'--token-file {near(token)} principal invite admin')}")
 
     show(data, as_json=as_json, render=render)
 
@@ -199,7 +201,7 @@ def _render_deploy(out: Console, product: str, report: RunReport, record: Releas
         render_failures(out, report)
         return
     heading(out, f"Release {record.number} of {product} is in production. Read it:")
-    query = f'--token-file analyst.token sql {product} "select …"'
+    query = f'--token-file analyst.token sql {product} "select …" --purpose …'
     line(out, f"  {command(query)}")
 
 

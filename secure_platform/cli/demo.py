@@ -38,6 +38,7 @@ APPROVER: Final = "sam"
 PEOPLE: Final = {REQUESTER: ("data_engineer", "data_steward"), APPROVER: ("data_steward",)}
 QUESTION: Final = "SELECT * FROM condition_prevalence ORDER BY patient_count DESC, condition_code"
 ROWS: Final = 3
+PURPOSE: Final = "care_quality"
 ANOTHER: Final = "select * from patient_summary limit 3"
 OPEN: Final = frozenset({ReleaseState.PENDING, ReleaseState.APPROVED})
 
@@ -150,7 +151,7 @@ def _approve(services: Services, record: ReleaseRecord, out: Console) -> None:
 def _ask(services: Services, out: Console) -> list[dict[str, Any]]:
     """Three rows of production, as a principal who may read them."""
     reader = _principal(services, APPROVER)
-    frame = read_production(services, PRODUCT, QUESTION, caller=reader, purpose=None, limit=ROWS)
+    frame = read_production(services, PRODUCT, QUESTION, caller=reader, purpose=PURPOSE, limit=ROWS)
     heading(out, "What is in production now")
     line(out, f"{QUESTION} LIMIT {ROWS}")
     records(out, frame.columns, frame.rows())
@@ -166,7 +167,7 @@ def _what_next(services: Services, out: Console, *, seconds: float) -> None:
     for words in (
         f"plan {PRODUCT}",
         f"release show {PRODUCT}",
-        f'--token-file {token} sql {PRODUCT} "{ANOTHER}"',
+        f'--token-file {token} sql {PRODUCT} "{ANOTHER}" --purpose {PURPOSE}',
         f"--token-file {token} audit tail",
         "serve",
         "demo    (again: everything is reused)",

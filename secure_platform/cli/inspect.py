@@ -67,8 +67,8 @@ def plan(product: str, *, as_json: bool) -> None:
 
 @click.command(
     epilog=example(
-        '--token-file me.token sql healthcare "select * from patient_summary limit 3"',
-        '--token-file me.token sql healthcare "from encounter_facts" --limit 1000 --out facts.csv',
+        '--token-file me.token sql healthcare "from patient_summary" --purpose research',
+        '--token-file me.token sql healthcare "from encounter_facts" --purpose research --out facts.csv',
     )
 )
 @click.argument("product")

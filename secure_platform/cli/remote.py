@@ -60,22 +60,28 @@ class Server:
             follow_redirects=False,
         )
 
+    def close(self) -> None:
+        """Release its connections."""
+        self._client.close()
+
     def get(self, path: str, **query: Any) -> Any:
         """What the server answers; tried again while it cannot be reached."""
-        return self._patiently(lambda: self._ask("GET", path, params=query).json())
+        return self._patiently(lambda: self._json(self._ask("GET", path, params=query)))
 
     def post(self, path: str, body: Mapping[str, Any], *, key: str | None = None) -> Any:
         """What the server answers; tried again only with an idempotency key."""
         headers = {"Idempotency-Key": key} if key else {}
 
         def once() -> Any:
-            return self._ask("POST", path, json=body, headers=headers).json()
+            return self._json(self._ask("POST", path, json=body, headers=headers))
 
         return self._patiently(once) if key else once()
 
     def rows(self, path: str, body: Mapping[str, Any]) -> pl.DataFrame:
         """A table, with its types."""
         answer = self._ask("POST", path, json=body, headers={"Accept": ARROW})
+        if answer.headers.get("content-type") != ARROW:
+            raise self._stranger(answer)
         return pl.read_ipc_stream(BytesIO(answer.content))
 
     def _patiently(self, ask: Callable[[], T]) -> T:
@@ -101,6 +107,18 @@ class Server:
             return answer
         raise self._refusal(answer)
 
+    def _json(self, answer: httpx.Response) -> Any:
+        try:
+            return answer.json()
+        except ValueError:
+            raise self._stranger(answer) from None
+
+    def _stranger(self, answer: httpx.Response) -> SecurePlatformError:
+        return SecurePlatformError(
+            f"{self.url} answered {answer.status_code}, in no words of ours",
+            "Check that it is a secure_platform server.",
+        )
+
     def _unreachable(self) -> SecurePlatformError:
         return SecurePlatformError(f"{self.url} cannot be reached", "Check the URL, and that it is served.")
 
@@ -114,9 +132,7 @@ class Server:
             kind, culprit, fix = problem.get("kind", ""), problem["error"], problem["fix"]
             code = problem.get("exit_code")
         except (ValueError, KeyError, AttributeError):
-            return SecurePlatformError(
-                f"{self.url} answered {answer.status_code}", "Check that it is a secure_platform server."
-            )
+            return self._stranger(answer)
         return _named(str(kind), code)(str(culprit), str(fix))
 
 

@@ -28,7 +28,7 @@ _NOT_STORED: Final = {"Cache-Control": "no-store"}
 
 
 def routes(services: Services) -> list[OwnRoute]:
-    """Every operation, and the document that describes them."""
+    """Every operation, the document that describes them, and what answers for all other paths."""
     operations = [
         OwnRoute(
             PREFIX + operation.path,
@@ -38,12 +38,20 @@ def routes(services: Services) -> list[OwnRoute]:
         )
         for operation in OPERATIONS
     ]
-    return [OwnRoute(f"{PREFIX}/openapi.json", _describe, right=AUTHENTICATED), *operations]
+    return [
+        OwnRoute(f"{PREFIX}/openapi.json", _describe, right=AUTHENTICATED),
+        *operations,
+        OwnRoute("/api/{path:path}", _nothing, right=AUTHENTICATED, methods=("GET", "POST")),
+    ]
 
 
 def _describe(request: Request) -> Response:
     prefix = request.scope.get("root_path", "") + PREFIX
     return JSONResponse(api_document(OPERATIONS, prefix), headers=_NOT_STORED)
+
+
+def _nothing(_request: Request) -> Response:
+    return _problem(404, "UsageError", "There is no such operation", f"See {PREFIX}/openapi.json.", 2)
 
 
 def _endpoint(services: Services, operation: Operation) -> Callable[[Request], Awaitable[Response]]:

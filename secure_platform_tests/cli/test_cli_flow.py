@@ -136,17 +136,20 @@ def test_an_unchanged_source_makes_no_release(story: Story) -> None:
 @pytest.mark.usefixtures("story")
 def test_production_is_read_by_principals(told: Cli) -> None:
     query = "select gender, count(*) as n, 'nan'::double as x from patient_summary group by gender"
-    rows = told("sql", "healthcare", query, "--json", token="sam").json
+    rows = told("sql", "healthcare", query, "--purpose", "research", "--json", token="sam").json
     assert sum(row["n"] for row in rows) == PATIENTS
     assert list(rows[0]) == ["gender", "n", "x"]
     assert rows[0]["x"] == "nan"
-    assert told("sql", "healthcare", query, token="sam").out.endswith(f"({len(rows)} rows)\n")
-    assert told("sql", "healthcare", query).code == 4
+    assert told("sql", "healthcare", query, "--purpose", "research", token="sam").out.endswith(
+        f"({len(rows)} rows)\n"
+    )
+    assert told("sql", "healthcare", query, "--purpose", "research").code == 4
 
 
 @pytest.mark.usefixtures("story")
 def test_a_result_cannot_steer_the_terminal(told: Cli) -> None:
-    shown = told("sql", "healthcare", "select chr(27) || ']0;x' || chr(7) as \"a\x1b[2Jb\"", token="sam")
+    steering = "select chr(27) || ']0;x' || chr(7) as \"a\x1b[2Jb\""
+    shown = told("sql", "healthcare", steering, "--purpose", "research", token="sam")
     assert shown.code == 0
     assert "\\x1b]0;x\\x07" in shown.out
     assert shown.out.replace("\n", "").isprintable()
@@ -155,7 +158,9 @@ def test_a_result_cannot_steer_the_terminal(told: Cli) -> None:
 @pytest.mark.usefixtures("story")
 def test_a_query_that_fails_shows_no_value(told: Cli) -> None:
     failed = told(
-        "sql", "healthcare", "select cast(patient_id as int) from patient_summary", "--json", token="sam"
+        *("sql", "healthcare", "select cast(patient_id as int) from patient_summary"),
+        *("--purpose", "research", "--json"),
+        token="sam",
     )
     assert failed.code == 2
     assert "t1_" not in failed.out
@@ -165,9 +170,9 @@ def test_a_query_that_fails_shows_no_value(told: Cli) -> None:
 def test_a_result_is_exported_for_spreadsheets_and_audited_like_any_other(told: Cli, tmp_path: Path) -> None:
     query = "select '=1+1' as \"@a\", -1.5 as n, null as x, chr(39) || chr(27) as t"
     expected = '"\'@a","n","x","t"\n"\'=1+1",-1.5,,"\'\'\x1b"\n'
-    assert told("sql", "healthcare", query, "--csv", token="sam").out == expected
+    assert told("sql", "healthcare", query, "--purpose", "research", "--csv", token="sam").out == expected
     out = tmp_path / "rows.csv"
-    said = told("sql", "healthcare", query, "--out", str(out), "--json", token="sam")
+    said = told("sql", "healthcare", query, "--purpose", "research", "--out", str(out), "--json", token="sam")
     assert said.json == {"file": str(out), "rows": 1}
     assert out.read_text("utf-8") == expected
     assert stat.S_IMODE(out.stat().st_mode) == 0o600

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from notify_support import NOTICE, certificates, channel, http_server
+from loopback_servers import certificates, http_server
+from notify_support import NOTICE, channel
 from pydantic import ValidationError
 from smtp_server import mail_server
 
@@ -19,7 +20,10 @@ from secure_platform.notify.verify import sign, verify
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 TEXT = "Release 7 of healthcare waits for approval (production)."
-MAIL = {"sender": "platform@data.example.org", "recipients": ("a@example.org", "b@example.org")}
+MAIL: dict[str, Any] = {
+    "sender": "platform@data.example.org",
+    "recipients": ("a@example.org", "b@example.org"),
+}
 
 
 def _received(tmp_path: Path, kind: str, **given: Any) -> tuple[str, dict[str, str], Any]:

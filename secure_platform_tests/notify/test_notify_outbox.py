@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from notify_support import Inbox, channel, http_server
+from loopback_servers import Inbox, http_server
+from notify_support import channel
 from waiting import wait_for
 
 from secure_platform.errors import UsageError

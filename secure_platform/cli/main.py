@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "contract": ("secure_platform.cli.contract", "Compare contracts: breaking, additive or none."),
     "principal": ("secure_platform.cli.people", "Add, list and disable principals."),
     "token": ("secure_platform.cli.people", "Issue and revoke tokens."),
+    "access": ("secure_platform.cli.rights", "Check, explain and try policies; rights for a time; freezes."),
     "audit": ("secure_platform.cli.audit", "Verify, read, prove and export the audit log."),
     "notify": ("secure_platform.cli.notify", "Send notices, look at them, try a channel."),
     "serve": ("secure_platform.cli.serve", "Dagster UI and daemon on loopback."),

@@ -14,12 +14,10 @@ from secure_platform.access.policy import Action, PlatformResource, Policy, Reso
 from secure_platform.access.principals import ANONYMOUS, Principal
 from secure_platform.access.rules import POLICIES
 from secure_platform.cli.access import open_services
-from secure_platform.cli.build import numbered
 from secure_platform.cli.grants import GRANTING
 from secure_platform.cli.output import example, heading, json_option, line, show, table
 from secure_platform.control.database import utc_now
 from secure_platform.errors import ContractError, UsageError
-from secure_platform.gate.standing import resource as release_resource
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.services import Services
 
@@ -82,7 +80,10 @@ def _told(failed: list[Failure]) -> str:
 def explain(
     principal: str, action: str, resource: str, purpose: str | None, *, mfa: bool, as_json: bool
 ) -> None:
-    """Say whether PRINCIPAL may do ACTION on RESOURCE (platform, PRODUCT or PRODUCT/NUMBER), why, and why not."""
+    """Say whether PRINCIPAL may do ACTION on RESOURCE, why, and what it would need.
+
+    RESOURCE is `platform`, PRODUCT, or PRODUCT/NUMBER for a release.
+    """
     services = open_services()
     who = _principal(services, principal)
     come = replace(who.circumstances, purpose=purpose)
@@ -116,14 +117,9 @@ def explain(
     def render(out: Console) -> None:
         verb = "may" if decision.allowed else "may not"
         line(out, f"{who.name} {verb} do {action} on {resource}: {reason}")
-        line(
-            out, f"Roles: {', '.join(data['roles']) or 'none'}; groups: {', '.join(data['groups']) or 'none'}"
-        )
-        if decision.grants:
-            line(
-                out,
-                f"By grant: {', '.join(data['grants'])}; for: {', '.join(data['behalf']) or 'themselves'}",
-            )
+        for what in ("roles", "groups", "grants", "behalf"):
+            if data[what]:
+                line(out, f"{what.capitalize()}: {', '.join(data[what])}")
         if not decision.allowed:
             line(out, fix)
         for change in helps:
@@ -152,11 +148,12 @@ def _resource(services: Services, text: str) -> tuple[Resource, Seen]:
     product = services.product(name)
     if not number:
         return product_resource(services, product), {}
-    if not number.isdecimal():
-        raise UsageError(f"{text!r} is no resource", "Give platform, PRODUCT or PRODUCT/NUMBER.")
-    record = numbered(services, name, int(number))
-    held = services.gate.holding(record.digest)
-    return release_resource(record, held), {"digest": record.digest, "base": services.target.base(name)}
+    found = [record for record in services.gate.list(name) if str(record.number) == number]
+    if not found:
+        raise UsageError(f"There is no {text}", "Give platform, PRODUCT or PRODUCT/NUMBER.")
+    (record,) = found
+    seen = Seen(digest=record.digest, base=services.target.base(name))
+    return services.gate.position(record.digest).resource, seen
 
 
 @access.command(epilog=example("access matrix", "access matrix --json"))

@@ -133,7 +133,12 @@ def until_deployed(world: World, source: Path, until_built: Outcome) -> Outcome:
 @pytest.fixture(scope="module")
 def asked(world: World, until_deployed: Outcome) -> Outcome:
     assert not until_deployed.code
-    return world.play(Scene("an analyst asks", (*as_person(world, "ana"), "sql", "healthcare", QUESTION, "--purpose", "research")))
+    return world.play(
+        Scene(
+            "an analyst asks",
+            (*as_person(world, "ana"), "sql", "healthcare", QUESTION, "--purpose", "research"),
+        )
+    )
 
 
 @pytest.fixture(params=["until_protected", "until_built", "until_deployed", "asked"])

@@ -189,3 +189,9 @@ def test_a_group_that_gives_a_role_that_does_not_exist_is_no_setting() -> None:
     )
     with pytest.raises(UsageError, match="data_stewart"):
         Directory(settings)
+
+
+@pytest.mark.parametrize(("name", "password"), [("dora", ""), ("Dora", "x"), ("dora)", "x"), ("", "x")])
+def test_what_cannot_be_right_is_not_even_asked(name: str, password: str) -> None:
+    directory = Directory(LdapSettings(url="ldaps://127.0.0.1:1", user="{name}", base="dc=example"))
+    assert directory.find(name, password) is None

@@ -164,7 +164,17 @@ def test_a_directory_that_is_not_there_logs_nobody_in(
     tmp_path: Path, empty: Path, authority: Authority
 ) -> None:
     site = IdentitySite(tmp_path, empty, **directory_at("ldaps://127.0.0.1:1", authority))
-    assert log_in(site.browser()).status_code == 403
+    answer = log_in(site.browser())
+    assert (answer.status_code, "cannot be asked" in answer.text) == (403, True)
+    site.close()
+
+
+def test_what_is_typed_for_a_principal_of_this_home_is_not_sent_to_the_directory(
+    tmp_path: Path, empty: Path, authority: Authority
+) -> None:
+    site = IdentitySite(tmp_path, empty, **directory_at("ldaps://127.0.0.1:1", authority))
+    answer = log_in(site.browser(), "admin", "typed by the administrator")
+    assert (answer.status_code, "cannot be asked" in answer.text) == (403, False)
     site.close()
 
 

@@ -142,6 +142,18 @@ def test_a_delegate_cannot_follow_the_giver(home: Home) -> None:
         approve(home, record, "anna")
 
 
+def test_an_approval_that_comes_back_to_life_is_no_second_pair_of_eyes(home: Home) -> None:
+    record = home.release(classification="restricted")
+    home.grants.delegate(home.person("sam"), "anna", product=None, lasts=WEEK, reason="leave")
+    approve(home, record, "anna")
+    home.principals.change("anna", roles=["admin"], actor="ada")
+    assert approve(home, record, "sam").state is ReleaseState.PENDING
+    home.principals.change("anna", roles=["analyst"], actor="ada")
+    with pytest.raises(GateRefusedError, match="whose approval counts already"):
+        deployable(home, record)
+    assert approve(home, record, "tess").state is ReleaseState.APPROVED
+
+
 def test_an_approval_outlives_its_delegation_but_not_its_revocation(home: Home, clock: Clock) -> None:
     day = timedelta(days=1)
     first = home.grants.delegate(home.person("sam"), "anna", product=None, lasts=day, reason="leave")

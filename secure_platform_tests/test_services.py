@@ -41,7 +41,7 @@ def test_a_home_is_private_and_complete(settings: Settings) -> None:
     assert open_files == []
     services = Services(settings)
     roles = {principal.name: principal.roles for principal in services.principals.list()}
-    assert roles == {SCHEDULER: frozenset(), DEPLOYER: {"pipeline"}, ADMINISTRATOR: {"admin"}}
+    assert roles == {SCHEDULER: frozenset({"scheduler"}), DEPLOYER: {"pipeline"}, ADMINISTRATOR: {"admin"}}
     actions = [entry.body["action"] for entry in services.audit.entries()]
     assert actions.count("key.create") == 6
     assert "home.initialise" in actions

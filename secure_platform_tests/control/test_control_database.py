@@ -47,6 +47,7 @@ def add_release(connection: Connection, **changes: Any) -> None:
         "run_id": "run",
         "input_key": "key",
         "approver_groups": [],
+        "second_approver_groups": [],
         "created_at": NOW,
         "expires_at": NOW,
     }
@@ -133,7 +134,7 @@ def test_an_exception_undoes_the_whole_transaction(database: ControlDatabase) ->
                 "release": "sha256:f",
                 "principal": "a",
                 "decision": "approve",
-                "reason": "",
+                "reason": b"",
                 "bundle": "",
                 "created_at": NOW,
             },
@@ -152,7 +153,7 @@ def test_one_vote_per_principal_and_one_number_per_product(database: ControlData
         "release": "sha256:0",
         "principal": "a",
         "decision": "approve",
-        "reason": "",
+        "reason": b"",
         "bundle": "",
         "created_at": NOW,
     }

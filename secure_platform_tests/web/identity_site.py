@@ -7,6 +7,7 @@ from typing import Any
 
 from asgi_browser import Browser
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -37,8 +38,8 @@ class IdentitySite:
         self.root_path = root_path
         routes = [*login.routes(self.services), OwnRoute("/whoami", who_am_i, right=AUTHENTICATED)]
         public = {f"{root_path}{route.path}" for route in routes if route.right == PUBLIC}
-        door = Authentication(Starlette(routes=routes), self.services, public.__contains__)
-        self.app = Failures(door)
+        door = Middleware(Authentication, services=self.services, is_public=public.__contains__)
+        self.app = Starlette(routes=routes, middleware=[Middleware(Failures), door])
 
     def browser(self, address: str = "127.0.0.1", base: str = BASE) -> Browser:
         return Browser(self.app, base, root_path=self.root_path, address=(address, 50_000))

@@ -114,10 +114,6 @@ def wrong_code(app: pyotp.TOTP) -> dict[str, str]:
     return {"code": f"{(int(next_code(app)) + 1) % 1_000_000:06}"}
 
 
-def used_code(app: pyotp.TOTP) -> dict[str, str]:
-    return {"code": app.now()}
-
-
 def unknown_name(_: pyotp.TOTP) -> dict[str, str]:
     return {"name": "nobody"}
 
@@ -126,7 +122,7 @@ def nothing(_: pyotp.TOTP) -> dict[str, str]:
     return {"name": "", "password": "", "code": ""}
 
 
-WRONG = [wrong_password, wrong_code, used_code, unknown_name, nothing]
+WRONG = [wrong_password, wrong_code, unknown_name, nothing]
 
 
 @pytest.mark.parametrize("change", WRONG)
@@ -156,19 +152,20 @@ def test_a_session_that_was_there_before_the_login_is_not_the_one_after_it(
     site: IdentitySite, browser: Browser, app: pyotp.TOTP
 ) -> None:
     browser.cookies.set(COOKIE, "sps_" + "0" * 32 + "_" + "A" * 43, domain="127.0.0.1", path="/")
-    log_in(browser, app)
+    code = next_code(app)
+    log_in(browser, app, code=code)
     first = who(browser)["session"]
     assert first not in {None, "0" * 32}
-    assert log_in(browser, app, code=next_code(app, 1)).status_code == 403
-    site.services.credentials = Credentials(  # half a minute later
+    assert log_in(browser, app, code=code).status_code == 403
+    site.services.credentials = Credentials(  # later
         site.services.database,
         site.services.audit,
         site.services.sealed_rows,
         site.services.keys,
         site.services.principals,
-        clock=lambda: utc_now() + timedelta(seconds=60),
+        clock=lambda: utc_now() + timedelta(minutes=5),
     )
-    assert log_in(browser, app, code=next_code(app, 2)).status_code == 303
+    assert log_in(browser, app, code=next_code(app, 10)).status_code == 303
     assert who(browser)["session"] != first
     assert not site.services.sessions.lives(str(first))
 
@@ -324,4 +321,25 @@ def test_where_local_users_are_switched_off_no_password_counts(tmp_path: Path, p
     browser = site.browser()
     assert browser.get(link_for(site)).status_code == 403
     assert log_in(browser, prepared.app).status_code == 403
+    site.close()
+
+
+def test_the_administrator_gets_a_first_link_until_they_have_set_up(
+    tmp_path: Path, prepared: Prepared
+) -> None:
+    site = IdentitySite(tmp_path, prepared.home)
+    first, second = site.services.first_link(), site.services.first_link()
+    assert first is not None
+    assert second is not None
+    assert site.browser().get(first.path).status_code == 403
+    browser = site.browser()
+    set_up(site, browser, second.path)
+    assert who(browser)["roles"] == ["admin"]
+    assert site.services.first_link() is None
+    site.close()
+
+
+def test_without_local_users_there_is_no_first_link(tmp_path: Path, prepared: Prepared) -> None:
+    site = IdentitySite(tmp_path, prepared.home, identity={"local": False})
+    assert site.services.first_link() is None
     site.close()

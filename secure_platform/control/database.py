@@ -83,7 +83,7 @@ def _open(url: str) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,
-        # A thread holds a connection while it asks for another; a bound would make many of them wait for ever.
+        # A thread holds a connection while it asks for another; with a bound, many would wait for ever.
         max_overflow=-1,
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS} if url.startswith("sqlite") else {},
     )

@@ -115,7 +115,7 @@ def test_a_source_is_not_sent(both: Both, tmp_path: Path) -> None:
 
 def test_a_server_whose_code_is_not_loaded_refuses_a_build(both: Both) -> None:
     refused = both.there("run", "healthcare", "--json", token="dana")
-    assert (refused.code, refused.json["error"]) == (4, "GateRefusedError")
+    assert (refused.code, refused.json["error"]) == (4, "GateRefusedError"), refused.out
 
 
 def test_without_a_token_nobody_is_asked(tmp_path: Path) -> None:

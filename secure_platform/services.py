@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-from secure_platform.access.credentials import Credentials
+from secure_platform.access.credentials import Credentials, Invitation
 from secure_platform.access.freezes import Freezes
 from secure_platform.access.grants import Grants
 from secure_platform.access.policy import Policy
@@ -202,6 +202,15 @@ class Services:
             known = ", ".join(sorted(self.products)) or "none"
             raise UsageError(f"There is no data product named {name!r}", f"The project has: {known}.")
         return self.products[name]
+
+    def first_link(self) -> Invitation | None:
+        """A one-time link for the administrator, while they have not set up their login."""
+        if not self.settings.identity.local or self.credentials.has_code(ADMINISTRATOR):
+            return None
+        administrator = self.principals.get(ADMINISTRATOR)
+        if administrator is None or not administrator.active:
+            return None
+        return self.credentials.invite(ADMINISTRATOR, actor=SCHEDULER)
 
     def caller(self) -> Principal:
         """The principal whose token was presented, else the anonymous one, which may only build and read."""

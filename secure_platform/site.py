@@ -79,6 +79,13 @@ class ServerSettings(_Part):
     tls: TlsSettings | None = None
     proxy: ProxySettings | None = None
 
+    @property
+    def address(self) -> str:
+        """What people open, without a slash at its end."""
+        scheme = "https" if self.tls else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.url or f"{scheme}://{host}:{self.port}").rstrip("/")
+
 
 class OidcSettings(_Part):
     """An OpenID Connect provider (OpenID Connect Core 1.0; PKCE, RFC 7636).

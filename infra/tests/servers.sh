@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install the servers and programs that some tests need, from the distribution's packages (apt: Debian, Ubuntu).
+# Install the servers and programs that some tests need, from the distribution's packages (apt: Debian, Ubuntu),
+# and an OpenID Connect provider with npm, beside its lock file.
 # Nothing is fetched when all are there. One line each: what shows that it is there, and its packages.
 set -eu
 missing=""
@@ -12,10 +13,20 @@ need() {
     missing="$missing $*"
 }
 
+oidc="$(dirname "$0")/oidc"
+install_provider() {
+    if [ ! -d "$oidc/node_modules/oidc-provider" ]; then
+        npm ci --prefix "$oidc" --ignore-scripts --no-audit --no-fund
+    fi
+}
+
 need "chromium google-chrome" chromium
+need node nodejs
+need npm npm
 need /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 
 if [ -z "$missing" ]; then
+    install_provider
     echo "The servers that the tests use are installed."
     exit 0
 fi
@@ -43,3 +54,4 @@ export DEBIAN_FRONTEND=noninteractive
 $as_root apt-get update -qq
 # shellcheck disable=SC2086 - a list of packages
 $as_root apt-get install -y -qq --no-install-recommends $missing
+install_provider

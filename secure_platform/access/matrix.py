@@ -1,8 +1,11 @@
 """Who may do what, computed from the policies in force and never written by hand."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 
+from secure_platform.access.circumstances import Circumstances
 from secure_platform.access.policy import (
     Action,
     PlatformResource,
@@ -13,16 +16,25 @@ from secure_platform.access.policy import (
     Seen,
 )
 from secure_platform.access.principals import ANONYMOUS, ROLES, Principal
+from secure_platform.access.situation import Declared, Situation
 
 CLASSIFICATIONS: Final = ("public", "internal", "confidential", "restricted")
 _DIGEST: Final = "sha256:" + "0" * 64
+_PURPOSE: Final = "research"
+_NOW: Final = datetime(2026, 1, 5, 12, tzinfo=UTC)
 _STATES: Final = {
     Action.RELEASE_DEPLOY: "approved",
     Action.RELEASE_ROLLBACK: "deployed",
     Action.RELEASE_RESTORE: "deployed",
 }
-_ABOUT_PRODUCTS: Final = frozenset({Action.BUILD, Action.PRODUCTION_QUERY})
-_ABOUT_THE_PLATFORM: Final = frozenset({Action.PRINCIPAL_MANAGE, Action.AUDIT_READ})
+_ABOUT_PRODUCTS: Final = frozenset({Action.BUILD, Action.PRODUCTION_QUERY, Action.BREAK_GLASS, Action.FREEZE})
+_ABOUT_THE_PLATFORM: Final = frozenset(
+    {
+        *(Action.PRINCIPAL_MANAGE, Action.AUDIT_READ, Action.UI_READ, Action.RUN_READ, Action.INSTANCE_READ),
+        *(Action.PLATFORM_OPERATE, Action.ACCESS_READ, Action.GRANT_GIVE, Action.GRANT_DELEGATE),
+        Action.BREAK_GLASS_REVIEW,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -32,27 +44,41 @@ class Permission:
     Attributes:
         caller: A role, or who has none.
         action: What is asked, on something in the state it is meant for, with one approval where one counts.
+        mfa: Whether they come through the web page with a second factor just proven, or with a token.
         classifications: For which classifications of the output it is allowed.
     """
 
     caller: str
     action: Action
+    mfa: bool
     classifications: tuple[str, ...]
 
 
+class _Purpose(Situation):
+    """Nothing is granted or frozen, and what the caller says they need the data for is a purpose."""
+
+    def declared(self, product: str) -> Declared:
+        del product
+        return Declared(purposes=frozenset({_PURPOSE}))
+
+
 def permission_matrix(policy: Policy) -> list[Permission]:
-    """Every caller, action and classification."""
+    """Every caller, action and classification, with a second factor and without."""
     return [
-        Permission(caller, action, _allowed(policy, principal, action))
+        Permission(caller, action, mfa, _allowed(policy, principal, action, mfa=mfa))
         for action in Action
         for caller, principal in _callers().items()
+        for mfa in (False, True)
     ]
 
 
 def _callers() -> dict[str, Principal]:
     callers = {
         role: Principal(
-            "someone", "service" if role == "pipeline" else "user", frozenset({role}), active=True
+            "someone",
+            "service" if role in {"pipeline", "scheduler"} else "user",
+            frozenset({role}),
+            active=True,
         )
         for role in sorted(ROLES)
     }
@@ -67,11 +93,24 @@ def _callers() -> dict[str, Principal]:
     }
 
 
-def _allowed(policy: Policy, principal: Principal, action: Action) -> tuple[str, ...]:
+def _allowed(policy: Policy, principal: Principal, action: Action, *, mfa: bool) -> tuple[str, ...]:
+    come = (
+        Circumstances("web", "password", _NOW, purpose=_PURPOSE)
+        if mfa
+        else Circumstances("local" if principal is ANONYMOUS else "api", "token", purpose=_PURPOSE)
+    )
+    caller = replace(principal, circumstances=come)
     return tuple(
         label
         for classification, label in enumerate(CLASSIFICATIONS)
-        if policy.evaluate(principal, action, _resource(action, classification), **_seen(action)).allowed
+        if policy.evaluate(
+            caller,
+            action,
+            _resource(action, classification),
+            at=_NOW,
+            situation=_Purpose(),
+            **_seen(action),
+        ).allowed
     )
 
 
@@ -96,3 +135,27 @@ def _seen(action: Action) -> Seen:
     if action in _ABOUT_THE_PLATFORM | _ABOUT_PRODUCTS:
         return {}
     return {"digest": _DIGEST, "base": None}
+
+
+def matrix_rows(permissions: Sequence[Permission]) -> list[tuple[str, ...]]:
+    """Caller, then a cell per action: `no`, `yes`, or up to which classification, and what a factor adds."""
+    cells: dict[str, dict[Action, list[tuple[str, ...]]]] = {}
+    for each in permissions:
+        cells.setdefault(each.caller, {}).setdefault(each.action, []).append(each.classifications)
+    return [
+        (caller, *(_cell(*without_and_with) for without_and_with in row.values()))
+        for caller, row in cells.items()
+    ]
+
+
+def _cell(without: tuple[str, ...], with_factor: tuple[str, ...]) -> str:
+    if without == with_factor:
+        return _words(without)
+    return f"{_words(without)}; on the web with MFA {_words(with_factor)}"
+
+
+def _words(allowed: tuple[str, ...]) -> str:
+    if allowed in {(), CLASSIFICATIONS}:
+        return "yes" if allowed else "no"
+    upto = allowed == CLASSIFICATIONS[: len(allowed)]
+    return f"up to {allowed[-1]}" if upto else ", ".join(allowed)

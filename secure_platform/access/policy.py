@@ -329,11 +329,12 @@ class Policy:
             return replace(decision, grants=held.grants, groups=groups, behalf=held.delegators), question
 
         own = situation.held(principal, product, at, grants)
-        answer = judged(own)
-        if answer[0].allowed or product is None or action not in DELEGABLE:
-            return answer
-        lent = (judged(own | each) for each in situation.delegated(principal, product, at, grants))
-        return next((instead for instead in lent if instead[0].allowed), answer)
+        answers = [judged(own)]
+        if not answers[0][0].allowed and product is not None and action in DELEGABLE:
+            lent = situation.delegated(principal, product, at, grants)
+            answers += [judged(own | each) for each in lent]
+        # Who is refused as themselves, and for another by a rule, is told that rule.
+        return max(answers, key=lambda answer: (answer[0].allowed, bool(answer[0].rules)))
 
 
 def product_of(resource: Resource) -> str | None:

@@ -210,7 +210,10 @@ class SealedRows:
         self._read_up_to = size
 
     def _note(self, entry: Entry) -> None:
-        """An intent adds a row that counts; its success leaves that row alone."""
+        """An intent adds a row that counts; its success ends those that were announced before it.
+
+        Whoever changes a row has read the one before: a later intent may be about the row after this one.
+        """
         sealed = entry.body["detail"].get("sealed", {})
         self._changes.update(name.partition(":")[0] for name in sealed)
         if entry.body["phase"] == "intent":
@@ -218,15 +221,18 @@ class SealedRows:
             for name, seal in sealed.items():
                 self._marks.setdefault(name, {})[seal] = _Mark(entry.seq)
             return
-        remaining = {
-            intent: {name: seal for name, seal in others.items() if name not in sealed}
-            for intent, others in self._open.items()
-        }
-        self._open = {intent: others for intent, others in remaining.items() if others}
+        intent = entry.body["intent"]
+        for seq, others in list(self._open.items()):
+            if seq <= intent:
+                self._open[seq] = {name: seal for name, seal in others.items() if name not in sealed}
+        self._open = {seq: others for seq, others in self._open.items() if others}
         for name, seal in sealed.items():
-            for mark in self._marks[name].values():
-                mark.until = entry.seq if mark.until is None else mark.until
-            self._marks[name][seal] = _Mark(entry.body["intent"], settled=True)
+            marks = self._marks[name]
+            for mark in marks.values():
+                if mark.intent < intent and mark.until is None:
+                    mark.until = entry.seq
+            overtaken = any(mark.settled and mark.intent > intent for mark in marks.values())
+            marks[seal] = _Mark(intent, settled=True, until=entry.seq if overtaken else None)
 
     def _sealed(self, change: Change) -> Row:
         message = _message(change.table, change.after)

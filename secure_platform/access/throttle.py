@@ -111,6 +111,23 @@ class Throttle:
         self._take_back(counters)
         return proven
 
+    def require_free(self, kind: str, address: str | None) -> None:
+        """Judge nothing more from an address that was wrong too often; for what cannot be guessed anyhow.
+
+        Raises:
+            TooManyAttemptsError: If it was.
+        """
+        with self._database.read() as connection:
+            wait = self._wait(connection, self._key(kind, _network(address)), self._clock())
+        if wait > timedelta():
+            raise TooManyAttemptsError(wait)
+
+    def note_wrong(self, kind: str, address: str | None) -> None:
+        """Count a wrong attempt from an address."""
+        counter = _Counter(self._key(kind, _network(address)), ADDRESS, is_personal=False)
+        with self._database.write() as connection:
+            _add(connection, counter, self._clock())
+
     def _counters(self, name: str | None, address: str | None) -> Sequence[_Counter]:
         network = _network(address)
         counters = [_Counter(self._key("address", network), ADDRESS, is_personal=False)]

@@ -46,6 +46,8 @@ def init(*, as_json: bool) -> None:
         line(out, "The administrator's token is in a private file; add principals with it:")
         line(out, f"  {command(f'--token-file {near(token)} principal add alice --role data_steward')}")
         line(out, f"  {command(f'--token-file {near(token)} token issue alice --out alice.token')}")
+        line(out, "The web pages are entered with a password and a code, which a one-time link sets:")
+        line(out, f"  {command(f'--token-file {near(token)} principal invite admin')}")
 
     show(data, as_json=as_json, render=render)
 

@@ -1,4 +1,4 @@
-"""`principal` and `token`: who may be asked, and how they prove who they are."""
+"""`principal`, `token` and `session`: who may be asked, and how they prove who they are."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -82,9 +82,30 @@ def principal_disable(name: str, *, as_json: bool) -> None:
     )
 
 
+@principal.command("invite", epilog=example("--token-file admin.token principal invite alice"))
+@click.argument("name")
+@json_option
+def principal_invite(name: str, *, as_json: bool) -> None:
+    """Make a one-time link for the person NAME to set password and code; give it to nobody else.
+
+    It works once and for 24 hours. An earlier link stops working; the password and code that the person has
+    now work until the new link is used.
+    """
+    services, caller = _managing()
+    invitation = services.credentials.invite(name, actor=caller)
+    link = f"{services.settings.server.address}{invitation.path}"
+    data = {"name": name, "link": link, "expires_at": invitation.expires_at.isoformat()}
+
+    def render(out: Console) -> None:
+        line(out, f"For {name} alone, once, until {invitation.expires_at:%Y-%m-%d %H:%M} UTC:")
+        line(out, link)
+
+    show(data, as_json=as_json, render=render)
+
+
 @click.group(epilog=example("--token-file admin.token token issue alice --out alice.token"))
 def token() -> None:
-    """Issue and revoke tokens."""
+    """Issue, list and revoke tokens."""
 
 
 @token.command(
@@ -95,14 +116,25 @@ def token() -> None:
     "--days", default=90, show_default=True, type=click.IntRange(1, 366), help="How long it is valid."
 )
 @click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    help="All that it may be used for, as <action> or <action>:<product>; repeatable.",
+)
+@click.option("--label", default="", help="What it is for, as the list shows it.")
+@click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="New 0600 file that gets the token."
 )
 @json_option
-def token_issue(name: str, days: int, out: Path, *, as_json: bool) -> None:
+def token_issue(
+    name: str, days: int, scopes: tuple[str, ...], label: str, out: Path, *, as_json: bool
+) -> None:
     """Issue a token of the principal NAME into a private file; it cannot be shown again."""
     services, caller = _managing()
     require_new(out)
-    issued = services.principals.issue_token(name, actor=caller, days=days)
+    issued = services.principals.issue_token(
+        name, actor=caller, days=days, label=label, scopes=scopes or None
+    )
     try:
         write_private(out, issued.secret.encode() + b"\n")
     except OSError as error:
@@ -111,6 +143,39 @@ def token_issue(name: str, days: int, out: Path, *, as_json: bool) -> None:
     data = {"token_id": issued.token_id, "expires_at": issued.expires_at.isoformat(), "file": str(out)}
     text = f"Token {issued.token_id} of {name}, valid until {issued.expires_at:%Y-%m-%d}, is in {out}."
     show(data, as_json=as_json, render=lambda con: line(con, text))
+
+
+@token.command("list", epilog=example("--token-file admin.token token list", "token list alice --json"))
+@click.argument("name", required=False)
+@json_option
+def token_list(name: str | None, *, as_json: bool) -> None:
+    """List the tokens that were not revoked, of the principal NAME or of all; never the tokens themselves."""
+    services, _ = _managing()
+    rows: list[dict[str, Any]] = [
+        {
+            "token_id": each.token_id,
+            "principal": each.principal,
+            "label": each.label,
+            "scopes": None if each.scopes is None else sorted(each.scopes),
+            "expires_at": each.expires_at.isoformat(),
+        }
+        for each in services.principals.tokens(name)
+    ]
+
+    def render(out: Console) -> None:
+        cells = [
+            (
+                row["token_id"],
+                row["principal"],
+                row["label"],
+                "all" if row["scopes"] is None else ", ".join(row["scopes"]),
+                row["expires_at"][:10],
+            )
+            for row in rows
+        ]
+        table(out, ("token", "principal", "label", "scopes", "expires"), cells)
+
+    show(rows, as_json=as_json, render=render)
 
 
 @token.command("revoke", epilog=example("--token-file admin.token token revoke bc585f45f7e2c745"))
@@ -127,4 +192,50 @@ def token_revoke(token_id: str, *, as_json: bool) -> None:
     )
 
 
-COMMANDS: Final = {"principal": principal, "token": token}
+@click.group(epilog=example("--token-file admin.token session list"))
+def session() -> None:
+    """List and end the sessions of people who are logged in."""
+
+
+@session.command("list", epilog=example("--token-file admin.token session list alice --json"))
+@click.argument("name", required=False)
+@json_option
+def session_list(name: str | None, *, as_json: bool) -> None:
+    """List the sessions that live, of the person NAME or of all."""
+    services, _ = _managing()
+    rows: list[dict[str, Any]] = [
+        {
+            "session_id": each.session_id,
+            "principal": each.principal,
+            "method": each.method,
+            "address": each.address,
+            "client": each.client,
+            "seen_at": each.seen_at.isoformat(),
+            "expires_at": each.expires_at.isoformat(),
+        }
+        for each in services.sessions.list(name)
+    ]
+
+    def render(out: Console) -> None:
+        shown = ("session_id", "principal", "method", "address", "seen_at")
+        cells = [tuple(str(row[column] or "") for column in shown) for row in rows]
+        table(out, ("session", "principal", "method", "address", "last seen"), cells)
+
+    show(rows, as_json=as_json, render=render)
+
+
+@session.command("revoke", epilog=example("--token-file admin.token session revoke 1f0c…"))
+@click.argument("session_id")
+@json_option
+def session_revoke(session_id: str, *, as_json: bool) -> None:
+    """End a session at once; SESSION_ID is in the list."""
+    services, caller = _managing()
+    services.sessions.revoke(session_id, actor=caller)
+    show(
+        {"session_id": session_id, "revoked": True},
+        as_json=as_json,
+        render=lambda out: line(out, f"Ended the session {session_id}."),
+    )
+
+
+COMMANDS: Final = {"principal": principal, "token": token, "session": session}

@@ -69,6 +69,10 @@ def _announce(services: Services, address: SiteAddress) -> None:
     scope = "this machine only; " if address.is_local else ""
     line(out, f"{address.url}  ({scope}stop with Ctrl-C)")
     line(out, f"Home {settings.home}")
+    link = services.first_link()
+    if link is not None:
+        line(out, "The administrator has no password yet. To set it, once and within 24 hours, open")
+        line(out, f"  {address.url}{link.path}")
     for product in load_products(settings.defs):
         if not settings.source_directory(product).is_dir():
             line(out, f"{product} has no source yet: fill {settings.source_directory(product)},")

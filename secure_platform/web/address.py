@@ -17,6 +17,7 @@ from secure_platform.site import ServerSettings
 
 PORTS: Final = {"http": 80, "https": 443}
 LOOPBACK: Final = ("127.0.0.1", "localhost")
+PEER: Final = "secure_platform.peer"
 FORWARDED: Final = (
     "x-forwarded-for",
     "x-forwarded-host",
@@ -89,7 +90,7 @@ class Forwarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Go on as who the proxy says."""
         if scope["type"] in {"http", "websocket"}:
-            scope = dict(scope)
+            scope = dict(scope) | {PEER: scope.get("client")}
             headers = Headers(scope=scope)
             trusted = self._trusts(scope["client"][0] if scope.get("client") else "")
             if trusted and "x-forwarded-for" in headers:

@@ -1,7 +1,8 @@
 """Nobody reaches a page, an answer or a socket before we know who they are.
 
-A browser shows its session's cookie, a program its token. Who shows neither gets the login page as a person,
-401 as a program and no socket at all; only routes that say they are public answer anybody.
+A program shows its token, a browser its session's cookie; failing both, a client certificate or a trusted
+proxy may vouch for somebody. Who shows nothing gets the login page as a person, 401 as a program and no
+socket at all; only routes that say they are public answer anybody.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from secure_platform.access.sessions import Session
 from secure_platform.errors import AccessDeniedError
 from secure_platform.services import Services
 from secure_platform.web.cookies import note_tls, read_cookie
+from secure_platform.web.proofs import TrustedProxy, certificate_name, vouched
 
 COOKIE: Final = "secure_platform_session"
 LOGIN: Final = "/login"
@@ -27,6 +29,7 @@ POLICY_VIOLATION: Final = 1008
 _PRINCIPAL: Final = "secure_platform.principal"
 _SESSION: Final = "secure_platform.session"
 _BEARER: Final = "bearer "
+_TOKEN: Final = "token"  # noqa: S105 - names a counter
 
 
 class Authentication:
@@ -43,6 +46,7 @@ class Authentication:
         self._services = services
         self._is_public = is_public
         server = services.settings.server
+        self._proxy = None if server.proxy is None else TrustedProxy(server.proxy)
         self._secure = server.tls is not None or (server.url or "").startswith("https://")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,20 +67,32 @@ class Authentication:
 
     def _identify(self, connection: HTTPConnection) -> tuple[Principal, Session | None]:
         address = connection.client.host if connection.client else None
+        proxied = None if self._proxy is None else self._proxy.user(connection)
         shown = connection.headers.getlist("authorization")
         if len(shown) == 1 and shown[0].lower().startswith(_BEARER):
-            try:
-                principal = self._services.principals.authenticate(shown[0][len(_BEARER) :])
-            except AccessDeniedError:
-                return ANONYMOUS, None
-            how = replace(principal.circumstances, channel="api", address=address)
-            return replace(principal, circumstances=how), None
+            return self._by_token(shown[0][len(_BEARER) :], address), None
         found = self._services.sessions.authenticate(read_cookie(connection, COOKIE))
-        if found is None:
-            return ANONYMOUS, None
-        principal, session = found
-        how = replace(principal.circumstances, address=address)
-        return replace(principal, circumstances=how), session
+        if found is not None:
+            principal, session = found
+            how = replace(principal.circumstances, address=address)
+            return replace(principal, circumstances=how), session
+        principals, certified = self._services.principals, certificate_name(connection.scope)
+        if certified is not None:
+            return vouched(principals, certified, method="mtls", address=address), None
+        if proxied is not None:
+            return vouched(principals, proxied, method="proxy", address=address), None
+        return ANONYMOUS, None
+
+    def _by_token(self, token: str, address: str | None) -> Principal:
+        throttle = self._services.throttle
+        throttle.require_free(_TOKEN, address)
+        try:
+            principal = self._services.principals.authenticate(token)
+        except AccessDeniedError:
+            throttle.note_wrong(_TOKEN, address)
+            return ANONYMOUS
+        how = replace(principal.circumstances, channel="api", address=address)
+        return replace(principal, circumstances=how)
 
 
 def principal_of(connection: HTTPConnection) -> Principal:

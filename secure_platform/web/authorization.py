@@ -21,15 +21,15 @@ from secure_platform.web.routes import AUTHENTICATED, PUBLIC, OwnRoute, Right
 STOCK: Final[dict[str, Right]] = {
     "/graphql": AUTHENTICATED,  # Every field has a right of its own: `web.rights`.
     "/server_info": Action.UI_READ,
-    "/logs/{path:path}": Action.RUN_READ,
     "/download_debug/{run_id:str}": Action.RUN_READ,
     "/{path:path}": Action.UI_READ,
     "/": Action.UI_READ,
 }
-# They read any notebook of the code location, and report what never happened.
+# They read any notebook of the code location, any file that looks like a log (this platform keeps none), and
+# report what never happened.
 CLOSED: Final = frozenset(
     {
-        *("/dagit_info", "/notebook", "/dagit/notebook"),
+        *("/dagit_info", "/notebook", "/dagit/notebook", "/logs/{path:path}"),
         *(f"/report_asset_{what}/{{asset_key:path}}" for what in ("materialization", "check", "observation")),
     }
 )

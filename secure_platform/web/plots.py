@@ -6,6 +6,7 @@ table or list on the same page says in words.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 _WIDEST: Final = 80.0
@@ -19,6 +20,7 @@ _CHARACTER: Final = 7.4
 _PADDING: Final = 24
 _ARROW: Final = 8
 _SPACE: Final = 72
+_STEP: Final = 36
 
 
 @dataclass(frozen=True)
@@ -131,16 +133,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Boundary:
-    """A frame around some layers."""
+    """A frame around some boxes."""
 
     title: str
     x: float
+    y: float
     width: float
+    height: float
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A layered graph, drawn from left to right."""
+    """Boxes and arrows between them, under the headings of their columns."""
 
     title: str
     width: float
@@ -154,69 +158,71 @@ class Graph:
 def graph(
     title: str,
     layers: Sequence[tuple[str, Sequence[Node]]],
-    edges: Sequence[Edge],
-    *,
-    within: tuple[str, int, int] | None = None,
+    edges: Iterable[Edge],
 ) -> Graph:
-    """Lay out a graph whose arrows lead to later layers.
+    """Lay out a graph whose arrows lead to later layers, from left to right.
 
     Args:
         title: What it shows.
-        layers: Heading and nodes of each layer, from left to right.
+        layers: Heading and nodes of each layer.
         edges: Between nodes of the layers; those of unknown nodes are left out.
-        within: Title, first and last layer of a frame.
     """
     tallest = max((len(nodes) for _, nodes in layers), default=0)
     columns: list[Column] = []
     boxes: dict[str, Box] = {}
-    lefts: list[tuple[float, float]] = []
-    x, gap, top = float(_MARGIN), 0.0, _MARGIN + _LABEL
-    labels = _labels(layers, edges)
-    for layer, (heading, nodes) in enumerate(layers):
+    x, top = float(_MARGIN), _MARGIN + _LABEL
+    for heading, nodes in layers:
         width = max([_width(node) for node in nodes] + [_CHARACTER * len(heading)])
         columns.append(Column(heading, x + width / 2))
-        lefts.append((x, width))
         offset = top + (tallest - len(nodes)) * _ROW / 2
         for place, node in enumerate(nodes):
             boxes[node.name] = Box(node, x, offset + place * _ROW, width, _BOX_HEIGHT)
-        gap = max(_SPACE, labels.get(layer, 0) * _CHARACTER + _PADDING)
-        x += width + gap
+        x += width + _SPACE
     arrows = tuple(
         _arrow(edge, boxes[edge.source], boxes[edge.target])
         for edge in edges
         if edge.source in boxes and edge.target in boxes
     )
     height = top + tallest * _ROW + _MARGIN / 2
-    return Graph(
-        title,
-        x - gap + _MARGIN,
-        height,
-        tuple(columns),
-        tuple(boxes.values()),
-        arrows,
-        None if within is None else _boundary(within, lefts),
+    width = x - _SPACE + _MARGIN
+    return Graph(title, width, height, tuple(columns), tuple(boxes.values()), arrows, None)
+
+
+def chain(title: str, nodes: Sequence[Node], labels: Sequence[str], frame: tuple[str, int, int]) -> Graph:
+    """Lay out nodes from top to bottom, each with an arrow to the next.
+
+    Args:
+        title: What it shows.
+        nodes: In order.
+        labels: What is written beside each arrow, one fewer than nodes.
+        frame: Title of the frame, and the first and last node in it.
+    """
+    width = max(_width(node) for node in nodes)
+    left, step = float(_MARGIN), _BOX_HEIGHT + _STEP
+    boxes = [
+        Box(node, left, _MARGIN / 2 + place * step, width, _BOX_HEIGHT) for place, node in enumerate(nodes)
+    ]
+    middle = left + width / 2
+    arrows = tuple(
+        _down(Edge(upper.node.name, lower.node.name, label), middle, upper, lower)
+        for (upper, lower), label in zip(pairwise(boxes), labels, strict=True)
     )
-
-
-def _labels(layers: Sequence[tuple[str, Sequence[Node]]], edges: Iterable[Edge]) -> dict[int, int]:
-    """Layer → characters of the longest label on an arrow that leaves it."""
-    place = {node.name: layer for layer, (_, nodes) in enumerate(layers) for node in nodes}
-    longest: dict[int, int] = {}
-    for edge in edges:
-        layer = place.get(edge.source, 0)
-        longest[layer] = max(longest.get(layer, 0), len(edge.label))
-    return longest
+    words, first, last = frame
+    top, bottom = boxes[first].y - _STEP / 2, boxes[last].y + _BOX_HEIGHT + _STEP / 2
+    boundary = Boundary(words, left / 2, top, width + left, bottom - top)
+    right = left * 2 + width + _CHARACTER * len(words)
+    return Graph(title, right, len(nodes) * step, (), tuple(boxes), arrows, boundary)
 
 
 def _width(node: Node) -> float:
     return max(len(node.label), len(node.note)) * _CHARACTER + _PADDING
 
 
-def _boundary(within: tuple[str, int, int], lefts: Sequence[tuple[float, float]]) -> Boundary:
-    title, first, last = within
-    left = lefts[first][0] - _MARGIN / 2
-    right = lefts[last][0] + lefts[last][1] + _MARGIN / 2
-    return Boundary(title, left, right - left)
+def _down(edge: Edge, middle: float, upper: Box, lower: Box) -> Arrow:
+    start, end = upper.y + upper.height, lower.y - _ARROW
+    tip = f"M{middle - 4:.1f} {end:.1f}h8l-4 {_ARROW}z"
+    label = middle + _ARROW + len(edge.label) * _CHARACTER / 2
+    return Arrow(edge, f"M{middle:.1f} {start:.1f}V{end:.1f}", tip, label, (start + lower.y) / 2 + 4)
 
 
 def _arrow(edge: Edge, source: Box, target: Box) -> Arrow:

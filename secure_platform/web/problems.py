@@ -5,6 +5,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from secure_platform.access.throttle import TooManyAttemptsError
 from secure_platform.errors import (
     AccessDeniedError,
     GateRefusedError,
@@ -17,6 +18,7 @@ from secure_platform.errors import (
 from secure_platform.web.rendering import page
 
 _STATUS: Final = {
+    TooManyAttemptsError: 429,
     AccessDeniedError: 403,
     GateRefusedError: 409,
     IntegrityError: 500,
@@ -31,6 +33,7 @@ _TITLES: Final = {
     404: "There is nothing here",
     409: "Not in its present state",
     422: "This was refused",
+    429: "Too many attempts",
     500: "Something is wrong",
 }
 

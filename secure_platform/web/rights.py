@@ -91,6 +91,8 @@ FIELDS: Final[Mapping[tuple[str, str], Action]] = {
     ("DaemonStatus", "lastHeartbeatErrors"): Action.INSTANCE_READ,
     ("Instance", "executablePath"): Action.INSTANCE_READ,
     ("ResourceDetails", "configuredValues"): Action.INSTANCE_READ,
+    # Whoever launched a run may know which it is.
+    ("LaunchRunSuccess", "run"): Action.UI_READ,
     # Looking at the next tick would run it.
     ("DryRunInstigationTick", "evaluationResult"): Action.PLATFORM_OPERATE,
 }

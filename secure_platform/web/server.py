@@ -8,13 +8,17 @@ that they have; and every field of Dagster's API asks again.
 import socket
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from dagster import __version__ as dagster_version
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 
 from secure_platform.errors import UsageError
@@ -24,7 +28,7 @@ from secure_platform.site import ServerSettings
 from secure_platform.web import api, health, login
 from secure_platform.web.address import Forwarded, SiteAddress
 from secure_platform.web.api_server import GuardedApi
-from secure_platform.web.authentication import Authentication
+from secure_platform.web.authentication import Authentication, principal_of
 from secure_platform.web.authorization import authorized, own_route
 from secure_platform.web.failures import Failures
 from secure_platform.web.guard import RequestGuard
@@ -41,6 +45,7 @@ from secure_platform.web.pages import (
 from secure_platform.web.permissions import PolicyProcessContext, Rights
 from secure_platform.web.routes import PUBLIC
 from secure_platform.web.sockets import SocketLifetime
+from secure_platform.web.tls import tls_options
 from secure_platform.web.workspace import workspace_file
 
 # Our own pages: one line for each module with `routes(services)`.
@@ -99,6 +104,23 @@ class SecureWebserver(GuardedApi):
             # The prefix is in the request's root path already.
             stock = next(route.routes for route in stock if isinstance(route, Mount))
         return list(authorized([*self._own, *stock], self._services))
+
+    async def download_debug_file_endpoint(self, request: Request) -> Response:
+        """All that is known about a run, which is recorded as having been taken away.
+
+        Raises:
+            HTTPException: If there is no such run.
+        """
+        run_id = request.path_params["run_id"]
+        await run_in_threadpool(self._note_download, request, run_id)
+        response: Response = await super().download_debug_file_endpoint(request)
+        return response
+
+    def _note_download(self, request: Request, run_id: str) -> None:
+        if not self._process_context.instance.has_run(run_id):
+            raise HTTPException(404)
+        actor = principal_of(request).name
+        self._services.audit.append("run.download", actor=actor, subject=f"run:{run_id}")
 
     def _is_public(self, path: str) -> bool:
         route = own_route(self._own, path.removeprefix(self._address.prefix))
@@ -166,13 +188,7 @@ def serve_ui(services: Services, listener: socket.socket, *, ready: Callable[[Si
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
-            **_tls(settings.server),
+            **tls_options(settings.server),
         )
         ready(address)
         uvicorn.Server(config).run(sockets=[listener])
-
-
-def _tls(server: ServerSettings) -> dict[str, Any]:
-    if server.tls is None:
-        return {}
-    return {"ssl_certfile": server.tls.certificate, "ssl_keyfile": server.tls.key}

@@ -3,12 +3,12 @@
 import shutil
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Row, select, update
 
 from secure_platform.access.principals import IssuedToken, Principals
-from secure_platform.access.seals import SealedRows
+from secure_platform.access.seals import Change, SealedRows
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import token as token_table
@@ -24,10 +24,11 @@ def pseudonym(name: str) -> str:
 class Home:
     """Principals over a fresh database and log."""
 
-    def __init__(self, directory: Path, migrated: Path) -> None:
+    def __init__(self, directory: Path, migrated: Path | None) -> None:
         self.directory = directory
-        shutil.copy(migrated, directory / "control.db")
-        shutil.copytree(migrated.with_name("keys"), directory / "keys")
+        if migrated is not None:
+            shutil.copy(migrated, directory / "control.db")
+            shutil.copytree(migrated.with_name("keys"), directory / "keys")
         self.database = ControlDatabase.at(directory / "control.db")
         self.audit = AuditLog(
             directory / "audit.db",
@@ -38,6 +39,11 @@ class Home:
         self.keys = KeyRing(LocalKeyProvider.open(directory / "keys"), self.database)
         self.rows = SealedRows(self.database, self.keys, self.audit)
         self.principals = Principals(self.database, self.audit, self.rows)
+
+    @classmethod
+    def reopen(cls, directory: Path) -> Self:
+        """The same home in another process."""
+        return cls(directory, None)
 
     def add(self, name: str = "alice", *roles: str) -> IssuedToken:
         self.principals.add(name, roles=roles, actor="admin")
@@ -50,7 +56,15 @@ class Home:
         with self.database.read() as connection:
             return connection.execute(select(token_table).where(token_table.c.token_id == token_id)).one()
 
+    def write_token(self, token_id: str, **values: object) -> None:
+        """Another row in its place, written as ours are."""
+        row = self.rows.one(token_table, token_id)
+        assert row is not None
+        change = Change(token_table, row, {**row, **values})
+        self.rows.write("token.change", [change], actor="test", subject=f"token:{token_id}")
+
     def set_token(self, token_id: str, **values: object) -> None:
+        """What somebody could do who can write to the database."""
         with self.database.write() as connection:
             connection.execute(update(token_table).where(token_table.c.token_id == token_id).values(values))
 

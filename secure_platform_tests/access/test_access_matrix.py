@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from access_support import open_log
 
-from secure_platform.access.matrix import CLASSIFICATIONS, Permission, permission_matrix
+from secure_platform.access.matrix import Permission, matrix_rows, permission_matrix
 from secure_platform.access.policy import (
     Action,
     Policy,
@@ -28,30 +28,30 @@ def policy(audit: AuditLog) -> Policy:
 
 
 GOLDEN = Path(__file__).resolve().parents[2] / "docs" / "permission-matrix.md"
-WORDS: dict[tuple[str, ...], str] = {(): "no", CLASSIFICATIONS: "yes"}
 
 
 def rendered(permissions: list[Permission]) -> str:
-    actions = list(dict.fromkeys(permission.action for permission in permissions))
-    rows: dict[str, list[str]] = {}
-    for permission in permissions:
-        allowed = permission.classifications
-        assert allowed == CLASSIFICATIONS[: len(allowed)]
-        rows.setdefault(permission.caller, []).append(WORDS.get(allowed) or f"up to {allowed[-1]}")
+    callers = list(dict.fromkeys(permission.caller for permission in permissions))
+    rows = matrix_rows(permissions)
     lines = [
         "# Who may do what",
         "",
         "Computed from the Cedar policies in `secure_platform/access/policies/`; a test keeps it true. Each",
         "cell is asked about something in the state that the action is meant for (a pending release to",
-        "approve, an approved one with one approval to deploy), seen by the caller as it is, and for each",
-        "classification of its output: “up to confidential” excludes restricted data, which two stewards",
-        "have to approve.",
+        "approve, an approved one with one approval to deploy), seen by the caller as it is, for a purpose",
+        "of the product, and for each classification of its output: “up to confidential” excludes restricted",
+        "data. Callers come with a token; “on the web with MFA” is what changes for who is logged in there",
+        "and has just proven a second factor. Grants, delegations, freezes and windows are left out: see",
+        "[access.md](access.md).",
         "",
-        "| caller | " + " | ".join(f"`{action}`" for action in actions) + " |",
-        "|---|" + "---|" * len(actions),
-        *(f"| {caller} | " + " | ".join(cells) + " |" for caller, cells in rows.items()),
     ]
-    return "\n".join(lines) + "\n"
+    for part in (callers[: len(callers) // 2], callers[len(callers) // 2 :]):
+        lines += ["| action | " + " | ".join(part) + " |", "|---|" + "---|" * len(part)]
+        chosen = [row for row in rows if row[0] in part]
+        for place, action in enumerate(Action, start=1):
+            lines.append(f"| `{action}` | " + " | ".join(row[place] for row in chosen) + " |")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def test_the_permission_matrix_is_the_published_one(policy: Policy) -> None:
@@ -66,5 +66,15 @@ def test_the_matrix_has_somebody_for_every_action(policy: Policy) -> None:
     allowed = {(p.action, p.caller) for p in permission_matrix(policy) if p.classifications}
     assert {action for action, _ in allowed} == set(Action)
     assert {caller for action, caller in allowed if action == Action.RELEASE_APPROVE} == {"data_steward"}
+
     for deploying in (Action.RELEASE_DEPLOY, Action.RELEASE_RESTORE):
         assert {caller for action, caller in allowed if action == deploying} == {"pipeline"}
+
+
+def test_only_a_second_factor_on_the_web_page_approves_restricted_data(policy: Policy) -> None:
+    approving = {
+        (p.mfa, "restricted" in p.classifications)
+        for p in permission_matrix(policy)
+        if p.action == Action.RELEASE_APPROVE and p.caller == "data_steward"
+    }
+    assert approving == {(False, False), (True, True)}

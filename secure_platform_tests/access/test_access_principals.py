@@ -4,14 +4,17 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from access_home import Home, migrate, pseudonym
 from sqlalchemy import select
 
+from secure_platform.access.circumstances import Circumstances
 from secure_platform.access.principals import ANONYMOUS, ROLES, Principal
 from secure_platform.control.database import utc_now
+from secure_platform.control.tables import principal as principal_table
 from secure_platform.control.tables import token as token_table
 from secure_platform.errors import AccessDeniedError, IntegrityError, UsageError
 
@@ -111,12 +114,106 @@ def test_disable_revokes_every_token_at_once(home: Home) -> None:
     home.principals.disable("alice", actor="admin")
 
 
-def test_a_disabled_principal_does_not_get_in_with_a_token_that_was_not_revoked(home: Home) -> None:
+def test_a_revoked_token_whose_row_was_put_back_is_found(home: Home) -> None:
     issued = home.add()
+    before = home.token(issued.token_id)
     home.principals.disable("alice", actor="admin")
-    home.set_token(issued.token_id, revoked_at=None)
-    with pytest.raises(AccessDeniedError, match=f"principal of token {issued.token_id} is disabled"):
+    home.set_token(issued.token_id, revoked_at=None, seal=before.seal)
+    with pytest.raises(IntegrityError, match="A row of token"):
         home.principals.authenticate(issued.secret)
+
+
+def test_roles_and_groups_change_from_now_on(home: Home) -> None:
+    issued = home.add("alice", "analyst")
+    changed = home.principals.change("alice", roles=["data_steward"], groups=["clinical"], actor="admin")
+    assert changed.roles == {"data_steward"}
+    assert changed.groups == {"clinical"}
+    assert home.principals.authenticate(issued.secret) == changed
+    assert home.principals.change("alice", groups=[], actor="admin").roles == {"data_steward"}
+    size = home.audit.size()
+    home.principals.change("alice", groups=[], actor="admin")
+    assert home.audit.size() == size
+
+
+def test_nobody_changes_their_own_roles_and_an_administrator_stays(home: Home) -> None:
+    home.add("admin", "admin")
+    with pytest.raises(UsageError, match="their own roles"):
+        home.principals.change("admin", roles=["admin", "data_steward"], actor="admin")
+    with pytest.raises(UsageError, match="only administrator"):
+        home.principals.change("admin", roles=["data_steward"], actor="somebody")
+    with pytest.raises(UsageError, match="no role 'emperor'"):
+        home.principals.change("admin", roles=["emperor"], actor="somebody")
+    with pytest.raises(UsageError, match="no principal nobody"):
+        home.principals.change("nobody", roles=[], actor="somebody")
+
+
+ISSUER = "https://id.example.org"
+
+
+def provision(home: Home, subject: str, name: str, *roles: str, issuer: str = ISSUER) -> Principal:
+    return home.principals.provision(
+        issuer, subject, name=name, roles=roles, groups=["clinical"], email="a@example.org"
+    )
+
+
+def test_a_provider_makes_a_principal_and_says_what_they_may(home: Home) -> None:
+    first = provision(home, "s1", "alice", "analyst")
+    assert first == home.principals.get("alice")
+    assert first.groups == {"clinical"}
+    again = provision(home, "s1", "renamed", "data_steward")
+    assert again.name == "alice"
+    assert again.roles == {"data_steward"}
+    assert home.principals.get("renamed") is None
+    size = home.audit.size()
+    provision(home, "s1", "alice", "data_steward")
+    assert home.audit.size() == size
+
+
+def test_a_name_is_never_taken_over(home: Home) -> None:
+    home.add("local", "admin")
+    provision(home, "s1", "alice", "analyst")
+    for subject, name, issuer in (
+        ("s2", "alice", ISSUER),
+        ("s1", "alice", "https://other.example.org"),
+        ("s3", "local", ISSUER),
+    ):
+        with pytest.raises(AccessDeniedError, match=f"The name {name} belongs to another"):
+            provision(home, subject, name, "admin", issuer=issuer)
+    for name in ("anonymous", "service:deployer", "Alice", ""):
+        with pytest.raises(UsageError):
+            provision(home, "s4", name)
+    assert home.principals.get("alice") == Principal(
+        "alice", "user", frozenset({"analyst"}), active=True, groups=frozenset({"clinical"})
+    )
+
+
+def test_who_was_disabled_stays_disabled_whatever_the_provider_says(home: Home) -> None:
+    provision(home, "s1", "alice", "analyst")
+    home.principals.disable("alice", actor="admin")
+    assert not provision(home, "s1", "alice", "data_steward").active
+
+
+def test_only_who_is_logged_in_on_the_web_page_makes_their_own_token(home: Home) -> None:
+    issued = home.add("alice", "analyst")
+    alice = home.principals.authenticate(issued.secret)
+    with pytest.raises(AccessDeniedError, match="logged in on the web page"):
+        home.principals.issue_own_token(alice)
+    session = replace(alice, circumstances=Circumstances("web", "password"))
+    made = home.principals.issue_own_token(session, days=7, label="ci", scopes=["build:sales", "build:sales"])
+    assert home.principals.authenticate(made.secret).circumstances.scopes == frozenset({"build:sales"})
+    (listed,) = [each for each in home.principals.tokens("alice") if each.token_id == made.token_id]
+    assert (listed.label, listed.scopes, listed.works(utc_now())) == ("ci", ("build:sales",), True)
+    home.principals.revoke_token(made.token_id, actor="alice")
+    assert [each.token_id for each in home.principals.tokens()] == [issued.token_id]
+
+
+@pytest.mark.parametrize("scope", ["", "Build", "build:", "build sales", "build:Sales", "a:b:c", "x" * 100])
+def test_what_is_no_scope_is_refused(home: Home, scope: str) -> None:
+    home.add()
+    with pytest.raises(UsageError, match="is not a scope"):
+        home.principals.issue_token("alice", actor="admin", scopes=[scope])
+    with pytest.raises(UsageError, match="label"):
+        home.principals.issue_token("alice", actor="admin", label="two\nlines")
 
 
 def test_the_last_administrator_stays(home: Home) -> None:
@@ -155,6 +252,7 @@ def test_every_change_is_recorded_before_and_after(home: Home) -> None:
     ]
     bodies = [entry.body for entry in home.audit.entries()]
     assert {body["actor"] for body in bodies} == {pseudonym("admin")}
+    assert bodies[0]["detail"].pop("sealed").keys() == {f"principal:{pseudonym('alice')}"}
     assert bodies[0]["detail"] == {
         "principal": pseudonym("alice"),
         "kind": "user",
@@ -168,7 +266,7 @@ def test_every_change_is_recorded_before_and_after(home: Home) -> None:
 def test_every_refusal_is_recorded_without_the_secret(home: Home) -> None:
     issued = home.add()
     expired, revoked = (home.principals.issue_token("alice", actor="admin") for _ in range(2))
-    home.set_token(expired.token_id, expires_at=utc_now())
+    home.write_token(expired.token_id, expires_at=utc_now())
     home.principals.revoke_token(revoked.token_id, actor="admin")
     before = home.audit.size()
     guess = issued.secret[:-43] + "B" * 43
@@ -209,16 +307,17 @@ def test_without_a_record_nothing_changes(home: Home) -> None:
     for change in changes:
         with pytest.raises(IntegrityError):
             change()
-    assert [p.name for p in home.principals.list() if p.active] == ["alice"]
     with home.database.read() as connection:
         tokens = connection.execute(select(token_table)).all()
+        people = connection.execute(select(principal_table)).all()
+    assert [(row.name, row.active) for row in people] == [("alice", True)]
     assert [(row.token_id, row.revoked_at) for row in tokens] == [(issued.token_id, None)]
 
 
 def test_anonymous_has_no_roles_and_never_authenticates(home: Home) -> None:
     assert Principal("anonymous", "service", frozenset(), active=True) == ANONYMOUS
     assert home.principals.get("anonymous") is None
-    assert len(ROLES) == 7
+    assert len(ROLES) == 9
 
 
 def test_importing_access_is_cheap_enough_for_the_command_line() -> None:

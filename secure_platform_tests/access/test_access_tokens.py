@@ -53,7 +53,7 @@ def test_only_the_hash_is_stored(home: Home) -> None:
     assert home.token(issued.token_id).secret_hash == sha256(issued.secret.encode()).digest()
     home.database.close()
     home.audit.close()
-    for file in home.directory.iterdir():
+    for file in filter(Path.is_file, home.directory.iterdir()):
         assert secret.encode() not in file.read_bytes(), file.name
     assert secret not in f"{issued} {issued!r}"
 
@@ -108,9 +108,9 @@ def test_the_secret_of_one_token_does_not_open_another(home: Home) -> None:
 def test_an_expired_token_is_refused_from_its_last_moment_on(home: Home) -> None:
     issued = home.add()
     assert as_utc(home.token(issued.token_id).expires_at) == issued.expires_at
-    home.set_token(issued.token_id, expires_at=utc_now() + timedelta(minutes=1))
+    home.write_token(issued.token_id, expires_at=utc_now() + timedelta(minutes=1))
     home.principals.authenticate(issued.secret)
-    home.set_token(issued.token_id, expires_at=utc_now())
+    home.write_token(issued.token_id, expires_at=utc_now())
     with pytest.raises(AccessDeniedError, match=f"token {issued.token_id} has expired"):
         home.principals.authenticate(issued.secret)
 
@@ -121,7 +121,7 @@ def test_a_wrong_secret_learns_nothing_about_the_token(home: Home) -> None:
     texts = set()
     for change in ({}, {"expires_at": utc_now()}, {"revoked_at": utc_now()}):
         if change:
-            home.set_token(issued.token_id, **change)
+            home.write_token(issued.token_id, **change)
         with pytest.raises(AccessDeniedError) as refusal:
             home.principals.authenticate(guess)
         texts.add(str(refusal.value))

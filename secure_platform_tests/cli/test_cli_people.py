@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from cli_support import Cli
 
+from secure_platform.services import Services
+from secure_platform.settings import load_settings
+
 TOKEN = re.compile(r"spt_[0-9a-f]{16}_[A-Za-z0-9_-]{43}")
 
 
@@ -150,3 +153,48 @@ def test_a_wrong_token_is_a_clear_error(content: bytes | None, cli: Cli) -> None
         assert result.code in {2, 4}
         assert "nonsense" not in result.out
         assert result.json["fix"]
+
+
+def test_a_link_for_a_person_is_shown_once_and_only_to_who_manages_people(cli: Cli, steward: Path) -> None:
+    assert cli("principal", "invite", "sam", token="sam").code == 4
+    shown = cli("principal", "invite", "sam", "--json", token="admin").json
+    assert re.fullmatch(r"http://127\.0\.0\.1:3000/setup\?link=spl_[A-Za-z0-9_-]{43}", shown["link"])
+    services = Services(load_settings(home=cli.home))
+    invited = services.credentials.invited(shown["link"].partition("=")[2])
+    assert invited is not None
+    assert invited.name == "sam"
+    assert cli("principal", "invite", "nobody", token="admin").code == 2
+    assert steward.exists()
+
+
+def test_a_token_is_limited_labelled_and_listed_without_itself(cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "ci.token"
+    issued = cli(
+        *("token", "issue", "admin", "--scope", "build:healthcare", "--scope", "release_read"),
+        *("--label", "nightly build", "--out", str(out), "--json"),
+        token="admin",
+    )
+    listed = cli("token", "list", "admin", "--json", token="admin")
+    (row,) = [row for row in listed.json if row["token_id"] == issued.json["token_id"]]
+    assert (row["label"], row["scopes"]) == ("nightly build", ["build:healthcare", "release_read"])
+    assert not TOKEN.search(listed.out)
+    assert "nightly build" in cli("token", "list", token="admin").out
+    cli("token", "revoke", row["token_id"], token="admin")
+    assert row["token_id"] not in cli("token", "list", "--json", token="admin").out
+
+
+def test_sessions_are_listed_and_ended(cli: Cli, steward: Path) -> None:
+    services = Services(load_settings(home=cli.home))
+    sam = services.principals.get("sam")
+    assert sam is not None
+    opened = services.sessions.open(sam, method="password", address="192.0.2.1", client="Browser/1.0")
+    listed = cli("session", "list", "--json", token="admin")
+    assert [row["session_id"] for row in listed.json] == [opened.session.session_id]
+    assert opened.secret not in listed.out
+    assert cli("session", "list", token="sam").code == 4
+    assert "192.0.2.1" in cli("session", "list", "sam", token="admin").out
+    assert cli("session", "revoke", opened.session.session_id, token="admin").code == 0
+    assert services.sessions.authenticate(opened.secret) is None
+    assert cli("session", "list", "--json", token="admin").json == []
+    assert cli("session", "revoke", "0" * 32, token="admin").code == 2
+    assert steward.exists()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import (
     ConsoleMessage,
     FloatRect,
@@ -15,6 +16,8 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+
+from secure_platform.web.authentication import COOKIE
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "images"
 WRITE_PICTURES = "SECURE_PLATFORM_WRITE_PICTURES"
@@ -78,14 +81,21 @@ class Browser:
 
 
 @contextmanager
-def browser(program: Path, base: str) -> Iterator[Browser]:
+def running(program: Path) -> Iterator[Chromium]:
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        page = started.new_context(viewport=SIZE, device_scale_factor=1, locale="en-GB").new_page()
-        page.set_default_timeout(PATIENCE_MILLISECONDS)
         expect.set_options(timeout=PATIENCE_MILLISECONDS)
-        yield Browser(page, base)
+        yield started
         started.close()
+
+
+def tab(chromium: Chromium, base: str, session: str) -> Browser:
+    """A tab of somebody who has logged in; `session` is the secret of their cookie."""
+    context = chromium.new_context(viewport=SIZE, device_scale_factor=1, locale="en-GB")
+    context.add_cookies([{"name": COOKIE, "value": session, "url": base}])
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MILLISECONDS)
+    return Browser(page, base)
 
 
 def inside(nodes: Sequence[Locator]) -> bool:

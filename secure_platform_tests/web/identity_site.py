@@ -10,12 +10,11 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from secure_platform.access.throttle import LoginRefusedError
-from secure_platform.errors import AccessDeniedError, SecurePlatformError
 from secure_platform.services import Services, initialise
 from secure_platform.settings import Settings, load_settings
 from secure_platform.web import login
 from secure_platform.web.authentication import Authentication, principal_of, session_of
+from secure_platform.web.failures import Failures
 from secure_platform.web.routes import AUTHENTICATED, PUBLIC, OwnRoute
 
 BASE = "http://127.0.0.1:3000"
@@ -38,8 +37,8 @@ class IdentitySite:
         self.root_path = root_path
         routes = [*login.routes(self.services), OwnRoute("/whoami", who_am_i, right=AUTHENTICATED)]
         public = {f"{root_path}{route.path}" for route in routes if route.right == PUBLIC}
-        app = Starlette(routes=routes, exception_handlers={SecurePlatformError: refused})
-        self.app = Authentication(app, self.services, public.__contains__)
+        door = Authentication(Starlette(routes=routes), self.services, public.__contains__)
+        self.app = Failures(door)
 
     def browser(self, address: str = "127.0.0.1", base: str = BASE) -> Browser:
         return Browser(self.app, base, root_path=self.root_path, address=(address, 50_000))
@@ -67,10 +66,3 @@ def who_am_i(request: Request) -> Response:
             "session": session and session.session_id,
         }
     )
-
-
-def refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, SecurePlatformError)
-    assert not isinstance(error, LoginRefusedError)
-    status = 403 if isinstance(error, AccessDeniedError) else 400
-    return JSONResponse({"error": error.culprit, "fix": error.fix}, status_code=status)

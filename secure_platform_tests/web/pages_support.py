@@ -1,65 +1,139 @@
-"""Our pages in an application of their own, and people logged in to them."""
+"""Our pages behind the real server's guards, and people logged in to them in one browser each."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from html.parser import HTMLParser
 
+import httpx
 import uvicorn
 from asgi_browser import Browser
+from built_home import PRODUCT, Built, built_release
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
 from waiting import wait_for
+from web_login import BASE, session_cookie, web_app
 
-from secure_platform.control.database import utc_now
+from secure_platform.access.principals import Principal
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.orchestration.home import open_instance
+from secure_platform.orchestration.steps.deploy import deploy
 from secure_platform.services import Services
-from secure_platform.web.authentication import COOKIE, Authentication
-from secure_platform.web.pages import access, account, approvals, audit, data_map, people, releases, rights
-from secure_platform.web.rendering import STATIC
-from secure_platform.web.routes import OwnRoute
+from secure_platform.site import ServerSettings
+from secure_platform.web.address import SiteAddress
+from secure_platform.web.authentication import COOKIE
 from secure_platform.web.server import listen
 
-ROOMS = (approvals, releases, data_map, audit, people, access, rights, account)
 START_SECONDS = 30
+HTML = {"accept": "text/html", "origin": BASE}
+STAFF = {
+    "ana": ("analyst",),
+    "dana": ("data_engineer",),
+    "mel": ("ml_engineer",),
+    "sam": ("data_steward",),
+    "tess": ("data_steward",),
+    "petra": ("privacy_officer",),
+    "otto": ("auditor",),
+    "admin": ("admin",),
+    "nil": (),
+}
 
 
-def own_routes(services: Services) -> list[OwnRoute]:
-    return [route for room in ROOMS for route in room.routes(services)]
+def person(services: Services, name: str) -> Principal:
+    found = services.principals.get(name)
+    return found or services.principals.add(name, roles=STAFF[name], actor="service:scheduler")
 
 
-def pages(services: Services) -> Starlette:
-    static = Mount("/platform-static", StaticFiles(directory=STATIC))
-    guard = Middleware(Authentication, services=services, is_public=lambda path: "/platform-static/" in path)
-    return Starlette(routes=[*own_routes(services), static], middleware=[guard])
+class Reader(Browser):
+    """A browser in which one person is logged in, or nobody."""
+
+    def __init__(self, app: Starlette, services: Services, name: str | None, *, mfa: bool = True) -> None:
+        super().__init__(app, BASE)
+        if name is not None:
+            self.cookies.set(COOKIE, session_cookie(services, person(services, name), mfa=mfa))
+
+    def open(self, path: str) -> httpx.Response:
+        return self.get(path, headers=HTML)
+
+    def submit(self, path: str, to: str | None = None, **fields: str) -> httpx.Response:
+        """Fill in the form of a page that posts to a path, keep what it has hidden, and send it."""
+        target = to or path
+        forms = Forms.of(self.open(path).text)
+        hidden = next((form for action, form in forms if action == target), None)
+        assert hidden is not None, f"{path} shows no form for {target}"
+        return self.post(target, data={**hidden, **fields}, headers=HTML)
 
 
-def secret_of(services: Services, name: str, *, mfa_at: datetime | None = None) -> str:
-    principal = services.principals.get(name)
-    assert principal is not None
-    opened = services.sessions.open(
-        principal, method="password", address="127.0.0.1", client="Test/1.0", mfa_at=mfa_at or utc_now()
-    )
-    return opened.secret
+class Forms(HTMLParser):
+    """The forms of a page: where each posts to, and its hidden fields."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+
+    @classmethod
+    def of(cls, text: str) -> list[tuple[str, dict[str, str]]]:
+        parser = cls()
+        parser.feed(text)
+        return parser.found
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "form":
+            self.found.append((given.get("action") or "", {}))
+        if tag == "input" and given.get("type") == "hidden":
+            self.found[-1][1][given["name"] or ""] = given.get("value") or ""
 
 
-def logged_in(services: Services, name: str, *, app: Starlette | None = None) -> Browser:
-    browser = Browser(app or pages(services))
-    browser.cookies.set(COOKIE, secret_of(services, name))
-    return browser
+class Elements(HTMLParser):
+    """What a page is made of: every element with its attributes, and all text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, tuple[str, ...]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, tuple(name for name, _ in attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def governed(built: Built) -> tuple[Services, ReleaseRecord, ReleaseRecord]:
+    """A home with one release in production and one that waits; everybody is there."""
+    services = built.services
+    for name in STAFF:
+        person(services, name)
+    first = built.approve()
+    deploy(services, built.product)
+    second = built_release(built, "second")
+    assert services.target.base(PRODUCT) == first.digest == second.base
+    return services, first, second
 
 
 @contextmanager
-def served(app: Starlette) -> Iterator[str]:
-    """The application on a port of its own."""
-    with listen(0) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            wait_for(lambda: server.started, START_SECONDS)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+def pages(services: Services) -> Iterator[Starlette]:
+    with open_instance(services.settings) as instance, web_app(services, instance) as app:
+        yield app
+
+
+@contextmanager
+def served(services: Services) -> Iterator[str]:
+    """The application on a port of its own, for a real browser."""
+    with listen(ServerSettings(port=0)) as listener, open_instance(services.settings) as instance:
+        address = SiteAddress.of(ServerSettings(), listener.getsockname()[1])
+        with web_app(services, instance, address=address) as app:
+            server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+            thread.start()
+            try:
+                wait_for(lambda: server.started, START_SECONDS)
+                yield address.url
+            finally:
+                server.should_exit = True
+                thread.join()

@@ -3,15 +3,18 @@
 import csv
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser_support import Browser, browser, inside
+from browser_support import Browser, inside, running, tab
 from playwright.sync_api import expect
-from serve_support import ROOT, clean_environment, serving
+from serve_support import ROOT, Serving, clean_environment, serving
+from web_login import person, session_cookie
 
 from secure_platform.sample.generate import generate
+from secure_platform.services import Services
+from secure_platform.settings import load_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
@@ -44,10 +47,29 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ui(chromium: Path, built: Path) -> Iterator[Browser]:
-    with serving(built) as server, browser(chromium, f"http://127.0.0.1:{server.port}") as opened:
-        opened.open("/asset-groups").get_by_text("Hide navigation").click()
-        yield opened
+def server(built: Path) -> Iterator[Serving]:
+    with serving(built) as started:
+        assert started.port
+        yield started
+
+
+Tab = Callable[..., Browser]
+
+
+@pytest.fixture(scope="module")
+def tab_of(chromium: Path, server: Serving) -> Iterator[Tab]:
+    """The tab of somebody with these roles."""
+    services = Services(load_settings(home=server.home))
+    with running(chromium) as started:
+        base = f"http://127.0.0.1:{server.port}"
+        yield lambda *roles: tab(started, base, session_cookie(services, person(services, *roles)))
+
+
+@pytest.fixture(scope="module")
+def ui(tab_of: Tab) -> Browser:
+    opened = tab_of("data_engineer")
+    opened.open("/asset-groups").get_by_text("Hide navigation").click()
+    return opened
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +84,10 @@ def secrets(built: Path) -> set[str]:
 def _nothing_leaks(ui: Browser, secrets: set[str]) -> Iterator[None]:
     """Whatever page a test has opened: no value, no complaint, no request to anywhere else."""
     yield
+    assert_clean(ui, secrets)
+
+
+def assert_clean(ui: Browser, secrets: set[str]) -> None:
     text = ui.text()
     assert "healthcare" in text
     assert not {value for value in secrets if value in text}
@@ -123,3 +149,34 @@ def test_production_names_the_release_that_readers_get(ui: Browser) -> None:
     expect(page.get_by_text("sha256:").first).to_be_visible()
     expect(page.get_by_role("row", name="number materialization")).to_contain_text("1")
     ui.picture("production")
+
+
+# What stands on them when there is nothing to read.
+EMPTY = {
+    "/overview/activity": "No runs or scheduled ticks in this time period.",
+    "/runs": "No runs found",
+    "/jobs": "healthcare_build",
+    "/automation": "healthcare_schedule",
+    "/locations/secure_platform/jobs/healthcare_build": "Source to pending release.",
+}
+
+
+def test_an_analyst_sees_the_catalogue_and_cannot_materialise(tab_of: Tab, secrets: set[str]) -> None:
+    analyst = tab_of("analyst")
+    page = analyst.open("/assets/healthcare/protected/patients?view=overview")
+    expect(page.get_by_role("row").filter(has_text="birthdate")).to_contain_text("transform: generalize")
+    expect(page.get_by_role("button", name="Materialize")).to_be_disabled()
+    analyst.picture("analyst")
+    assert_clean(analyst, secrets)
+
+
+@pytest.mark.parametrize("path", EMPTY)
+def test_a_page_about_what_an_analyst_may_not_read_is_empty_and_works(path: str, tab_of: Tab) -> None:
+    analyst = tab_of("analyst")
+    expect(analyst.open(path).get_by_text(EMPTY[path]).first).to_be_visible()
+    assert analyst.complaints == []
+
+
+def test_an_engineer_can(ui: Browser) -> None:
+    page = ui.open("/assets/healthcare/protected/patients?view=overview")
+    expect(page.get_by_role("button", name="Materialize")).to_be_enabled()

@@ -38,14 +38,14 @@ class Client:
 
         return asyncio.run(request())
 
-    def websocket(self, document: str, *, origin: str | None) -> list[Message]:
-        """Send one GraphQL document; everything the application sent, up to its answer or refusal."""
+    def websocket(self, document: str, *, origin: str | None, answers: int = 2) -> list[Message]:
+        """Send one GraphQL document; all that the application sent, up to so many answers or its refusal."""
         named = {name.lower(): value for name, value in self._headers.items()}
         headers = {"host": self._base.partition("//")[2], **named, **({"origin": origin} if origin else {})}
-        return asyncio.run(_converse(self._app, headers, document))
+        return asyncio.run(_converse(self._app, headers, document, answers))
 
 
-async def _converse(app: ASGIApp, headers: dict[str, str], document: str) -> list[Message]:
+async def _converse(app: ASGIApp, headers: dict[str, str], document: str, expected: int) -> list[Message]:
     incoming: asyncio.Queue[Message] = asyncio.Queue()
     sent: list[Message] = []
     over = asyncio.Event()
@@ -57,7 +57,7 @@ async def _converse(app: ASGIApp, headers: dict[str, str], document: str) -> lis
     async def send(message: Message) -> None:
         sent.append(message)
         answers = [item for item in sent if item["type"] == "websocket.send"]
-        if message["type"] == "websocket.close" or len(answers) == 2:
+        if message["type"] == "websocket.close" or len(answers) == expected:
             over.set()
 
     scope = {

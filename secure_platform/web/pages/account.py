@@ -1,12 +1,13 @@
 """Everybody sees and ends their own sessions and tokens, and nobody's else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from secure_platform.access.grants import GRANTABLE
 from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.access.principals import LONGEST_DAYS, IssuedToken, Principal
 from secure_platform.control.database import utc_now
@@ -133,12 +134,25 @@ class Account(Desk):
             longest=LONGEST_DAYS,
             products=sorted(self.services.products),
             rights=self._rights(principal),
+            breakable=self._breakable(principal),
+            grantable=sorted(GRANTABLE),
             grants=[
                 grant
                 for grant in self.services.situation.grants()
                 if principal.name in {grant.principal, grant.given_by} and grant.holds(now)
             ],
         )
+
+    def _breakable(self, principal: Principal) -> list[str]:
+        """Products on which they could break the glass, once they proved a second factor."""
+        proven = replace(principal, circumstances=replace(principal.circumstances, mfa_at=utc_now()))
+        return [
+            product.name
+            for product in self.services.products.values()
+            if self.services.policy.evaluate(
+                proven, Action.BREAK_GLASS, product_resource(self.services, product)
+            ).allowed
+        ]
 
     def _rights(self, principal: Principal) -> Rights:
         policy = self.services.policy

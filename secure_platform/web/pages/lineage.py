@@ -1,6 +1,7 @@
 """Lineage and flows as graphs, drawn from contracts, plan, data map and what the newest marts say."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 from secure_platform.contract.product import Product
@@ -8,7 +9,7 @@ from secure_platform.orchestration.data_map import AtRest, Content, DataMap
 from secure_platform.protect.plan import ColumnPlan
 from secure_platform.protect.transforms import DROP
 from secure_platform.store.snapshots import Snapshot
-from secure_platform.web.plots import Edge, Graph, Node, graph
+from secure_platform.web.plots import Edge, Graph, Node, chain, graph
 
 _KINDS: Final[Mapping[Content, str]] = {Content.ORIGINAL: "original", Content.PROTECTED: "protected"}
 
@@ -28,7 +29,7 @@ def product_graph(product: Product, marts: Mapping[str, Snapshot | None]) -> Gra
         ("release", [Node("release", "release", f"/releases/{product.name}", "protected")]),
         ("production", [_asset(product, "production", name, "protected") for name in product.models]),
     ]
-    return graph(f"Lineage of {product.name}", layers, list(_edges(product, marts)))
+    return graph(f"Lineage of {product.name}", layers, _edges(product, marts))
 
 
 def _edges(product: Product, marts: Mapping[str, Snapshot | None]) -> Iterator[Edge]:
@@ -51,16 +52,15 @@ def flow_graph(drawn: DataMap) -> Graph:
     """Who moves data where; what is encrypted at rest lies inside the frame."""
     places = [place for place in drawn.places if place.content in _KINDS]
     inside = [number for number, place in enumerate(places) if place.at_rest is not AtRest.OUTSIDE]
-    layers = [
-        ("", [Node(place.name, place.name, None, _KINDS[place.content], place.classification or "")])
+    nodes = [
+        Node(place.name, place.name, None, _KINDS[place.content], f"up to {place.classification}")
         for place in places
     ]
-    steps: dict[tuple[str, str], list[str]] = {}
-    for flow in drawn.flows:
-        steps.setdefault((flow.source, flow.target), []).append(flow.step)
-    edges = [Edge(source, target, ", ".join(names)) for (source, target), names in steps.items()]
-    within = ("encrypted at rest", inside[0], inside[-1])
-    return graph(f"Flows of {drawn.product}", layers, edges, within=within)
+    steps = [
+        ", ".join(flow.step for flow in drawn.flows if (flow.source, flow.target) == (one.name, next_.name))
+        for one, next_ in pairwise(places)
+    ]
+    return chain(f"Flows of {drawn.product}", nodes, steps, ("encrypted at rest", inside[0], inside[-1]))
 
 
 def column_graph(

@@ -70,7 +70,13 @@ withdraw = _command(
 @click.command("wait", epilog=example("release wait healthcare 3 --until deployed --timeout 7200"))
 @click.argument("product")
 @click.argument("number", type=click.IntRange(1))
-@click.option("--until", type=click.Choice(sorted(_UNTIL)), default="approved", show_default=True)
+@click.option(
+    "--until",
+    type=click.Choice(sorted(_UNTIL)),
+    default="approved",
+    show_default=True,
+    help="What to wait for; a release that is in production was approved.",
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(0),

@@ -111,6 +111,11 @@ def test_a_source_is_not_sent(both: Both, tmp_path: Path) -> None:
     assert (refused.code, "its own settings" in refused.json["culprit"]) == (2, True)
 
 
+def test_a_server_deploys_by_itself(both: Both) -> None:
+    refused = both.there("deploy", "healthcare", "--json")
+    assert (refused.code, "release wait healthcare" in refused.json["fix"]) == (2, True)
+
+
 def test_a_server_whose_code_is_not_loaded_refuses_a_build(both: Both) -> None:
     refused = both.there("run", "healthcare", "--json", token="dana")
     assert (refused.code, refused.json["error"]) == (4, "GateRefusedError"), refused.out

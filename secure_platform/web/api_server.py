@@ -19,13 +19,13 @@ from graphql import (
     validate,
 )
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
 from secure_platform.errors import SecurePlatformError
 from secure_platform.web.graphql import guarded_schema
 from secure_platform.web.guard import is_json
-from secure_platform.web.limits import MOST_CHARACTERS, RULES
+from secure_platform.web.limits import MOST_CHARACTERS, Limits
 from secure_platform.web.permissions import PolicyProcessContext, PolicyRequestContext
 
 MOST_DOCUMENTS: Final = 256
@@ -45,6 +45,18 @@ class GuardedApi(DagsterWebserver[PolicyProcessContext, PolicyRequestContext]):
     def build_graphql_schema(self) -> Schema:
         """Every field with its guard."""
         return guarded_schema()
+
+    async def graphql_http_endpoint(self, request: Request) -> Response:
+        """Dagster's, for what is a request at all."""
+        if request.method == "POST":
+            try:
+                shaped = isinstance(await request.json(), dict)
+            except (ValueError, RecursionError):
+                shaped = False
+            if not shaped:
+                return _failed([{"message": "The request is not one JSON object."}], BAD_REQUEST)
+        response: Response = await super().graphql_http_endpoint(request)
+        return response
 
     async def execute_graphql_request(
         self, request: Request, query: Any, variables: Any, operation_name: Any
@@ -115,9 +127,14 @@ class GuardedApi(DagsterWebserver[PolicyProcessContext, PolicyRequestContext]):
         """The document, or why it is refused."""
         try:
             document = parse(query, max_source_length=MOST_CHARACTERS)
+            schema = self._graphene_schema.graphql_schema
+            # The rules of GraphQL take long over what is too large.
+            problems = validate(schema, document, rules=(Limits,)) or validate(schema, document)
         except GraphQLError as error:
             return (error,)
-        return tuple(validate(self._graphene_schema.graphql_schema, document, rules=RULES)) or document
+        except RecursionError:
+            return (GraphQLError("The document is nested too deeply."),)
+        return tuple(problems) or document
 
 
 def _misshapen(query: Any, variables: Any, operation_name: Any) -> str | None:

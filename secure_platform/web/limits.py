@@ -4,7 +4,6 @@ What the stock UI asks for is far below these limits; a document that doubles it
 repeats one expensive field under a thousand names, is not.
 """
 
-from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from graphql import (
@@ -17,7 +16,6 @@ from graphql import (
     OperationDefinitionNode,
     OperationType,
     SelectionSetNode,
-    specified_rules,
 )
 
 MOST_CHARACTERS: Final = 100_000
@@ -74,6 +72,3 @@ class Limits(ASTValidationRule):
             fragment: FragmentDefinitionNode | None = self.context.get_fragment(name)
             self._known[name] = self._measure(fragment.selection_set if fragment else None)
         return self._known[name]
-
-
-RULES: Final[Collection[type[ASTValidationRule]]] = (Limits, *specified_rules)

@@ -8,7 +8,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from secure_platform.errors import SecurePlatformError
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of, session_of
 
@@ -71,7 +70,7 @@ class SocketLifetime:
         """Whether the login still stands; what cannot be told does not."""
         try:
             return self._stands(connection)
-        except SecurePlatformError:
+        except Exception:  # noqa: BLE001 - a socket that nobody watches must not stay open
             return False
 
     def _stands(self, connection: HTTPConnection) -> bool:

@@ -267,7 +267,9 @@ def test_a_policy_that_wants_a_fresh_second_factor_sends_people_to_prove_it(
         site = _site(copy, app, services)
         place = f"/approvals/{site.second.digest}"
         stale = site.reader("tess", mfa=False)
-        assert f'href="/mfa?next=/approvals/{site.second.digest.replace(":", "%3A")}"' in stale.open(place).text
+        assert (
+            f'href="/mfa?next=/approvals/{site.second.digest.replace(":", "%3A")}"' in stale.open(place).text
+        )
         answer = stale.submit(place, decision="approve", reason="kept while I prove it")
         assert (answer.status_code, "kept while I prove it" in answer.text) == (403, True)
         assert site.present().state is ReleaseState.PENDING

@@ -73,7 +73,7 @@ def test_the_jenkins_pipeline_is_balanced() -> None:
     assert re.findall(r"stage\('([^']+)'\)", text) == ["Set up", "Contracts", "Build and release"]
     assert text.count("'''") % 2 == 0
     blocks = re.sub(r"'''.*?'''|'[^'\n]*'", "", text, flags=re.DOTALL)
-    for opening, closing in ("{}", "()", "[]"):
+    for opening, closing in (("{", "}"), ("(", ")"), ("[", "]")):
         assert blocks.count(opening) == blocks.count(closing)
 
 

@@ -34,7 +34,7 @@ run: $(READY) ## Run the main job, source to production, on embedded defaults
 serve: $(READY) ## Dagster UI and daemon on loopback
 	@$(BIN)/secure-platform serve
 
-servers: ## Install what some tests need (apt, root): Chromium and its fonts
+servers: ## Install what some tests need (apt, npm; root): Chromium, fonts, an OpenID provider
 	@sh infra/tests/servers.sh
 
 WORKERS ?= 2
@@ -43,7 +43,8 @@ test: $(READY) ## Run the whole test suite, in two processes (WORKERS=4)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 pictures: $(READY) ## Take the pictures in docs/images again, with Chromium
-	@SECURE_PLATFORM_WRITE_PICTURES=1 $(BIN)/python -m pytest secure_platform_tests/web/test_web_browser.py
+	@SECURE_PLATFORM_WRITE_PICTURES=1 $(BIN)/python -m pytest secure_platform_tests/web/test_web_browser.py \
+		secure_platform_tests/web/test_web_pages_browser.py
 
 soak: $(READY) ## Let everything die and fail everywhere: make soak MINUTES=30 SEED=7
 	@$(BIN)/python secure_platform_tests/faults/soak.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))

@@ -21,7 +21,7 @@ MIB: Final = 1 << 20
 
 
 def run(bench: Bench) -> list[Figure]:
-    """Three sizes; the target is for the middle one."""
+    """One size after the other; the target is for the second one."""
     figures: list[Figure] = []
     for datasets in bench.scale.datasets:
         folder = bench.folder / str(datasets)

@@ -22,13 +22,14 @@ def program(tmp_path: Path) -> Program:
 
     add("grep", "exit 1")
     add("apt-get", f'echo "$*" >> {tmp_path}/calls')
+    add("npm", f'echo "$*" >> {tmp_path}/fetched')
     return add
 
 
-def install(tmp_path: Path) -> tuple[int, str, str]:
+def install(tmp_path: Path, script: Path = SCRIPT) -> tuple[int, str, str]:
     """Exit code and errors of the script, and what it asked of apt."""
     finished = subprocess.run(
-        ["/bin/sh", str(SCRIPT)], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+        ["/bin/sh", str(script)], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
     )
     calls = tmp_path / "calls"
     return finished.returncode, finished.stderr, calls.read_text() if calls.exists() else ""
@@ -51,6 +52,19 @@ def test_root_installs_what_is_missing(program: Program, tmp_path: Path) -> None
     update, installed = calls.splitlines()
     assert update == "update -qq"
     assert installed.startswith("install -y -qq --no-install-recommends chromium")
+
+
+def test_the_identity_provider_is_installed_by_its_lock_file(program: Program, tmp_path: Path) -> None:
+    program("id", "echo 0")
+    script = tmp_path / "tests" / SCRIPT.name
+    script.parent.mkdir()
+    script.write_text(SCRIPT.read_text())
+    assert install(tmp_path, script)[0] == 0
+    asked = (tmp_path / "fetched").read_text()
+    assert asked == f"ci --prefix {script.parent}/oidc --ignore-scripts --no-audit --no-fund\n"
+    (script.parent / "oidc" / "node_modules" / "oidc-provider").mkdir(parents=True)
+    assert install(tmp_path, script)[0] == 0
+    assert (tmp_path / "fetched").read_text() == asked
 
 
 def test_what_is_there_is_not_fetched(program: Program, tmp_path: Path) -> None:

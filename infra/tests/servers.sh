@@ -13,7 +13,7 @@ need() {
     missing="$missing $*"
 }
 
-oidc="$(dirname "$0")/oidc"
+oidc="${0%/*}/oidc"
 install_provider() {
     if [ ! -d "$oidc/node_modules/oidc-provider" ]; then
         npm ci --prefix "$oidc" --ignore-scripts --no-audit --no-fund

@@ -440,6 +440,17 @@ def is_persons_name(text: str) -> bool:
     return bool(_NAME.fullmatch(text)) and text != ANONYMOUS.name and not text.startswith("service:")
 
 
+def require_roles(roles: Iterable[str]) -> None:
+    """Refuse what is no role.
+
+    Raises:
+        UsageError: Naming the first one.
+    """
+    unknown = sorted(set(roles) - ROLES)
+    if unknown:
+        raise UsageError(f"There is no role {unknown[0]!r}", f"Use some of: {', '.join(sorted(ROLES))}.")
+
+
 def _check(added: Principal) -> None:
     if not _NAME.fullmatch(added.name) or added.name == ANONYMOUS.name:
         raise UsageError(
@@ -448,9 +459,7 @@ def _check(added: Principal) -> None:
         )
     if added.kind not in _KINDS:
         raise UsageError(f"{added.kind!r} is not a kind of principal", "Use user or service.")
-    unknown = sorted(added.roles - ROLES)
-    if unknown:
-        raise UsageError(f"There is no role {unknown[0]!r}", f"Use some of: {', '.join(sorted(ROLES))}.")
+    require_roles(added.roles)
 
 
 def _new_row(added: Principal, email: str | None, issuer: str | None, subject: str | None) -> Row:

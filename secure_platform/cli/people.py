@@ -68,6 +68,39 @@ def principal_list(*, as_json: bool) -> None:
     show(rows, as_json=as_json, render=render)
 
 
+@principal.command(
+    "change",
+    epilog=example("--token-file admin.token principal change alice --role data_steward"),
+)
+@click.argument("name")
+@click.option("--role", "roles", multiple=True, type=click.Choice(sorted(ROLES)), help="Repeatable.")
+@click.option("--group", "groups", multiple=True, help="Approver group, as contracts name it; repeatable.")
+@click.option("--no-roles", is_flag=True, help="Take all roles away.")
+@click.option("--no-groups", is_flag=True, help="Take all approver groups away.")
+@json_option
+def principal_change(
+    name: str,
+    roles: tuple[str, ...],
+    groups: tuple[str, ...],
+    *,
+    no_roles: bool,
+    no_groups: bool,
+    as_json: bool,
+) -> None:
+    """Give the principal NAME other roles or approver groups from now on, in place of those it has."""
+    services, caller = _managing()
+    changed = services.principals.change(
+        name,
+        roles=roles if roles or no_roles else None,
+        groups=groups if groups or no_groups else None,
+        actor=caller,
+    )
+    data = {"name": name, "roles": sorted(changed.roles), "groups": sorted(changed.groups)}
+    has = {kind: ", ".join(data[kind]) or "none" for kind in ("roles", "groups")}
+    text = f"{name} has the roles {has['roles']}, the groups {has['groups']}."
+    show(data, as_json=as_json, render=lambda out: line(out, text))
+
+
 @principal.command("disable", epilog=example("--token-file admin.token principal disable alice"))
 @click.argument("name")
 @json_option

@@ -19,6 +19,7 @@ from secure_platform.orchestration.presentation import (
     asset_key,
     check_result,
     contract_schema,
+    page_link,
     plan_schema,
     snapshot_metadata,
     zone_group,
@@ -152,6 +153,7 @@ def release_asset(product: Product, classification: Classification) -> dg.Assets
                 "requested_by": record.requested_by,
                 "base": record.base or "none",
                 "reused": packaged.reused,
+                "review": page_link(platform.services.settings, f"/approvals/{record.digest}"),
             },
         )
 

@@ -12,6 +12,7 @@ from secure_platform.orchestration.assets import production_assets, protected_as
 from secure_platform.orchestration.automation import approval_sensor, jobs, schedule, unchanged_sensor
 from secure_platform.orchestration.home import prepare
 from secure_platform.orchestration.marts import marts_assets
+from secure_platform.orchestration.presentation import with_page
 from secure_platform.orchestration.steps.protect import current_plan, output_classification
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
@@ -43,8 +44,9 @@ def product_definitions(product: Product) -> dg.Definitions:
     ]
     cron = schedule(product)
     build, deploy = jobs(product)
+    linked = dg.map_asset_specs(lambda spec: with_page(spec, settings), assets)
     return dg.Definitions(
-        assets=assets,
+        assets=list(linked),
         jobs=[build, deploy],
         schedules=[cron] if cron else [],
         sensors=[approval_sensor(product), unchanged_sensor(product, build, deploy)],

@@ -31,6 +31,8 @@ PROFILES: Final = Path(__file__).parent
 ENOUGH: Final = 1 << 20
 """Bytes; when dbt fails with less than this left on the disk, the disk is the reason."""
 
+MANIFEST: Final = "manifest.json"
+PARTIAL_PARSE: Final = "partial_parse.msgpack"
 NO_ASSETS: Final = ("exposures", "metrics", "semantic_models", "saved_queries", "unit_tests")
 NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -73,7 +75,7 @@ def load_manifest(settings: Settings) -> dict[str, Any]:
 @lru_cache(maxsize=4)
 def _manifest_of(project: Path, home: Path, digest: str) -> dict[str, Any]:
     cache = home / "dbt"
-    kept = cache / digest.removeprefix("sha256:")[:32] / "manifest.json"
+    kept = _kept(home, digest) / MANIFEST
     with file_lock(cache / ".lock", holder="the parsed dbt project"):
         if not kept.is_file():
             with claimed_directory(home / "tmp", "build") as target:
@@ -82,11 +84,30 @@ def _manifest_of(project: Path, home: Path, digest: str) -> dict[str, Any]:
                         f"dbt cannot parse the project {project}",
                         f"See what it says: dbt parse --project-dir {project} --profiles-dir {PROFILES}.",
                     )
-                document = (target / "manifest.json").read_bytes()
-                replace_private(private_directory(kept.parent) / kept.name, document, scratch=target)
+                # The manifest comes last: where it is, the other is too.
+                for name in (PARTIAL_PARSE, MANIFEST):
+                    document = (target / name).read_bytes()
+                    replace_private(private_directory(kept.parent) / name, document, scratch=target)
     manifest = dict(json.loads(kept.read_text(encoding="utf-8")))
     require_confined(manifest)
     return manifest
+
+
+def reuse_parsing(settings: Settings, digest: str, target: Path) -> None:
+    """Let dbt go on from what it parsed before; whether it still fits, and what else to parse, dbt decides.
+
+    Args:
+        settings: Name the home.
+        digest: Of the project.
+        target: Folder in which dbt will run.
+    """
+    parsed = _kept(settings.home, digest) / PARTIAL_PARSE
+    if parsed.is_file():
+        shutil.copyfile(parsed, target / PARTIAL_PARSE)
+
+
+def _kept(home: Path, digest: str) -> Path:
+    return home / "dbt" / digest.removeprefix("sha256:")[:32]
 
 
 def models_of(manifest: Mapping[str, Any], product: str) -> str:

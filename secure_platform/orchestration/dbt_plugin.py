@@ -15,9 +15,14 @@ from dbt.adapters.duckdb.plugins import BasePlugin  # noqa: TID253
 
 from secure_platform.errors import DataRefusedError
 from secure_platform.store import duckdb
-from secure_platform.store.warehouse import BUILD_FILE, BUILD_KEY
+from secure_platform.store.warehouse import BUILD_DIRECTORY, BUILD_FILE, BUILD_KEY, BUILD_MEMORY
 
 CATALOG: Final = "build"
+FOLDERS: Final = {
+    "temp_directory": "spill",
+    "extension_directory": "extensions",
+    "secret_directory": "secrets",
+}
 
 
 class Plugin(BasePlugin):
@@ -26,6 +31,14 @@ class Plugin(BasePlugin):
     def initialize(self, plugin_config: Mapping[str, Any]) -> None:  # noqa: ARG002 - dbt-duckdb's signature
         """A materialization of the project could call for Python even without a Python model."""
         LocalEnvironment.submit_python_job = _refuse_python  # type: ignore[method-assign, assignment]
+
+    def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:  # noqa: ARG002 - dbt-duckdb's signature
+        """What this run decides; `dbt parse` opens no database and has none of it."""
+        directory = Path(os.environ[BUILD_DIRECTORY])
+        config |= {
+            "memory_limit": os.environ[BUILD_MEMORY],
+            **{name: str(directory / folder) for name, folder in FOLDERS.items()},
+        }
 
     def configure_connection(self, conn: Any) -> None:
         """Runs once, when dbt opened the database and before anything else uses it."""

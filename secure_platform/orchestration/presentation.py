@@ -10,6 +10,7 @@ from secure_platform.contract.product import Product
 from secure_platform.orchestration.resources import SNAPSHOT_ID
 from secure_platform.orchestration.steps.context import CheckOutcome
 from secure_platform.protect.plan import DatasetPlan
+from secure_platform.settings import Settings
 from secure_platform.source.csv import LINE
 from secure_platform.store.snapshots import Snapshot, Zone
 
@@ -17,6 +18,7 @@ CLASSIFICATION_TAG = "secure/classification"
 ZONE_TAG = "secure/zone"
 PRODUCT_TAG = "secure/product"
 COLUMN_SCHEMA = "dagster/column_schema"
+PAGE = "secure/page"
 _LINE = dg.TableColumn(LINE, description="Line of the source file that the row begins on.")
 
 
@@ -28,6 +30,22 @@ def asset_key(product: Product, zone: Zone, name: str) -> dg.AssetKey:
 def zone_group(product: Product, zone: str) -> str:
     """Each zone of a product is a group of its own: names of tables return in every zone."""
     return f"{product.name}_{zone}"
+
+
+def with_page(spec: dg.AssetSpec, settings: Settings) -> dg.AssetSpec:
+    """The asset with a link to the page about it: its releases, or its place on the data map."""
+    product, zone, *name = spec.key.path
+    path = (
+        f"/releases/{product}"
+        if zone in {"release", "production"}
+        else "/".join(["/data-map", product, *name])
+    )
+    return spec.merge_attributes(metadata={PAGE: page_link(settings, path)})
+
+
+def page_link(settings: Settings, path: str) -> dg.UrlMetadataValue:
+    """A link to one of the governance pages, in the same server unless the settings name its address."""
+    return dg.MetadataValue.url((settings.server.url or "").rstrip("/") + path)
 
 
 def contract_schema(contract: Contract, plan: DatasetPlan) -> dg.TableSchema:

@@ -21,6 +21,8 @@ SOURCES: Final = "protected"
 """Schema of the tables that dbt reads."""
 
 BUILD_FILE: Final = "SECURE_PLATFORM_BUILD_FILE"
+BUILD_DIRECTORY: Final = "SECURE_PLATFORM_BUILD_DIRECTORY"
+BUILD_MEMORY: Final = "SECURE_PLATFORM_BUILD_MEMORY"
 BUILD_KEY: Final = "DBT_ENV_SECRET_BUILD_KEY"
 """dbt lets no model read a variable of this prefix."""
 
@@ -104,13 +106,13 @@ class BuildWarehouse:
         return parquet.from_batches(schema_of, batches)
 
     def environment(self) -> dict[str, str]:
-        """What dbt needs to open the database: see `orchestration/profiles.yml`."""
+        """What dbt needs to open the database: see `orchestration/dbt_plugin.py`."""
         directory = self._entered()
         return {
             BUILD_KEY: self._key.hex(),
             BUILD_FILE: str(self._file()),
-            "SECURE_PLATFORM_BUILD_DIRECTORY": str(directory),
-            "SECURE_PLATFORM_BUILD_MEMORY": duckdb.usable_memory(self._memory_limit),
+            BUILD_DIRECTORY: str(directory),
+            BUILD_MEMORY: duckdb.usable_memory(self._memory_limit),
         }
 
     def _open(self, *, read_only: bool) -> Any:

@@ -3,6 +3,7 @@
 A page never says which part of a login was wrong. Everything that is proven goes through the throttle.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import segno
@@ -18,6 +19,7 @@ from secure_platform.errors import UsageError
 from secure_platform.services import Services
 from secure_platform.web.authentication import COOKIE, LOGIN, principal_of, session_of
 from secure_platform.web.cookies import delete_cookie
+from secure_platform.web.directory import Directory
 from secure_platform.web.entry import address_of, enter, local_path, login_page, status_of
 from secure_platform.web.forms import form_of
 from secure_platform.web.oidc import CALLBACK, OidcLogin
@@ -25,6 +27,15 @@ from secure_platform.web.rendering import page
 from secure_platform.web.routes import AUTHENTICATED, PUBLIC, OwnRoute
 
 _LONGEST_NAME: Final = 128
+
+
+@dataclass(frozen=True)
+class _Proven:
+    """Somebody who has just proven who they are, and whether with a second factor."""
+
+    principal: Principal
+    method: Method
+    with_code: bool
 
 
 def routes(services: Services) -> list[OwnRoute]:
@@ -60,6 +71,8 @@ class LoginPages:
     def __init__(self, services: Services, oidc: OidcLogin | None) -> None:
         self._services = services
         self._oidc = oidc
+        ldap = services.settings.identity.ldap
+        self._directory = None if ldap is None else Directory(ldap)
 
     def show_login(self, request: Request) -> Response:
         """The form, and the way to the provider."""
@@ -69,23 +82,40 @@ class LoginPages:
         """Name, password and code."""
         form = form_of(request)
         name, wanted = form.get("name", "").strip()[:_LONGEST_NAME], form.get("next", "")
+        password, code = form.get("password", ""), form.get("code", "")
         try:
-            principal = self._services.throttle.guard(
+            proven = self._services.throttle.guard(
                 "login",
                 name,
                 address_of(request),
-                lambda: self._local(name, form.get("password", ""), form.get("code", "")),
+                lambda: self._local(name, password, code) or self._elsewhere(name.lower(), password, code),
             )
             return enter(
-                request, self._services, principal, method="password", mfa_at=utc_now(), wanted=wanted
+                request,
+                self._services,
+                proven.principal,
+                method=proven.method,
+                mfa_at=utc_now() if proven.with_code else None,
+                wanted=wanted,
             )
         except LoginRefusedError as problem:
             return login_page(request, self._services, wanted=wanted, problem=problem)
 
-    def _local(self, name: str, password: str, code: str) -> Principal | None:
+    def _local(self, name: str, password: str, code: str) -> _Proven | None:
         if not self._services.settings.identity.local:
             return None
-        return self._services.credentials.verify(name, password, code)
+        principal = self._services.credentials.verify(name, password, code)
+        return None if principal is None else _Proven(principal, "password", with_code=True)
+
+    def _elsewhere(self, name: str, password: str, code: str) -> _Proven | None:
+        """Somebody of the directory; what is typed for a principal of this home is never sent there."""
+        principals, credentials = self._services.principals, self._services.credentials
+        if self._directory is None or (principals.get(name) and not principals.is_vouched(name)):
+            return None
+        principal = self._directory.log_in(principals, name, password)
+        if principal is None or not credentials.has_code(principal.name):
+            return None if principal is None else _Proven(principal, "ldap", with_code=False)
+        return _Proven(principal, "ldap", with_code=True) if credentials.prove(name, code) else None
 
     def show_set_up(self, request: Request) -> Response:
         """What the holder of a one-time link fills in."""

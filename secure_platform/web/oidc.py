@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from secure_platform import canonical
-from secure_platform.access.principals import Principal, is_persons_name
+from secure_platform.access.principals import Principal, is_persons_name, require_roles
 from secure_platform.access.sessions import Session
 from secure_platform.access.throttle import LoginRefusedError
 from secure_platform.control.database import utc_now
@@ -67,6 +67,7 @@ class OidcLogin:
         self, services: Services, settings: OidcSettings, *, clock: Callable[[], datetime] = utc_now
     ) -> None:
         require_safe(settings)
+        require_roles(role for given in settings.roles.values() for role in given)
         self._services = services
         longest = timedelta(hours=services.settings.identity.session.absolute_hours)
         self._provider = Provider(settings, longest=longest, clock=clock)

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from secure_platform.orchestration.dbt import dbt_command
+from secure_platform.orchestration.dbt import PARTIAL_PARSE, dbt_command
 from secure_platform.store.warehouse import BuildWarehouse
 
 pytestmark = pytest.mark.slow
@@ -347,6 +347,16 @@ def test_dbt_parses_without_any_key(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "target" / "manifest.json").is_file()
     assert list((tmp_path / "work").rglob("*")) == []
+
+
+def test_a_run_goes_on_from_what_another_one_parsed(built: Build, tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    shutil.copy(built.folder / "target" / PARTIAL_PARSE, tmp_path / "target")
+    with BuildWarehouse(tmp_path / "tmp") as warehouse:
+        assert run_dbt(tmp_path, warehouse.environment(), "parse").returncode == 0
+    performed = json.loads((tmp_path / "target" / "perf_info.json").read_text())
+    assert performed["path_count"] > 100
+    assert performed["parsed_path_count"] == 0
 
 
 def test_data_that_breaks_a_rule_fails_the_test_that_names_it(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from secure_platform.errors import AlreadyRolledBackError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration import dbt
-from secure_platform.orchestration.dbt import DbtRun
+from secure_platform.orchestration.dbt import MANIFEST, PARTIAL_PARSE, DbtRun
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.steps import marts
 from secure_platform.orchestration.steps.context import StepContext
@@ -67,6 +67,8 @@ models:
       - {{name: encounters, data_type: bigint}}
 """
 MART = Mart(MODEL, f"model.secure_platform.{MODEL}", (), DATASETS, "confidential")
+# Of what dbt writes, what the product keeps.
+WRITTEN = (MANIFEST, PARTIAL_PARSE)
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,8 @@ def record_dbt(shared: Path) -> None:
         project: Path, arguments: Sequence[str], *, target: Path, environment: Mapping[str, str]
     ) -> DbtRun:
         done = real(project, arguments, target=target, environment=environment)
-        shutil.copy(target / "manifest.json", shared / "dbt")
+        for name in WRITTEN:
+            shutil.copy(target / name, shared / "dbt")
         if arguments[0] == "build":
             record = {"results": dict(done.results), "compiled": dict(done.compiled)}
             (shared / "dbt" / "run.json").write_text(json.dumps(record))
@@ -239,7 +242,8 @@ def replay_dbt(shared: Path) -> None:
         project: Path, arguments: Sequence[str], *, target: Path, environment: Mapping[str, str]
     ) -> DbtRun:
         del project
-        shutil.copy(shared / "dbt" / "manifest.json", target)
+        for name in WRITTEN:
+            shutil.copy(shared / "dbt" / name, target)
         if arguments[0] == "build":
             _build(record["compiled"], environment)
         return DbtRun(succeeded=True, results=record["results"], compiled=record["compiled"])

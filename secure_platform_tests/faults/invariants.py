@@ -33,7 +33,7 @@ _LAYOUT = re.compile(
         (release\.sigstore\.json | checkpoint\.txt)
     | warehouse/\.\w+\.lock
     | warehouse/\w+/(\.lock | CURRENT | history/[0-9]{9}\.json | [0-9]+-[0-9a-f]{12}\.duckdb)
-    | dagster/.+ | tmp/claims\.lock | dbt/(\.lock | [0-9a-f]{32}/manifest\.json)
+    | dagster/.+ | tmp/claims\.lock | dbt/(\.lock | [0-9a-f]{32}/(manifest\.json | partial_parse\.msgpack))
     """,
     re.VERBOSE,
 )

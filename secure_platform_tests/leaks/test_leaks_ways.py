@@ -43,7 +43,7 @@ where '{{{{ {MEMORY} }}}}' = '{WRONG}' and (select count(*) from {{{{ ref('encou
 """,  # noqa: S608 - dbt's text
 )
 # Every kept text many times, grouped: more than the memory that is allowed, and in one case without end.
-TIMES: Final = f"{{{{ {{'{LITTLE}': 3000, '{ENDLESS}': 10 ** 10}}.get({MEMORY}, 1) }}}}"
+TIMES: Final = f"{{{{ {{'{LITTLE}': 9000, '{ENDLESS}': 10 ** 10}}.get({MEMORY}, 1) }}}}"
 PRESSING: Final = (
     MART,
     "with total as (",

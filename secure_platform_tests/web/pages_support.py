@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from html.parser import HTMLParser
 
 import httpx
@@ -137,3 +138,25 @@ def served(services: Services) -> Iterator[str]:
             finally:
                 server.should_exit = True
                 thread.join()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A home with a release in production and one that waits, served in this process."""
+
+    app: Starlette
+    services: Services
+    built: Built
+    first: ReleaseRecord
+    second: ReleaseRecord
+
+    def reader(self, name: str | None, *, mfa: bool = True) -> Reader:
+        return Reader(self.app, self.services, name, mfa=mfa)
+
+    def present(self) -> ReleaseRecord:
+        return self.services.gate.get(self.second.digest)
+
+    @classmethod
+    def of(cls, built: Built, app: Starlette, services: Services) -> "Site":
+        first, second = services.gate.list(PRODUCT)
+        return cls(app, services, built, first, second)

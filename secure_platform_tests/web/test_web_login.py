@@ -325,3 +325,24 @@ def test_where_local_users_are_switched_off_no_password_counts(tmp_path: Path, p
     assert browser.get(link_for(site)).status_code == 403
     assert log_in(browser, prepared.app).status_code == 403
     site.close()
+
+
+def test_the_administrator_gets_a_first_link_until_they_have_set_up(
+    tmp_path: Path, prepared: Prepared
+) -> None:
+    site = IdentitySite(tmp_path, prepared.home)
+    first, second = site.services.first_link(), site.services.first_link()
+    assert first is not None
+    assert second is not None
+    assert site.browser().get(first.path).status_code == 403
+    browser = site.browser()
+    set_up(site, browser, second.path)
+    assert who(browser)["roles"] == ["admin"]
+    assert site.services.first_link() is None
+    site.close()
+
+
+def test_without_local_users_there_is_no_first_link(tmp_path: Path, prepared: Prepared) -> None:
+    site = IdentitySite(tmp_path, prepared.home, identity={"local": False})
+    assert site.services.first_link() is None
+    site.close()

@@ -508,6 +508,13 @@ def test_a_provider_without_tls_is_no_setting(issuer: str) -> None:
         require_safe(OidcSettings(issuer=issuer, client_id="x"))
 
 
+def test_a_group_that_gives_a_role_that_does_not_exist_is_no_setting(
+    tmp_path: Path, empty: Path, provider: HostileProvider
+) -> None:
+    with pytest.raises(UsageError, match="data_stewart"):
+        IdentitySite(tmp_path, empty, **settings_for(provider, roles={"stewards": ["data_stewart"]}))
+
+
 def test_a_confidential_client_shows_its_secret_in_the_header_only(
     tmp_path: Path, empty: Path, provider: HostileProvider
 ) -> None:

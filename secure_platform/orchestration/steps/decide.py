@@ -64,6 +64,7 @@ def reject(
         GateRefusedError: If it is no longer pending.
         UsageError: If the ticket is none.
     """
+    _require_not_live(services, digest)
     decided = services.gate.reject(digest, principal, reason=_with_ticket(reason, ticket))
     _note_ticket(services, digest, principal, ticket)
     tell(services, "release.rejected", decided, ticket=ticket)
@@ -74,6 +75,7 @@ def withdraw(
     services: Services, digest: str, principal: Principal, *, reason: str, ticket: str | None = None
 ) -> ReleaseRecord:
     """Withdraw a release that is not deployed; raises what `reject` does."""
+    _require_not_live(services, digest)
     decided = services.gate.withdraw(digest, principal, reason=_with_ticket(reason, ticket))
     _note_ticket(services, digest, principal, ticket)
     tell(services, "release.withdrawn", decided, ticket=ticket)
@@ -95,4 +97,13 @@ def _note_ticket(services: Services, digest: str, principal: Principal, ticket: 
             actor=principal.name,
             subject=release_subject(digest),
             detail={"ticket": ticket},
+        )
+
+
+def _require_not_live(services: Services, digest: str) -> None:
+    """Refuse to close what readers see, even if a deployment died before it could record that."""
+    record = services.gate.get(digest)
+    if services.target.base(record.product) == digest:
+        raise GateRefusedError(
+            f"{record.title} is in production", f"Roll back: secure-platform rollback {record.product}."
         )

@@ -10,12 +10,14 @@ from typing import Any, Final
 
 from secure_platform.errors import DataRefusedError
 from secure_platform.orchestration.dbt import (
+    MANIFEST,
     DbtRun,
     load_manifest,
     models_of,
     part_of,
     project_digest,
     read_json,
+    reuse_parsing,
     run_dbt,
 )
 from secure_platform.orchestration.dbt_record import dbt_record
@@ -108,13 +110,14 @@ def _build(
         for name, snapshot in inputs.items():
             warehouse.load(name, services.store.scan(snapshot))
         with claimed_directory(services.temporary, "build") as target:
+            reuse_parsing(services.settings, digest, target)
             run = run_dbt(
                 project,
                 ["build", "--select", models_of(manifest, product.name)],
                 target=target,
                 environment=warehouse.environment(),
             )
-            built = read_json(target / "manifest.json")
+            built = read_json(target / MANIFEST)
         require_built(marts, run)
         require_confined(built)
         if project_digest(project) != digest:

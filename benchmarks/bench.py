@@ -20,6 +20,7 @@ class Scale:
         steps: Per-step overhead is taken over this many.
         repeats: Of what is cheap enough to repeat.
         demos: Runs of the demo, one after the other on one home.
+        requests: To each web server.
     """
 
     rows: int = 10_000_000
@@ -29,10 +30,11 @@ class Scale:
     steps: int = 50
     repeats: int = 3
     demos: int = 2
+    requests: int = 300
 
 
 TINY = Scale(
-    rows=3_000, step_rows=1_000, datasets=(1, 2), entries=20, steps=2, repeats=1, demos=1
+    rows=3_000, step_rows=1_000, datasets=(1, 2), entries=20, steps=2, repeats=1, demos=1, requests=2
 )  # fmt: skip
 
 

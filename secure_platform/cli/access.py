@@ -64,6 +64,22 @@ def open_platform() -> "Platform":
     return Remote(server)
 
 
+def require_home(instead: str) -> None:
+    """Refuse a command that is only done on a home when a server was named.
+
+    Raises:
+        UsageError: Saying what to do instead.
+    """
+    if click.get_current_context().meta.get(_SERVER) is not None:
+        raise UsageError("That is not done through a server", instead)
+
+
+def next_deployment(product: str, number: int) -> str:
+    """The command line that an approved release needs next: on a server, its daemon deploys it."""
+    there = click.get_current_context().meta.get(_SERVER) is not None
+    return command(f"release wait {product} {number} --until deployed" if there else f"deploy {product}")
+
+
 def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def keep(context: click.Context, _: click.Parameter, value: Any) -> None:
         context.meta[name] = value

@@ -9,9 +9,11 @@ from rich.console import Console
 from secure_platform.cli.access import (
     command,
     near,
+    next_deployment,
     open_platform,
     open_services,
     prepare_home,
+    require_home,
     server_option,
 )
 from secure_platform.cli.local import Platform
@@ -82,9 +84,11 @@ def run(product: str, source: Path | None, *, as_json: bool) -> int:
 
 @click.command(epilog=example("deploy healthcare"))
 @click.argument("product")
+@server_option
 @json_option
 def deploy(product: str, *, as_json: bool) -> int:
     """Deploy the approved release of PRODUCT; the daemon of `serve` does the same by itself."""
+    require_home(f"A server deploys by itself: release wait {product} NUMBER --until deployed.")
     services = open_services()
     known = services.product(product)
     progress = Progress(Output(), quiet=as_json)
@@ -191,7 +195,7 @@ def _render_build(out: Console, product: str, report: RunReport, record: Release
         line(out, "Correct the data, the contract or the model; the same data is not put to the vote again.")
     elif record.state is ReleaseState.APPROVED:
         heading(out, f"Nothing changed: release {record.number} of {product} is approved. Next step:")
-        line(out, f"  {command(f'deploy {product}')}")
+        line(out, f"  {next_deployment(product, record.number)}")
     else:
         heading(out, f"Nothing changed: release {record.number} of {product} is {record.state}.")
 

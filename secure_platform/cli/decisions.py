@@ -6,7 +6,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from secure_platform.cli.access import command, open_platform, server_option
+from secure_platform.cli.access import next_deployment, open_platform, server_option
 from secure_platform.cli.build import numbered
 from secure_platform.cli.local import Platform, Verb
 from secure_platform.cli.output import brief, example, json_option, line, show
@@ -70,7 +70,13 @@ withdraw = _command(
 @click.command("wait", epilog=example("release wait healthcare 3 --until deployed --timeout 7200"))
 @click.argument("product")
 @click.argument("number", type=click.IntRange(1))
-@click.option("--until", type=click.Choice(sorted(_UNTIL)), default="approved", show_default=True)
+@click.option(
+    "--until",
+    type=click.Choice(sorted(_UNTIL)),
+    default="approved",
+    show_default=True,
+    help="What to wait for; a release that is in production was approved.",
+)
 @click.option(
     "--timeout",
     type=click.FloatRange(0),
@@ -104,7 +110,7 @@ def _render(out: Console, decided: ReleaseRecord) -> None:
     replaced = "on an empty production" if decided.base is None else f"to replace {decided.base}"
     line(out, brief(f"{decided.title} is {decided.state}: {decided.digest}, {replaced}."))
     if decided.state is ReleaseState.APPROVED:
-        line(out, f"The daemon deploys it, or: {command(f'deploy {decided.product}')}")
+        line(out, f"The daemon deploys it, or: {next_deployment(decided.product, decided.number)}")
 
 
 def _meant(

@@ -83,6 +83,8 @@ def _open(url: str) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,
+        # A thread holds a connection while it asks for another; with a bound, many would wait for ever.
+        max_overflow=-1,
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS} if url.startswith("sqlite") else {},
     )
     if engine.dialect.name == "sqlite":

@@ -44,10 +44,10 @@ def product_definitions(product: Product) -> dg.Definitions:
     ]
     cron = schedule(product)
     build, deploy = jobs(product)
-    defined = dg.Definitions(
-        assets=assets,
+    linked = dg.map_asset_specs(lambda spec: with_page(spec, settings), assets)
+    return dg.Definitions(
+        assets=list(linked),
         jobs=[build, deploy],
         schedules=[cron] if cron else [],
         sensors=[approval_sensor(product), unchanged_sensor(product, build, deploy)],
     )
-    return defined.map_asset_specs(func=lambda spec: with_page(spec, settings))

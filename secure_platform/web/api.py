@@ -16,8 +16,9 @@ from secure_platform import canonical
 from secure_platform.errors import SecurePlatformError, UsageError
 from secure_platform.plain import plain
 from secure_platform.services import Services
+from secure_platform.web.api_call import Call, Operation
 from secure_platform.web.api_document import api_document
-from secure_platform.web.api_operations import OPERATIONS, Call, Operation
+from secure_platform.web.api_operations import OPERATIONS
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.problems import status_of
 from secure_platform.web.routes import AUTHENTICATED, OwnRoute

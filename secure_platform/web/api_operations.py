@@ -1,141 +1,31 @@
 """What each operation of the API does: the same functions as command line and pages, asked as its caller."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
-from starlette.requests import Request
 from starlette.responses import Response
 
-from secure_platform.access.policy import Action, PlatformResource, Resource
-from secure_platform.access.principals import Principal
+from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError
-from secure_platform.gate.records import ReleaseRecord
-from secure_platform.gate.standing import resource as release_resource
 from secure_platform.orchestration.steps import decide
 from secure_platform.orchestration.steps.deploy import in_production, rollback, signed_package
 from secure_platform.orchestration.steps.exchange import record_data
 from secure_platform.orchestration.steps.protect import product_resource
-from secure_platform.orchestration.steps.query import ROW_LIMIT, read_production
+from secure_platform.orchestration.steps.query import read_production
 from secure_platform.orchestration.steps.review import difference, verified_manifest
-from secure_platform.services import Services
 from secure_platform.web import builds
+from secure_platform.web.api_call import (
+    ApprovalRequest,
+    BuildRequest,
+    Call,
+    DecisionRequest,
+    Operation,
+    QueryRequest,
+    RollbackRequest,
+)
 
 ARROW: Final = "application/vnd.apache.arrow.stream"
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-class BuildRequest(_Body):
-    """What to build; where its source is, the server's settings say."""
-
-    product: str
-
-
-class ApprovalRequest(_Body):
-    """An approval of exactly what was seen: the release in the path, to replace this production."""
-
-    base: Digest | None
-    reason: str
-    ticket: str | None = None
-
-
-class DecisionRequest(_Body):
-    """A rejection or withdrawal."""
-
-    reason: str
-    ticket: str | None = None
-
-
-class RollbackRequest(_Body):
-    """The number of the release to leave, which must still be in production."""
-
-    leave: Annotated[int, Field(ge=1)]
-    reason: str
-
-
-class QueryRequest(_Body):
-    """One SELECT over the tables in production."""
-
-    sql: str
-    purpose: str | None = None
-    limit: Annotated[int, Field(ge=1, le=ROW_LIMIT)] = 100
-
-
-@dataclass(frozen=True)
-class Call:
-    """An operation that is asked for.
-
-    Attributes:
-        principal: Who asks, and how they come.
-        request: Its path and headers.
-        body: Read and checked; None where the operation has none.
-    """
-
-    services: Services
-    principal: Principal
-    request: Request
-    body: Any
-
-    @property
-    def product(self) -> Product:
-        """The product in the path."""
-        return self.services.product(self.request.path_params["product"])
-
-    @property
-    def release(self) -> ReleaseRecord:
-        """The release in the path.
-
-        Raises:
-            AccessDeniedError: If the caller may not read it.
-        """
-        record = self.services.gate.get(_digest(self.request.path_params["digest"]))
-        self.may_read(Action.RELEASE_READ, release_resource(record, ()))
-        return record
-
-    def may_read(self, action: Action, resource: Resource) -> None:
-        """Refuse who may not read; only refusals are recorded.
-
-        Raises:
-            AccessDeniedError: Naming the rules.
-        """
-        if not self.services.policy.evaluate(self.principal, action, resource).allowed:
-            self.services.policy.require(self.principal, action, resource)
-
-    def is_shown(self, product: Product) -> bool:
-        """Whether the caller may read the releases of a product."""
-        asked = product_resource(self.services, product)
-        return self.services.policy.evaluate(self.principal, Action.RELEASE_READ, asked).allowed
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A row of the table.
-
-    Attributes:
-        name: Its `operationId`.
-        answer: Name of the schema of its answer; with `[]` a list of them.
-        body: What its request carries.
-        query: Query parameters, with their descriptions.
-        headers: Request headers, with their descriptions.
-    """
-
-    name: str
-    method: Literal["GET", "POST"]
-    path: str
-    handler: Callable[[Call], Any]
-    summary: str
-    answer: str
-    body: type[BaseModel] | None = None
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    status: int = 200
 
 
 def _me(call: Call) -> Any:
@@ -275,10 +165,6 @@ def _query(call: Call) -> Any:
 def _checkpoint(call: Call) -> Any:
     call.services.policy.require(call.principal, Action.AUDIT_READ, PlatformResource())
     return {"checkpoint": call.services.audit.checkpoint()}
-
-
-def _digest(text: str) -> str:
-    return text if text.startswith("sha256:") else f"sha256:{text}"
 
 
 _AGAIN: Final = {"Idempotency-Key": "The same key again is the same build, not a second one."}

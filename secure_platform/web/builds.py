@@ -112,7 +112,7 @@ def _run_id(services: Services, principal: Principal, product: Product, key: str
     if not _KEY.fullmatch(key):
         raise UsageError("The Idempotency-Key cannot be used", "Give 1 to 128 printable ASCII characters.")
     hashed = services.keys.identify(f"build\n{principal.name}\n{product.name}\n{key}")
-    return str(uuid.UUID(bytes=bytes.fromhex(hashed)[:16], version=4))
+    return str(uuid.UUID(hashed.removeprefix("p:"), version=4))
 
 
 def _is_run_id(text: str) -> bool:

@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -250,3 +252,20 @@ def test_the_file_is_private(database: ControlDatabase, path: Path) -> None:
     with database.write() as connection:
         add_release(connection)
     assert {oct(file.stat().st_mode & 0o777) for file in path.parent.iterdir()} == {"0o600"}
+
+
+def test_many_threads_that_each_read_within_a_reading_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    database = ControlDatabase.at(tmp_path / "control.db")
+    threads = 40
+    together = Barrier(threads)
+
+    def nested(_: int) -> int:
+        with database.read() as outer:
+            outer.execute(text("SELECT 1"))
+            together.wait(60)
+            with database.read() as inner:
+                return int(inner.execute(text("SELECT 1")).scalar_one())
+
+    with ThreadPoolExecutor(threads) as pool:
+        assert list(pool.map(nested, range(threads))) == [1] * threads
+    database.close()

@@ -187,7 +187,7 @@ def _resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[st
 
     def answer(host: str, port: int, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
         if host[0].isdigit():
-            return real(host, port, type=socket.SOCK_STREAM)
+            return list(real(host, port, type=socket.SOCK_STREAM))
         asked.append(host)
         chosen = answers[min(len(asked), len(answers)) - 1]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in chosen]

@@ -62,14 +62,14 @@ def serve_command(home: Path, *options: str) -> list[str]:
 
 
 @contextmanager
-def serving(directory: Path, port: int = 0, **settings: str) -> Iterator[Serving]:
+def serving(directory: Path, port: int = 0, **environment: str) -> Iterator[Serving]:
     """A server on the home below the directory; the caller may stop it, what is left is killed."""
     output = directory / "output.txt"
     with output.open("wb") as file:
         process = subprocess.Popen(
             serve_command(directory / "home", "--port", str(port)),
             cwd=ROOT,
-            env=clean_environment(SECURE_PLATFORM_HOME=str(directory / "home"), **settings),
+            env=clean_environment(SECURE_PLATFORM_HOME=str(directory / "home"), **environment),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

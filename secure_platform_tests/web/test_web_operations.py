@@ -20,7 +20,8 @@ from secure_platform.control.tables import approval as approval_table
 from secure_platform.orchestration.steps.deploy import deploy
 from secure_platform.services import Services
 from secure_platform.web.api import routes
-from secure_platform.web.api_operations import ARROW, OPERATIONS, Operation
+from secure_platform.web.api_call import Operation
+from secure_platform.web.api_operations import ARROW, OPERATIONS
 from secure_platform.web.routes import AUTHENTICATED
 
 pytestmark = pytest.mark.slow

@@ -52,29 +52,27 @@ def both(built_once: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     "words",
     [
         ("release", "list"),
-        ("release", "list", "healthcare"),
+        ("release", "list", "healthcare", "--json"),
         ("release", "show", "healthcare"),
-        ("release", "show", "healthcare", "1"),
-        ("release", "verify", "healthcare", "1"),
-        ("release", "diff", "healthcare", "1", "1"),
+        ("release", "show", "healthcare", "1", "--json"),
         ("release", "show", "healthcare", "9"),
-        ("release", "list", "nothing"),
+        ("release", "verify", "healthcare", "1", "--json"),
+        ("release", "diff", "healthcare", "1", "1"),
+        ("release", "diff", "healthcare", "1", "1", "--json"),
+        ("release", "list", "nothing", "--json"),
         ("release", "reject", "healthcare", "1", "--reason", ""),
         ("release", "approve", "healthcare", "--reason", "x", "--digest", "sha256:" + "0" * 64),
-        ("release", "approve", "healthcare", "--reason", "x", "--ticket", "none"),
+        ("release", "approve", "healthcare", "--reason", "x", "--ticket", "none", "--json"),
         ("release", "wait", "healthcare", "1", "--timeout", "0"),
         ("rollback", "healthcare", "--reason", "x"),
-        ("rollback", "healthcare", "--from", "1", "--reason", "x"),
-        SQL,
-        (*SQL[:3],),
+        ("rollback", "healthcare", "--from", "1", "--reason", "x", "--json"),
+        (*SQL, "--json"),
+        SQL[:3],
     ],
     ids=" ".join,
 )
-@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
-def test_a_command_says_the_same_there_as_here(
-    words: tuple[str, ...], form: tuple[str, ...], both: Both
-) -> None:
-    here, there = both.here(*words, *form), both.there(*words, *form)
+def test_a_command_says_the_same_there_as_here(words: tuple[str, ...], both: Both) -> None:
+    here, there = both.here(*words), both.there(*words)
     assert (there.code, there.out) == (here.code, here.out)
     assert _without_times(there.err) == _without_times(here.err)
 
@@ -113,9 +111,14 @@ def test_a_source_is_not_sent(both: Both, tmp_path: Path) -> None:
     assert (refused.code, "its own settings" in refused.json["culprit"]) == (2, True)
 
 
+def test_a_server_deploys_by_itself(both: Both) -> None:
+    refused = both.there("deploy", "healthcare", "--json")
+    assert (refused.code, "release wait healthcare" in refused.json["fix"]) == (2, True)
+
+
 def test_a_server_whose_code_is_not_loaded_refuses_a_build(both: Both) -> None:
     refused = both.there("run", "healthcare", "--json", token="dana")
-    assert (refused.code, refused.json["error"]) == (4, "GateRefusedError")
+    assert (refused.code, refused.json["error"]) == (4, "GateRefusedError"), refused.out
 
 
 def test_without_a_token_nobody_is_asked(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import dagster as dg
 import httpx
 import pytest
+from dagster._core.workspace.permissions import Permissions
 from dagster_graphql.schema import create_schema
 from dagster_webserver.webserver import DagsterWebserver
 from documents import document, fields
@@ -77,7 +78,7 @@ def test_the_table_names_every_field_of_the_api(kind: str) -> None:
 
 
 def test_every_permission_of_dagster_is_decided_about() -> None:
-    assert set(rights.PERMISSIONS) == set(permissions.Permissions)
+    assert set(rights.PERMISSIONS) == set(Permissions)
 
 
 @pytest.mark.parametrize("kind", ["query", "mutation"])
@@ -126,7 +127,7 @@ def served(app: Starlette) -> dict[str, str]:
     found = {}
     for route in app.routes:
         path = getattr(route, "path", "")
-        filled = re.sub(r"{(\w+)(:\w+)?}", lambda named: FILLINGS.get(named[1], "x"), path)
+        filled = re.sub(r"{(\w+)(:\w+)?}", lambda named: FILLINGS.get(str(named[1]), "x"), path)
         for method in (getattr(route, "methods", None) or {"GET"}) - {"HEAD"}:
             found[path if method == "GET" else f"{method}:{path}"] = filled
     return {name: path for name, path in found.items() if API not in name}

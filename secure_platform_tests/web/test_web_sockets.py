@@ -72,8 +72,7 @@ def socket_until_closed(app: Starlette, headers: dict[str, str], end: Callable[[
         }
         await incoming.put({"type": "websocket.connect"})
         await incoming.put({"type": "websocket.receive", "text": json.dumps({"type": "connection_init"})})
-        start = {"type": "start", "id": "1"}
-        start |= {"payload": {"query": EVENTS}}
+        start = {"type": "start", "id": "1", "payload": {"query": EVENTS}}
         await incoming.put({"type": "websocket.receive", "text": json.dumps(start)})
         serving = asyncio.ensure_future(app(scope, incoming.get, send))
         await asyncio.wait_for(opened.wait(), 20)

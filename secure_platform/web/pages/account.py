@@ -124,7 +124,9 @@ class Account(Desk):
             request,
             "account.html",
             status=status_of(error) if error else 200,
-            sessions=self.services.sessions.list(principal.name),
+            sessions=sorted(
+                self.services.sessions.list(principal.name), key=lambda each: each.seen_at, reverse=True
+            ),
             tokens=self.services.principals.tokens(principal.name),
             now=now,
             issued=issued,

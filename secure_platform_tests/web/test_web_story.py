@@ -136,7 +136,9 @@ def test_from_the_first_start_to_a_proof(stage: Stage, tmp_path: Path) -> None:
     digest = built.newest().digest
 
     page = engineer.open(f"/approvals/{digest}")
-    expect(page.get_by_text(re.compile("who requests a release, and who acts for them, does not"))).to_be_visible()
+    expect(
+        page.get_by_text(re.compile("who requests a release, and who acts for them, does not"))
+    ).to_be_visible()
     expect(page.get_by_role("button", name="Approve")).to_be_disabled()
 
     steward = stage.at_provider("ana")

@@ -219,7 +219,10 @@ class SealedRows:
         if entry.body["phase"] == "intent":
             self._open[entry.seq] = sealed
             for name, seal in sealed.items():
-                self._marks.setdefault(name, {})[seal] = _Mark(entry.seq)
+                marks = self._marks.setdefault(name, {})
+                # Two may announce the very same row, of whom one fails: it does not take the other's away.
+                if seal not in marks or marks[seal].until is not None:
+                    marks[seal] = _Mark(entry.seq)
             return
         intent = entry.body["intent"]
         for seq, others in list(self._open.items()):

@@ -13,8 +13,9 @@ from identity_home import PASSWORD, IdentityHome, app_of
 from sqlalchemy import delete, select, update
 
 from secure_platform.access.credentials import LINK_LIVES
+from secure_platform.access.seals import Change
 from secure_platform.control.tables import credential
-from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.errors import GateRefusedError, IntegrityError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -274,3 +275,20 @@ def test_the_log_says_what_happened_and_names_nobody(home: IdentityHome) -> None
     assert b"credential.invite" in bodies
     assert b"credential.set" in bodies
     assert b"alice" not in bodies
+
+
+def test_who_announces_the_same_row_too_late_does_not_take_it_away(home: IdentityHome) -> None:
+    home.set_up()
+    before = home.rows.one(credential, "alice")
+    assert before is not None
+    after = {name: value for name, value in before.items() if name != "seal"} | {"totp_step": 7}
+    home.rows.write(
+        "credential.use", [Change(credential, before, after)], actor="alice", subject="credential"
+    )
+    with pytest.raises(GateRefusedError):
+        home.rows.write(
+            "credential.use", [Change(credential, before, after)], actor="alice", subject="credential"
+        )
+    row = home.rows.one(credential, "alice")
+    assert row is not None
+    assert row["totp_step"] == 7

@@ -49,12 +49,12 @@ class _Mark:
     """What the log says of one seal.
 
     Attributes:
-        intent: The entry that announced it.
+        intents: The entries that announced it and did not fail: two may announce the same row.
         settled: Whether the row with it was written for certain.
         until: The entry that put another row in its place.
     """
 
-    intent: int
+    intents: set[int]
     settled: bool = False
     until: int | None = None
 
@@ -205,7 +205,9 @@ class SealedRows:
         if self._open:
             for entry in self._audit.backwards(_FAILED, max(start, min(self._open))):
                 for name, seal in self._open.pop(entry.body["intent"], {}).items():
-                    if self._marks[name][seal] == _Mark(entry.body["intent"]):
+                    mark = self._marks[name][seal]
+                    mark.intents.discard(entry.body["intent"])
+                    if not mark.intents:
                         del self._marks[name][seal]
         self._read_up_to = size
 
@@ -219,10 +221,9 @@ class SealedRows:
         if entry.body["phase"] == "intent":
             self._open[entry.seq] = sealed
             for name, seal in sealed.items():
-                marks = self._marks.setdefault(name, {})
-                # Two may announce the very same row, of whom one fails: it does not take the other's away.
-                if seal not in marks or marks[seal].until is not None:
-                    marks[seal] = _Mark(entry.seq)
+                mark = self._marks.setdefault(name, {}).setdefault(seal, _Mark(set()))
+                mark.intents.add(entry.seq)
+                mark.until = None
             return
         intent = entry.body["intent"]
         for seq, others in list(self._open.items()):
@@ -232,10 +233,11 @@ class SealedRows:
         for name, seal in sealed.items():
             marks = self._marks[name]
             for mark in marks.values():
-                if mark.intent < intent and mark.until is None:
+                if max(mark.intents) < intent and mark.until is None:
                     mark.until = entry.seq
-            overtaken = any(mark.settled and mark.intent > intent for mark in marks.values())
-            marks[seal] = _Mark(intent, settled=True, until=entry.seq if overtaken else None)
+            overtaken = any(mark.settled and max(mark.intents) > intent for mark in marks.values())
+            marks[seal].settled = True
+            marks[seal].until = entry.seq if overtaken else None
 
     def _sealed(self, change: Change) -> Row:
         message = _message(change.table, change.after)

@@ -36,7 +36,9 @@ class _Duration(click.ParamType[timedelta]):
 
 reason_option = click.option("--reason", required=True, help="Why; kept encrypted.")
 product_option = click.option("--product", help="On this product only; default every product.")
-role_option = click.option("--role", required=True, type=click.Choice(sorted(GRANTABLE)))
+role_option = click.option(
+    "--role", required=True, type=click.Choice(sorted(GRANTABLE)), help="The role that it gives."
+)
 time_option = click.option("--for", "lasts", required=True, type=_Duration(), help="Such as 30m, 8h or 14d.")
 
 

@@ -34,7 +34,7 @@ def access() -> None:
 @access.command(epilog=example("access check", "access check --policies new-policies"))
 @click.option(
     "--policies",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Folder of policies; default the one of the settings.",
 )
 @json_option
@@ -175,7 +175,7 @@ def matrix(*, as_json: bool) -> None:
 @click.option(
     "--policies",
     required=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Folder of policies to try in place of those of the settings.",
 )
 @click.option(

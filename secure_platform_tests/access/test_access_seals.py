@@ -157,6 +157,21 @@ def test_what_failed_once_can_be_done_again(home: Home) -> None:
         assert row["roles"] == ["data_steward"]
 
 
+def test_of_two_who_announce_the_same_row_the_failure_of_one_does_not_undo_the_other(home: Home) -> None:
+    """They read the same row and wrote the same: one seal, two intents, and the outcomes in either order."""
+    change = sealed_change(home, roles=["data_steward"])
+    first, second = announce(home, change), announce(home, change)
+    put(home, first)
+    assert first == second
+    last = home.audit.size() - 1
+    record(home, "failed", {"intent": last, "detail": {"error": "GateRefusedError"}})
+    for rows in (home.rows, SealedRows(home.database, home.keys, home.audit)):
+        assert rows.one(principal, "alice") is not None
+    record(home, "done", {"intent": last - 1, "detail": home.audit.tail(2)[0].body["detail"]})
+    for rows in (home.rows, SealedRows(home.database, home.keys, home.audit)):
+        assert rows.one(principal, "alice") is not None
+
+
 def announce(home: Home, change: Change) -> dict[str, Any]:
     """What a process does that dies between the record and the row."""
     row = {**change.after, "seal": home.keys.mac("control-row", _message(principal, change.after))}
@@ -219,7 +234,7 @@ def put(home: Home, row: dict[str, Any]) -> None:
         connection.execute(update(principal).values(row))
 
 
-def record(home: Home, phase: Literal["intent", "done"], members: dict[str, Any]) -> int:
+def record(home: Home, phase: Literal["intent", "done", "failed"], members: dict[str, Any]) -> int:
     return home.audit._append("principal.change", "admin", "principal", phase, members).seq
 
 

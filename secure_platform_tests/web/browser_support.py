@@ -24,6 +24,7 @@ WRITE_PICTURES = "SECURE_PLATFORM_WRITE_PICTURES"
 SIZE: ViewportSize = {"width": 1600, "height": 900}
 BARS = 110
 MARGIN = 40
+HTTP_BAD = 400
 PATIENCE_MILLISECONDS = 90_000
 # No address but loopback can be resolved: a page that needs another one shows it.
 ARGUMENTS = (
@@ -81,7 +82,7 @@ class Browser:
             self.complaints.append(message.text)
 
     def _answered(self, response: Response) -> None:
-        if not response.ok:
+        if response.status >= HTTP_BAD:
             self.complaints.append(f"{response.status} {response.url}")
 
 

@@ -151,7 +151,7 @@ def test_from_the_first_start_to_a_proof(stage: Stage, tmp_path: Path) -> None:
 
     auditor = stage.by_link(links["olga"])
     page = auditor.open("/audit?action=release.approve")
-    page.get_by_role("link", name="release.approve").first.click()
+    page.get_by_role("row").filter(has_text="release.approve").first.get_by_role("link").first.click()
     with page.expect_download() as downloading:
         page.get_by_role("button", name=re.compile("[Pp]roof")).click()
     kept = tmp_path / "proof.json"

@@ -11,10 +11,11 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
 from starlette.applications import Starlette
-from web_login import BASE, bearer, logged_in, person, web_app
+from web_login import BASE, bearer, logged_in, person, wait_for_code_servers, web_app
 from web_support import Client
 
 from secure_platform.errors import AccessDeniedError, IntegrityError
+from secure_platform.orchestration.automation import jobs
 from secure_platform.orchestration.coordinator import SecureRunCoordinator
 from secure_platform.orchestration.home import open_instance, prepare
 from secure_platform.orchestration.presentation import PRODUCT_TAG
@@ -177,10 +178,17 @@ def test_a_role_for_one_product_builds_that_product_only(
     assert admin is not None
     hour = timedelta(hours=1)
     services.grants.give(admin, "gus", "data_engineer", product="healthcare", lasts=hour, reason="Holidays.")
-    assert greyed(client) == {"healthcare": True, "elsewhere": False, "job": False}
+    assert greyed(client) == {"healthcare": True, "elsewhere": False, "job": True}
     launched(instance, launch(client, OURS))
+    launched(instance, launch(client, job="healthcare_build"))
     assert launch(client, FOREIGN)["__typename"] == "UnauthorizedError"
     assert launch(client, OURS, FOREIGN)["__typename"] == "UnauthorizedError"
+
+
+def test_a_products_jobs_are_its_owners(services: Services) -> None:
+    """As in `launch_location`: by their owner Dagster asks who may launch them."""
+    product = services.product("healthcare")
+    assert [job.owners for job in jobs(product)] == [[product.owner], [product.owner]]
 
 
 def test_the_ui_greys_out_what_somebody_may_not_build(engineer: Client, analyst: Client) -> None:
@@ -214,6 +222,7 @@ def test_whoever_launches_a_run_again_has_asked_for_it(
 def daemon(instance: dg.DagsterInstance) -> Iterator[WorkspaceProcessContext]:
     with WorkspaceProcessContext(instance, workspace_load_target=LOCATION) as opened:
         yield opened
+    wait_for_code_servers(opened)
 
 
 def submit(daemon: WorkspaceProcessContext, run: dg.DagsterRun, **changed: Any) -> dg.DagsterRun:

@@ -1,5 +1,6 @@
 """What starts a product's runs: its cron schedule, and an approval."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,9 @@ from secure_platform.settings import load_settings
 from secure_platform.store.snapshots import Zone
 
 SENSOR_SECONDS = 15
+
+# Owners of jobs are beta in Dagster: the tests say what this platform needs of them, nobody needs a warning.
+warnings.filterwarnings("ignore", message="Parameter `owners` of", category=dg.BetaWarning)
 
 
 def build_job_name(product: str) -> str:

@@ -24,6 +24,7 @@ from secure_platform.services import SCHEDULER, Services
 from secure_platform.settings import load_settings
 
 LOCATION: Final = PythonFileTarget(str(Path(__file__).with_name("launch_location.py")), None, None, "here")
+CALLER: Final = "127.0.0.1"
 OURS: Final = ["healthcare", "raw", "patients"]
 FOREIGN: Final = ["elsewhere"]
 LAUNCH: Final = """
@@ -151,7 +152,12 @@ def test_who_may_not_build_it_launches_nothing(
     assert "ada may not do build" in refused["message"]
     assert instance.get_runs_count() == runs
     entries = [entry.body for entry in services.audit.entries(before)]
-    assert [entry["action"] for entry in entries] == ["policy.decide"]
+    assert [entry["action"] for entry in entries] == ["policy.decide", "ui.refuse"]
+    assert (entries[-1]["actor"], entries[-1]["subject"]) == (
+        services.audit.identify("ada"),
+        "graphql:launchRun",
+    )
+    assert entries[-1]["detail"] == {"address": services.audit.identify(CALLER)}
 
 
 def test_the_record_of_a_launch_comes_before_it_and_tells_how_it_ended(

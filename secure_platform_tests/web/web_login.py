@@ -72,4 +72,4 @@ def web_app(
 
 def wait_for_code_servers(context: WorkspaceProcessContext) -> None:
     """Dagster leaves them to end by themselves; a process that nobody waited for fails the whole session."""
-    context._grpc_server_registry.wait_for_processes()  # noqa: SLF001 - nothing else knows them
+    context._grpc_server_registry.wait_for_processes()

@@ -72,6 +72,7 @@ SCHEMAS: Final[dict[str, Any]] = {
         requested_by=_TEXT,
         run_id=_TEXT,
         approver_groups=_TEXTS,
+        second_approver_groups=_TEXTS,
         base=_MAYBE,
         created_at=_TEXT,
         expires_at=_TEXT,

@@ -13,7 +13,7 @@ from typing import Any, Final
 import dagster as dg
 from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.errors import DagsterRunAlreadyExists
-from dagster._core.workspace.context import BaseWorkspaceRequestContext, WorkspaceProcessContext
+from dagster._core.workspace.context import BaseWorkspaceRequestContext
 from starlette.requests import Request
 
 from secure_platform.access.principals import Principal
@@ -23,6 +23,7 @@ from secure_platform.orchestration.automation import build_job_name
 from secure_platform.orchestration.launch import asset_event
 from secure_platform.orchestration.steps.exchange import RunReport, record_data
 from secure_platform.services import Services
+from secure_platform.web.permissions import process_context
 
 STATES: Final = {
     dg.DagsterRunStatus.SUCCESS: "succeeded",
@@ -52,7 +53,7 @@ def launch(
         UsageError: If the idempotency key is none.
     """
     run_id = _run_id(services, principal, product, key)
-    with _process(request).create_request_context(request) as context:
+    with process_context(request).create_request_context(request) as context:
         if context.instance.get_run_by_id(run_id) is not None:
             return run_id
         selector = _selector(context, product)
@@ -72,7 +73,7 @@ def find(services: Services, request: Request, run_id: str) -> tuple[dg.DagsterR
     Raises:
         UsageError: If there is none.
     """
-    run = _process(request).instance.get_run_by_id(run_id) if _is_run_id(run_id) else None
+    run = process_context(request).instance.get_run_by_id(run_id) if _is_run_id(run_id) else None
     for product in services.products.values():
         if run is not None and run.job_name == build_job_name(product.name):
             return run, product
@@ -85,7 +86,7 @@ def state(
     """Where the build stands, and what happened since."""
     # The state first: once it has ended, no event is missed.
     status = STATES.get(run.status, QUEUED)
-    entries = _process(request).instance.all_logs(run.run_id, of_type=_EVENTS)
+    entries = process_context(request).instance.all_logs(run.run_id, of_type=_EVENTS)
     events = [event for entry in entries if (event := asset_event(entry)) is not None]
     report = RunReport(run.run_id, status == "succeeded", tuple(events))
     ended = status in {"succeeded", "failed", "canceled"}
@@ -99,11 +100,6 @@ def state(
         "release": record_data(release) if release else None,
         "exit_code": report.exit_code if ended else None,
     }
-
-
-def _process(request: Request) -> WorkspaceProcessContext:
-    process: WorkspaceProcessContext = request.app.state.process_context
-    return process
 
 
 def _run_id(services: Services, principal: Principal, product: Product, key: str | None) -> str:

@@ -9,12 +9,12 @@ from starlette.responses import RedirectResponse, Response
 
 from secure_platform.access.circumstances import Method
 from secure_platform.access.principals import Principal
-from secure_platform.access.throttle import LoginRefusedError, TooManyAttemptsError
+from secure_platform.access.throttle import LoginRefusedError
 from secure_platform.services import Services
 from secure_platform.web.authentication import COOKIE, session_of
 from secure_platform.web.cookies import delete_cookie, set_cookie
 from secure_platform.web.forms import FORM_COOKIE
-from secure_platform.web.rendering import page
+from secure_platform.web.problems import form_page
 
 HOME: Final = "/approvals"
 # Browsers read `//`, `/\` and a tab or line break after the slash as the beginning of another site's address.
@@ -73,20 +73,11 @@ def login_page(
 ) -> Response:
     """Every way to log in that the settings allow."""
     identity = services.settings.identity
-    response = page(
+    return form_page(
         request,
         "login.html",
-        status=200 if problem is None else status_of(problem),
-        problem=problem,
+        problem,
         wanted=local_path(request, wanted),
         with_password=identity.local or identity.ldap is not None,
         with_oidc=identity.oidc is not None,
     )
-    if isinstance(problem, TooManyAttemptsError):
-        response.headers["Retry-After"] = str(problem.seconds)
-    return response
-
-
-def status_of(problem: LoginRefusedError) -> int:
-    """The HTTP status of a refusal."""
-    return 429 if isinstance(problem, TooManyAttemptsError) else 403

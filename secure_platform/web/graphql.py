@@ -107,9 +107,14 @@ def _change(name: str, field: GraphQLField, rule: Rule) -> None:
 
     async def resolve(source: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
         context: PolicyRequestContext = info.context
+        detail = _origin(context)
         try:
-            detail = _permit(context, name, rule, arguments)
+            _permit(context, name, rule, arguments)
         except AccessDeniedError as error:
+            audit = context.rights.services.audit
+            audit.append(
+                "ui.refuse", actor=context.principal.name, subject=f"graphql:{name}", detail={**detail}
+            )
             return _refused(field.type, str(error))
         drop_reserved_tags(arguments)
         return await _recorded(context, name, detail, lambda: original(source, info, **arguments))
@@ -117,25 +122,24 @@ def _change(name: str, field: GraphQLField, rule: Rule) -> None:
     field.resolve = resolve
 
 
-def _permit(
-    context: PolicyRequestContext, name: str, rule: Rule, arguments: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Ask the policy about everything that the change touches; what of it goes into its record.
+def _origin(context: PolicyRequestContext) -> dict[str, Any]:
+    """Where a change is asked for from, as it is recorded."""
+    audit = context.rights.services.audit
+    return {} if context.address is None else {"address": audit.identify(context.address)}
+
+
+def _permit(context: PolicyRequestContext, name: str, rule: Rule, arguments: Mapping[str, Any]) -> None:
+    """Ask the policy about everything that the change touches.
 
     Raises:
         AccessDeniedError: If it is refused.
     """
-    audit, policy = context.rights.services.audit, context.rights.services.policy
-    detail: dict[str, Any] = {}
-    if context.address is not None:
-        detail["address"] = audit.identify(context.address)
+    policy = context.rights.services.policy
     if not isinstance(rule, Action):
-        audit.append("ui.refuse", actor=context.principal.name, subject=f"graphql:{name}", detail={**detail})
         raise AccessDeniedError(f"Nobody may do {name} here", rule)
     resources = required(context, arguments) if rule is Action.BUILD else [PLATFORM]
     for resource in resources:
         policy.require(context.principal, rule, resource)
-    return detail
 
 
 async def _recorded(

@@ -20,9 +20,10 @@ from secure_platform.services import Services
 from secure_platform.web.authentication import COOKIE, LOGIN, principal_of, session_of
 from secure_platform.web.cookies import delete_cookie
 from secure_platform.web.directory import Directory
-from secure_platform.web.entry import address_of, enter, local_path, login_page, status_of
+from secure_platform.web.entry import address_of, enter, local_path, login_page
 from secure_platform.web.forms import form_of
 from secure_platform.web.oidc import CALLBACK, OidcLogin
+from secure_platform.web.problems import form_page
 from secure_platform.web.rendering import page
 from secure_platform.web.routes import AUTHENTICATED, PUBLIC, OwnRoute
 
@@ -153,13 +154,12 @@ class LoginPages:
             return page(request, "setup.html", status=403, person=None, problem=None)
         secret = self._services.credentials.secret_for(link)
         code = segno.make(enrolment_uri(secret, person.name), micro=False)
-        return page(
+        return form_page(
             request,
             "setup.html",
-            status=_status(problem),
+            problem,
             person=person,
             with_password=not self._services.principals.is_vouched(person.name),
-            problem=problem,
             link=link,
             secret=readable_secret(secret),
             picture=code.svg_data_uri(scale=5, border=4, light="white"),
@@ -196,13 +196,12 @@ class LoginPages:
         self, request: Request, wanted: str, problem: LoginRefusedError | None = None
     ) -> Response:
         principal, session = principal_of(request), session_of(request)
-        return page(
+        return form_page(
             request,
             "mfa.html",
-            status=_status(problem),
+            problem,
             way=None if session is None else self._way(session.method, principal),
             wanted=local_path(request, wanted),
-            problem=problem,
         )
 
     def _way(self, method: Method, principal: Principal) -> str | None:
@@ -229,9 +228,3 @@ class LoginPages:
 
 def _to_login(request: Request) -> Response:
     return RedirectResponse(f"{request.scope.get('root_path', '')}{LOGIN}", status_code=303)
-
-
-def _status(problem: LoginRefusedError | UsageError | None) -> int:
-    if problem is None:
-        return 200
-    return status_of(problem) if isinstance(problem, LoginRefusedError) else 400

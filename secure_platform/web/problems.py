@@ -1,6 +1,6 @@
 """What went wrong is said in words that hold no value; a foreign error is named by its class only."""
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -43,21 +43,34 @@ def status_of(error: SecurePlatformError) -> int:
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), _REFUSED)
 
 
-def problem(request: Request, error: Exception, *, status: int | None = None) -> Response:
+def headers_of(error: Exception | None) -> dict[str, str]:
+    """What its answer says besides: when to come again, to who came too often."""
+    return {"Retry-After": str(error.seconds)} if isinstance(error, TooManyAttemptsError) else {}
+
+
+def problem(request: Request, error: Exception) -> Response:
     """An error as a page for people, as JSON for programs.
 
     Args:
         request: Says which of the two is wanted.
         error: What happened.
-        status: HTTP status, if the error's own does not fit.
     """
     if isinstance(error, SecurePlatformError):
-        code, culprit, fix = status or status_of(error), error.culprit, error.fix
+        code, culprit, fix = status_of(error), error.culprit, error.fix
     else:
-        code, culprit = status or 500, f"The server met an error of the kind {type(error).__name__}."
+        code, culprit = 500, f"The server met an error of the kind {type(error).__name__}."
         fix = "Try it again; if it stays, ask whoever runs this server."
     if "text/html" not in request.headers.get("accept", ""):
-        return JSONResponse({"error": culprit, "fix": fix}, status_code=code)
-    return page(
-        request, "problem.html", status=code, title=_TITLES.get(code, _TITLES[500]), culprit=culprit, fix=fix
-    )
+        return JSONResponse({"error": culprit, "fix": fix}, status_code=code, headers=headers_of(error))
+    title = _TITLES.get(code, _TITLES[500])
+    response = page(request, "problem.html", status=code, title=title, culprit=culprit, fix=fix)
+    response.headers.update(headers_of(error))
+    return response
+
+
+def form_page(request: Request, template: str, error: SecurePlatformError | None, **values: Any) -> Response:
+    """A page with a form, which says what was wrong with what was sent, if anything was."""
+    status = 200 if error is None else status_of(error)
+    response = page(request, template, status=status, problem=error, **values)
+    response.headers.update(headers_of(error))
+    return response

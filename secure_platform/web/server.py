@@ -1,8 +1,8 @@
 """Dagster's UI and our own pages behind one door: nothing in here is reached by nobody.
 
-Every request passes, in this order: what goes wrong is answered without a value; a trusted proxy says who is
-calling; Host, Origin, method and body are this server's own; the caller is somebody; the route has a right
-that they have; and every field of Dagster's API asks again.
+Every request passes, in this order: a trusted proxy says who is calling; Host, Origin, method and body are
+this server's own; what goes wrong from here on is answered without a value; the caller is somebody; the route
+has a right that they have; and every field of Dagster's API asks again.
 """
 
 import socket

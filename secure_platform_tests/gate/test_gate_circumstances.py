@@ -9,17 +9,19 @@ import pytest
 from gate_support import Clock, Home, new_home
 
 from secure_platform.access.circumstances import LOCAL, Circumstances
-from secure_platform.access.policy import PlatformResource, ProductResource
+from secure_platform.access.policy import PlatformResource, Policy, ProductResource
 from secure_platform.access.situation import Declared
 from secure_platform.access.windows import read_window
 from secure_platform.errors import AccessDeniedError, GateRefusedError, UsageError
 from secure_platform.gate.approvals import Approval
 from secure_platform.gate.records import ReleaseRecord
+from secure_platform.gate.releases import Gate
 from secure_platform.gate.standing import levels_met
 from secure_platform.gate.states import ReleaseState
 
 PRODUCT = ProductResource("healthcare", "production", 2)
 WEEK = timedelta(days=7)
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "policies"
 
 
 @pytest.fixture
@@ -110,6 +112,14 @@ F, S, B = frozenset({"f"}), frozenset({"s"}), frozenset({"f", "s"})
 def test_each_level_takes_an_approval_of_its_own(approvals: list[frozenset[str]], met: int) -> None:
     assert levels_met([F, S], approvals) == met
     assert levels_met([], approvals) == 0
+
+
+def test_a_site_may_want_more_approvals_than_we_do(home: Home) -> None:
+    policy = Policy(home.audit, EXAMPLES, home.situation, clock=home.clock)
+    gate = Gate(home.database, home.audit, policy, home.keys, home.principals, clock=home.clock)
+    position = gate.position(home.release(classification="restricted").digest)
+    assert gate.lacking(position, ["sam", "tess", "tom"]) == 3
+    assert gate.lacking(position, ["sam", "tess"]) is None
 
 
 def test_a_delegate_approves_with_the_givers_right_and_the_two_count_once(home: Home) -> None:

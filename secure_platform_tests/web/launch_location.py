@@ -2,7 +2,9 @@
 
 import dagster as dg
 
-patients = dg.AssetSpec(["healthcare", "raw", "patients"], owners=["team:clinical-data"])
+OWNERS = ["team:clinical-data"]
+
+patients = dg.AssetSpec(["healthcare", "raw", "patients"], owners=OWNERS)
 elsewhere = dg.AssetSpec(["elsewhere"], owners=["team:elsewhere"])
 
 
@@ -23,6 +25,6 @@ def sensing() -> dg.SkipReason:
 
 defs = dg.Definitions(
     assets=[product_asset, foreign_asset],
-    jobs=[dg.define_asset_job("healthcare_build", selection=[patients.key])],
+    jobs=[dg.define_asset_job("healthcare_build", selection=[patients.key], owners=OWNERS)],
     sensors=[sensing],
 )

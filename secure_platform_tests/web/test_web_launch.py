@@ -11,10 +11,11 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
 from starlette.applications import Starlette
-from web_login import BASE, bearer, logged_in, person, web_app
+from web_login import BASE, bearer, logged_in, person, wait_for_code_servers, web_app
 from web_support import Client
 
 from secure_platform.errors import AccessDeniedError, IntegrityError
+from secure_platform.orchestration.automation import jobs
 from secure_platform.orchestration.coordinator import SecureRunCoordinator
 from secure_platform.orchestration.home import open_instance, prepare
 from secure_platform.orchestration.presentation import PRODUCT_TAG
@@ -23,6 +24,7 @@ from secure_platform.services import SCHEDULER, Services
 from secure_platform.settings import load_settings
 
 LOCATION: Final = PythonFileTarget(str(Path(__file__).with_name("launch_location.py")), None, None, "here")
+CALLER: Final = "127.0.0.1"
 OURS: Final = ["healthcare", "raw", "patients"]
 FOREIGN: Final = ["elsewhere"]
 LAUNCH: Final = """
@@ -150,7 +152,12 @@ def test_who_may_not_build_it_launches_nothing(
     assert "ada may not do build" in refused["message"]
     assert instance.get_runs_count() == runs
     entries = [entry.body for entry in services.audit.entries(before)]
-    assert [entry["action"] for entry in entries] == ["policy.decide"]
+    assert [entry["action"] for entry in entries] == ["policy.decide", "ui.refuse"]
+    assert (entries[-1]["actor"], entries[-1]["subject"]) == (
+        services.audit.identify("ada"),
+        "graphql:launchRun",
+    )
+    assert entries[-1]["detail"] == {"address": services.audit.identify(CALLER)}
 
 
 def test_the_record_of_a_launch_comes_before_it_and_tells_how_it_ended(
@@ -177,10 +184,17 @@ def test_a_role_for_one_product_builds_that_product_only(
     assert admin is not None
     hour = timedelta(hours=1)
     services.grants.give(admin, "gus", "data_engineer", product="healthcare", lasts=hour, reason="Holidays.")
-    assert greyed(client) == {"healthcare": True, "elsewhere": False, "job": False}
+    assert greyed(client) == {"healthcare": True, "elsewhere": False, "job": True}
     launched(instance, launch(client, OURS))
+    launched(instance, launch(client, job="healthcare_build"))
     assert launch(client, FOREIGN)["__typename"] == "UnauthorizedError"
     assert launch(client, OURS, FOREIGN)["__typename"] == "UnauthorizedError"
+
+
+def test_a_products_jobs_are_its_owners(services: Services) -> None:
+    """As in `launch_location`: by their owner Dagster asks who may launch them."""
+    product = services.product("healthcare")
+    assert [job.owners for job in jobs(product)] == [[product.owner], [product.owner]]
 
 
 def test_the_ui_greys_out_what_somebody_may_not_build(engineer: Client, analyst: Client) -> None:
@@ -214,6 +228,7 @@ def test_whoever_launches_a_run_again_has_asked_for_it(
 def daemon(instance: dg.DagsterInstance) -> Iterator[WorkspaceProcessContext]:
     with WorkspaceProcessContext(instance, workspace_load_target=LOCATION) as opened:
         yield opened
+    wait_for_code_servers(opened)
 
 
 def submit(daemon: WorkspaceProcessContext, run: dg.DagsterRun, **changed: Any) -> dg.DagsterRun:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from built_home import PRODUCT, Built
-from pages_support import HTML, STAFF, Elements, Reader, Site, governed, pages
+from pages_support import HTML, STAFF, Elements, Site, governed, pages
 
 from secure_platform.audit.checkpoint import NoteKey
 from secure_platform.audit.proof import InclusionProof
@@ -329,53 +329,6 @@ def test_the_log_is_verified_with_a_checkpoint_that_was_kept(own: Site) -> None:
     assert forged.status_code == 500
 
 
-def test_somebody_is_added_invited_changed_and_disabled(own: Site) -> None:
-    admin = own.reader("admin")
-    place = "/access/principals/vera"
-    added = admin.submit("/access", "/access/principals", name="vera", kind="user", role_analyst="1")
-    assert (added.status_code, added.headers["location"]) == (303, place)
-    again = admin.submit("/access", "/access/principals", name="vera", role_analyst="1")
-    assert (again.status_code, "exists already" in again.text) == (400, True)
-    assert "/setup?link=spl_" in admin.submit(place, f"{place}/invite").text
-    assert "/setup?link=spl_" not in admin.open(place).text
-    admin.submit(place, do="change", role_auditor="1", groups="clinical, privacy")
-    changed = own.services.principals.get("vera")
-    assert changed is not None
-    assert (sorted(changed.roles), sorted(changed.groups)) == (["auditor"], ["clinical", "privacy"])
-    vera = own.reader("vera")
-    assert vera.open("/audit").status_code == 200
-    admin.post(place, data={**_hidden(admin, place), "do": "disable"}, headers=HTML)
-    assert vera.open("/audit").status_code == 303
-
-
-def _hidden(reader: Reader, path: str) -> dict[str, str]:
-    return {"csrf": reader.open(path).text.partition('name="csrf" value="')[2][:64]}
-
-
-def test_rights_are_given_taken_reviewed_and_frozen(own: Site) -> None:
-    admin, otto, dana = (own.reader(name) for name in ("admin", "otto", "dana"))
-    assert admin.submit("/access", "/rights/grant", name="ana", role="auditor", days="3", reason="audit week")
-    assert own.reader("ana").open("/approvals").status_code == 200
-    given = own.services.situation.grants()[-1]
-    assert (given.kind, given.principal, given.role) == ("grant", "ana", "auditor")
-    took = dana.submit(
-        "/account", "/rights/break_glass", role="analyst", product=PRODUCT, minutes="20", reason="night"
-    )
-    assert took.status_code == 303
-    glass = own.services.situation.grants()[-1]
-    assert "Broken glass waits for review" in otto.open("/access").text
-    assert otto.submit("/access", "/rights/review", reason="it was needed").status_code == 303
-    assert "Broken glass" not in otto.open("/access").text
-    assert dana.submit("/account", "/rights/end", grant=glass.grant_id).status_code == 303
-    sam = own.reader("sam")
-    lent = sam.submit("/account", "/rights/delegate", name="tess", days="2", reason="away")
-    assert lent.status_code == 303
-    assert sam.submit("/access", "/rights/freeze", product=PRODUCT, reason="year end").status_code == 303
-    assert "year end" in otto.open("/access").text
-    assert sam.submit("/access", "/rights/lift").status_code == 303
-    assert "No deployment is frozen." in otto.open("/access").text
-
-
 def test_who_can_do_what_is_answered_with_the_rule(site: Site) -> None:
     text = Elements(
         site.reader("otto").open("/access/explain?action=release_approve&product=healthcare").text
@@ -383,36 +336,3 @@ def test_who_can_do_what_is_answered_with_the_rule(site: Site) -> None:
     assert "tess may steward-approves" in text
     assert "dana may not forbid-self-approval" in text
     assert "admin may not forbid-admin-approval" in text
-
-
-def test_a_token_is_shown_once_and_works_within_its_scopes(own: Site) -> None:
-    tess = own.reader("tess")
-    issued = tess.submit(
-        "/account", "/account/tokens", label="ci", days="5", product=PRODUCT, scope_release_read="1"
-    )
-    secret = issued.text.partition('id="issued">')[2].partition("<")[0]
-    assert secret.startswith("spt_")
-    assert secret not in tess.open("/account").text
-    scopes = own.services.principals.authenticate(secret).circumstances.scopes
-    assert sorted(scopes or ()) == [f"release_read:{PRODUCT}"]
-    assert "A token needs a scope" in tess.submit("/account", "/account/tokens", label="x", days="5").text
-    token_id = secret.split("_")[1]
-    assert tess.submit("/account", "/account/tokens/revoke", token=token_id).status_code == 303
-    assert token_id not in tess.open("/account").text
-
-
-def test_nobody_ends_the_sessions_or_tokens_of_others(own: Site) -> None:
-    own.reader("sam")
-    theirs = own.services.sessions.list("sam")[-1]
-    tess = own.reader("tess")
-    assert tess.submit("/account", "/account/sessions", session=theirs.session_id).status_code == 400
-    token = own.services.principals.tokens("sam")[0]
-    assert tess.submit("/account", "/account/tokens/revoke", token=token.token_id).status_code == 400
-    assert own.services.sessions.lives(theirs.session_id)
-
-
-def test_all_other_sessions_end_together(own: Site) -> None:
-    elsewhere, here = own.reader("tess"), own.reader("tess")
-    assert here.submit("/account", "/account/sessions", others="1").status_code == 303
-    assert elsewhere.open("/account").status_code == 303
-    assert here.open("/account").status_code == 200

@@ -69,7 +69,7 @@ def denied(services: Services, before: int) -> set[str]:
         for e in entries
         if e["action"] == "policy.decide" and not e["detail"]["allowed"]
     }
-    return decided | ({"nobody"} if any(entry["action"] == "ui.refuse" for entry in entries) else set())
+    return decided or ({"nobody"} if any(entry["action"] == "ui.refuse" for entry in entries) else set())
 
 
 @pytest.mark.parametrize("kind", TABLES)

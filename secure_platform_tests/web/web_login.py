@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget, WorkspaceLoadTarget
 from starlette.applications import Starlette
 
@@ -66,3 +67,9 @@ def web_app(
         workspace_load_target=workspace or EmptyWorkspaceTarget(),
     ) as context:
         yield create_app(context, services, address or SiteAddress.of(services.settings.server, PORT))
+    wait_for_code_servers(context)
+
+
+def wait_for_code_servers(context: WorkspaceProcessContext) -> None:
+    """Dagster leaves them to end by themselves; a process that nobody waited for fails the whole session."""
+    context._grpc_server_registry.wait_for_processes()

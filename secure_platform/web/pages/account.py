@@ -137,6 +137,7 @@ class Account(Desk):
             products=sorted(self.services.products),
             rights=self._rights(principal),
             breakable=self._breakable(principal),
+            unreviewed=[grant for grant in self.unreviewed() if grant.principal == principal.name],
             grantable=sorted(GRANTABLE),
             grants=[
                 grant

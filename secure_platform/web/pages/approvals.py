@@ -73,6 +73,7 @@ class Approvals(Desk):
         return self.show(
             request,
             "approvals.html",
+            overdue=[grant for grant in self.unreviewed() if grant.overdue(utc_now())],
             mine=[each for each in waiting if each.choice.allowed or each.choice.needs_mfa],
             others=[each for each in waiting if not (each.choice.allowed or each.choice.needs_mfa)],
             ready=[

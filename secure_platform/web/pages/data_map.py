@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from secure_platform.access.policy import Action
 from secure_platform.contract.model import Column, Contract
-from secure_platform.contract.product import Product
+from secure_platform.contract.product import Product, approver_levels
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.data_map import data_map
 from secure_platform.orchestration.steps.protect import current_plan
@@ -93,7 +93,10 @@ class Catalogue(Desk):
 
     def _dataset(self, request: Request, product: Product, contract: Contract) -> Response:
         columns = [found for found in self._columns(product) if found.dataset == contract.dataset]
-        return self.show(request, "dataset.html", product=product, contract=contract, columns=columns)
+        levels = approver_levels(contract.roles)
+        return self.show(
+            request, "dataset.html", product=product, contract=contract, levels=levels, columns=columns
+        )
 
     def _mart(self, request: Request, product: Product, name: str) -> Response:
         snapshot = self.services.store.described(product.name, name, Zone.MARTS)

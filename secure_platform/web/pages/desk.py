@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from secure_platform.access.policy import Action, PlatformResource
+from secure_platform.access.situation import Grant
 from secure_platform.errors import SecurePlatformError
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
@@ -35,6 +36,11 @@ class Desk:
         """Whether the reader has a right on the platform."""
         asked = self.services.policy.evaluate(principal_of(request), Action(action), PlatformResource())
         return asked.allowed
+
+    def unreviewed(self) -> list[Grant]:
+        """Every broken glass that nobody has reviewed yet."""
+        grants = self.services.situation.grants()
+        return [grant for grant in grants if grant.kind == "break_glass" and grant.reviewed_at is None]
 
     def show(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         """Render a page, whose navigation has what its reader may open."""

@@ -6,12 +6,14 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from secure_platform.access.grants import GRANTABLE
 from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.access.principals import ROLES, Principal
 from secure_platform.control.database import utc_now
 from secure_platform.errors import SecurePlatformError, UsageError
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
+from secure_platform.web.entry import own_url
 from secure_platform.web.forms import form_of
 from secure_platform.web.pages.desk import Desk, go
 from secure_platform.web.problems import status_of
@@ -64,7 +66,7 @@ class People(Desk):
             invitation = self.services.credentials.invite(name, actor=self._manager(request).name)
         except SecurePlatformError as error:
             return self._principal(request, name, error=error)
-        return self._principal(request, name, link=str(request.base_url).rstrip("/") + invitation.path)
+        return self._principal(request, name, link=own_url(request, self.services, invitation.path))
 
     def _change(self, name: str, form: Mapping[str, str], actor: str) -> None:
         principals = self.services.principals
@@ -97,9 +99,10 @@ class People(Desk):
             given=given,
             principals=self.services.principals.list(),
             roles=sorted(ROLES),
+            grantable=sorted(GRANTABLE),
             actions=list(Action),
             products=sorted(self.services.products),
-            unreviewed=[g for g in grants if g.kind == "break_glass" and g.reviewed_at is None],
+            unreviewed=self.unreviewed(),
             held=[grant for grant in grants if grant.holds(now)],
             past=[grant for grant in grants[::-1] if not grant.holds(now)][:_PAST_SHOWN],
             freezes=[freeze for freeze in self.services.situation.freezes() if freeze.holds(now)],

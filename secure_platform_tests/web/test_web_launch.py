@@ -256,7 +256,7 @@ def backfill(instance: dg.DagsterInstance, engineer: Client) -> PartitionBackfil
     answer = engineer.post("/graphql", json={"query": BACKFILL, "variables": {"p": asked}}).json()
     found = instance.get_backfill(answer["data"]["launchPartitionBackfill"]["backfillId"])
     assert found is not None
-    instance.update_backfill(found.with_status(BulkActionStatus.FAILED))
+    instance.update_backfill(found.with_status(BulkActionStatus.FAILED))  # type: ignore[no-untyped-call]  # Dagster's has no annotation.
     return found
 
 

@@ -12,6 +12,7 @@ from secure_platform.control.database import utc_now
 from secure_platform.errors import SecurePlatformError, UsageError
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
+from secure_platform.web.entry import own_url
 from secure_platform.web.forms import form_of
 from secure_platform.web.pages.desk import Desk, go
 from secure_platform.web.problems import status_of
@@ -64,7 +65,7 @@ class People(Desk):
             invitation = self.services.credentials.invite(name, actor=self._manager(request).name)
         except SecurePlatformError as error:
             return self._principal(request, name, error=error)
-        return self._principal(request, name, link=str(request.base_url).rstrip("/") + invitation.path)
+        return self._principal(request, name, link=own_url(request, self.services, invitation.path))
 
     def _change(self, name: str, form: Mapping[str, str], actor: str) -> None:
         principals = self.services.principals

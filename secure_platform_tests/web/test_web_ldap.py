@@ -125,6 +125,12 @@ def test_who_has_codes_here_needs_one(site: IdentitySite, browser: Browser) -> N
     assert fresh.get("/whoami").json()["mfa"]
 
 
+def test_guesses_at_one_person_count_together_however_their_name_is_written(browser: Browser) -> None:
+    names = ["dora", "Dora", "DORA", "dORA", "doRA", "dorA", "DoRa"]
+    answers = [log_in(browser, name, "what emil knows").status_code for name in names]
+    assert answers == [403] * 6 + [429]
+
+
 def test_a_directory_of_another_authority_never_sees_the_password(
     tmp_path: Path, empty: Path, port: int
 ) -> None:

@@ -93,6 +93,7 @@ FIELDS: Final[Mapping[tuple[str, str], Action]] = {
     ("DaemonStatus", "lastHeartbeatErrors"): Action.INSTANCE_READ,
     ("Instance", "executablePath"): Action.INSTANCE_READ,
     ("ResourceDetails", "configuredValues"): Action.INSTANCE_READ,
+    ("PythonError", "stack"): Action.RUN_READ,
     # Whoever launched a run may know which it is.
     ("LaunchRunSuccess", "run"): Action.UI_READ,
     # Looking at the next tick would run it.

@@ -21,7 +21,7 @@ from secure_platform.web.authentication import COOKIE, LOGIN, principal_of, sess
 from secure_platform.web.cookies import delete_cookie
 from secure_platform.web.directory import Directory
 from secure_platform.web.entry import address_of, enter, local_path, login_page, status_of, step_up
-from secure_platform.web.forms import form_of
+from secure_platform.web.forms import csrf_token, form_of
 from secure_platform.web.oidc import CALLBACK, OidcLogin
 from secure_platform.web.rendering import page
 from secure_platform.web.routes import AUTHENTICATED, PUBLIC, OwnRoute
@@ -136,7 +136,9 @@ class LoginPages:
                 "setup",
                 None,
                 address_of(request),
-                lambda: self._services.credentials.set_up(link, form.get("code", ""), password),
+                lambda: self._services.credentials.set_up(
+                    link, form.get("code", ""), password, csrf_token(request)
+                ),
             )
         except (LoginRefusedError, UsageError) as problem:
             return self._set_up_page(request, link, problem)
@@ -152,7 +154,7 @@ class LoginPages:
         person = self._invited(link)
         if person is None:
             return page(request, "setup.html", status=403, person=None, problem=None)
-        secret = self._services.credentials.secret_for(link)
+        secret = self._services.credentials.secret_for(link, csrf_token(request))
         code = segno.make(enrolment_uri(secret, person.name), micro=False)
         return page(
             request,

@@ -99,6 +99,14 @@ def test_the_link_sets_up_and_logs_in_and_then_is_worthless(site: IdentitySite, 
     assert "does not work" in again.text
 
 
+def test_who_looks_at_somebodys_link_before_them_does_not_learn_their_codes(
+    site: IdentitySite, browser: Browser
+) -> None:
+    path = link_for(site)
+    seen = app_on(site.browser().get(path).text)
+    assert set_up(site, browser, path).secret != seen.secret
+
+
 def test_password_and_code_log_in(site: IdentitySite, browser: Browser, app: pyotp.TOTP) -> None:
     answer = log_in(browser, app)
     assert (answer.status_code, answer.headers["location"]) == (303, "/whoami")

@@ -99,18 +99,26 @@ class Credentials:
         row = self._linked(link)
         return None if row is None else self._active(row["principal"])
 
-    def secret_for(self, link: str) -> bytes:
-        """The secret of the codes that setting up with this link will use: the same on every look."""
-        derived = self._keys.mac("totp-enrolment", link.encode()).encode()
+    def secret_for(self, link: str, browser: str = "") -> bytes:
+        """The secret of the codes that setting up with this link will use: the same on every look.
+
+        Another browser has another one, so that who looks at somebody's link before them learns nothing.
+
+        Args:
+            link: The link's secret.
+            browser: What only the browser that it was opened in knows; empty for none.
+        """
+        derived = self._keys.mac("totp-enrolment", f"{link}\n{browser}".encode()).encode()
         return hashlib.sha256(derived).digest()[: totp.SECRET_BYTES]
 
-    def set_up(self, link: str, code: str, password: str) -> Principal | None:
+    def set_up(self, link: str, code: str, password: str, browser: str = "") -> Principal | None:
         """Use the link up: from now on this password and these codes are the person's.
 
         Args:
             link: The link's secret.
             code: Of the app that the secret was put into.
             password: Left out for whom somebody else vouches.
+            browser: As for `secret_for`.
 
         Returns:
             The person; None if the link or the code is wrong.
@@ -118,7 +126,7 @@ class Credentials:
         Raises:
             UsageError: If the password is not good enough.
         """
-        row, secret = self._linked(link), self.secret_for(link)
+        row, secret = self._linked(link), self.secret_for(link, browser)
         principal = None if row is None else self._active(row["principal"])
         step = totp.step_of(secret, code, now=self._clock(), last=None)
         if row is None or principal is None or step is None:

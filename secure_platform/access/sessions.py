@@ -116,7 +116,7 @@ class Sessions:
             mfa_at: When they proved a second factor, if they did.
         """
         session_id, now = secrets.token_hex(16), self._clock()
-        secret = f"sps_{session_id}_{secrets.token_urlsafe(32)}"
+        secret = _new_secret(session_id)
         row = {
             "session_id": session_id,
             "principal": principal.name,
@@ -165,16 +165,20 @@ class Sessions:
         principal = self._principals.get(row["principal"])
         return principal is not None and principal.active
 
-    def prove_mfa(self, session_id: str) -> None:
-        """Note that the session's principal has just proven a second factor."""
-        row = self._require(session_id)
-        after = {**_without_seal(row), "mfa_at": self._clock()}
+    def prove_mfa(self, session_id: str) -> OpenedSession:
+        """Note that the session's principal has just proven a second factor.
+
+        The secret is another one from now on: whoever copied the one before has no part in the proof.
+        """
+        row, secret = self._require(session_id), _new_secret(session_id)
+        after = {**_without_seal(row), "mfa_at": self._clock(), "secret_hash": _hash(secret)}
         self._rows.write(
             "session.mfa",
             [Change(session_table, row, after)],
             actor=row["principal"],
             subject=f"session:{session_id}",
         )
+        return OpenedSession(_session(after), secret)
 
     def revoke(self, session_id: str, *, actor: str) -> None:
         """End a session at once.
@@ -232,6 +236,10 @@ def _session(row: Row) -> Session:
 
 def _without_seal(row: Row) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "seal"}
+
+
+def _new_secret(session_id: str) -> str:
+    return f"sps_{session_id}_{secrets.token_urlsafe(32)}"
 
 
 def _hash(secret: str) -> bytes:

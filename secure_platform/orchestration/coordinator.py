@@ -72,13 +72,16 @@ class SecureRunCoordinator(QueuedRunCoordinator):
         return found
 
     def _asked_by(self, run: DagsterRun) -> str | None:
-        """Who asked for what the daemon goes on with; None if the daemon began it."""
+        """Who asked for what the daemon goes on with; None if the daemon began it.
+
+        The run before says so first: somebody else may have launched one of a backfill again.
+        """
+        parent = self._instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
+        if parent is not None:
+            return stamped(self._services.keys, parent)
         backfill_id = run.tags.get(BACKFILL_ID_TAG)
         backfill = self._instance.get_backfill(backfill_id) if backfill_id else None
-        if backfill is not None:
-            return backfill_stamped(self._services.keys, backfill.tags)
-        parent = self._instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
-        return None if parent is None else stamped(self._services.keys, parent)
+        return None if backfill is None else backfill_stamped(self._services.keys, backfill.tags)
 
     @cached_property
     def _services(self) -> Services:

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from secure_platform.access.circumstances import Method
 from secure_platform.access.principals import Principal
+from secure_platform.access.sessions import Session
 from secure_platform.access.throttle import LoginRefusedError
 from secure_platform.services import Services
 from secure_platform.web.authentication import COOKIE, session_of
@@ -65,6 +66,14 @@ def enter(
     response = RedirectResponse(local_path(request, wanted), status_code=303)
     set_cookie(request, response, COOKIE, opened.secret)
     delete_cookie(request, response, FORM_COOKIE)
+    return response
+
+
+def step_up(request: Request, services: Services, session: Session, *, wanted: str) -> Response:
+    """Go on in a session whose person has just proven a second factor."""
+    opened = services.sessions.prove_mfa(session.session_id)
+    response = RedirectResponse(local_path(request, wanted), status_code=303)
+    set_cookie(request, response, COOKIE, opened.secret)
     return response
 
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from secure_platform.errors import AccessDeniedError, UsageError
-from secure_platform.web.authentication import COOKIE, session_of
+from secure_platform.web.authentication import COOKIE, principal_of, session_of
 from secure_platform.web.cookies import read_cookie, set_cookie
 
 FORM_COOKIE: Final = "secure_platform_form"
@@ -47,9 +47,13 @@ async def read_form(request: Request) -> Mapping[str, str]:
     """The fields of a form, without the token.
 
     Raises:
-        AccessDeniedError: If the token is missing or not this browser's.
+        AccessDeniedError: If the token is missing or not this browser's, or a program sent the form.
         UsageError: If it is no form, too long, or has a field twice.
     """
+    if principal_of(request).circumstances.method == "token":
+        raise AccessDeniedError(
+            "A program sends no forms: its token is for the API", "See /api/v1/openapi.json for what it has."
+        )
     fields = _parse(request.headers.getlist("content-type"), await _body(request))
     secret, shown = _secret(request), fields.pop(FIELD, "")
     if not secret or not hmac.compare_digest(_mac(secret).encode(), shown.encode()):

@@ -101,6 +101,9 @@ class RequestGuard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.append("Content-Security-Policy", FRAMES)
+                # A file of the UI says which version it is; everything else is for its reader alone.
+                if not {"cache-control", "etag"} & set(headers):
+                    headers["Cache-Control"] = "no-store"
                 for name, value in self._headers.items():
                     headers[name] = value
             await send(message)

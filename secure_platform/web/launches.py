@@ -1,7 +1,7 @@
 """What a request to launch something would build, and the tags of it that are the client's to choose.
 
-The assets may be named, or meant by a job, or by a run or backfill that is done again. What names nothing
-that is known needs the right to build anything at all.
+The assets may be named, or meant by a job, or by a run that is done again. What names nothing that is known
+needs the right to build anything at all.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -62,10 +62,7 @@ def _selected(context: PolicyRequestContext, selector: Mapping[str, Any]) -> Col
 
 def _done_again(context: PolicyRequestContext, identity: str) -> Collection[AssetKey]:
     run = context.instance.get_run_by_id(identity)
-    if run is not None:
-        return built_keys(context, run)
-    backfill = context.instance.get_backfill(identity)
-    return (backfill.asset_selection or ()) if backfill else ()
+    return () if run is None else built_keys(context, run)
 
 
 def _key(named: Mapping[str, Any]) -> AssetKey:

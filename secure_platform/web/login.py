@@ -20,8 +20,8 @@ from secure_platform.services import Services
 from secure_platform.web.authentication import COOKIE, LOGIN, principal_of, session_of
 from secure_platform.web.cookies import delete_cookie
 from secure_platform.web.directory import Directory
-from secure_platform.web.entry import address_of, enter, local_path, login_page
-from secure_platform.web.forms import form_of
+from secure_platform.web.entry import address_of, enter, local_path, login_page, step_up
+from secure_platform.web.forms import csrf_token, form_of
 from secure_platform.web.oidc import CALLBACK, OidcLogin
 from secure_platform.web.problems import form_page
 from secure_platform.web.rendering import page
@@ -82,14 +82,15 @@ class LoginPages:
     def log_in(self, request: Request) -> Response:
         """Name, password and code."""
         form = form_of(request)
-        name, wanted = form.get("name", "").strip()[:_LONGEST_NAME], form.get("next", "")
+        # A directory takes a name in any case: guesses must not be counted as those of several people.
+        name, wanted = form.get("name", "").strip().lower()[:_LONGEST_NAME], form.get("next", "")
         password, code = form.get("password", ""), form.get("code", "")
         try:
             proven = self._services.throttle.guard(
                 "login",
                 name,
                 address_of(request),
-                lambda: self._local(name, password, code) or self._elsewhere(name.lower(), password, code),
+                lambda: self._local(name, password, code) or self._elsewhere(name, password, code),
             )
             return enter(
                 request,
@@ -136,7 +137,9 @@ class LoginPages:
                 "setup",
                 None,
                 address_of(request),
-                lambda: self._services.credentials.set_up(link, form.get("code", ""), password),
+                lambda: self._services.credentials.set_up(
+                    link, form.get("code", ""), password, csrf_token(request)
+                ),
             )
         except (LoginRefusedError, UsageError) as problem:
             return self._set_up_page(request, link, problem)
@@ -152,7 +155,7 @@ class LoginPages:
         person = self._invited(link)
         if person is None:
             return page(request, "setup.html", status=403, person=None, problem=None)
-        secret = self._services.credentials.secret_for(link)
+        secret = self._services.credentials.secret_for(link, csrf_token(request))
         code = segno.make(enrolment_uri(secret, person.name), micro=False)
         return form_page(
             request,
@@ -189,8 +192,7 @@ class LoginPages:
             )
         except LoginRefusedError as problem:
             return self._prove_page(request, form.get("next", ""), problem)
-        self._services.sessions.prove_mfa(session.session_id)
-        return RedirectResponse(local_path(request, form.get("next", "")), status_code=303)
+        return step_up(request, self._services, session, wanted=form.get("next", ""))
 
     def _prove_page(
         self, request: Request, wanted: str, problem: LoginRefusedError | None = None

@@ -28,7 +28,7 @@ from secure_platform.services import Services
 from secure_platform.site import OidcSettings
 from secure_platform.web.authentication import session_of
 from secure_platform.web.cookies import delete_cookie, read_cookie, set_cookie
-from secure_platform.web.entry import address_of, enter, local_path, login_page, own_url
+from secure_platform.web.entry import address_of, enter, local_path, login_page, own_url, step_up
 from secure_platform.web.oidc_provider import Asked, Provider, require_safe
 from secure_platform.web.oidc_token import ProviderRefusedError, proven_at, texts
 
@@ -167,10 +167,9 @@ class OidcLogin:
         if login.session_id is None:
             return enter(request, self._services, person, method="oidc", mfa_at=mfa_at, wanted=login.wanted)
         session = session_of(request)
-        if not _is_same(session, login, person) or mfa_at is None:
+        if session is None or not _is_same(session, login, person) or mfa_at is None:
             raise ProviderRefusedError("second factor")
-        self._services.sessions.prove_mfa(login.session_id)
-        return RedirectResponse(local_path(request, login.wanted), status_code=303)
+        return step_up(request, self._services, session, wanted=login.wanted)
 
     def _refuse(self, request: Request, problem: LoginRefusedError) -> Response:
         if isinstance(problem, ProviderRefusedError):
@@ -209,10 +208,5 @@ def _name(claims: Mapping[str, Any]) -> str:
     return f"oidc:{digest.partition(':')[2][:16]}"
 
 
-def _is_same(session: Session | None, login: _Login, person: Principal) -> bool:
-    return (
-        session is not None
-        and session.session_id == login.session_id
-        and session.principal == person.name
-        and person.active
-    )
+def _is_same(session: Session, login: _Login, person: Principal) -> bool:
+    return session.session_id == login.session_id and session.principal == person.name and person.active

@@ -17,6 +17,7 @@ Rule: TypeAlias = Action | str
 _EVIDENCE: Final = "It would remove or make up what later decisions and audits rest on."
 _CODE: Final = "Definitions come from the project's code, under version control."
 _UNUSED: Final = "This platform has no use for it."
+_ANOTHERS: Final = "Its runs would be recorded as asked for by who began the first: launch a new backfill."
 
 
 def _each(rule: Rule, names: str) -> dict[str, Rule]:
@@ -54,13 +55,13 @@ MUTATIONS: Final[Mapping[str, Rule]] = {
     **_each(
         Action.BUILD,
         """launchPipelineExecution launchRun launchMultipleRuns launchPipelineReexecution
-        launchRunReexecution launchPartitionBackfill reexecutePartitionBackfill""",
+        launchRunReexecution launchPartitionBackfill""",
     ),
     **_each(
         Action.PLATFORM_OPERATE,
         """startSchedule stopRunningSchedule resetSchedule startSensor setSensorCursor stopSensor resetSensor
         sensorDryRun scheduleDryRun terminatePipelineExecution terminateRun terminateRuns
-        resumePartitionBackfill cancelPartitionBackfill reloadRepositoryLocation reloadWorkspace
+        cancelPartitionBackfill reloadRepositoryLocation reloadWorkspace
         shutdownRepositoryLocation addDynamicPartition refreshComponentState setAutoMaterializePaused
         setConcurrencyLimit deleteConcurrencyLimit freeConcurrencySlotsForRun freeConcurrencySlots""",
     ),
@@ -69,6 +70,7 @@ MUTATIONS: Final[Mapping[str, Rule]] = {
         """deletePipelineRun deleteRun wipeAssets reportRunlessAssetEvents reportAssetCheckEvaluations
         deleteDynamicPartitions""",
     ),
+    **_each(_ANOTHERS, "reexecutePartitionBackfill resumePartitionBackfill"),
     **_each(_CODE, "setAppManagedComponent deleteAppManagedComponent"),
     **_each(_UNUSED, "logTelemetry setNuxSeen"),
 }
@@ -91,6 +93,7 @@ FIELDS: Final[Mapping[tuple[str, str], Action]] = {
     ("DaemonStatus", "lastHeartbeatErrors"): Action.INSTANCE_READ,
     ("Instance", "executablePath"): Action.INSTANCE_READ,
     ("ResourceDetails", "configuredValues"): Action.INSTANCE_READ,
+    ("PythonError", "stack"): Action.RUN_READ,
     # Whoever launched a run may know which it is.
     ("LaunchRunSuccess", "run"): Action.UI_READ,
     # Looking at the next tick would run it.

@@ -130,12 +130,22 @@ def test_it_ends_with_its_principal(home: IdentityHome) -> None:
 def test_a_second_factor_is_noted_in_this_session_alone(home: IdentityHome) -> None:
     opened, other = log_in(home), log_in(home)
     home.clock.forward(minutes=5)
-    home.sessions.prove_mfa(opened.session.session_id)
-    found, untouched = home.sessions.authenticate(opened.secret), home.sessions.authenticate(other.secret)
+    proven = home.sessions.prove_mfa(opened.session.session_id)
+    found, untouched = home.sessions.authenticate(proven.secret), home.sessions.authenticate(other.secret)
     assert found is not None
     assert untouched is not None
     assert found[0].circumstances.mfa_at == home.clock()
     assert untouched[0].circumstances.mfa_at is None
+    assert (found[1].session_id, found[1].expires_at) == (
+        opened.session.session_id,
+        opened.session.expires_at,
+    )
+
+
+def test_whoever_copied_the_secret_before_has_no_part_in_a_second_factor(home: IdentityHome) -> None:
+    opened = log_in(home)
+    home.sessions.prove_mfa(opened.session.session_id)
+    assert home.sessions.authenticate(opened.secret) is None
 
 
 @pytest.mark.parametrize(

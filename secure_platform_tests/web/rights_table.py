@@ -45,18 +45,19 @@ QUERIES = {
 MUTATIONS = {
     "build": """
         launchMultipleRuns launchPartitionBackfill launchPipelineExecution launchPipelineReexecution launchRun
-        launchRunReexecution reexecutePartitionBackfill
+        launchRunReexecution
     """,
     "platform_operate": """
         addDynamicPartition cancelPartitionBackfill deleteConcurrencyLimit freeConcurrencySlots
         freeConcurrencySlotsForRun refreshComponentState reloadRepositoryLocation reloadWorkspace
-        resetSchedule resetSensor resumePartitionBackfill scheduleDryRun sensorDryRun setAutoMaterializePaused
-        setConcurrencyLimit setSensorCursor shutdownRepositoryLocation startSchedule startSensor
+        resetSchedule resetSensor scheduleDryRun sensorDryRun setAutoMaterializePaused setConcurrencyLimit
+         setSensorCursor shutdownRepositoryLocation startSchedule startSensor
         stopRunningSchedule stopSensor terminatePipelineExecution terminateRun terminateRuns
     """,
     "nobody": """
         deleteAppManagedComponent deleteDynamicPartitions deletePipelineRun deleteRun logTelemetry
-        reportAssetCheckEvaluations reportRunlessAssetEvents setAppManagedComponent setNuxSeen wipeAssets
+        reexecutePartitionBackfill reportAssetCheckEvaluations reportRunlessAssetEvents
+        resumePartitionBackfill setAppManagedComponent setNuxSeen wipeAssets
     """,
 }
 

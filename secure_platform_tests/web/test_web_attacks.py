@@ -1,16 +1,18 @@
 """What an attacker tries on the whole server: odd paths, odd documents, odd bodies, and what is nested."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.workspace.load_target import PythonFileTarget
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.types import Message, Scope
-from web_login import BASE, admin_token, logged_in, person, web_app
+from web_login import BASE, admin_token, bearer, logged_in, person, web_app
 from web_support import Client
 
 from secure_platform.services import Services, initialise
@@ -202,6 +204,44 @@ def test_what_is_nested_is_guarded_like_what_is_not(
     assert analyst == {"__typename": "PythonError"}
     assert auditor["__typename"] == "Run"
     assert auditor["eventConnection"]["events"]
+
+
+def test_a_program_with_a_narrow_token_sends_no_forms(services: Services, app: Starlette) -> None:
+    dana = person(services, "data_engineer")
+    services.sessions.open(dana, method="password", address=None)
+    token = bearer(services, dana, "build:healthcare")
+    shown = Client(app, BASE, token).get("/account")
+    csrf = re.search(r'name="csrf" value="([0-9a-f]{64})"', shown.text)
+    assert csrf
+    cookie = shown.headers["set-cookie"].partition(";")[0]
+    program = Client(app, BASE, {**token, "Cookie": cookie, "Origin": BASE})
+    answer = program.post("/account/sessions", data={"csrf": csrf[1], "others": "1"})
+    assert (answer.status_code, "A program sends no forms" in answer.text) == (403, True)
+    assert len(services.sessions.list(dana.name)) == 1
+
+
+@pytest.mark.parametrize(
+    "path", ["/graphql?query={version}", "/server_info", "/approvals", "/healthz", "/no"]
+)
+def test_what_is_answered_is_kept_by_nobody(path: str, admin: Client) -> None:
+    assert admin.get(path).headers["cache-control"] == "no-store"
+
+
+@pytest.mark.filterwarnings("ignore:Error loading repository location")
+def test_the_code_lines_of_an_error_are_for_those_who_read_runs(
+    services: Services, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("raise ValueError\n")
+    broken = PythonFileTarget(str(tmp_path / "broken.py"), None, None, "here")
+    query = """{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError {
+        ... on PythonError { stack causes { stack } errorChain { error { stack } } } } } } } }"""
+    seen = {}
+    with web_app(services, instance, workspace=broken) as served:
+        for role in ("analyst", "auditor"):
+            client = Client(served, BASE, logged_in(services, person(services, role)))
+            seen[role] = client.post("/graphql", json={"query": query}).text
+    assert "broken.py" not in seen["analyst"]
+    assert "broken.py" in seen["auditor"]
 
 
 def test_the_dump_of_a_run_is_for_those_who_read_runs_and_recorded(

@@ -1,5 +1,6 @@
 """Runs are launched by who may build what they build, and say so where nobody can forge it."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, Final
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
@@ -36,6 +38,11 @@ mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
 AGAIN: Final = """
 mutation($p: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $p) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on UnauthorizedError { message }
+} }
+"""
+BACKFILL: Final = """
+mutation($p: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $p) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
 } }
 """
 GREYED: Final = """
@@ -255,6 +262,65 @@ def test_what_the_daemon_tries_again_stays_who_asked_for_it_first(
     instance.add_run_tags(forged.run_id, {PRINCIPAL_TAG: "sam"})
     with pytest.raises(IntegrityError, match="did not record"):
         submit(daemon, run, parent_run_id=forged.run_id, root_run_id=forged.run_id)
+
+
+@pytest.fixture
+def backfill(instance: dg.DagsterInstance, engineer: Client) -> PartitionBackfill:
+    """What dana asked for, and what has failed."""
+    asked = {"assetSelection": [{"path": OURS}], "allPartitions": True}
+    answer = engineer.post("/graphql", json={"query": BACKFILL, "variables": {"p": asked}}).json()
+    found = instance.get_backfill(answer["data"]["launchPartitionBackfill"]["backfillId"])
+    assert found is not None
+    instance.update_backfill(found.with_status(BulkActionStatus.FAILED))  # type: ignore[no-untyped-call]  # Dagster's has no annotation.
+    return found
+
+
+def test_a_run_of_a_backfill_is_asked_for_by_who_began_it(
+    daemon: WorkspaceProcessContext,
+    services: Services,
+    instance: dg.DagsterInstance,
+    engineer: Client,
+    backfill: PartitionBackfill,
+) -> None:
+    run = launched(instance, launch(engineer, OURS))
+    part = submit(daemon, run, tags={BACKFILL_ID_TAG: backfill.backfill_id})
+    assert stamped(services.keys, part) == "dana"
+
+
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        "reexecutePartitionBackfill(reexecutionParams: {parentRunId: %s, strategy: ALL_STEPS})",
+        "resumePartitionBackfill(backfillId: %s)",
+    ],
+)
+def test_nobody_builds_in_the_name_of_who_began_a_backfill(
+    mutation: str,
+    services: Services,
+    instance: dg.DagsterInstance,
+    app: Starlette,
+    backfill: PartitionBackfill,
+) -> None:
+    other = Client(app, BASE, bearer(services, person(services, "data_engineer", name="mallory")))
+    before = {each.backfill_id: each.status for each in instance.get_backfills()}
+    query = f"mutation {{ {mutation % json.dumps(backfill.backfill_id)} {{ __typename }} }}"
+    answer = other.post("/graphql", json={"query": query}).json()
+    assert [*answer["data"].values()] == [{"__typename": "UnauthorizedError"}]
+    assert {each.backfill_id: each.status for each in instance.get_backfills()} == before
+
+
+def test_who_launches_a_run_of_a_backfill_again_has_asked_for_its_retries_too(
+    daemon: WorkspaceProcessContext,
+    services: Services,
+    instance: dg.DagsterInstance,
+    app: Starlette,
+    backfill: PartitionBackfill,
+) -> None:
+    mel = Client(app, BASE, bearer(services, person(services, "ml_engineer", name="mel")))
+    again = launched(instance, launch(mel, OURS))
+    tags = {**again.tags, BACKFILL_ID_TAG: backfill.backfill_id}
+    retry = submit(daemon, again, parent_run_id=again.run_id, root_run_id=again.run_id, tags=tags)
+    assert stamped(services.keys, retry) == "mel"
 
 
 def test_a_run_reads_the_source_that_the_settings_name(

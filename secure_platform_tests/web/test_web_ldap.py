@@ -1,5 +1,6 @@
 """Logging in with the password of a directory, over TLS, and what never gets that far."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from certificates import Authority
 from identity_site import IdentitySite, make_home
 from ldap_server import ldap_server
 
-from secure_platform.access.totp import readable_secret
 from secure_platform.control.database import utc_now
 from secure_platform.errors import UsageError
 from secure_platform.site import LdapSettings
@@ -116,13 +116,21 @@ def test_who_has_codes_here_needs_one(site: IdentitySite, browser: Browser) -> N
     link = credentials.invite("dora", actor="admin").link
     shown = browser.get(f"/setup?link={link}").text
     assert 'name="password"' not in shown
-    app = pyotp.TOTP(readable_secret(credentials.secret_for(link)).replace(" ", ""))
+    secret = re.search(r'<p class="mono">([A-Z2-7 ]+)</p>', shown)
+    assert secret
+    app = pyotp.TOTP(secret[1].replace(" ", ""))
     done = browser.send_form(f"/setup?link={link}", to="/setup", link=link, code=app.now())
     assert done.headers["location"] == "/login"
     fresh = site.browser()
     assert log_in(fresh).status_code == 403
     assert log_in(fresh, code=app.at(utc_now() + timedelta(seconds=30))).status_code == 303
     assert fresh.get("/whoami").json()["mfa"]
+
+
+def test_guesses_at_one_person_count_together_however_their_name_is_written(browser: Browser) -> None:
+    names = ["dora", "Dora", "DORA", "dORA", "doRA", "dorA", "DoRa"]
+    answers = [log_in(browser, name, "what emil knows").status_code for name in names]
+    assert answers == [403] * 6 + [429]
 
 
 def test_a_directory_of_another_authority_never_sees_the_password(

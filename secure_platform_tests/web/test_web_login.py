@@ -99,6 +99,14 @@ def test_the_link_sets_up_and_logs_in_and_then_is_worthless(site: IdentitySite, 
     assert "does not work" in again.text
 
 
+def test_who_looks_at_somebodys_link_before_them_does_not_learn_their_codes(
+    site: IdentitySite, browser: Browser
+) -> None:
+    path = link_for(site)
+    seen = app_on(site.browser().get(path).text)
+    assert set_up(site, browser, path).secret != seen.secret
+
+
 def test_password_and_code_log_in(site: IdentitySite, browser: Browser, app: pyotp.TOTP) -> None:
     answer = log_in(browser, app)
     assert (answer.status_code, answer.headers["location"]) == (303, "/whoami")
@@ -200,6 +208,8 @@ def test_logging_out_needs_the_form_of_a_page(browser: Browser, app: pyotp.TOTP)
 
 def test_a_second_factor_is_proven_again_and_only_then_noted(site: IdentitySite, browser: Browser) -> None:
     app = set_up(site, browser)
+    copied = site.browser()
+    copied.cookies.update(browser.cookies)
     before = who(browser)["mfa_at"]
     assert browser.send_form("/mfa?next=/whoami", to="/mfa", code="000000").status_code == 403
     assert who(browser)["mfa_at"] == before
@@ -207,6 +217,7 @@ def test_a_second_factor_is_proven_again_and_only_then_noted(site: IdentitySite,
     assert (answer.status_code, answer.headers["location"]) == (303, "/whoami")
     assert str(who(browser)["mfa_at"]) > str(before)
     assert browser.send_form("/mfa", code=next_code(app)).status_code == 403
+    assert copied.get("/whoami").status_code == 401
 
 
 def test_proving_a_second_factor_is_held_up_too(browser: Browser, app: pyotp.TOTP) -> None:

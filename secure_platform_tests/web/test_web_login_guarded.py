@@ -12,11 +12,13 @@ import pytest
 from asgi_browser import Browser
 from hostile_provider import CLIENT, HostileProvider, hostile_provider
 from starlette.applications import Starlette
-from web_login import BASE, web_app
+from web_login import BASE, person, session_cookie, web_app
 
 from secure_platform.orchestration.home import open_instance, prepare
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
+from secure_platform.web.address import SiteAddress
+from secure_platform.web.authentication import COOKIE
 
 HTML = {"accept": "text/html", "origin": BASE}
 PASSWORD = "seventeen purple kites over Graz"
@@ -107,6 +109,25 @@ def test_a_form_without_our_origin_does_nothing(services: Services, app: Starlet
             answer = browser.post(path, data={"name": "alice"}, headers=origin)
             assert answer.status_code in {403, 415}
     assert len(services.sessions.list("alice")) == 1
+
+
+def test_a_link_leads_to_the_address_that_people_use(tmp_path: Path, prepared: Path) -> None:
+    shutil.copytree(prepared, tmp_path / "home")
+    server = {"url": "https://data.example.org/platform", "proxy": {"addresses": ["127.0.0.1/32"]}}
+    services = Services(load_settings(home=tmp_path / "home", server=server))
+    address = SiteAddress.of(services.settings.server, 3000)
+    person(services, "analyst", name="ana")
+    session = session_cookie(services, person(services, "admin"))
+    with open_instance(services.settings) as instance, web_app(services, instance, address=address) as app:
+        browser = Browser(app, "http://data.example.org")
+        browser.cookies.set(f"__Secure-{COOKIE}", session)
+        place = "/platform/access/principals/ana"
+        origin = {**HTML, "origin": "https://data.example.org"}
+        csrf = re.search(r'name="csrf" value="([0-9a-f]{64})"', browser.get(place, headers=HTML).text)
+        assert csrf
+        shown = browser.post(f"{place}/invite", data={"csrf": csrf[1]}, headers=origin).text
+    assert "https://data.example.org/platform/setup?link=spl_" in shown
+    assert "http://" not in shown
 
 
 def test_the_provider_brings_people_in_through_the_guards(

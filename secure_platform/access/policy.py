@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeAlias, TypedDict, Unpack
 
@@ -129,6 +130,8 @@ class Seen(TypedDict, total=False):
 # What an approver lends by delegation; never more.
 DELEGABLE: Final = frozenset({Action.RELEASE_APPROVE, Action.RELEASE_REJECT})
 CALM: Final = Situation()
+# The same few people ask about the same few things again and again; the text says all that is parsed from it.
+MOST_ENTITIES: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,7 @@ class Policy:
     ) -> None:
         self._audit = audit
         self._rules: PolicyRules = load_rules(extra)
+        self._entities = lru_cache(MOST_ENTITIES)(self._parsed)
         self._situation = situation
         self._clock = clock
 
@@ -281,8 +285,9 @@ class Policy:
         rules = self._rules
         action = question.request["action"]["id"]
         try:
-            known = cedarpy.Entities.from_json_str(text(question.entities), rules.schema)
-            result = cedarpy.is_authorized(dict(question.request), rules.policies, known, schema=rules.schema)
+            known = self._entities(text(question.entities))
+            policies = rules.policies.about(action)
+            result = cedarpy.is_authorized(dict(question.request), policies, known, schema=rules.schema)
         except ValueError as error:
             return Decision(False, action, (), rules.digest, (str(error),))
         errors = tuple(result.diagnostics.errors)
@@ -298,6 +303,9 @@ class Policy:
             return "the policies could not judge the request", "Check the policies and the caller's roles."
         fixes = [self._rules.fixes[rule] for rule in decision.rules if rule in self._rules.fixes]
         return ", ".join(decision.rules) or _NO_RULE, " ".join(fixes) or _NO_RULE_FIX
+
+    def _parsed(self, entities: str) -> cedarpy.Entities:
+        return cedarpy.Entities.from_json_str(entities, self._rules.schema)
 
     def _answer(
         self,

@@ -63,8 +63,11 @@ class Storage:
     def size(self) -> int:
         """Number of entries, asked with every decision: a statement alone is a transaction."""
         try:
-            with self._borrow() as connection:
+            connection, process = self._take()
+            try:
                 return log_size(connection)
+            finally:
+                self._give_back(connection, process)
         except sqlite3.Error as error:
             raise self._unusable(error) from None
 
@@ -96,6 +99,14 @@ class Storage:
 
     @contextmanager
     def _borrow(self) -> Iterator[sqlite3.Connection]:
+        connection, process = self._take()
+        try:
+            yield connection
+        finally:
+            self._give_back(connection, process)
+
+    def _take(self) -> tuple[sqlite3.Connection, int]:
+        """A connection of this process, and this process."""
         if self._stat() != self._identity:
             raise IntegrityError(
                 f"The audit log {self._path} was replaced while it was open", "Put the original file back."
@@ -104,14 +115,13 @@ class Storage:
         # Connections of the parent stay referenced under its process id: closing them here would harm it.
         idle = self._pools.setdefault(process, [])
         try:
-            connection = idle.pop()
+            return idle.pop(), process
         except IndexError:
-            connection = self._connect()
-        try:
-            yield connection
-        finally:
-            if os.getpid() == process:
-                idle.append(connection)
+            return self._connect(), process
+
+    def _give_back(self, connection: sqlite3.Connection, process: int) -> None:
+        if os.getpid() == process:
+            self._pools[process].append(connection)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -61,7 +61,7 @@ class ControlDatabase:
     def state(self) -> object:
         """What equals another state only if nobody, in any process, committed anything between the two.
 
-        Ask before reading. A database that cannot tell (other than an SQLite file) is in another state always.
+        Ask before reading. Only an SQLite file can tell; another database is always in another state.
         """
         return object() if self._witness is None else self._witness.state()
 

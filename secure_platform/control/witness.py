@@ -1,8 +1,8 @@
 """Whether anything was committed to an SQLite database since somebody looked, whoever committed it.
 
 A connection that never writes asks `PRAGMA data_version`, which changes with every commit of any other
-connection of any process (sqlite.org/pragma.html#pragma_data_version); SQLite trusts the same sign to keep its
-own pages. It takes microseconds, reading a row a hundred times as long. What cannot be told is a change.
+connection of any process (sqlite.org/pragma.html#pragma_data_version); SQLite keeps its own pages by the same
+sign. Asking takes microseconds, reading a row a hundred times as long. What cannot be told is a change.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Every other room gets its keys here, each for one purpose.
 
-The ring looks on every use whether the database has changed, and reads the states of the keys again if it has:
-a key that was disabled elsewhere stops working at once. Material and what is derived from it is kept in memory.
+The ring looks on every use whether the database has changed, and reads the states of keys again if it has: a
+key that was disabled elsewhere stops working at once. Material and keys derived from it are kept in memory.
 """
 
 import hmac

@@ -30,7 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secure_platform.access import rules as rules_module
-from secure_platform.access.cedar import Question
+from secure_platform.access.cedar import Question, uid
 from secure_platform.access.policy import (
     Action,
     Policy,
@@ -178,6 +178,27 @@ def test_no_part_of_any_policy_can_be_changed_unnoticed(policy: Policy) -> None:
             survivors.append(name)
     assert survivors == []
     assert tried > 200
+
+
+class Everything(PolicySets):
+    """All policies, whatever is asked about."""
+
+    def __init__(self) -> None:
+        self._everything = cedarpy.PolicySet.from_str(rules_module.POLICY_FILE.read_text())
+
+    def about(self, action: str) -> cedarpy.PolicySet:
+        del action
+        return self._everything
+
+
+def test_the_policies_about_an_action_decide_as_all_of_them(policy: Policy) -> None:
+    whole = copy.copy(policy)
+    whole._rules = replace(policy._rules, policies=Everything())
+    for case in every_case():
+        _, question = case.answer(policy)
+        for action in [*Action, "unheard_of"]:
+            asked = Question({**question.request, "action": uid("Action", action)}, question.entities)
+            assert policy.ask(asked) == whole.ask(asked)
 
 
 def removals(question: Question) -> Iterator[Question]:

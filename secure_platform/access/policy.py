@@ -6,9 +6,10 @@ What the caller has by grant or delegation, and what is frozen, is looked up her
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeAlias, TypedDict, Unpack
 
@@ -26,7 +27,7 @@ from secure_platform.access.cedar import (
 )
 from secure_platform.access.principals import Principal
 from secure_platform.access.rules import PolicyRules, load_rules
-from secure_platform.access.situation import Held, Situation
+from secure_platform.access.situation import NOTHING, Held, Situation
 from secure_platform.audit.log import JSON, AuditLog
 from secure_platform.control.database import utc_now
 from secure_platform.errors import AccessDeniedError
@@ -129,6 +130,8 @@ class Seen(TypedDict, total=False):
 # What an approver lends by delegation; never more.
 DELEGABLE: Final = frozenset({Action.RELEASE_APPROVE, Action.RELEASE_REJECT})
 CALM: Final = Situation()
+# The same few people ask about the same few things again and again; the text says all that is parsed from it.
+MOST_ENTITIES: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -179,6 +182,7 @@ class Policy:
     ) -> None:
         self._audit = audit
         self._rules: PolicyRules = load_rules(extra)
+        self._entities = lru_cache(MOST_ENTITIES)(self._parsed)
         self._situation = situation
         self._clock = clock
 
@@ -276,21 +280,33 @@ class Policy:
         )
         return decision
 
-    def ask(self, question: Question) -> Decision:
-        """The decision on a question in Cedar's JSON."""
+    def ask(self, question: Question, held: Held = NOTHING, groups: frozenset[str] = frozenset()) -> Decision:
+        """The decision on a question in Cedar's JSON.
+
+        Args:
+            question: Has all that the policies see.
+            held: What of it came from grants, for the decision to tell.
+            groups: Approver groups of the caller, the same.
+        """
         rules = self._rules
         action = question.request["action"]["id"]
+
+        def decided(*, allowed: bool, applied: tuple[str, ...], errors: tuple[str, ...]) -> Decision:
+            taken = (held.grants, groups, held.delegators)
+            return Decision(allowed, action, applied, rules.digest, errors, *taken)
+
         try:
-            known = cedarpy.Entities.from_json_str(text(question.entities), rules.schema)
-            result = cedarpy.is_authorized(dict(question.request), rules.policies, known, schema=rules.schema)
+            known = self._entities(text(question.entities))
+            policies = rules.policies.about(action)
+            result = cedarpy.is_authorized(dict(question.request), policies, known, schema=rules.schema)
         except ValueError as error:
-            return Decision(False, action, (), rules.digest, (str(error),))
+            return decided(allowed=False, applied=(), errors=(str(error),))
         errors = tuple(result.diagnostics.errors)
         named = result.diagnostics.id_annotations_by_reason
         applied = tuple(sorted(named[reason] for reason in result.diagnostics.reasons))
         if result.allowed and errors:
-            return Decision(False, action, (), rules.digest, errors)
-        return Decision(result.allowed, action, applied, rules.digest, errors)
+            return decided(allowed=False, applied=(), errors=errors)
+        return decided(allowed=result.allowed, applied=applied, errors=errors)
 
     def explain(self, decision: Decision) -> tuple[str, str]:
         """Why a decision is a denial, and what the caller can do."""
@@ -298,6 +314,9 @@ class Policy:
             return "the policies could not judge the request", "Check the policies and the caller's roles."
         fixes = [self._rules.fixes[rule] for rule in decision.rules if rule in self._rules.fixes]
         return ", ".join(decision.rules) or _NO_RULE, " ".join(fixes) or _NO_RULE_FIX
+
+    def _parsed(self, entities: str) -> cedarpy.Entities:
+        return cedarpy.Entities.from_json_str(entities, self._rules.schema)
 
     def _answer(
         self,
@@ -324,9 +343,7 @@ class Policy:
 
         def judged(held: Held) -> tuple[Decision, Question]:
             question = Question(request, [principal_entity(principal, held), target])
-            groups = principal.groups | held.groups
-            decision = self.ask(question)
-            return replace(decision, grants=held.grants, groups=groups, behalf=held.delegators), question
+            return self.ask(question, held, principal.groups | held.groups), question
 
         own = situation.held(principal, product, at, grants)
         answers = [judged(own)]

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cedarpy
 
@@ -18,6 +18,27 @@ from secure_platform.errors import ContractError
 POLICIES: Final = Path(__file__).parent / "policies"
 SCHEMA_FILE: Final = POLICIES / "schema.cedarschema"
 POLICY_FILE: Final = POLICIES / "platform.cedar"
+
+
+class PolicySets:
+    """Policies by what they can say something about: most of them name one action, and say nothing of others.
+
+    Args:
+        policies: All of them, in Cedar's JSON by their ids.
+    """
+
+    def __init__(self, policies: Mapping[str, Any]) -> None:
+        self._policies = policies
+        self._parsed: dict[str, cedarpy.PolicySet] = {}
+
+    def about(self, action: str) -> cedarpy.PolicySet:
+        """All but those whose head is `action ==` another one; parsed when it is first asked about."""
+        parsed = self._parsed.get(action)
+        if parsed is None:
+            about = {name: each for name, each in self._policies.items() if _is_about(each, action)}
+            known = {"staticPolicies": about, "templates": {}, "templateLinks": []}
+            parsed = self._parsed[action] = cedarpy.PolicySet.from_json_str(json.dumps(known))
+        return parsed
 
 
 @dataclass(frozen=True)
@@ -32,7 +53,7 @@ class PolicyRules:
     """
 
     schema: cedarpy.Schema
-    policies: cedarpy.PolicySet
+    policies: PolicySets
     fixes: Mapping[str, str]
     digest: str
 
@@ -50,12 +71,13 @@ def load_rules(extra: Path | None = None) -> PolicyRules:
         _parse(file, text)
     schema_text, text = _read(SCHEMA_FILE), "\n".join(texts)
     schema = cedarpy.Schema.from_str(schema_text)
-    annotations = _annotations(text)
+    policies = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
+    annotations = [policy.get("annotations", {}) for policy in policies.values()]
     _require_names(annotations)
     _require_valid(text, schema)
     return PolicyRules(
         schema,
-        cedarpy.PolicySet.from_str(text),
+        PolicySets(policies),
         {each["id"]: each["fix"] for each in annotations if "fix" in each},
         canonical.sha256(canonical.dumps([schema_text, *texts])),
     )
@@ -91,9 +113,9 @@ def _parse(file: Path, text: str) -> None:
         )
 
 
-def _annotations(text: str) -> list[Mapping[str, str]]:
-    policies = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
-    return [policy.get("annotations", {}) for policy in policies.values()]
+def _is_about(policy: Mapping[str, Any], action: str) -> bool:
+    head = policy["action"]
+    return bool(head["op"] != "==" or head["entity"] == {"type": "Action", "id": action})
 
 
 def _require_names(annotations: Sequence[Mapping[str, str]]) -> None:

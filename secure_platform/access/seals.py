@@ -19,6 +19,7 @@ from secure_platform import canonical
 from secure_platform.audit.log import JSON, AuditLog, Entry
 from secure_platform.control.database import ControlDatabase, as_utc
 from secure_platform.control.tables import session as session_table
+from secure_platform.control.witness import Kept
 from secure_platform.errors import GateRefusedError, IntegrityError
 from secure_platform.keys.ring import KeyRing
 
@@ -77,6 +78,7 @@ class SealedRows:
         self._open: dict[int, Mapping[str, str]] = {}
         self._changes: Counter[str] = Counter()
         self._whole: dict[str, tuple[int, list[Row]]] = {}
+        self._kept = Kept[tuple[str, str], tuple[str, Row] | None](database.state)
         self._lock = Lock()
 
     def write(
@@ -125,7 +127,7 @@ class SealedRows:
         Raises:
             IntegrityError: If one was edited, made up, or put back.
         """
-        since = self._audit.size()
+        since = self._seen()
         query = select(table).where(*where).order_by(*table.primary_key.columns)
         rows: list[Row] = [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's documented access to a row by name
         for row in rows:
@@ -137,15 +139,22 @@ class SealedRows:
     def one(self, table: Table, key: str) -> Row | None:
         """The row of this key, verified; None if there never was one.
 
+        It is read and its seal computed again when anything in the database has changed; whether the log
+        still knows it as the newest is asked always.
+
         Raises:
             IntegrityError: If it was edited, made up, put back, or deleted: none of these rows ever is.
         """
-        (column,) = table.primary_key.columns
-        with self._database.read() as connection:
-            rows = self.read(connection, table, column == key)
-        if not rows and self._is_known(self._name_of(table, key)):
+        since = self._seen()
+        found = self._kept.get((table.name, key), lambda: self._found(table, key))
+        if found is None:
+            if self._is_known(self._name_of(table, key)):
+                raise _tampered(table)
+            return None
+        name, row = found
+        if not self._counts(name, row["seal"], since):
             raise _tampered(table)
-        return rows[0] if rows else None
+        return row
 
     def all(self, table: Table) -> Sequence[Row]:
         """Every row of a table, each verified and none missing; read again only when one was changed.
@@ -178,11 +187,34 @@ class SealedRows:
         """How the log calls a principal."""
         return self._audit.identify(name)
 
-    def _counts(self, name: str, seal: str, since: int) -> bool:
-        """Whether a row with this seal counted at any time since the log had this size."""
+    def _found(self, table: Table, key: str) -> tuple[str, Row] | None:
+        """The row of this key, verified, with its name in the log."""
+        (column,) = table.primary_key.columns
+        with self._database.read() as connection:
+            rows = self.read(connection, table, column == key)
+        return (self._name_of(table, key), rows[0]) if rows else None
+
+    def _seen(self) -> int:
+        """The size of the log, all of which was looked at."""
         with self._lock:
             self._catch_up()
-            mark = self._marks.get(name, {}).get(seal)
+            return self._read_up_to
+
+    def _counts(self, name: str, seal: str, since: int) -> bool:
+        """Whether a row with this seal counted at any time since the log had this size.
+
+        Args:
+            name: Of the row.
+            seal: Of the row.
+            since: As `_seen` told it before the row was read.
+        """
+        with self._lock:
+            if not self._counted(name, seal, since):
+                self._catch_up()
+            return self._counted(name, seal, since)
+
+    def _counted(self, name: str, seal: str, since: int) -> bool:
+        mark = self._marks.get(name, {}).get(seal)
         return mark is not None and (mark.until is None or mark.until >= since)
 
     def _is_known(self, name: str) -> bool:

@@ -146,6 +146,9 @@ class Held:
         )
 
 
+NOTHING: Final = Held()
+
+
 class Situation:
     """Nothing is granted, frozen or declared: what a policy is judged in that knows no home."""
 
@@ -161,7 +164,7 @@ class Situation:
             only: Ids of the grants to look at; None for all.
         """
         del principal, product, at, only
-        return Held()
+        return NOTHING
 
     def delegated(
         self, principal: Principal, product: str, at: datetime, only: Collection[str] | None = None
@@ -230,6 +233,8 @@ class HomeSituation(Situation):
     ) -> Held:
         """What the principal has by grants and break-glasses on this product; None is the platform."""
         own = [grant for grant in self.grants() if grant.principal == principal.name]
+        if not own:
+            return NOTHING
         giving = [g for g in own if g.kind != "delegation" and _gives(g, product, at, only)]
         return Held(
             roles=frozenset(grant.role for grant in giving),

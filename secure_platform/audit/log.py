@@ -138,8 +138,7 @@ class AuditLog:
 
     def size(self) -> int:
         """Number of entries."""
-        with self._storage.read() as connection:
-            return log_size(connection)
+        return self._storage.size()
 
     def tail(self, count: int) -> list[Entry]:
         """The newest `count` entries, oldest of them first."""

@@ -40,6 +40,7 @@ class Storage:
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
+        self._name = str(self._path)
         self._pools: dict[int, list[sqlite3.Connection]] = {}
         weakref.finalize(self, _close_own, self._pools)
         private_directory(self._path.parent)
@@ -59,6 +60,17 @@ class Storage:
         with self._transaction("BEGIN") as connection:
             yield connection
 
+    def size(self) -> int:
+        """Number of entries, asked with every decision: a statement alone is a transaction."""
+        try:
+            connection, process = self._take()
+            try:
+                return log_size(connection)
+            finally:
+                self._give_back(connection, process)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from None
+
     def close(self) -> None:
         """Close this process's idle connections."""
         _close_own(self._pools)
@@ -76,17 +88,25 @@ class Storage:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            disk = StorageError.behind(f"The audit log {self._path}", error)
-            if disk is not None:
-                raise disk from None
-            name = getattr(error, "sqlite_errorname", type(error).__name__)
-            raise IntegrityError(
-                f"The audit log {self._path} cannot be used: {name}",
-                "Nothing is done without its audit entry: free the disk or repair the file, then try again.",
-            ) from None
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: sqlite3.Error) -> IntegrityError | StorageError:
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        return StorageError.behind(f"The audit log {self._path}", error) or IntegrityError(
+            f"The audit log {self._path} cannot be used: {name}",
+            "Nothing is done without its audit entry: free the disk or repair the file, then try again.",
+        )
 
     @contextmanager
     def _borrow(self) -> Iterator[sqlite3.Connection]:
+        connection, process = self._take()
+        try:
+            yield connection
+        finally:
+            self._give_back(connection, process)
+
+    def _take(self) -> tuple[sqlite3.Connection, int]:
+        """A connection of this process, and this process."""
         if self._stat() != self._identity:
             raise IntegrityError(
                 f"The audit log {self._path} was replaced while it was open", "Put the original file back."
@@ -95,14 +115,13 @@ class Storage:
         # Connections of the parent stay referenced under its process id: closing them here would harm it.
         idle = self._pools.setdefault(process, [])
         try:
-            connection = idle.pop()
+            return idle.pop(), process
         except IndexError:
-            connection = self._connect()
-        try:
-            yield connection
-        finally:
-            if os.getpid() == process:
-                idle.append(connection)
+            return self._connect(), process
+
+    def _give_back(self, connection: sqlite3.Connection, process: int) -> None:
+        if os.getpid() == process:
+            self._pools[process].append(connection)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -121,7 +140,7 @@ class Storage:
 
     def _stat(self) -> tuple[int, int] | None:
         try:
-            status = self._path.stat()
+            status = os.stat(self._name)  # noqa: PTH116 - a Path takes several times as long
         except FileNotFoundError:
             return None
         return status.st_dev, status.st_ino

@@ -17,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 
+from secure_platform.control.witness import Witness
 from secure_platform.files import PRIVATE_FILE, private_directory
 
 BUSY_TIMEOUT_SECONDS: Final = 30
@@ -33,6 +34,8 @@ class ControlDatabase:
     def __init__(self, url: str) -> None:
         self._engine = _open(url)
         weakref.finalize(self, self._engine.dispose)
+        file = self._engine.url.database if self._engine.dialect.name == "sqlite" else None
+        self._witness = Witness(Path(file)) if file else None
 
     @classmethod
     def at(cls, path: Path) -> "ControlDatabase":
@@ -55,6 +58,13 @@ class ControlDatabase:
         with self._engine.connect() as connection, connection.begin():
             yield connection
 
+    def state(self) -> object:
+        """What equals another state only if nobody, in any process, committed anything between the two.
+
+        Ask before reading. Only an SQLite file can tell; another database is always in another state.
+        """
+        return object() if self._witness is None else self._witness.state()
+
     def migrate(self) -> None:
         """Bring the schema to the newest revision. Call it under the home's lock only."""
         with self.write() as connection:
@@ -66,6 +76,8 @@ class ControlDatabase:
     def close(self) -> None:
         """Release all connections."""
         self._engine.dispose()
+        if self._witness is not None:
+            self._witness.close()
 
 
 def utc_now() -> datetime:

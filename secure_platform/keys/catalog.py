@@ -6,7 +6,7 @@ verify what exists; `disabled` and `destroyed` ones do nothing. Material is stor
 bound to name, version and algorithm.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -112,7 +112,7 @@ def stored_keys(connection: Connection, name: str | None = None) -> list[StoredK
     ]
 
 
-def newest(keys: list[StoredKey], name: str) -> StoredKey:
+def newest(keys: Sequence[StoredKey], name: str) -> StoredKey:
     """The version that makes new things.
 
     Raises:
@@ -129,7 +129,7 @@ def newest(keys: list[StoredKey], name: str) -> StoredKey:
     return current
 
 
-def readable(keys: list[StoredKey], name: str, version: int) -> StoredKey:
+def readable(keys: Sequence[StoredKey], name: str, version: int) -> StoredKey:
     """The version that was used for something that exists.
 
     Raises:

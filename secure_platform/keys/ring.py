@@ -1,14 +1,14 @@
 """Every other room gets its keys here, each for one purpose.
 
-The ring reads the state of a key from the database on every use, so a key that was disabled elsewhere stops
-working at once; only unwrapped material is kept in memory.
+The ring looks on every use whether the database has changed, and reads the states of keys again if it has: a
+key that was disabled elsewhere stops working at once. Material and keys derived from it are kept in memory.
 """
 
 import hmac
 import re
 import secrets
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, insert
 from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import key_version
+from secure_platform.control.witness import Kept
 from secure_platform.errors import IntegrityError
 from secure_platform.keys.catalog import (
     ALGORITHMS,
@@ -56,6 +57,8 @@ class KeyRing(NotPickled):
         self._provider = provider
         self._database = database
         self._material: dict[StoredKey, bytes] = {}
+        self._derived: dict[tuple[bytes, str], bytes] = {}
+        self._stored = Kept[str, Sequence[StoredKey]](database.state)
 
     def initialise(self) -> list[str]:
         """Create version 1 of every key that is missing, and return their names.
@@ -138,7 +141,7 @@ class KeyRing(NotPickled):
     def mac(self, purpose: str, message: bytes) -> str:
         """HMAC-SHA-256 (RFC 2104) under a key of this purpose, as `m<version>:<64 hex>`."""
         stored, material = self._current(MAC)
-        return f"m{stored.about.version}:{hmac_sha256(derive(material, f'mac|{purpose}'), message).hex()}"
+        return f"m{stored.about.version}:{self._mac(material, purpose, message)}"
 
     def verify_mac(self, purpose: str, message: bytes, mac: str) -> bool:
         """Whether this is the MAC of the message for this purpose; malformed and unknown ones are just wrong.
@@ -154,8 +157,7 @@ class KeyRing(NotPickled):
         if version not in {key.about.version for key in keys}:
             return False
         material = self._unwrap(readable(keys, MAC, version))
-        expected = hmac_sha256(derive(material, f"mac|{purpose}"), message).hex()
-        return hmac.compare_digest(expected, parsed[2])
+        return hmac.compare_digest(self._mac(material, purpose, message), parsed[2])
 
     def digest_key(self, purpose: str) -> bytes:
         """32 bytes for the keyed digests of one purpose."""
@@ -163,7 +165,7 @@ class KeyRing(NotPickled):
 
     def identify(self, identifier: str) -> str:
         """The keyed hash that stands for an identifier in the audit log, `p:<32 hex>`."""
-        key = derive(self._current(DIGEST)[1], "identify")
+        key = self._derive(self._current(DIGEST)[1], "identify")
         return f"p:{hmac_sha256(key, identifier.encode()).hex()[:_IDENTIFIER_HEX]}"
 
     def token_key(self, domain: str, version: int | None = None) -> TokenKey:
@@ -212,9 +214,22 @@ class KeyRing(NotPickled):
         with self._database.read() as connection:
             return [key.about for key in stored_keys(connection)]
 
-    def _keys(self, name: str) -> list[StoredKey]:
-        with self._database.read() as connection:
-            return stored_keys(connection, name)
+    def _keys(self, name: str) -> Sequence[StoredKey]:
+        def read() -> Sequence[StoredKey]:
+            with self._database.read() as connection:
+                return stored_keys(connection, name)
+
+        return self._stored.get(name, read)
+
+    def _mac(self, material: bytes, purpose: str, message: bytes) -> str:
+        return hmac_sha256(self._derive(material, f"mac|{purpose}"), message).hex()
+
+    def _derive(self, material: bytes, purpose: str) -> bytes:
+        """Kept, for purposes that are few and asked for again and again."""
+        key = self._derived.get((material, purpose))
+        if key is None:
+            key = self._derived[material, purpose] = derive(material, purpose)
+        return key
 
     def _current(self, name: str) -> tuple[StoredKey, bytes]:
         stored = newest(self._keys(name), name)

@@ -30,7 +30,7 @@ class Clock:
 class IdentityHome(Home):
     """Everything that says who somebody is."""
 
-    def __init__(self, directory: Path, migrated: Path) -> None:
+    def __init__(self, directory: Path, migrated: Path | None) -> None:
         super().__init__(directory, migrated)
         self.clock = Clock()
         parts = (self.database, self.audit, self.rows)

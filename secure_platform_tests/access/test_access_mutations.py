@@ -30,12 +30,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secure_platform.access import rules as rules_module
-from secure_platform.access.cedar import Question
+from secure_platform.access.cedar import Question, uid
 from secure_platform.access.policy import (
     Action,
     Policy,
 )
 from secure_platform.access.principals import ANONYMOUS
+from secure_platform.access.rules import PolicySets
 from secure_platform.audit.log import AuditLog
 
 
@@ -167,10 +168,7 @@ def test_no_part_of_any_policy_can_be_changed_unnoticed(policy: Policy) -> None:
     survivors, tried = [], 0
     for name, about, policies in mutants():
         kept = {key: each for key, each in policies.items() if each is not None}
-        text = cedarpy.policies_from_json_str(
-            json.dumps({"staticPolicies": kept, "templates": {}, "templateLinks": []})
-        )
-        mutated._rules = replace(rules, policies=cedarpy.PolicySet.from_str(text))
+        mutated._rules = replace(rules, policies=PolicySets(kept))
         tried += 1
         if all(
             outcome(mutated, question) == before
@@ -180,6 +178,27 @@ def test_no_part_of_any_policy_can_be_changed_unnoticed(policy: Policy) -> None:
             survivors.append(name)
     assert survivors == []
     assert tried > 200
+
+
+class Everything(PolicySets):
+    """All policies, whatever is asked about."""
+
+    def __init__(self) -> None:
+        self._everything = cedarpy.PolicySet.from_str(rules_module.POLICY_FILE.read_text())
+
+    def about(self, action: str) -> cedarpy.PolicySet:
+        del action
+        return self._everything
+
+
+def test_the_policies_about_an_action_decide_as_all_of_them(policy: Policy) -> None:
+    whole = copy.copy(policy)
+    whole._rules = replace(policy._rules, policies=Everything())
+    for case in every_case():
+        _, question = case.answer(policy)
+        for action in [*Action, "unheard_of"]:
+            asked = Question({**question.request, "action": uid("Action", action)}, question.entities)
+            assert policy.ask(asked) == whole.ask(asked)
 
 
 def removals(question: Question) -> Iterator[Question]:

@@ -5,7 +5,7 @@ one strict JSON object, and an error is one too, with the exit code that the com
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -20,7 +20,7 @@ from secure_platform.web.api_call import Call, Operation
 from secure_platform.web.api_document import api_document
 from secure_platform.web.api_operations import OPERATIONS
 from secure_platform.web.authentication import principal_of
-from secure_platform.web.problems import status_of
+from secure_platform.web.problems import json_problem
 from secure_platform.web.routes import AUTHENTICATED, OwnRoute
 
 PREFIX: Final = "/api/v1"
@@ -52,7 +52,7 @@ def _describe(request: Request) -> Response:
 
 
 def _nothing(_request: Request) -> Response:
-    return _problem(404, "UsageError", "There is no such operation", f"See {PREFIX}/openapi.json.", 2)
+    return json_problem(UsageError("There is no such operation", f"See {PREFIX}/openapi.json."), status=404)
 
 
 def _endpoint(services: Services, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
@@ -61,12 +61,8 @@ def _endpoint(services: Services, operation: Operation) -> Callable[[Request], A
             body = await _body(request, operation.body) if operation.body else None
             call = Call(services, principal_of(request), request, body)
             return await run_in_threadpool(_run, operation, call)
-        except SecurePlatformError as error:
-            return _problem(status_of(error), type(error).__name__, error.culprit, error.fix, error.exit_code)
-        except Exception as error:  # noqa: BLE001 - a library's message may hold data: only its class is shown
-            name = type(error).__name__
-            fix = "Try it again; if it stays, ask whoever runs this server."
-            return _problem(500, name, f"The server met an error of the kind {name}", fix, 1)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a program is told it as JSON
+            return json_problem(error)
 
     return answer
 
@@ -92,8 +88,3 @@ async def _body(request: Request, model: type[BaseModel]) -> BaseModel:
     except SecurePlatformError as error:
         culprit = error.culprit
     raise UsageError(culprit, "See /api/v1/openapi.json for its form.") from None
-
-
-def _problem(status: int, kind: str, culprit: str, fix: str, exit_code: int) -> Response:
-    document: dict[str, Any] = {"error": culprit, "fix": fix, "exit_code": exit_code, "kind": kind}
-    return JSONResponse(document, status_code=status, headers=_NOT_STORED)

@@ -21,6 +21,7 @@ _ERRORS: Final = {
     "403": "The policy does not allow it; the text names the rule",
     "409": "Not in the release's present state, or production changed",
     "422": "Data, contract or plan is refused",
+    "429": "Too many wrong tokens came from there; `Retry-After` says for how long none is looked at",
     "500": "Something stored is not what was written, or the disk is failing",
 }
 

@@ -125,6 +125,7 @@ def test_a_token_is_a_program_and_wrong_ones_are_held_up_by_address(site: Identi
     assert wrong == [401] * 101 + [429] * 2
     held_up = ask(browser, Authorization=f"Bearer {genuine}")
     assert (held_up.status_code, int(held_up.headers["retry-after"]) >= 1) == (429, True)
+    assert (held_up.json()["kind"], held_up.json()["exit_code"]) == ("TooManyAttemptsError", 4)
     assert ask(site.browser("192.0.2.10"), Authorization=f"Bearer {genuine}").status_code == 200
     assert len(site.recorded("token.refuse")) == 101
 

@@ -20,14 +20,15 @@ class ReleaseState(StrEnum):
 
 
 _S = ReleaseState
-_OVERTAKING: Final = frozenset({_S.WITHDRAWN, _S.EXPIRED, _S.SUPERSEDED})
+# What ends a release that nobody rejected.
+LAPSED: Final = frozenset({_S.WITHDRAWN, _S.EXPIRED, _S.SUPERSEDED})
 # A deployment that had begun before its release was ended still tells what it did to production.
 _TOO_LATE: Final = frozenset({_S.DEPLOYED})
 
 TRANSITIONS: Final[Mapping[ReleaseState, frozenset[ReleaseState]]] = {
-    _S.PENDING: _OVERTAKING | {_S.APPROVED, _S.REJECTED},
-    _S.APPROVED: _OVERTAKING | {_S.DEPLOYED, _S.DEPLOY_FAILED},
-    _S.DEPLOY_FAILED: _OVERTAKING | {_S.DEPLOYED},
+    _S.PENDING: LAPSED | {_S.APPROVED, _S.REJECTED},
+    _S.APPROVED: LAPSED | {_S.DEPLOYED, _S.DEPLOY_FAILED},
+    _S.DEPLOY_FAILED: LAPSED | {_S.DEPLOYED},
     _S.DEPLOYED: frozenset({_S.ROLLED_BACK}),
     _S.WITHDRAWN: _TOO_LATE,
     _S.EXPIRED: _TOO_LATE,
@@ -36,7 +37,7 @@ TRANSITIONS: Final[Mapping[ReleaseState, frozenset[ReleaseState]]] = {
     _S.ROLLED_BACK: frozenset(),
 }
 # What ends a release while its deployment may have begun.
-OVERTAKEN: Final = _OVERTAKING | {_S.REJECTED}
+OVERTAKEN: Final = LAPSED | {_S.REJECTED}
 # What can still expire or be superseded by a newer release.
 OPEN: Final = frozenset({_S.PENDING, _S.APPROVED, _S.DEPLOY_FAILED})
 # What a deployment or rollback reports of itself.

@@ -143,8 +143,7 @@ class OidcLogin:
     def _provision(self, claims: Mapping[str, Any]) -> Principal:
         settings = self._provider.settings
         groups = texts(claims.get(settings.groups_claim))
-        email = claims.get("email")
-        told = isinstance(email, str) and claims.get("email_verified") is not False
+        email = _email(claims)
         try:
             return self._services.principals.provision(
                 settings.issuer,
@@ -152,7 +151,7 @@ class OidcLogin:
                 name=_name(claims),
                 roles={role for group in groups for role in settings.roles.get(group, ())},
                 groups={settings.approver_groups[group] for group in groups & set(settings.approver_groups)},
-                email=email[:_EMAIL_CHARACTERS] if told and isinstance(email, str) else None,
+                email=email,
             )
         except (AccessDeniedError, UsageError) as error:
             raise LoginRefusedError(error.culprit, "Ask an administrator.") from None
@@ -198,10 +197,17 @@ class OidcLogin:
         return _Login(asked, wanted, session_id)
 
 
+def _email(claims: Mapping[str, Any]) -> str | None:
+    """The e-mail address, unless the provider says that anybody could have typed it."""
+    email = claims.get("email")
+    told = isinstance(email, str) and claims.get("email_verified") is not False
+    return str(email)[:_EMAIL_CHARACTERS] if told else None
+
+
 def _name(claims: Mapping[str, Any]) -> str:
     """A name for somebody who is new here, as readable as the provider allows."""
-    for claim in ("preferred_username", "email"):
-        name = str(claims.get(claim, "")).lower()
+    for said in (claims.get("preferred_username"), _email(claims)):
+        name = str(said or "").lower()
         if is_persons_name(name):
             return name
     digest = canonical.sha256(canonical.dumps([claims["iss"], claims["sub"]]))

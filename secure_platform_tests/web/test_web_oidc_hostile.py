@@ -407,6 +407,15 @@ def test_nobody_takes_over_a_name_that_is_somebody_elses(
     assert site.services.principals.get(name.lower()) == before
 
 
+def test_an_address_that_was_not_verified_names_nobody(
+    site: IdentitySite, browser: Browser, provider: HostileProvider
+) -> None:
+    provider.claims = {"preferred_username": None, "email": "chief@example.org", "email_verified": False}
+    assert provider.log_in(browser).status_code == 303
+    assert browser.get("/whoami").json()["name"].startswith("oidc:")
+    assert site.services.principals.get("chief@example.org") is None
+
+
 def test_another_person_of_the_same_name_is_refused(
     site: IdentitySite, browser: Browser, provider: HostileProvider
 ) -> None:

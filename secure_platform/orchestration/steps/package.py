@@ -9,7 +9,7 @@ from secure_platform.control.locks import WORK_SECONDS, file_lock
 from secure_platform.errors import DataRefusedError
 from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
-from secure_platform.gate.states import ReleaseState
+from secure_platform.gate.states import LAPSED, ReleaseState
 from secure_platform.orchestration.steps.context import (
     StepContext,
     code_version,
@@ -88,7 +88,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         product=product.name,
         environment=services.settings.environment,
         classification=release_classification(plan, tables).label,
-        requested_by=context.requester,
+        requested_by=_requested_by(context, key),
         run_id=context.run_id,
         tables=tables,
         lineage=[lineage_record(snapshot) for snapshot in lineage],
@@ -117,6 +117,19 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         second_approver_groups=second,
     )
     return Packaged(record, reused=False)
+
+
+def _requested_by(context: StepContext, key: str) -> str:
+    """Who the release is recorded for, and who therefore does not approve it.
+
+    A program has no eyes of its own: what a person asked for, and nobody decided on, stays theirs when a
+    schedule builds the same again.
+    """
+    gate, asking = context.services.gate, context.services.principals.get(context.requester)
+    if asking is None or asking.kind != "service":
+        return context.requester
+    same = [each for each in gate.list(context.product.name) if each.input_key == key]
+    return same[-1].requested_by if same and same[-1].state in LAPSED else context.requester
 
 
 def release_classification(plan: Plan, tables: Mapping[str, Snapshot]) -> Classification:

@@ -186,6 +186,7 @@ def test_what_is_committed_while_it_is_read_is_read_the_next_time(database: Cont
 def test_nothing_and_failures_are_not_kept() -> None:
     kept = Kept[str, int | None](lambda: "always the same")
     assert kept.get("n", lambda: None) is None
+    assert not kept._kept[1], "who asks for what is not there fills no memory"
     with pytest.raises(ZeroDivisionError):
         kept.get("n", lambda: 1 // 0)
     assert kept.get("n", lambda: 1) == 1

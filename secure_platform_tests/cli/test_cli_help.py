@@ -76,6 +76,7 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "principal add",
         "principal change",
         "principal disable",
+        "principal invite",
         "principal list",
         "release",
         "release approve",
@@ -89,9 +90,13 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "rollback",
         "run",
         "serve",
+        "session",
+        "session list",
+        "session revoke",
         "sql",
         "token",
         "token issue",
+        "token list",
         "token revoke",
     ]
 

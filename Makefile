@@ -37,9 +37,9 @@ serve: $(READY) ## Dagster UI and daemon on loopback
 servers: ## Install what some tests need (apt, npm; root): Chromium, fonts, an OpenID provider
 	@sh infra/tests/servers.sh
 
-WORKERS ?= 2
+WORKERS ?= 3
 
-test: $(READY) ## Run the whole test suite, in two processes (WORKERS=4)
+test: $(READY) ## Run the whole test suite, in three processes (WORKERS=4)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 pictures: $(READY) ## Take the pictures in docs/images again, with Chromium

@@ -8,22 +8,23 @@ breaking
     raised from public or to restricted; info type or subject mark added, changed or removed, because
     the rules of a profile go by them, to stronger and to weaker; transform, token domain or reference
     changed; quasi-identifier mark removed; source file changed; invalid rows or extra columns no longer
-    accepted; fewer invalid rows allowed, or more rows demanded; freshness relaxed; retention changed.
-    Of a product: dataset or mart removed; protection profile, target or name changed; the protection
-    plan weaker, or not to be compiled.
+    accepted; fewer invalid rows allowed, or more rows demanded; freshness relaxed; retention changed;
+    who has to do with the data or approves its releases changed. Of a product: dataset or mart removed;
+    protection profile, target or name changed; purposes added, which lets more people read, or removed;
+    the protection plan weaker, or not to be compiled.
 additive
     Everything that was accepted still is, and readers lose nothing: optional column added; limits
     widened or removed; classification raised to confidential; quasi-identifier mark added; more
     tolerance of the source; freshness tightened. Of a product: dataset or mart added.
 none
-    Words only: version, descriptions, owner, schedule, order of columns.
+    Words only: version, descriptions, owner, schedule, times of deployment, order of columns.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
-from secure_platform.contract.model import Column, Contract, Protect, Reference
+from secure_platform.contract.model import Column, Contract, Protect, Reference, Role
 from secure_platform.contract.product import Product
 from secure_platform.taxonomy.classification import Classification
 
@@ -195,8 +196,11 @@ def _word(value: Any) -> str:
         return f"{value.transform}({params})"
     if isinstance(value, Reference):
         return f"{value.dataset}.{value.column}"
+    if isinstance(value, Role):
+        levels = " and ".join(", ".join(level) for level in (value.first_level, value.second_level) if level)
+        return f"{value.name} ({value.access}{f', approved by {levels}' if levels else ''})"
     if isinstance(value, tuple):
-        return ", ".join(value)
+        return ", ".join(map(_word, value))
     return "none" if value is None else str(value)
 
 
@@ -228,6 +232,10 @@ def _enum(old: tuple[str, ...] | None, new: tuple[str, ...] | None) -> Kind:
     if old is not None and new is not None and set(old) == set(new):
         return "none"
     return "additive" if new is None or (old is not None and set(old) <= set(new)) else "breaking"
+
+
+def _names(old: tuple[str, ...], new: tuple[str, ...]) -> Kind:
+    return "none" if set(old) == set(new) else "breaking"
 
 
 def _models(old: tuple[str, ...], new: tuple[str, ...]) -> Kind:
@@ -277,6 +285,7 @@ CONTRACT_RULES: Final[Mapping[str, Rule]] = {
     "minimum_rows": _rising("breaking", "additive"),
     "freshness_hours": _freshness,
     "retention_days": _always("breaking"),
+    "roles": _always("breaking"),
 }
 PRODUCT_RULES: Final[Mapping[str, Rule]] = {
     "name": _always("breaking"),
@@ -287,4 +296,6 @@ PRODUCT_RULES: Final[Mapping[str, Rule]] = {
     "models": _models,
     "target": _always("breaking"),
     "freshness_hours": _freshness,
+    "purposes": _names,
+    "deploy_windows": _always("none"),
 }

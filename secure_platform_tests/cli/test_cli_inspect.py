@@ -77,6 +77,6 @@ def test_before_the_first_release_there_is_a_next_step(cli: Cli) -> None:
 
 def test_before_the_first_deployment_there_is_nothing_to_read(cli: Cli) -> None:
     cli.add("ana", "analyst")
-    result = cli("sql", "healthcare", "select 1", "--json", token="ana")
+    result = cli("sql", "healthcare", "select 1", "--purpose", "research", "--json", token="ana")
     assert result.code == 2
     assert cli("rollback", "healthcare", "--reason", "x", "--json", token="ana").code in {2, 4}

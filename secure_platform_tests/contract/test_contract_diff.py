@@ -19,7 +19,7 @@ from secure_platform.contract.diff import (
     diff_products,
 )
 from secure_platform.contract.load import load_contract
-from secure_platform.contract.model import Column, Contract, Protect, Reference
+from secure_platform.contract.model import Column, Contract, Protect, Reference, Role
 from secure_platform.contract.product import Product, load_product
 from secure_platform.taxonomy.classification import Classification
 
@@ -81,6 +81,7 @@ CONTRACT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     "minimum_rows": [(0, 1, "breaking", "additive")],
     "freshness_hours": [(26, None, "breaking", "additive"), (24, 26, "breaking", "additive")],
     "retention_days": [(30, 60, "breaking", "breaking"), (None, 30, "breaking", "breaking")],
+    "roles": [((), (Role("reader", "read", ("clinical",), ()),), "breaking", "breaking")],
 }
 
 
@@ -179,7 +180,20 @@ PRODUCT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     ],
     "target": [("duckdb", "other", "breaking", "breaking")],
     "freshness_hours": [(None, 26.0, "additive", "breaking"), (24.0, 26.0, "breaking", "additive")],
+    "purposes": [
+        (("care",), ("care", "research"), "breaking", "breaking"),
+        (("care", "research"), ("research", "care"), "none", "none"),
+    ],
+    "deploy_windows": [((), ("Mon-Fri 08:00-17:00 UTC",), "none", "none")],
 }
+
+
+def test_a_change_of_who_approves_is_told_by_level() -> None:
+    before = Role("reader", "read", ("clinical",), ())
+    after = replace(before, second_level=("privacy", "board"))
+    (change,) = diff(replace(CONTRACT, roles=(before,)), replace(CONTRACT, roles=(after,)))
+    said = "approved by clinical"
+    assert change.what == f"roles: reader (read, {said}) → reader (read, {said} and privacy, board)"
 
 
 def test_every_field_of_a_product_has_a_rule_and_a_case() -> None:

@@ -23,6 +23,7 @@ from secure_platform.web.oidc_provider import require_safe
 
 OTHER = RSAKey.generate_key(2048, {"kid": "k1"})
 NOW = int(utc_now().timestamp())
+DAY = 86_400
 
 
 @pytest.fixture(scope="module")
@@ -193,10 +194,10 @@ def test_a_token_that_the_provider_did_not_sign_is_refused(
         {"exp": NOW - 120},
         {"exp": None},
         {"exp": "tomorrow"},
-        {"iat": NOW + 600},
+        {"iat": NOW + DAY},
         {"iat": NOW - 3600},
         {"iat": None},
-        {"nbf": NOW + 600},
+        {"nbf": NOW + DAY},
         {"sub": None},
         {"sub": ""},
         {"sub": "x" * 256},
@@ -209,7 +210,7 @@ def test_a_token_that_the_provider_did_not_sign_is_refused(
         {"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"},
         {"amr": "otp"},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_a_token_that_was_not_made_for_this_login_is_refused(
     site: IdentitySite, browser: Browser, provider: HostileProvider, claims: dict[str, Any]
@@ -483,7 +484,7 @@ def test_a_second_factor_is_proven_again_by_logging_in_again_at_the_provider(
 @pytest.mark.parametrize(
     "claims",
     [{"auth_time": None}, {"auth_time": NOW - 600}, {"amr": ["pwd"]}, {"sub": SUBJECT + "1"}],
-    ids=str,
+    ids="-".join,
 )
 def test_a_session_of_the_provider_is_no_proof_again(
     browser: Browser, provider: HostileProvider, claims: dict[str, Any]

@@ -98,7 +98,7 @@ def wrong_encoding(content: bytes) -> dict[str, bytes]:
 
 
 def cut_gzip(content: bytes) -> dict[str, bytes]:
-    return {"patients.csv.gz": gzip.compress(content)[:-9]}
+    return {"patients.csv.gz": gzip.compress(content, mtime=0)[:-9]}
 
 
 def damaged_parquet(content: bytes) -> dict[str, bytes]:
@@ -111,7 +111,7 @@ def damaged_parquet(content: bytes) -> dict[str, bytes]:
 
 
 def two_files(content: bytes) -> dict[str, bytes]:
-    return {"patients.csv": content, "patients.csv.gz": gzip.compress(content)}
+    return {"patients.csv": content, "patients.csv.gz": gzip.compress(content, mtime=0)}
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,10 @@ server.listen(0, '127.0.0.1', () => {
     const { prompt, params, session } = await provider.interactionDetails(request, response);
     if (prompt.name === 'login') {
       const accountId = url.searchParams.get('person');
-      if (!accountId) return response.end('<link rel="icon" href="data:,"><h1>Who are you?</h1>');
+      if (!accountId) {
+        response.setHeader('content-type', 'text/html');
+        return response.end('<link rel="icon" href="data:,"><h1>Who are you?</h1>');
+      }
       const login = { accountId, amr: (url.searchParams.get('amr') ?? '').split(' ').filter(Boolean) };
       return provider.interactionFinished(request, response, { login }, { mergeWithLastSubmission: false });
     }

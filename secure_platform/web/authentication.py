@@ -21,11 +21,11 @@ from secure_platform.access.sessions import Session
 from secure_platform.errors import AccessDeniedError
 from secure_platform.services import Services
 from secure_platform.web.cookies import note_tls, read_cookie
+from secure_platform.web.guard import POLICY_VIOLATION
 from secure_platform.web.proofs import TrustedProxy, certificate_name, vouched
 
 COOKIE: Final = "secure_platform_session"
 LOGIN: Final = "/login"
-POLICY_VIOLATION: Final = 1008
 _PRINCIPAL: Final = "secure_platform.principal"
 _SESSION: Final = "secure_platform.session"
 _BEARER: Final = "bearer "

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secure_platform.errors import AccessDeniedError, SecurePlatformError, StepFailedError
+from secure_platform.web.guard import POLICY_VIOLATION
 from secure_platform.web.problems import problem
 
 INTERNAL_ERROR: Final = 1011
-POLICY_VIOLATION: Final = 1008
 _logger = logging.getLogger(__name__)
 
 

@@ -19,10 +19,10 @@ from starlette.responses import Response
 from secure_platform.errors import AccessDeniedError, UsageError
 from secure_platform.web.authentication import COOKIE, principal_of, session_of
 from secure_platform.web.cookies import read_cookie, set_cookie
+from secure_platform.web.guard import FORM
 
 FORM_COOKIE: Final = "secure_platform_form"
 FIELD: Final = "csrf"
-FORM: Final = "application/x-www-form-urlencoded"
 LONGEST: Final = 64 << 10
 MOST_FIELDS: Final = 64
 _PURPOSE: Final = b"secure_platform form"

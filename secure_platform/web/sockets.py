@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of, session_of
+from secure_platform.web.guard import POLICY_VIOLATION
 
-POLICY_VIOLATION: Final = 1008
 CHECK_SECONDS: Final = 2.0
 LONGEST_SECONDS: Final = 3600.0
 

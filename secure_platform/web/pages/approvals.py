@@ -10,7 +10,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from secure_platform.access.policy import Action
+from secure_platform.access.policy import Action, Decision
 from secure_platform.access.principals import Principal
 from secure_platform.control.database import utc_now
 from secure_platform.errors import GateRefusedError, SecurePlatformError, UsageError
@@ -66,7 +66,11 @@ class Approvals(Desk):
     def queue(self, request: Request) -> Response:
         """What waits for the reader, what waits for others and why, what waits for its deployment."""
         principal = principal_of(request)
-        readable = [record for record in self.services.gate.list() if self.may_read(principal, record)]
+        readable = [
+            record
+            for record in self.services.gate.list()
+            if self.may_with(principal, Action.RELEASE_READ, record)
+        ]
         waiting = [
             self._waiting(principal, record) for record in readable if record.state is ReleaseState.PENDING
         ]
@@ -96,11 +100,6 @@ class Approvals(Desk):
         except SecurePlatformError as error:
             return self._release(request, digest, error=error, given=form)
         return go(request, f"/approvals/{digest}?decided={verb}")
-
-    def may_read(self, principal: Principal, record: ReleaseRecord) -> bool:
-        """Whether the reader may see this release."""
-        asked = Position(record, (), ()).resource
-        return self.services.policy.evaluate(principal, Action.RELEASE_READ, asked).allowed
 
     def _decide(
         self, digest: str, principal: Principal, verb: str, reason: str, form: Mapping[str, str]
@@ -177,27 +176,24 @@ class Approvals(Desk):
         return [
             principal.name
             for principal in self.services.principals.list()
-            if self._allows(_as_in_browser(principal), Action.RELEASE_APPROVE, position)
+            if self._asked(_as_in_browser(principal), Action.RELEASE_APPROVE, position).allowed
         ]
 
     def _choice(self, principal: Principal, verb: str, position: Position) -> Choice:
         action, _ = _VERBS[verb]
-        record = position.record
-        decision = self.services.policy.evaluate(
-            principal, action, position.resource, digest=record.digest, base=record.base
-        )
+        decision = self._asked(principal, action, position)
         if decision.allowed:
             return Choice(verb, allowed=True, needs_mfa=False, reason="", fix="")
         proven = replace(principal, circumstances=replace(principal.circumstances, mfa_at=utc_now()))
         reason, fix = self.services.policy.explain(decision)
-        needs_mfa = self._allows(proven, action, position)
+        needs_mfa = self._asked(proven, action, position).allowed
         return Choice(verb, allowed=False, needs_mfa=needs_mfa, reason=reason, fix=fix)
 
-    def _allows(self, principal: Principal, action: Action, position: Position) -> bool:
+    def _asked(self, principal: Principal, action: Action, position: Position) -> Decision:
         record = position.record
         return self.services.policy.evaluate(
             principal, action, position.resource, digest=record.digest, base=record.base
-        ).allowed
+        )
 
 
 def routes(services: Services) -> list[OwnRoute]:

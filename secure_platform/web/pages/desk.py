@@ -10,8 +10,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from secure_platform.access.policy import Action, PlatformResource
+from secure_platform.access.principals import Principal
 from secure_platform.access.situation import Grant
 from secure_platform.errors import SecurePlatformError
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.gate.standing import Position
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.problems import problem
@@ -36,6 +39,10 @@ class Desk:
         """Whether the reader has a right on the platform."""
         asked = self.services.policy.evaluate(principal_of(request), Action(action), PlatformResource())
         return asked.allowed
+
+    def may_with(self, principal: Principal, action: Action, record: ReleaseRecord) -> bool:
+        """Whether somebody has a right on a release, whatever was decided on it."""
+        return self.services.policy.evaluate(principal, action, Position(record, (), ()).resource).allowed
 
     def unreviewed(self) -> list[Grant]:
         """Every broken glass that nobody has reviewed yet."""

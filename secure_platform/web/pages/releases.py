@@ -7,7 +7,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from secure_platform.access.policy import Action
-from secure_platform.access.principals import Principal
 from secure_platform.errors import SecurePlatformError, UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.standing import Position
@@ -39,7 +38,7 @@ class Releases(Desk):
         principal = principal_of(request)
         newest: dict[str, ReleaseRecord] = {}
         for record in self.services.gate.list():
-            if self._may(principal, Action.RELEASE_READ, record):
+            if self.may_with(principal, Action.RELEASE_READ, record):
                 newest[record.product] = record
         return self.show(
             request,
@@ -105,7 +104,7 @@ class Releases(Desk):
         records = [
             record
             for record in self.services.gate.list(product)
-            if self._may(principal, Action.RELEASE_READ, record)
+            if self.may_with(principal, Action.RELEASE_READ, record)
         ]
         if not records and product not in self.services.products:
             raise UsageError("There is no product of this name that you may see", "See the list of releases.")
@@ -122,7 +121,7 @@ class Releases(Desk):
             records=records[::-1],
             live=live,
             previous=next((r for r in records if history and r.digest == history[0].previous), None),
-            may_roll_back=live is not None and self._may(principal, Action.RELEASE_ROLLBACK, live),
+            may_roll_back=live is not None and self.may_with(principal, Action.RELEASE_ROLLBACK, live),
             deployments=history,
             numbers={record.digest: record.number for record in records},
         )
@@ -141,10 +140,6 @@ class Releases(Desk):
     def _live(self, product: str) -> ReleaseRecord | None:
         base = self.services.target.base(product)
         return None if base is None else self.services.gate.get(base)
-
-    def _may(self, principal: Principal, action: Action, record: ReleaseRecord) -> bool:
-        asked = Position(record, (), ()).resource
-        return self.services.policy.evaluate(principal, action, asked).allowed
 
 
 def routes(services: Services) -> list[OwnRoute]:

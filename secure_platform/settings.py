@@ -9,12 +9,13 @@ import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from secure_platform.errors import UsageError
+from secure_platform.key_settings import AwsSettings, KeySettings, SecretSettings, VaultSettings
 from secure_platform.site import ChannelSettings, IdentitySettings, ServerSettings
 
 PREFIX: Final = "SECURE_PLATFORM_"
@@ -22,7 +23,7 @@ CONFIG_NAME: Final = "platform.yaml"
 PACKAGE: Final = Path(__file__).resolve().parent
 TEXTS: Final = frozenset({"environment", "memory_limit"})
 FILES: Final = frozenset({"certificate", "key", "client_ca", "ca", "secret_file", "client_secret_file"})
-DOCUMENTS: Final = frozenset({"server", "identity", "channels"})
+DOCUMENTS: Final = frozenset({"server", "identity", "channels", "keys", "secrets", "vault", "aws"})
 
 
 class Settings(BaseModel):
@@ -43,6 +44,10 @@ class Settings(BaseModel):
         server: How the web server is reached.
         identity: Who may log in, and how.
         channels: Where notices go.
+        keys: Who wraps our keys.
+        secrets: Where secrets are looked up.
+        vault: A Vault server.
+        aws: An AWS account.
         memory_limit: Most memory DuckDB uses to build marts, such as `4GB`; beyond it, it spills, encrypted.
     """
 
@@ -60,7 +65,19 @@ class Settings(BaseModel):
     server: ServerSettings = ServerSettings()
     identity: IdentitySettings = IdentitySettings()
     channels: tuple[ChannelSettings, ...] = ()
+    keys: KeySettings = KeySettings()
+    secrets: SecretSettings = SecretSettings()
+    vault: VaultSettings | None = None
+    aws: AwsSettings | None = None
     memory_limit: Annotated[str, Field(pattern=r"^[1-9][0-9]*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] | None = None
+
+    @model_validator(mode="after")
+    def _provided(self) -> Self:
+        """The chosen key provider has what it needs."""
+        ready = {"local": True, "vault": self.vault is not None, "aws": bool(self.aws and self.aws.key_id)}
+        if not ready[self.keys.provider]:
+            raise ValueError(self.keys.provider)
+        return self
 
     def source_directory(self, product: str) -> Path:
         """The folder this product's source files are pulled from."""

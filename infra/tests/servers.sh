@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the servers and programs that some tests need, from the distribution's packages (apt: Debian, Ubuntu),
-# and an OpenID Connect provider with npm, beside its lock file.
+# an OpenID Connect provider with npm, and an AWS emulator whose pins would bind ours with pip; both beside their lock files.
 # Nothing is fetched when all are there. One line each: what shows that it is there, and its packages.
 set -eu
 missing=""
@@ -14,9 +14,15 @@ need() {
 }
 
 oidc="${0%/*}/oidc"
-install_provider() {
+aws="${0%/*}/aws"
+install_beside() {
     if [ ! -d "$oidc/node_modules/oidc-provider" ]; then
         npm ci --prefix "$oidc" --ignore-scripts --no-audit --no-fund
+    fi
+    if [ ! -x "$aws/.venv/bin/ministack" ]; then
+        .venv/bin/python -m venv "$aws/.venv"
+        "$aws/.venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: \
+            -r "$aws/requirements.txt"
     fi
 }
 
@@ -26,7 +32,7 @@ need npm npm
 need /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core
 
 if [ -z "$missing" ]; then
-    install_provider
+    install_beside
     echo "The servers that the tests use are installed."
     exit 0
 fi
@@ -54,4 +60,4 @@ export DEBIAN_FRONTEND=noninteractive
 $as_root apt-get update -qq
 # shellcheck disable=SC2086 - a list of packages
 $as_root apt-get install -y -qq --no-install-recommends $missing
-install_provider
+install_beside

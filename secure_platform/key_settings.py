@@ -1,0 +1,117 @@
+"""Who keeps the keys and the secrets: this home, Vault, or AWS; with no word in the settings, this home.
+
+A secret is named by a reference (`secret://…`, see docs/keys.md), never written here. What opens Vault or AWS
+itself comes from a file or the environment: nothing else could be read yet.
+"""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Reference: TypeAlias = Annotated[str, Field(pattern=r"^secret://[a-z][a-z0-9-]*/[^\s]+$", max_length=1024)]
+Opening: TypeAlias = Annotated[str, Field(pattern=r"^secret://(file|env)/[^\s]+$", max_length=1024)]
+Days: TypeAlias = Annotated[int, Field(ge=1, le=3650)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class VaultSettings(_Part):
+    """A Vault (or OpenBao) server and how this platform logs in there, by AppRole.
+
+    Attributes:
+        address: Its URL; https, or http on loopback.
+        namespace: Of Vault Enterprise or OpenBao; None for the root namespace.
+        ca: Reference to the PEM of the certificate authorities; None for those of the system.
+        auth_mount: Where AppRole is mounted.
+        role_id: Reference to the role id.
+        secret_id: Reference to the secret id, or to the token that it is wrapped in.
+        wrapped: Whether `secret_id` names a response-wrapping token, which opens once.
+        transit_mount: Where the Transit engine is mounted.
+        transit_key: Its key that wraps ours.
+        signing_key: Its ECDSA P-256 key that signs releases; None keeps the signing key in the key ring.
+        timeout_seconds: How long one call may take.
+    """
+
+    address: str
+    namespace: str | None = None
+    ca: Opening | None = None
+    auth_mount: str = "approle"
+    role_id: Opening
+    secret_id: Opening
+    wrapped: bool = False
+    transit_mount: str = "transit"
+    transit_key: str = "secure-platform"
+    signing_key: str | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10
+
+
+class AwsSettings(_Part):
+    """AWS KMS and Secrets Manager; credentials come from where AWS's own tools find them.
+
+    Attributes:
+        region: Of the keys and secrets.
+        key_id: Id, ARN or alias of the symmetric KMS key that wraps ours.
+        signing_key_id: Of the ECC_NIST_P256 key that signs releases; None keeps it in the key ring.
+        endpoint_url: Of a VPC endpoint or emulator; None for AWS.
+        timeout_seconds: How long one call may take.
+    """
+
+    region: str
+    key_id: str | None = None
+    signing_key_id: str | None = None
+    endpoint_url: str | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10
+
+
+class LocalKeySettings(_Part):
+    """The root key in this home.
+
+    Attributes:
+        passphrase: Reference to the passphrase that opens the root key's file; None for a plain 0600 file.
+    """
+
+    passphrase: Opening | None = None
+
+
+class KeySettings(_Part):
+    """Who wraps the keys of this home, and how long each may be used for new things.
+
+    Attributes:
+        provider: `local`, `vault` or `aws`.
+        local: The root key in this home.
+        rotate_after_days: Kind of key → days (NIST SP 800-57 part 1 rev. 5 §5.3.6); built-in defaults else.
+        fips: Whether algorithms that FIPS 140-3 does not approve are refused.
+    """
+
+    provider: Literal["local", "vault", "aws"] = "local"
+    local: LocalKeySettings = LocalKeySettings()
+    rotate_after_days: dict[str, Days] = {}
+    fips: bool = False
+
+
+class RotatedSecret(_Part):
+    """A secret that is rotated by schedule.
+
+    Attributes:
+        secret: Its reference.
+        every_days: How often.
+    """
+
+    secret: Reference
+    every_days: Days = 30
+
+
+class SecretSettings(_Part):
+    """Where `secret://…` is looked up, and for how long an answer is believed.
+
+    Attributes:
+        ttl_seconds: How long a secret is kept in memory before it is read again.
+        rotated: What is rotated by schedule.
+        environment: Code location → environment variable → reference: what Dagster's secrets loader gives it.
+    """
+
+    ttl_seconds: Annotated[float, Field(ge=0, le=3600)] = 300
+    rotated: tuple[RotatedSecret, ...] = ()
+    environment: dict[str, dict[str, Reference]] = {}

@@ -1,10 +1,9 @@
 """All keys of a home in one file, which opens only with its passphrase.
 
-    magic ‖ canonical JSON of how the passphrase is stretched ‖ LF ‖ sealed keys ‖ SHA-256 of all before
+    magic ‖ canonical JSON, sealed (see `passphrase`) ‖ SHA-256 of all before
 
-Encryption is that of `envelope`, under the stretched passphrase; all that stands before the sealed part is
-authenticated with it. The sum at the end only tells a damaged file from a wrong passphrase, and before the
-expensive part. Keys of single persons are not in it: what was erased must not come back from a backup.
+The sum at the end authenticates nothing: it tells a damaged file from a wrong passphrase, before it costs
+anything. Keys of single persons are not in it: what was erased must not come back from a backup.
 """
 
 import base64
@@ -16,10 +15,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from secure_platform import canonical
-from secure_platform.errors import IntegrityError, UsageError
-from secure_platform.keys.envelope import Envelope
+from secure_platform.errors import IntegrityError
 from secure_platform.keys.material import NotPickled
-from secure_platform.keys.passphrase import Stretching
+from secure_platform.keys.passphrase import open_with_passphrase, seal_with_passphrase
 
 MAGIC: Final = b"secure-platform/key-backup/v1\n"
 MOST_BYTES: Final = 16 << 20
@@ -32,6 +30,7 @@ class BackedKey(NotPickled):
     """One version of one key.
 
     Attributes:
+        reference: What its provider calls it, if it never leaves that provider.
         material: None where there is none any more, or where it never leaves its provider.
     """
 
@@ -40,6 +39,7 @@ class BackedKey(NotPickled):
     algorithm: str
     state: str
     provider: str
+    reference: str | None
     public_key: str | None
     created_at: datetime
     material: bytes | None = field(repr=False)
@@ -68,15 +68,13 @@ class Backup(NotPickled):
         return {key.name: key.version for key in sorted(self.keys, key=lambda key: key.version)}
 
 
-def seal_backup(backup: Backup, passphrase: bytes) -> bytes:
+def seal_backup(backup: Backup, passphrase: str) -> bytes:
     """The whole file."""
-    stretching = Stretching.new()
-    head = MAGIC + canonical.dumps(stretching.to_json()) + b"\n"
-    sealed = Envelope(stretching.key(passphrase)).seal(canonical.dumps(_plain(backup)), head)
-    return head + sealed + hashlib.sha256(head + sealed).digest()
+    body = MAGIC + seal_with_passphrase(passphrase, canonical.dumps(_plain(backup)), MAGIC)
+    return body + hashlib.sha256(body).digest()
 
 
-def open_backup(content: bytes, passphrase: bytes, *, name: str) -> Backup:
+def open_backup(content: bytes, passphrase: str, *, name: str) -> Backup:
     """Read what `seal_backup` made.
 
     Args:
@@ -93,12 +91,8 @@ def open_backup(content: bytes, passphrase: bytes, *, name: str) -> Backup:
         raise IntegrityError(f"{name} is not a backup of keys", "Name the file that `keys backup` wrote.")
     if not hmac.compare_digest(hashlib.sha256(body).digest(), total):
         raise IntegrityError(f"{name} was cut off or damaged", _ANOTHER_COPY)
-    header, newline, sealed = body.removeprefix(MAGIC).partition(b"\n")
-    stretching = Stretching.read(canonical.loads(header, name=name), name=name)
-    envelope = Envelope(stretching.key(passphrase))
-    if not envelope.belongs(sealed):
-        raise UsageError(f"The passphrase does not open {name}", "Give the one that it was made with.")
-    return _read(canonical.loads(envelope.open(sealed, MAGIC + header + newline, name=name), name=name), name)
+    opened = open_with_passphrase(passphrase, body.removeprefix(MAGIC), MAGIC, name=name)
+    return _read(canonical.loads(opened, name=name), name)
 
 
 def _plain(backup: Backup) -> dict[str, Any]:

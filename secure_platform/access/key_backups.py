@@ -21,8 +21,10 @@ from secure_platform.control.database import as_utc, utc_now
 from secure_platform.control.tables import key_backup
 from secure_platform.errors import UsageError
 from secure_platform.files import sync_directory, write_private
-from secure_platform.keys.backup import MOST_BYTES, Backup, open_backup, seal_backup
-from secure_platform.keys.catalog import KeyState
+from secure_platform.keys.backup import MOST_BYTES, BackedKey, Backup, open_backup, seal_backup
+from secure_platform.keys.catalog import KeyState, KeyVersion
+from secure_platform.keys.provider import KeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 
 _ID_BYTES: Final = 16
@@ -47,6 +49,7 @@ class KeyBackups:
 
     Args:
         keys: What is backed up.
+        provider: Wraps them; the local one's root key is backed up, too.
         policy: Decides who may.
         rows: Where it is kept that one was made.
         audit: Its newest checkpoint goes into the backup.
@@ -59,6 +62,7 @@ class KeyBackups:
     def __init__(
         self,
         keys: KeyRing,
+        provider: KeyProvider,
         policy: Policy,
         rows: SealedRows,
         audit: AuditLog,
@@ -69,6 +73,7 @@ class KeyBackups:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._keys = keys
+        self._provider = provider
         self._policy = policy
         self._rows = rows
         self._audit = audit
@@ -116,12 +121,27 @@ class KeyBackups:
         return sorted({each.name for each in versions if covers.get(each.name, 0) < each.version})
 
     def _taken(self, now: datetime) -> Backup:
-        keys, root = self._keys.taken_out()
+        root = self._provider.root_key if isinstance(self._provider, LocalKeyProvider) else None
+        keys = tuple(_backed(about, material) for about, material in self._keys.taken_out())
         return Backup(now, self._environment, self._audit.origin, self._audit.checkpoint(), root, keys)
 
     def _require_outside(self, path: Path) -> None:
         if path.resolve().is_relative_to(self._home.resolve()):
             raise UsageError(f"{path} would be lost with the home", "Name a file on another disk.")
+
+
+def _backed(about: KeyVersion, material: bytes | None) -> BackedKey:
+    return BackedKey(
+        about.name,
+        about.version,
+        about.algorithm,
+        about.state,
+        about.provider,
+        about.reference,
+        about.public_key,
+        about.created_at,
+        material,
+    )
 
 
 def _write(path: Path, backup: Backup, passphrase: str) -> None:

@@ -6,10 +6,27 @@ itself comes from a file or the environment: nothing else could be read yet.
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Reference: TypeAlias = Annotated[str, Field(pattern=r"^secret://[a-z][a-z0-9-]*/[^\s]+$", max_length=1024)]
-Opening: TypeAlias = Annotated[str, Field(pattern=r"^secret://(file|env)/[^\s]+$", max_length=1024)]
+from secure_platform.errors import UsageError
+from secure_platform.secret_reference import OPENING, SecretReference
+
+
+def _reference(text: str) -> str:
+    try:
+        return str(SecretReference.parse(text))
+    except UsageError as error:
+        raise ValueError(error.culprit) from None
+
+
+def _opening(text: str) -> str:
+    if SecretReference.parse(text).provider not in OPENING:
+        raise ValueError("it must be read before any other provider is open: name a file or a variable")
+    return text
+
+
+Reference: TypeAlias = Annotated[str, AfterValidator(_reference)]
+Opening: TypeAlias = Annotated[Reference, AfterValidator(_opening)]
 Days: TypeAlias = Annotated[int, Field(ge=1, le=3650)]
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from secure_platform.errors import UsageError
 from secure_platform.key_settings import AwsSettings, KeySettings, SecretSettings, VaultSettings
+from secure_platform.secret_reference import SCHEME, SecretReference
 from secure_platform.site import ChannelSettings, IdentitySettings, ServerSettings
 
 PREFIX: Final = "SECURE_PLATFORM_"
@@ -170,10 +171,23 @@ def _resolve_files(value: Any, base: Path) -> Any:
         return [_resolve_files(item, base) for item in value]
     if not isinstance(value, dict):
         return value
-    return {
-        name: base / item if name in FILES and isinstance(item, str) else _resolve_files(item, base)
-        for name, item in value.items()
-    }
+    return {name: _resolve_file(name, item, base) for name, item in value.items()}
+
+
+def _resolve_file(name: str, item: Any, base: Path) -> Any:
+    if not isinstance(item, str):
+        return _resolve_files(item, base)
+    if item.startswith(SCHEME):
+        return _resolve_reference(item, base)
+    return base / item if name in FILES else item
+
+
+def _resolve_reference(text: str, base: Path) -> str:
+    try:
+        return str(SecretReference.parse(text).below(base))
+    except UsageError:
+        # Whoever validates the setting names it.
+        return text
 
 
 def _from_environment() -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_64_kib_of_any_bytes_are_a_secret(tmp_path: Path) -> None:
 )
 def test_what_would_end_a_header_or_a_string_is_no_line(tmp_path: Path, content: bytes) -> None:
     secret = read_opening(private(tmp_path / "secret", content))
-    with pytest.raises(UsageError, match="not text|one secret"):
+    with pytest.raises(UsageError, match=r"not text|one secret"):
         _ = secret.line
 
 

@@ -30,7 +30,7 @@ from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import UsageError
 from secure_platform.files import private_directory, replace_private, write_private
 from secure_platform.gate.releases import Gate
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.choice import Connections, open_provider, prepare_provider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.volume import Metrics
 from secure_platform.notify.outbox import Notices
@@ -64,9 +64,14 @@ class Services:
         return ControlDatabase.at(self.settings.home / "control.db")
 
     @cached_property
+    def connections(self) -> Connections:
+        """The logins at services that keep keys and secrets."""
+        return Connections(self.settings)
+
+    @cached_property
     def keys(self) -> KeyRing:
-        """The key ring over the local provider."""
-        return KeyRing(LocalKeyProvider.open(self.settings.home / "keys"), self.database)
+        """The key ring over the provider of the settings."""
+        return KeyRing(open_provider(self.settings, self.connections), self.database)
 
     @cached_property
     def audit(self) -> AuditLog:
@@ -296,8 +301,7 @@ def _create_state(settings: Settings) -> None:
     for unfinished in keys.glob(".*"):
         unfinished.unlink()
     services.database.migrate()
-    if not (keys / "root.key").exists():
-        LocalKeyProvider.create(keys)
+    prepare_provider(settings)
     created = services.keys.initialise()
     for key in created:
         services.audit.append("key.create", actor=SCHEDULER, subject=key)

@@ -10,7 +10,7 @@ import polars as pl
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.deploy.duckdb_target import DuckDBTarget, Production
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.package import ReleaseRequest, build_release
 from secure_platform.release.verify import VerifiedRelease, verified

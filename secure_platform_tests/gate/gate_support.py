@@ -23,7 +23,7 @@ from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.errors import SecurePlatformError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.releases import Gate
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 
 ORIGIN = "example.org/audit"

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import key_version
 from secure_platform.errors import IntegrityError
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 
 
@@ -51,7 +51,7 @@ def test_initialise_by_three_processes_at_once(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; home = Path(sys.argv[1])\n"
         "from secure_platform.control.database import ControlDatabase\n"
-        "from secure_platform.keys.local import LocalKeyProvider\n"
+        "from secure_platform.keys.providers.local import LocalKeyProvider\n"
         "from secure_platform.keys.ring import KeyRing\n"
         "ring = KeyRing(LocalKeyProvider.open(home / 'keys'), ControlDatabase.at(home / 'control.db'))\n"
         "print(len(ring.initialise()), ring.mac('p', b'm'), ring.identify('alice'))\n"

@@ -26,8 +26,8 @@ from protect_examples import (
 
 from secure_platform.control.database import ControlDatabase
 from secure_platform.errors import IntegrityError, PlanRefusedError
-from secure_platform.keys.local import LocalKeyProvider
 from secure_platform.keys.material import TokenKey
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.protect import profile as profile_module
 from secure_platform.protect.execute import apply, split_orphans

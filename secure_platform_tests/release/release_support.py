@@ -12,7 +12,7 @@ from secure_platform.audit.log import AuditLog
 from secure_platform.contract.load import read_contract
 from secure_platform.contract.place import Place
 from secure_platform.control.database import ControlDatabase
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.package import Release, ReleaseRequest, build_release
 from secure_platform.store.snapshots import Snapshot, SnapshotStore, Zone

@@ -16,7 +16,7 @@ from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # ex
 from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase
 from secure_platform.errors import IntegrityError, UsageError
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.bundle import PAYLOAD_TYPE, pae, sign_statement, verify_bundle
 

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import key_version
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.store.snapshots import Snapshot, SnapshotStore, Zone
 

@@ -18,6 +18,10 @@ Event: TypeAlias = Literal[
     "release.rolled_back",
     "break_glass.opened",
     "freeze.set",
+    "key.rotated",
+    "key.disabled",
+    "key.destroyed",
+    "key.backed_up",
 ]
 Kind: TypeAlias = Literal["slack", "webhook", "servicenow", "pagerduty", "email"]
 _NEEDED: Final[dict[Kind, tuple[str, ...]]] = {

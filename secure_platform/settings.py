@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from secure_platform.errors import UsageError
-from secure_platform.key_settings import AwsSettings, KeySettings, SecretSettings, VaultSettings
+from secure_platform.key_settings import AWS, VAULT, AwsSettings, KeySettings, SecretSettings, VaultSettings
 from secure_platform.secret_reference import SCHEME, SecretReference
 from secure_platform.site import ChannelSettings, IdentitySettings, ServerSettings
 
@@ -75,8 +75,8 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _provided(self) -> Self:
         """The chosen key provider has what it needs."""
-        ready = {"local": True, "vault": self.vault is not None, "aws": bool(self.aws and self.aws.key_id)}
-        if not ready[self.keys.provider]:
+        ready = {VAULT: self.vault is not None, AWS: bool(self.aws and self.aws.key_id)}
+        if not ready.get(self.keys.provider, True):
             raise ValueError(self.keys.provider)
         return self
 

@@ -155,7 +155,7 @@ class VaultServer:
         return VaultSettings(
             address=self.address,
             namespace=namespace,
-            ca=reference(private_file(directory / f"{name}.ca", self.ca.read_text("utf-8"))),
+            ca=self.ca,
             role_id=reference(directory / f"{name}.role"),
             secret_id=reference(directory / f"{name}.secret"),
             transit_key=name,

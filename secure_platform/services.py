@@ -31,7 +31,12 @@ from secure_platform.errors import UsageError
 from secure_platform.files import private_directory, replace_private, write_private
 from secure_platform.gate.releases import Gate
 from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.aws_session import AwsSession
+from secure_platform.keys.providers.vault_session import VaultSession
 from secure_platform.keys.ring import KeyRing
+from secure_platform.keys.secrets.local import LocalSecrets
+from secure_platform.keys.secrets.opened import open_secrets
+from secure_platform.keys.secrets.resolver import Secrets
 from secure_platform.monitor.volume import Metrics
 from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
@@ -142,6 +147,43 @@ class Services:
         return Freezes(self.sealed_rows, self.keys, self.policy, self.situation, announce=self._announce)
 
     @cached_property
+    def secrets(self) -> Secrets:
+        """What `secret://…` stands for."""
+        return open_secrets(
+            local=lambda: self.local_secrets,
+            vault=lambda: self.vault,
+            aws=lambda: self.aws,
+            ttl_seconds=self.settings.secrets.ttl_seconds,
+        )
+
+    @cached_property
+    def local_secrets(self) -> LocalSecrets:
+        """The secrets that this home keeps itself."""
+        return LocalSecrets(self.settings.home / "secrets", self.keys, self.audit)
+
+    @cached_property
+    def vault(self) -> VaultSession:
+        """The login at Vault.
+
+        Raises:
+            UsageError: If the settings name no Vault.
+        """
+        if self.settings.vault is None:
+            raise UsageError("No Vault is named", "Set vault: in platform.yaml; see docs/settings.md.")
+        return VaultSession(self.settings.vault)
+
+    @cached_property
+    def aws(self) -> AwsSession:
+        """The connection to AWS.
+
+        Raises:
+            UsageError: If the settings name no AWS region.
+        """
+        if self.settings.aws is None:
+            raise UsageError("No AWS is named", "Set aws: in platform.yaml; see docs/settings.md.")
+        return AwsSession(self.settings.aws)
+
+    @cached_property
     def store(self) -> SnapshotStore:
         """The encrypted snapshots."""
         return SnapshotStore(self.settings.home / "lake", self.temporary, self.keys, self.audit)
@@ -173,6 +215,7 @@ class Services:
             self.database,
             self.audit,
             self.settings.channels,
+            secrets=self.secrets,
             environment=self.settings.environment,
             url=self.settings.server.url,
         )

@@ -53,5 +53,5 @@ def wants(channel: ChannelSettings, event: str, product: str | None) -> bool:
 
 def _word(secret: Secret) -> str:
     if not secret.line.isascii():
-        raise UsageError(f"{secret.name} is not plain ASCII", "Put there what the channel's service gave you.")
+        raise UsageError(f"{secret.name} is not plain ASCII", "Put there what the service gave you.")
     return secret.line.strip()

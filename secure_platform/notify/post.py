@@ -47,6 +47,4 @@ def post(channel: ChannelSettings, url: str, body: bytes, headers: Mapping[str, 
     if status not in _OK:
         redirected = "; redirects are not followed" if status in _REDIRECT else ""
         kind = SecretRefusedError if status in _REFUSED else UndeliveredError
-        raise kind(
-            f"{place.host} answered {status}{redirected}", "Look at it; it is tried again."
-        )
+        raise kind(f"{place.host} answered {status}{redirected}", "Look at it; it is tried again.")

@@ -163,9 +163,7 @@ class Provider:
                 raise
             return self._exchange(code, verifier, redirect_uri, newest.line)
 
-    def _exchange(
-        self, code: str, verifier: str, redirect_uri: str, secret: str | None
-    ) -> Mapping[str, Any]:
+    def _exchange(self, code: str, verifier: str, redirect_uri: str, secret: str | None) -> Mapping[str, Any]:
         client = self.settings.client_id
         body = {
             "grant_type": "authorization_code",

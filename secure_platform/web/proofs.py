@@ -16,6 +16,7 @@ from secure_platform.access.circumstances import Channel, Circumstances, Method
 from secure_platform.access.principals import Principal, Principals
 from secure_platform.errors import AccessDeniedError, UsageError
 from secure_platform.keys.secrets.resolver import Secrets
+from secure_platform.keys.secrets.secret import Secret
 from secure_platform.site import ProxySettings
 from secure_platform.web.address import PEER
 

@@ -63,14 +63,19 @@ class SecretsProvider(ABC):
         """
         raise UsageError(f"Nothing is lent at {path}", "Read it instead.")
 
-    def rotate(self, path: str, field: str | None) -> None:
+    def rotate(self, path: str, field: str | None, *, actor: str) -> None:
         """Put a new secret in place of the one at a path.
+
+        Args:
+            path: Where it is.
+            field: Which part of it; None for the whole.
+            actor: Who has it rotated.
 
         Raises:
             UsageError: If it cannot be changed from here.
             ServiceError: If its keeper cannot be reached, or refuses; the secret is then as it was.
         """
-        del field
+        del field, actor
         raise UsageError(
             f"{path} cannot be rotated from here", "Change it where it was made; it is read anew by itself."
         )

@@ -68,6 +68,15 @@ class Secrets(NotPickled):
         """
         return self._get(SecretReference.parse(reference), lambda _secret, age: age < self._ttl)
 
+    def newest(self, reference: str) -> Secret:
+        """What a reference stands for at this moment, whatever is remembered.
+
+        Raises:
+            UsageError: If it is no reference, or what it stands for is not there or cannot be used.
+            ServiceError: If who keeps it cannot be reached, or refuses.
+        """
+        return self._get(SecretReference.parse(reference), lambda _secret, _age: False)
+
     def refresh(self, failed: Secret) -> Secret:
         """The secret as it is now, after somebody was refused with it; the same one if it did not change.
 
@@ -86,7 +95,7 @@ class Secrets(NotPickled):
 
         return self._get(named, is_good)
 
-    def rotate(self, reference: str) -> None:
+    def rotate(self, reference: str, *, actor: str) -> None:
         """Put a new secret in place of this one, where its keeper can.
 
         Raises:
@@ -94,7 +103,7 @@ class Secrets(NotPickled):
             ServiceError: If its keeper cannot be reached, or refuses; the secret is then as it was.
         """
         named = SecretReference.parse(reference)
-        self.provider(named.provider).rotate(named.path, named.field)
+        self.provider(named.provider).rotate(named.path, named.field, actor=actor)
         slot = self._slot(named)
         with slot.lock:
             slot.secret = None

@@ -60,13 +60,14 @@ class VaultSecrets(SecretsProvider):
             datetime.fromisoformat(metadata["created_time"]),
         )
 
-    def rotate(self, path: str, field: str | None) -> None:
+    def rotate(self, path: str, field: str | None, *, actor: str) -> None:
         """Write a version in which the field is 256 random bits; other fields stay as they are.
 
         Raises:
             UsageError: If no field is named, or it is not there.
             ServiceError: If Vault cannot be reached, refuses, or somebody else wrote at the same time.
         """
+        del actor
         document, metadata = self._newest(path)
         if field is None or field not in document:
             raise UsageError(f"secret://vault/{path} is rotated by its field", "Name one after a #.")

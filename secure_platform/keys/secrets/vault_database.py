@@ -25,6 +25,7 @@ _KEPT: Final = "static-creds"
 _ROTATE: Final = "rotate-role"
 _PARTS: Final = 3
 _RENEW_AFTER: Final = 1 / 3
+SHORTEST_PAUSE: Final = 0.25
 _logger = logging.getLogger(__name__)
 
 
@@ -78,14 +79,14 @@ class VaultDatabaseSecrets(SecretsProvider):
             raise UsageError(f"{_name(path)} is the same for everybody", "Read it instead.")
         return DatabaseLease(self._vault, path)
 
-    def rotate(self, path: str, field: str | None) -> None:
+    def rotate(self, path: str, field: str | None, *, actor: str) -> None:
         """Have Vault set another password for a static role; the former one is refused at once.
 
         Raises:
             UsageError: If the path names no static role.
             ServiceError: If Vault cannot be reached, or refuses.
         """
-        del field
+        del field, actor
         if self.lends(path):
             raise UsageError(f"{_name(path)} is another one for each run", "Rotate a static role.")
         mount, _, role = path.split("/")
@@ -140,16 +141,17 @@ class DatabaseLease(NotPickled):
 
     def _keep(self) -> None:
         """Prolong it after a third of its time; go on asking when that fails, until it has ended."""
-        pause = due = self._seconds * _RENEW_AFTER
-        while not self._stop.wait(min(pause, due)) and time.monotonic() < self._ends_at:
-            due -= min(pause, due)
+        due_at, pause = time.monotonic() + self._seconds * _RENEW_AFTER, 0.0
+        while not self._stop.wait(max(SHORTEST_PAUSE, min(pause, due_at - time.monotonic()))):
             try:
                 pause = self._vault.stay_logged_in()
-                if due <= 0:
-                    due = self._seconds * _RENEW_AFTER
+                if time.monotonic() >= due_at:
+                    due_at += self._seconds * _RENEW_AFTER
                     self._prolong()
             except (SecurePlatformError, KeyError, TypeError, ValueError) as error:
                 _logger.warning("%s was not prolonged: %s", _name(self._path), type(error).__name__)
+            if time.monotonic() >= self._ends_at:
+                return
 
     def _prolong(self) -> None:
         asked_at = time.monotonic()

@@ -23,7 +23,7 @@ PREFIX: Final = "SECURE_PLATFORM_"
 CONFIG_NAME: Final = "platform.yaml"
 PACKAGE: Final = Path(__file__).resolve().parent
 TEXTS: Final = frozenset({"environment", "memory_limit"})
-FILES: Final = frozenset({"certificate", "key", "client_ca", "ca", "secret_file", "client_secret_file"})
+FILES: Final = frozenset({"certificate", "key", "client_ca", "ca"})
 DOCUMENTS: Final = frozenset({"server", "identity", "channels", "keys", "secrets", "vault", "aws"})
 
 

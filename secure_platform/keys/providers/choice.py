@@ -4,13 +4,13 @@ A package registers a function under `secure_platform.key_providers`: it takes `
 `KeyProvider`. The names of the built-in ones are not given away.
 """
 
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from secure_platform.errors import UsageError
-from secure_platform.key_settings import AWS, LOCAL, VAULT, AwsSettings, KeySettings, VaultSettings
+from secure_platform.key_settings import AWS, LOCAL, VAULT, KeySettings, LocalKeySettings
 from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.providers.aws import AwsKeyProvider
 from secure_platform.keys.providers.aws_session import AwsSession
@@ -22,99 +22,47 @@ from secure_platform.keys.secrets.opening import read_opening
 GROUP: Final = "secure_platform.key_providers"
 
 
-class Site(Protocol):
-    """What the settings say of keys."""
-
-    @property
-    def home(self) -> Path:
-        """Has the root key of the embedded provider in `keys/`."""
-        ...
-
-    @property
-    def keys(self) -> KeySettings:
-        """Which provider."""
-        ...
-
-    @property
-    def vault(self) -> VaultSettings | None:
-        """A Vault server."""
-        ...
-
-    @property
-    def aws(self) -> AwsSettings | None:
-        """An AWS account."""
-        ...
-
-
-class Connections:
-    """One login at each service, for keys and secrets alike, made when it is first needed.
+def open_provider(
+    settings: KeySettings,
+    directory: Path,
+    *,
+    vault: Callable[[], VaultSession],
+    aws: Callable[[], AwsSession],
+    name: str | None = None,
+) -> KeyProvider:
+    """A provider that wraps keys.
 
     Args:
-        site: The settings.
-    """
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    @cached_property
-    def vault(self) -> VaultSession:
-        """The Vault server of the settings.
-
-        Raises:
-            UsageError: If they name none.
-        """
-        if self._site.vault is None:
-            raise UsageError("The settings name no Vault server", "Add `vault`; see docs/settings.md.")
-        return VaultSession(self._site.vault)
-
-    @cached_property
-    def aws(self) -> AwsSession:
-        """The AWS account of the settings.
-
-        Raises:
-            UsageError: If they name none.
-        """
-        if self._site.aws is None:
-            raise UsageError("The settings name no AWS account", "Add `aws`; see docs/settings.md.")
-        return AwsSession(self._site.aws)
-
-
-def open_provider(site: Site, connections: Connections, name: str | None = None) -> KeyProvider:
-    """The provider that wraps the keys of this home.
-
-    Args:
-        site: The settings.
-        connections: The logins that it uses.
-        name: Another one than they choose, to move keys from or to.
+        settings: Which one.
+        directory: Where the embedded one keeps its root key.
+        vault: Connects to Vault.
+        aws: Connects to AWS.
+        name: Another one than the settings choose, to move keys from or to.
 
     Raises:
         UsageError: If there is no such provider, or the settings lack what it needs.
         IntegrityError: If the root key of this home is missing.
     """
-    match name or site.keys.provider:
-        case "local":
-            return LocalKeyProvider.open(site.home / "keys", _passphrase(site))
-        case "vault":
-            return VaultKeyProvider(connections.vault)
-        case "aws":
-            return AwsKeyProvider(connections.aws)
-        case other:
-            return _brought(other, site.keys.options)
+    built_in: dict[str, Callable[[], KeyProvider]] = {
+        LOCAL: lambda: LocalKeyProvider.open(directory, _passphrase(settings.local)),
+        VAULT: lambda: VaultKeyProvider(vault()),
+        AWS: lambda: AwsKeyProvider(aws()),
+    }
+    chosen = name or settings.provider
+    return built_in[chosen]() if chosen in built_in else _brought(chosen, settings.options)
 
 
-def prepare_provider(site: Site) -> None:
+def prepare_provider(settings: KeySettings, directory: Path) -> None:
     """Make the root key of a home that keeps its keys itself and has none yet."""
-    directory = site.home / "keys"
-    if site.keys.provider == LOCAL and not (directory / ROOT_KEY_FILE).exists():
-        LocalKeyProvider.create(directory, _passphrase(site))
+    if settings.provider == LOCAL and not (directory / ROOT_KEY_FILE).exists():
+        LocalKeyProvider.create(directory, _passphrase(settings.local))
 
 
-def _passphrase(site: Site) -> str | None:
-    reference = site.keys.local.passphrase
-    return None if reference is None else read_opening(reference).line
+def _passphrase(settings: LocalKeySettings) -> bytes | None:
+    return None if settings.passphrase is None else read_opening(settings.passphrase).line.encode()
 
 
-def _brought(name: str, options: dict[str, str]) -> KeyProvider:
+def _brought(name: str, options: Mapping[str, str]) -> KeyProvider:
     found = [point for point in entry_points(group=GROUP) if point.name == name]
     if len(found) != 1:
         how_many = "No" if not found else "More than one"

@@ -15,11 +15,11 @@ from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.files import private_directory, replace_private, sync_directory, write_private
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import KEY_BYTES, NotPickled
-from secure_platform.keys.passphrase import open_with_passphrase, seal_with_passphrase
+from secure_platform.keys.passphrase import Stretching
 from secure_platform.keys.secret_file import read_secret
 
 ROOT_KEY_FILE: Final = "root.key"
-_PROTECTED: Final = b"secure-platform root key 1\n"
+_PROTECTED: Final = b"secure-platform/root-key/v1\n"
 _LARGEST: Final = 1024
 
 
@@ -38,7 +38,7 @@ class LocalKeyProvider(NotPickled):
         self._envelope = Envelope(root_key)
 
     @classmethod
-    def create(cls, directory: Path, passphrase: str | None = None) -> Self:
+    def create(cls, directory: Path, passphrase: bytes | None = None) -> Self:
         """Make a new root key.
 
         Raises:
@@ -58,7 +58,7 @@ class LocalKeyProvider(NotPickled):
         return cls.open(directory, passphrase)
 
     @classmethod
-    def open(cls, directory: Path, passphrase: str | None = None) -> Self:
+    def open(cls, directory: Path, passphrase: bytes | None = None) -> Self:
         """Read the root key; the passphrase of a file that has none is not needed.
 
         Raises:
@@ -70,7 +70,7 @@ class LocalKeyProvider(NotPickled):
         return cls(path, _read(path, passphrase))
 
     @classmethod
-    def change_passphrase(cls, directory: Path, old: str | None, new: str | None) -> None:
+    def change_passphrase(cls, directory: Path, old: bytes | None, new: bytes | None) -> None:
         """Protect the same root key by another passphrase, or by none.
 
         Raises:
@@ -115,10 +115,29 @@ class LocalKeyProvider(NotPickled):
         """None: the signing key is one of the ring's, wrapped like every other."""
 
 
-def _stored(root_key: bytes, passphrase: str | None) -> bytes:
+def _stored(root_key: bytes, passphrase: bytes | None) -> bytes:
+    """The key itself, or: magic ‖ canonical JSON of how the passphrase is stretched ‖ LF ‖ sealed key."""
     if passphrase is None:
         return root_key
-    return _PROTECTED + seal_with_passphrase(passphrase, root_key, _PROTECTED)
+    stretching = Stretching.new()
+    head = _PROTECTED + canonical.dumps(stretching.to_json()) + b"\n"
+    return head + Envelope(stretching.key(passphrase)).seal(root_key, head)
+
+
+def _opened(content: bytes, passphrase: bytes | None, name: str) -> bytes:
+    if passphrase is None:
+        raise UsageError(
+            f"{name} is protected by a passphrase", "Say in the settings where it is: keys.local.passphrase."
+        )
+    header, newline, sealed = content.removeprefix(_PROTECTED).partition(b"\n")
+    stretching = Stretching.read(canonical.loads(header, name=name), name=name)
+    envelope = Envelope(stretching.key(passphrase))
+    if not envelope.belongs(sealed):
+        raise UsageError(
+            f"The passphrase does not open {name}",
+            "Give the one it was set with.",
+        )
+    return envelope.open(sealed, _PROTECTED + header + newline, name=name)
 
 
 def _content(path: Path) -> bytes:
@@ -128,16 +147,10 @@ def _content(path: Path) -> bytes:
         raise IntegrityError(f"The root key {path} is missing", _restore(path)) from None
 
 
-def _read(path: Path, passphrase: str | None) -> bytes:
+def _read(path: Path, passphrase: bytes | None) -> bytes:
     content = _content(path)
     if content.startswith(_PROTECTED):
-        if passphrase is None:
-            raise UsageError(
-                f"The root key {path} is protected by a passphrase",
-                "Say in the settings where it is: keys.local.passphrase.",
-            )
-        sealed = content.removeprefix(_PROTECTED)
-        content = open_with_passphrase(passphrase, sealed, _PROTECTED, name=f"The root key {path}")
+        content = _opened(content, passphrase, f"The root key {path}")
     if len(content) != KEY_BYTES:
         raise IntegrityError(f"The root key {path} does not hold {KEY_BYTES} bytes", _restore(path))
     return content

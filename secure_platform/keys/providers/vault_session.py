@@ -58,6 +58,16 @@ class VaultSession(NotPickled):
         """
         return self._ask("POST", path, json=dict(body or {}))
 
+    def stay_logged_in(self) -> float:
+        """Keep the token alive for what depends on it; the seconds until it is time to do so again.
+
+        Raises:
+            ServiceError: If the server cannot be reached, or refuses.
+        """
+        with self._lock:
+            self._stay_logged_in()
+            return self._token_ends - time.monotonic() - self._token_seconds * _RENEW_IN_LAST
+
     def _ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:
         with self._lock:
             self._stay_logged_in()

@@ -15,7 +15,7 @@ from secure_platform.keys.secrets.secret import LARGEST, Secret
 from secure_platform.secret_reference import ENVIRONMENT, FILE, OPENING, SecretReference
 
 
-class FileSecrets:
+class FileSecrets(SecretsProvider):
     """A secret is the content of a regular file of ours with mode 0600."""
 
     def read(self, path: str) -> Secret:
@@ -34,7 +34,7 @@ class FileSecrets:
         return Secret(content, name)
 
 
-class EnvironmentSecrets:
+class EnvironmentSecrets(SecretsProvider):
     """A secret is the value of an environment variable."""
 
     def read(self, path: str) -> Secret:

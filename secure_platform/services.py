@@ -22,7 +22,7 @@ from secure_platform.access.sessions import Sessions
 from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.access.throttle import Throttle
 from secure_platform.access.windows import read_window
-from secure_platform.audit.log import AuditLog
+from secure_platform.audit.log import AuditLog, LateLog
 from secure_platform.contract.product import Product, load_products
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.locks import file_lock
@@ -72,7 +72,7 @@ class Services:
     @cached_property
     def keys(self) -> KeyRing:
         """The key ring over the provider of the settings."""
-        return KeyRing(self.provider(), self.database)
+        return KeyRing(self.provider(), self.database, LateLog(self._log, lambda: self.audit))
 
     def provider(self, name: str | None = None) -> KeyProvider:
         """What wraps the keys; another one than the settings choose, by its name, to move keys from or to."""
@@ -87,11 +87,9 @@ class Services:
     @cached_property
     def audit(self) -> AuditLog:
         """The tamper-evident log."""
-        # The log's own key names it, so that two homes never sign as one log.
-        identity = self.keys.log_signer("secure-platform").public_key.hex()[:16]
-        origin = f"secure-platform/{identity}"
+        origin = f"secure-platform/{self.keys.log_identity()}"
         return AuditLog(
-            self.settings.home / "audit.db",
+            self._log,
             origin=origin,
             signer=self.keys.log_signer(origin),
             identify=self.keys.identify,
@@ -246,6 +244,10 @@ class Services:
         """The folder of the signed packages."""
         return self.settings.home / "releases"
 
+    @property
+    def _log(self) -> Path:
+        return self.settings.home / "audit.db"
+
     def product(self, name: str) -> Product:
         """One product by name.
 
@@ -351,9 +353,7 @@ def _create_state(settings: Settings) -> None:
         unfinished.unlink()
     services.database.migrate()
     prepare_provider(settings.keys, keys)
-    created = services.keys.initialise()
-    for key in created:
-        services.audit.append("key.create", actor=SCHEDULER, subject=key)
+    services.keys.initialise()
     _create_principals(services)
     services.audit.append("home.initialise", actor=SCHEDULER, subject=settings.environment)
     services.audit.checkpoint()

@@ -30,8 +30,14 @@ from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import UsageError
 from secure_platform.files import private_directory, replace_private, write_private
 from secure_platform.gate.releases import Gate
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.provider import KeyProvider
+from secure_platform.keys.providers.aws_session import AwsSession
+from secure_platform.keys.providers.choice import open_provider, prepare_provider
+from secure_platform.keys.providers.vault_session import VaultSession
 from secure_platform.keys.ring import KeyRing
+from secure_platform.keys.secrets.local import LocalSecrets
+from secure_platform.keys.secrets.opened import open_secrets
+from secure_platform.keys.secrets.resolver import Secrets
 from secure_platform.monitor.volume import Metrics
 from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
@@ -65,9 +71,18 @@ class Services:
 
     @cached_property
     def keys(self) -> KeyRing:
-        """The key ring over the local provider."""
-        log = LateLog(self._log, lambda: self.audit)
-        return KeyRing(LocalKeyProvider.open(self.settings.home / "keys"), self.database, log)
+        """The key ring over the provider of the settings."""
+        return KeyRing(self.provider(), self.database, LateLog(self._log, lambda: self.audit))
+
+    def provider(self, name: str | None = None) -> KeyProvider:
+        """What wraps the keys; another one than the settings choose, by its name, to move keys from or to."""
+        return open_provider(
+            self.settings.keys,
+            self.settings.home / "keys",
+            vault=lambda: self.vault,
+            aws=lambda: self.aws,
+            name=name,
+        )
 
     @cached_property
     def audit(self) -> AuditLog:
@@ -141,6 +156,43 @@ class Services:
         return Freezes(self.sealed_rows, self.keys, self.policy, self.situation, announce=self._announce)
 
     @cached_property
+    def secrets(self) -> Secrets:
+        """What `secret://…` stands for."""
+        return open_secrets(
+            local=lambda: self.local_secrets,
+            vault=lambda: self.vault,
+            aws=lambda: self.aws,
+            ttl_seconds=self.settings.secrets.ttl_seconds,
+        )
+
+    @cached_property
+    def local_secrets(self) -> LocalSecrets:
+        """The secrets that this home keeps itself."""
+        return LocalSecrets(self.settings.home / "secrets", self.keys, self.audit)
+
+    @cached_property
+    def vault(self) -> VaultSession:
+        """The login at Vault.
+
+        Raises:
+            UsageError: If the settings name no Vault.
+        """
+        if self.settings.vault is None:
+            raise UsageError("No Vault is named", "Set vault: in platform.yaml; see docs/settings.md.")
+        return VaultSession(self.settings.vault)
+
+    @cached_property
+    def aws(self) -> AwsSession:
+        """The connection to AWS.
+
+        Raises:
+            UsageError: If the settings name no AWS region.
+        """
+        if self.settings.aws is None:
+            raise UsageError("No AWS is named", "Set aws: in platform.yaml; see docs/settings.md.")
+        return AwsSession(self.settings.aws)
+
+    @cached_property
     def store(self) -> SnapshotStore:
         """The encrypted snapshots."""
         return SnapshotStore(self.settings.home / "lake", self.temporary, self.keys, self.audit)
@@ -172,6 +224,7 @@ class Services:
             self.database,
             self.audit,
             self.settings.channels,
+            secrets=self.secrets,
             environment=self.settings.environment,
             url=self.settings.server.url,
         )
@@ -299,8 +352,7 @@ def _create_state(settings: Settings) -> None:
     for unfinished in keys.glob(".*"):
         unfinished.unlink()
     services.database.migrate()
-    if not (keys / "root.key").exists():
-        LocalKeyProvider.create(keys)
+    prepare_provider(settings.keys, keys)
     services.keys.initialise()
     _create_principals(services)
     services.audit.append("home.initialise", actor=SCHEDULER, subject=settings.environment)

@@ -15,6 +15,7 @@ SURFACE = {
         "IntegrityError",
         "PlanRefusedError",
         "SecurePlatformError",
+        "ServiceError",
         "StepFailedError",
         "StorageError",
         "UsageError",

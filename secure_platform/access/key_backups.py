@@ -6,7 +6,7 @@ row, so that everybody is told of keys that no backup has.
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -56,7 +56,6 @@ class KeyBackups:
         home: Where no backup may lie.
         environment: What the backup says it is of.
         announce: Tells of it.
-        clock: The present moment, aware.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class KeyBackups:
         home: Path,
         environment: str,
         announce: Announce,
-        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._keys = keys
         self._provider = provider
@@ -80,16 +78,15 @@ class KeyBackups:
         self._home = home
         self._environment = environment
         self._announce = announce
-        self._clock = clock
 
-    def make(self, caller: Principal, path: Path, passphrase: str) -> BackupRecord:
+    def make(self, caller: Principal, path: Path, passphrase: bytes) -> BackupRecord:
         """Write all keys into a new file, which opens only with the passphrase.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
             UsageError: If the file is there already, or would lie in the home.
         """
-        now = self._clock()
+        now = utc_now()
         self._policy.require(caller, Action.KEY_BACKUP, PlatformResource(), at=now)
         self._require_outside(path)
         backup = self._taken(now)
@@ -123,7 +120,7 @@ class KeyBackups:
     def _taken(self, now: datetime) -> Backup:
         root = self._provider.root_key if isinstance(self._provider, LocalKeyProvider) else None
         keys = tuple(_backed(about, material) for about, material in self._keys.taken_out())
-        return Backup(now, self._environment, self._audit.origin, self._audit.checkpoint(), root, keys)
+        return Backup(now, self._environment, self._audit.checkpoint(), root, keys)
 
     def _require_outside(self, path: Path) -> None:
         if path.resolve().is_relative_to(self._home.resolve()):
@@ -144,7 +141,7 @@ def _backed(about: KeyVersion, material: bytes | None) -> BackedKey:
     )
 
 
-def _write(path: Path, backup: Backup, passphrase: str) -> None:
+def _write(path: Path, backup: Backup, passphrase: bytes) -> None:
     """A file that does not open again is not left behind."""
     try:
         write_private(path, seal_backup(backup, passphrase))

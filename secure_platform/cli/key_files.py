@@ -1,4 +1,4 @@
-"""`keys backup`, `restore`, `rewrap` and `passphrase`: what becomes of the files and providers that hold keys."""
+"""`keys backup`, `restore`, `rewrap`, `passphrase`: the files and providers that hold keys."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,12 +12,12 @@ from secure_platform.cli.output import example, json_option, line, require_new, 
 from secure_platform.cli.passphrase import passphrase_options, read_passphrase
 from secure_platform.errors import UsageError
 from secure_platform.keys.backup import MOST_BYTES, open_backup
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.orchestration.restore import restore_keys
 from secure_platform.settings import load_settings
 
 BACKUP: Final = "the backup"
 ROOT_KEY: Final = "the root key"
-PROVIDERS: Final = ("local", "vault", "aws")
 
 
 @click.command(
@@ -67,7 +67,7 @@ def restore(
     data: dict[str, Any] = {
         "made_at": held.made_at,
         "environment": held.environment,
-        "log": held.origin,
+        "log": held.log,
         "keys": held.newest(),
         "restored": None if check else restore_keys(load_settings(), held),
     }
@@ -88,7 +88,6 @@ def restore(
 @click.option(
     "--to",
     "provider",
-    type=click.Choice(PROVIDERS),
     help="Another provider, which the settings describe; name it in keys.provider afterwards.",
 )
 @json_option
@@ -100,11 +99,13 @@ def rewrap(provider: str | None, *, as_json: bool) -> None:
     services = open_services()
     caller = services.caller()
     if provider is None:
-        count = len(services.custody.rewrap(caller))
+        count = services.custody.rewrap(caller)
         text = f"{count} versions are wrapped anew by {services.settings.keys.provider}."
     else:
         count = len(services.custody.move(caller, services.provider(provider)))
-        text = f"{count} versions are wrapped by {provider}. Say so in the settings: keys.provider: {provider}"
+        text = (
+            f"{count} versions are wrapped by {provider}. Say so in the settings: keys.provider: {provider}"
+        )
     show(
         {"versions": count, "provider": provider or services.settings.keys.provider},
         as_json=as_json,
@@ -142,12 +143,15 @@ def remove_passphrase(*, as_json: bool) -> None:
     _protect(None, protected=True, as_json=as_json)
 
 
-def _protect(new: str | None, *, protected: bool, as_json: bool) -> None:
+def _protect(new: bytes | None, *, protected: bool, as_json: bool) -> None:
     services = open_services()
-    if services.root_key.is_protected() is not protected:
+    provider = services.key_provider
+    if not isinstance(provider, LocalKeyProvider):
+        raise UsageError(f"This home has no root key: {provider.name} keeps its keys", "Protect it there.")
+    if provider.is_protected() is not protected:
         state = "has no passphrase" if protected else "has a passphrase already"
         raise UsageError(f"{ROOT_KEY.capitalize()} {state}", "See: secure-platform keys passphrase --help")
-    services.custody.protect_root_key(services.caller(), new)
+    services.custody.protect(services.caller(), provider, new)
     text = "has no passphrase any more" if new is None else "opens with the new passphrase only"
     fix = "Take keys.local.passphrase out of" if new is None else "Let keys.local.passphrase name it in"
 

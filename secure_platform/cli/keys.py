@@ -1,5 +1,6 @@
 """`keys`: look at the keys of a home, and change what may be done with them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -7,15 +8,15 @@ import click
 from rich.console import Console
 
 from secure_platform.access.custody import KeyReport, KeyStatus
-from secure_platform.cli.access import open_services
+from secure_platform.cli.access import command, open_services
 from secure_platform.cli.key_files import KEY_FILES
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
 from secure_platform.errors import IntegrityError, UsageError
-from secure_platform.keys.algorithms import posture as algorithm_posture
+from secure_platform.keys.algorithms import POLICY
 from secure_platform.keys.catalog import PURPOSES, KeyVersion
 from secure_platform.orchestration.steps.key_usage import usage_of
 
-_COLUMNS: Final = ("key", "version", "state", "algorithm", "provider", "days", "uses", "in a backup", "due")
+_COLUMNS: Final = ("key", "version", "state", "algorithm", "provider", "days", "in a backup", "due")
 
 
 @click.group(epilog=example("keys list", "--token-file admin.token keys rotate token/patient"))
@@ -26,13 +27,13 @@ def keys() -> None:
 @keys.command("list", epilog=example("--token-file me.token keys list", "keys list --json"))
 @json_option
 def list_keys(*, as_json: bool) -> None:
-    """List every version of every key: state, provider, age, uses, whether a backup has it, and what is due."""
+    """List every version of every key: state, provider, age, whether a backup has it, what is due."""
     services = open_services()
     report = services.custody.report(services.caller())
 
     def render(out: Console) -> None:
         table(out, _COLUMNS, [_row(key) for key in report.keys])
-        tell_unsaved(out, report)
+        tell_unsaved(out, report.unsaved)
 
     show(report_data(report), as_json=as_json, render=render)
 
@@ -80,7 +81,7 @@ def rotate(name: str | None, *, due: bool, as_json: bool) -> None:
             line(out, f"{each.name} has version {each.version}.")
         if not made:
             line(out, "No key is due.")
-        tell_unsaved(out, services.custody.report(caller))
+        tell_unsaved(out, services.key_backups.unsaved())
 
     show([version_data(each) for each in made], as_json=as_json, render=render)
 
@@ -142,26 +143,27 @@ def _asked(about: KeyVersion, needs: dict[str, int]) -> str:
 def check(*, as_json: bool) -> None:
     """Open every version that may be used; exits 5 if one does not open. For monitoring; needs no token."""
     services = open_services()
-    checked = services.custody.check()
+    report = services.custody.check()
+    if report.broken:
+        broken = "; ".join(f"{title}: {why}" for title, why in report.broken.items())
+        raise IntegrityError(f"Keys do not open: {broken}", "Restore them: secure-platform keys restore.")
+    due = [key for key in report.keys if key.due]
+    provider = services.settings.keys.provider
     data = {
-        "provider": services.settings.keys.provider,
-        "versions": len(checked.opened),
-        "due": [status_data(each) for each in checked.due],
-        "retired": list(checked.retired),
-        "unsaved": list(checked.unsaved),
-        "broken": dict(checked.broken),
+        "provider": provider,
+        "versions": len(report.keys),
+        "due": [status_data(key) for key in due],
+        "retired": report.retired,
+        "unsaved": list(report.unsaved),
     }
-    if checked.broken:
-        broken = "; ".join(f"{title}: {why}" for title, why in checked.broken.items())
-        raise IntegrityError(f"Keys do not open: {broken}", "Restore them: secure-platform keys restore FILE.")
 
     def render(out: Console) -> None:
-        line(out, f"{len(checked.opened)} versions open with the provider {data['provider']}.")
-        for each in checked.due:
-            line(out, f"{each.about.name} is due: {each.due}. Run: secure-platform keys rotate {each.about.name}")
-        for title in checked.retired:
+        line(out, f"{len(report.keys)} versions open with the provider {provider}.")
+        for key in due:
+            line(out, f"{key.about.name} is due by {key.due}: secure-platform keys rotate {key.about.name}")
+        for title in report.retired:
             line(out, f"{title} has an algorithm that is only read any more.")
-        _tell(out, checked.unsaved)
+        tell_unsaved(out, report.unsaved)
 
     show(data, as_json=as_json, render=render)
 
@@ -170,24 +172,20 @@ def check(*, as_json: bool) -> None:
 @json_option
 def posture(*, as_json: bool) -> None:
     """Show which algorithms are used for what, and which of them FIPS 140-3 approves."""
-    rows = algorithm_posture()
-    columns = ("algorithm", "used for", "may", "FIPS 140-3", "source")
+    columns = ("algorithm", "used for", "it", "FIPS 140-3", "source")
+    rows = list(POLICY.values())
     cells = [
-        (each.name, each.used_for, each.status, "approved" if each.fips else "not approved", each.source)
+        (each.name, each.used_for, each.standing, "approved" if each.fips else "not approved", each.source)
         for each in rows
     ]
     show([asdict(each) for each in rows], as_json=as_json, render=lambda out: table(out, columns, cells))
 
 
-def tell_unsaved(out: Console, report: KeyReport) -> None:
+def tell_unsaved(out: Console, unsaved: Sequence[str]) -> None:
     """Say that keys are in no backup, if so."""
-    _tell(out, report.unsaved)
-
-
-def _tell(out: Console, unsaved: Any) -> None:
     if unsaved:
-        names = ", ".join(unsaved)
-        line(out, f"In no backup, and lost with this home: {names}. Run: secure-platform keys backup FILE")
+        line(out, f"In no backup, and lost with this home: the keys {', '.join(unsaved)}. Back them up:")
+        line(out, f"  {command('--token-file admin.token keys backup FILE')}")
 
 
 def report_data(report: KeyReport) -> dict[str, Any]:
@@ -202,7 +200,7 @@ def report_data(report: KeyReport) -> dict[str, Any]:
 
 def status_data(key: KeyStatus) -> dict[str, Any]:
     """A version and how it stands as JSON."""
-    stands = {"days": key.days, "uses": key.uses, "in_backup": key.saved, "due": key.due}
+    stands = {"days": key.days, "in_backup": key.saved, "due": key.due}
     return {**version_data(key.about), **stands}
 
 
@@ -220,7 +218,7 @@ def _changed(about: KeyVersion, *, as_json: bool, lost: dict[str, int] | None = 
 def _row(key: KeyStatus) -> tuple[Any, ...]:
     about = key.about
     saved = "yes" if key.saved else "no"
-    stands = (about.provider, key.days, key.uses, saved, key.due or "")
+    stands = (about.provider, key.days, saved, key.due or "")
     return (about.name, about.version, about.state, about.algorithm, *stands)
 
 

@@ -30,7 +30,7 @@ def passphrase_options(decorated: Decorated) -> Decorated:
     return file(descriptor(decorated))
 
 
-def read_passphrase(file: Path | None, descriptor: int | None, *, what: str, new: bool = False) -> str:
+def read_passphrase(file: Path | None, descriptor: int | None, *, what: str, new: bool = False) -> bytes:
     """The passphrase, without the end of its line.
 
     Args:
@@ -53,7 +53,7 @@ def read_passphrase(file: Path | None, descriptor: int | None, *, what: str, new
         raise UsageError(f"The passphrase of {what} is no UTF-8 text", "Write it as text.") from None
     if new:
         require_good(decoded, what)
-    return decoded
+    return text
 
 
 def _read(file: Path | None, descriptor: int | None, what: str, *, new: bool) -> bytes:

@@ -1,9 +1,8 @@
 """All keys of a home in one file, which opens only with its passphrase.
 
-    magic ‖ canonical JSON, sealed (see `passphrase`) ‖ SHA-256 of all before
-
-The sum at the end authenticates nothing: it tells a damaged file from a wrong passphrase, before it costs
-anything. Keys of single persons are not in it: what was erased must not come back from a backup.
+It is what `passphrase.seal_under` makes of canonical JSON, followed by its SHA-256. That sum authenticates
+nothing: it tells a damaged file from a wrong passphrase, before it costs anything. Keys of single persons are
+not in it: what was erased must not come back from a backup.
 """
 
 import base64
@@ -17,7 +16,7 @@ from typing import Any, Final
 from secure_platform import canonical
 from secure_platform.errors import IntegrityError
 from secure_platform.keys.material import NotPickled
-from secure_platform.keys.passphrase import open_with_passphrase, seal_with_passphrase
+from secure_platform.keys.passphrase import open_under, seal_under
 
 MAGIC: Final = b"secure-platform/key-backup/v1\n"
 MOST_BYTES: Final = 16 << 20
@@ -51,30 +50,33 @@ class Backup(NotPickled):
 
     Attributes:
         environment: Of the home.
-        origin: The audit log's identity.
         checkpoint: The audit log's newest signed checkpoint.
         root: The root key of the local provider; None with any other.
     """
 
     made_at: datetime
     environment: str
-    origin: str
     checkpoint: str
     root: bytes | None = field(repr=False)
     keys: tuple[BackedKey, ...]
+
+    @property
+    def log(self) -> str:
+        """The identity of the audit log."""
+        return self.checkpoint.partition("\n")[0]
 
     def newest(self) -> dict[str, int]:
         """The newest version of every key that is in it."""
         return {key.name: key.version for key in sorted(self.keys, key=lambda key: key.version)}
 
 
-def seal_backup(backup: Backup, passphrase: str) -> bytes:
+def seal_backup(backup: Backup, passphrase: bytes) -> bytes:
     """The whole file."""
-    body = MAGIC + seal_with_passphrase(passphrase, canonical.dumps(_plain(backup)), MAGIC)
+    body = seal_under(passphrase, MAGIC, canonical.dumps(_plain(backup)))
     return body + hashlib.sha256(body).digest()
 
 
-def open_backup(content: bytes, passphrase: str, *, name: str) -> Backup:
+def open_backup(content: bytes, passphrase: bytes, *, name: str) -> Backup:
     """Read what `seal_backup` made.
 
     Args:
@@ -91,12 +93,11 @@ def open_backup(content: bytes, passphrase: str, *, name: str) -> Backup:
         raise IntegrityError(f"{name} is not a backup of keys", "Name the file that `keys backup` wrote.")
     if not hmac.compare_digest(hashlib.sha256(body).digest(), total):
         raise IntegrityError(f"{name} was cut off or damaged", _ANOTHER_COPY)
-    opened = open_with_passphrase(passphrase, body.removeprefix(MAGIC), MAGIC, name=name)
-    return _read(canonical.loads(opened, name=name), name)
+    return _read(canonical.loads(open_under(passphrase, MAGIC, body, name=name), name=name), name)
 
 
 def _plain(backup: Backup) -> dict[str, Any]:
-    said = {name: getattr(backup, name) for name in ("environment", "origin", "checkpoint")}
+    said = {name: getattr(backup, name) for name in ("environment", "checkpoint")}
     keys = [_plain_key(key) for key in backup.keys]
     return {**said, "made_at": backup.made_at.isoformat(), "root": _encoded(backup.root), "keys": keys}
 
@@ -109,7 +110,7 @@ def _read(said: Mapping[str, Any], name: str) -> Backup:
     try:
         keys = tuple(_key(each) for each in said["keys"])
         made_at, root = datetime.fromisoformat(said["made_at"]), _decoded(said["root"])
-        return Backup(made_at, said["environment"], said["origin"], said["checkpoint"], root, keys)
+        return Backup(made_at, said["environment"], said["checkpoint"], root, keys)
     except (KeyError, TypeError, ValueError):
         raise IntegrityError(f"{name} does not hold what this platform backs up", _ANOTHER_COPY) from None
 

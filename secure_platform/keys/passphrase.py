@@ -1,73 +1,115 @@
-"""A passphrase opens what scrypt makes slow to guess (RFC 7914), and a wrong one is told from a changed file.
+"""A passphrase becomes a key by scrypt (RFC 7914), whose cost is stored beside what it opens.
 
-Bytes: `log2 N ‖ r ‖ p ‖ salt (16) ‖ sealed` (see `envelope`), where the head is authenticated too. N = 2^17,
-r = 8, p = 1 takes 128 MiB for each guess (OWASP Password Storage Cheat Sheet). What is read may have been
-made stronger, but neither weaker nor with more than `MOST_MEMORY`: a file must not exhaust the machine.
+What is stored is not trusted: a cost below ours would make guessing cheap, one far above it would use up the
+memory of whoever opens the file, so both are refused before anything is computed.
 """
 
 import secrets
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from secure_platform import canonical
 from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import KEY_BYTES
 
-LOG2_N: Final = 17
-BLOCK_SIZE: Final = 8
-PARALLEL: Final = 1
-SALT_BYTES: Final = 16
-MOST_MEMORY: Final = 1 << 30
-_MOST_PARALLEL: Final = 16
-_SALT_AT: Final = 3
-_SEALED_AT: Final = _SALT_AT + SALT_BYTES
+LEAST_N: Final = 1 << 17
+MOST_N: Final = 1 << 20
+BLOCKS: Final = 8
+MOST_P: Final = 4
+SALT_BYTES: Final = 32
 
 
-def seal_with_passphrase(passphrase: str, secret: bytes, associated: bytes) -> bytes:
-    """Encrypt a secret under a passphrase.
+@dataclass(frozen=True)
+class Stretching:
+    """How one passphrase is stretched: 128 MiB and about half a second at the least.
 
-    Args:
-        passphrase: In UTF-8; not empty.
-        secret: Any bytes.
-        associated: What else is authenticated; not stored.
+    Attributes:
+        salt: Hexadecimal.
+        n: CPU and memory cost, a power of two.
+        r: Block size.
+        p: Parallelisation.
     """
-    head = bytes([LOG2_N, BLOCK_SIZE, PARALLEL]) + secrets.token_bytes(SALT_BYTES)
-    return head + Envelope(_stretched(passphrase, head)).seal(secret, head + associated)
+
+    salt: str
+    n: int = LEAST_N
+    r: int = BLOCKS
+    p: int = 1
+
+    @classmethod
+    def new(cls) -> Self:
+        """With a fresh salt."""
+        return cls(secrets.token_hex(SALT_BYTES))
+
+    @classmethod
+    def read(cls, stored: Any, *, name: str) -> Self:
+        """What `to_json` wrote.
+
+        Args:
+            stored: As it was read.
+            name: What it was read from, for the error.
+
+        Raises:
+            IntegrityError: If it is something else, or a cost that is not ours.
+        """
+        numbers = isinstance(stored, Mapping) and set(stored) == {"kdf", "salt", "n", "r", "p"}
+        known = numbers and stored["kdf"] == "scrypt" and all(type(stored[each]) is int for each in "nrp")
+        if known and _bounded(stored) and _is_salt(stored["salt"]):
+            return cls(stored["salt"], stored["n"], stored["r"], stored["p"])
+        raise IntegrityError(f"{name} was not made by this platform", "Restore it from a copy.")
+
+    def to_json(self) -> dict[str, Any]:
+        """What is stored."""
+        return {"kdf": "scrypt", **asdict(self)}
+
+    def key(self, passphrase: bytes) -> bytes:
+        """The 32-byte key of this passphrase."""
+        stretched = Scrypt(salt=bytes.fromhex(self.salt), length=KEY_BYTES, n=self.n, r=self.r, p=self.p)
+        return stretched.derive(passphrase)
 
 
-def open_with_passphrase(passphrase: str, sealed: bytes, associated: bytes, *, name: str) -> bytes:
-    """What `seal_with_passphrase` encrypted.
+def seal_under(passphrase: bytes, magic: bytes, secret: bytes) -> bytes:
+    """A file: magic ‖ canonical JSON of how the passphrase is stretched ‖ LF ‖ sealed secret.
+
+    All that stands before the sealed part is authenticated with it.
+    """
+    stretching = Stretching.new()
+    head = magic + canonical.dumps(stretching.to_json()) + b"\n"
+    return head + Envelope(stretching.key(passphrase)).seal(secret, head)
+
+
+def open_under(passphrase: bytes, magic: bytes, content: bytes, *, name: str) -> bytes:
+    """What `seal_under` sealed.
 
     Args:
-        passphrase: The same.
-        sealed: What it returned.
-        associated: The same.
-        name: What is opened, for the error.
+        passphrase: As it was given then.
+        magic: What the content begins with.
+        content: The whole file.
+        name: Of the file, for the errors.
 
     Raises:
-        UsageError: If the passphrase is wrong.
-        IntegrityError: If anything else differs.
+        UsageError: If the passphrase is another one.
+        IntegrityError: If a byte of it differs.
     """
-    head = sealed[:_SEALED_AT]
-    if len(head) < _SEALED_AT or not _may_be_spent(*head[:_SALT_AT]):
-        raise IntegrityError(f"{name} was changed or cut off", "Restore it from a copy.")
-    envelope = Envelope(_stretched(passphrase, head))
-    if not envelope.belongs(sealed[_SEALED_AT:]):
-        raise UsageError(f"The passphrase does not open {name}", "Give the one it was set with.")
-    return envelope.open(sealed[_SEALED_AT:], head + associated, name=name)
+    header, newline, sealed = content.removeprefix(magic).partition(b"\n")
+    stretching = Stretching.read(canonical.loads(header, name=name), name=name)
+    envelope = Envelope(stretching.key(passphrase))
+    if not envelope.belongs(sealed):
+        raise UsageError(f"The passphrase does not open {name}", "Give the one that it was sealed with.")
+    return envelope.open(sealed, magic + header + newline, name=name)
 
 
-def _may_be_spent(log2_n: int, block_size: int, parallel: int) -> bool:
-    return (
-        log2_n >= LOG2_N
-        and block_size >= BLOCK_SIZE
-        and PARALLEL <= parallel <= _MOST_PARALLEL
-        and 128 * block_size << log2_n <= MOST_MEMORY
-    )
+def _bounded(stored: Mapping[str, int]) -> bool:
+    n = stored["n"]
+    is_power = n > 0 and n & (n - 1) == 0
+    return is_power and LEAST_N <= n <= MOST_N and stored["r"] == BLOCKS and 1 <= stored["p"] <= MOST_P
 
 
-def _stretched(passphrase: str, head: bytes) -> bytes:
-    log2_n, block_size, parallel = head[:_SALT_AT]
-    scrypt = Scrypt(salt=head[_SALT_AT:], length=KEY_BYTES, n=1 << log2_n, r=block_size, p=parallel)
-    return scrypt.derive(passphrase.encode())
+def _is_salt(text: Any) -> bool:
+    try:
+        return isinstance(text, str) and len(bytes.fromhex(text)) == SALT_BYTES and text == text.lower()
+    except ValueError:
+        return False

@@ -1,20 +1,21 @@
 """Keys come back from a backup into an empty home, or into the home they are of; never over other keys.
 
 In their own home the backup only stands in for the provider that was lost: which versions are disabled or
-destroyed is said by the home's rows, which the audit log witnesses, so that an old backup brings no leaked key
-back to life. An empty home has no such witness: it gets the states of the backup, and begins a log of its own.
-Killed at any moment, it can be done again.
+destroyed is said by the home's rows, which the audit log witnesses, so that an old backup revives no leaked
+key. An empty home has no such witness: it gets the states of the backup, and begins a log of its own. Killed
+at any moment, it can be done again.
 """
 
 import secrets
 from typing import Final
 
+from secure_platform.control.database import utc_now
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import IntegrityError, SecurePlatformError, UsageError
 from secure_platform.files import private_directory
 from secure_platform.keys.backup import Backup
 from secure_platform.keys.catalog import LOG, StoredKey, stored_keys
-from secure_platform.keys.providers.choice import open_provider, prepare_provider
+from secure_platform.keys.providers.choice import prepare_provider
 from secure_platform.keys.providers.local import ROOT_KEY_FILE, LocalKeyProvider
 from secure_platform.keys.restored import BackupProvider, first_rows
 from secure_platform.orchestration.home import prepare
@@ -38,7 +39,7 @@ def restore_keys(settings: Settings, backup: Backup) -> str:
     prepare(settings)
     where = "this home" if rows else "a new home"
     services = Services(settings)
-    detail = {"made_at": backup.made_at.isoformat(), "log": backup.origin, "checkpoint": backup.checkpoint}
+    detail = {"made_at": backup.made_at.isoformat(), "log": backup.log, "checkpoint": backup.checkpoint}
     services.audit.append(_ACTION, actor=services.caller().name, subject="keys", detail=detail)
     return f"{count} versions were restored into {where}"
 
@@ -58,19 +59,18 @@ def _into_own_home(settings: Settings, backup: Backup, rows: list[StoredKey]) ->
     for row in rows:
         if row.wrapped is not None:
             stand_in.unwrap(row.wrapped, context=row.context)
-    services = Services(settings, provider=stand_in)
+    services = Services(settings, key_provider=stand_in)
     _put_aside(settings)
-    prepare_provider(settings)
-    new = open_provider(settings, services.connections)
-    return len(services.lifecycle.rewrap(actor=services.caller().name, to=new))
+    prepare_provider(settings.keys, settings.home / "keys")
+    return services.keys.lifecycle.rewrap(actor=services.caller().name, to=services.provider())
 
 
 def _into_empty_home(settings: Settings, backup: Backup) -> int:
     for room in ROOMS:
         private_directory(settings.home / room)
-    prepare_provider(settings)
+    prepare_provider(settings.keys, settings.home / "keys")
     services = Services(settings)
-    rows = first_rows(backup, services.provider)
+    rows = first_rows(backup, services.key_provider, utc_now())
     services.keys.adopt(rows)
     return len(rows)
 

@@ -98,7 +98,9 @@ def test_a_lost_root_key_comes_back(cli: Cli, file: Path, passphrase: Path) -> N
     assert restore(cli, file, passphrase)[0] == 0
     after = cli("keys", "list", "--json", token="admin").json["keys"]
     stays = ("name", "version", "state", "public_key", "created_at")
-    assert [[key[name] for name in stays] for key in after] == [[key[name] for name in stays] for key in before]
+    assert [[key[name] for name in stays] for key in after] == [
+        [key[name] for name in stays] for key in before
+    ]
     assert cli("audit", "verify").code == 0
     assert (cli.home / "keys" / "root.key").stat().st_mode & 0o777 == 0o600
     tail = cli("audit", "tail", "--count", "3", "--json", token="admin").json
@@ -146,9 +148,7 @@ def test_keys_that_open_are_left_alone(cli: Cli, file: Path, passphrase: Path) -
     assert (cli.home / "keys" / "root.key").read_bytes() == root
 
 
-def test_another_homes_keys_are_not_put_over_ours(
-    cli: Cli, file: Path, passphrase: Path, tmp_path: Path
-) -> None:
+def test_another_homes_keys_are_not_put_over_ours(file: Path, passphrase: Path, tmp_path: Path) -> None:
     other = Cli(tmp_path / "other")
     assert other("init").code == 0
     root = lose(other.home)
@@ -167,7 +167,7 @@ def test_a_root_key_that_opens_nothing_is_put_aside(cli: Cli, file: Path, passph
     content = foreign.read_bytes()
     assert restore(cli, file, passphrase)[0] == 0
     assert cli("keys", "check").code == 0
-    aside = [path for path in (cli.home / "keys").glob("root.key.unused-*")]
+    aside = list((cli.home / "keys").glob("root.key.unused-*"))
     assert [path.read_bytes() for path in aside] == [content]
 
 

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from secure_platform.access.policy import Action
-from secure_platform.keys.algorithms import posture
+from secure_platform.keys.algorithms import POLICY
 from secure_platform.keys.catalog import PURPOSES
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
@@ -22,7 +22,7 @@ class Keys(Desk):
             "keys.html",
             report=self.services.custody.report(principal_of(request)),
             purposes=PURPOSES,
-            posture=posture(),
+            posture=list(POLICY.values()),
             fips=self.services.settings.keys.fips,
             provider=self.services.settings.keys.provider,
         )

@@ -232,14 +232,14 @@ class Custody:
         if names_people(about.kind):
             raise GateRefusedError(
                 f"The audit log needs {about.title}: it knows people by names that were made with it",
-                "Rotate it, and keep what there is.",
+                "Leave it as it is after its rotation: it makes nothing new.",
             )
         needed = rows_needing(self._database, about.kind, about.version)
         if needed:
             rows = ", ".join(f"{count} of {table}" for table, count in needed.items())
             raise GateRefusedError(
                 f"The platform itself needs {about.title}: rows that it reads are sealed with it ({rows})",
-                "Rotate it, and seal the rows anew: secure-platform keys reseal",
+                "Leave it as it is after its rotation: it makes nothing new, and opens what exists.",
             )
 
     def _due(self, now: datetime) -> list[Due]:

@@ -19,9 +19,9 @@ from secure_platform.access.situation import Announce
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import as_utc, utc_now
 from secure_platform.control.tables import key_backup
-from secure_platform.errors import UsageError
+from secure_platform.errors import StorageError, UsageError
 from secure_platform.files import sync_directory, write_private
-from secure_platform.keys.backup import MOST_BYTES, BackedKey, Backup, open_backup, seal_backup
+from secure_platform.keys.backup import BackedKey, Backup, seal_backup
 from secure_platform.keys.catalog import KeyState, KeyVersion
 from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.providers.local import LocalKeyProvider
@@ -90,13 +90,14 @@ class KeyBackups:
         self._policy.require(caller, Action.KEY_BACKUP, PlatformResource(), at=now)
         self._require_outside(path)
         backup = self._taken(now)
+        content = seal_backup(backup, passphrase)
         record = BackupRecord(secrets.token_hex(_ID_BYTES), caller.name, now, backup.newest())
         self._rows.write(
             "key.backup",
             [Change(key_backup, None, {**vars(record), "covers": dict(record.covers)})],
             actor=caller.name,
             subject="keys",
-            check=lambda _: _write(path, backup, passphrase),
+            check=lambda _: _write(path, content),
         )
         self._announce("key.backed_up", product=None)
         return record
@@ -141,18 +142,18 @@ def _backed(about: KeyVersion, material: bytes | None) -> BackedKey:
     )
 
 
-def _write(path: Path, backup: Backup, passphrase: bytes) -> None:
-    """A file that does not open again is not left behind."""
+def _write(path: Path, content: bytes) -> None:
+    """A file that is not read back as it was written is not left behind."""
     try:
-        write_private(path, seal_backup(backup, passphrase))
+        write_private(path, content)
     except FileExistsError:
         raise UsageError(f"{path} exists already", "Name a new file: a backup replaces none.") from None
-    try:
-        with path.open("rb") as file:
-            open_backup(file.read(MOST_BYTES), passphrase, name=str(path))
     except BaseException:
-        path.unlink()
+        path.unlink(missing_ok=True)
         raise
+    if path.read_bytes() != content:
+        path.unlink()
+        raise StorageError.of(f"The backup {path}", "it is not read back as it was written")
     sync_directory(path.parent)
 
 

@@ -10,10 +10,11 @@ from typing import NoReturn
 
 from secure_platform.errors import IntegrityError
 from secure_platform.keys.backup import BackedKey, Backup
-from secure_platform.keys.catalog import LOG, KeyVersion, StoredKey
+from secure_platform.keys.catalog import LOG, KeyState, KeyVersion, StoredKey
 from secure_platform.keys.making import make_version
 from secure_platform.keys.material import NotPickled
 from secure_platform.keys.provider import KeyProvider, RemoteSigner
+from secure_platform.keys.usage import LIMITS
 
 
 class BackupProvider(NotPickled):
@@ -66,21 +67,28 @@ class BackupProvider(NotPickled):
         return None
 
 
-def first_rows(backup: Backup, provider: KeyProvider, now: datetime) -> list[StoredKey]:
+def first_rows(backup: Backup, provider: KeyProvider, now: datetime, *, fips: bool) -> list[StoredKey]:
     """The rows of a home that begins with the keys of a backup, without their seals.
 
-    The audit log begins anew, so it has a key of its own: under the old one two logs would go by one name.
+    The audit log begins anew, so it has a key of its own: under the old one two logs would go by one name. A
+    key whose uses are counted only opens what exists: how often it was used is not in the backup.
     """
-    rows = [_row(key, provider, now) for key in backup.keys if key.name != LOG]
-    return [*rows, make_version(provider, LOG, 1, now)]
+    newest = backup.newest()
+    again = {LOG: 1, **{name: newest[name] + 1 for name in LIMITS if name in newest}}
+    kept = [_row(key, provider, now) for key in backup.keys if key.name != LOG]
+    return [
+        *kept,
+        *(make_version(provider, name, version, now, fips=fips) for name, version in again.items()),
+    ]
 
 
 def _row(key: BackedKey, provider: KeyProvider, now: datetime) -> StoredKey:
+    opens_only = key.name in LIMITS and key.state == KeyState.ACTIVE
     about = KeyVersion(
         key.name,
         key.version,
         key.algorithm,
-        key.state,
+        KeyState.DECRYPT_ONLY if opens_only else key.state,
         provider.name,
         reference=key.reference,
         public_key=key.public_key,

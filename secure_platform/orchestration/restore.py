@@ -70,7 +70,7 @@ def _into_empty_home(settings: Settings, backup: Backup) -> int:
         private_directory(settings.home / room)
     prepare_provider(settings.keys, settings.home / "keys")
     services = Services(settings)
-    rows = first_rows(backup, services.key_provider, utc_now())
+    rows = first_rows(backup, services.key_provider, utc_now(), fips=settings.keys.fips)
     services.keys.adopt(rows)
     return len(rows)
 

@@ -1,6 +1,7 @@
 """Keys are backed up, lost and restored; and a passphrase protects the root key."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,9 +39,23 @@ def lose(home: Path) -> bytes:
     return root
 
 
+@pytest.fixture(scope="session")
+def backed_up(fresh_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home and a backup of its keys, both only copied: stretching a passphrase takes long."""
+    root = tmp_path_factory.mktemp("backed-up")
+    cli = Cli(Path(shutil.copytree(fresh_home, root / "home")))
+    back_up(cli, root / "keys.backup", written(root / "passphrase", PASSPHRASE))
+    return root
+
+
 @pytest.fixture
-def file(cli: Cli, tmp_path: Path, passphrase: Path) -> Path:
-    return back_up(cli, tmp_path / "keys.backup", passphrase)
+def home(backed_up: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(backed_up / "home", tmp_path / "home"))
+
+
+@pytest.fixture
+def file(backed_up: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(backed_up / "keys.backup", tmp_path / "keys.backup"))
 
 
 def test_a_backup_is_private_and_tells_nothing(cli: Cli, file: Path) -> None:
@@ -182,6 +197,7 @@ def test_an_empty_home_gets_the_keys_and_a_log_of_its_own(
     assert ours.keys() == theirs.keys()
     assert ours["sign"]["public_key"] == theirs["sign"]["public_key"]
     assert ours["log"]["public_key"] != theirs["log"]["public_key"]
+    assert theirs["data"]["version"] == 2
     assert new("audit", "verify").code == 0
 
 

@@ -71,7 +71,7 @@ def test_a_version_that_is_in_use_is_counted_and_named(cli: Cli) -> None:
 def test_check_opens_every_version_and_needs_no_token(cli: Cli) -> None:
     checked = cli("keys", "check", "--json")
     assert checked.code == 0
-    assert (checked.json["provider"], checked.json["broken"], checked.json["due"]) == ("local", {}, [])
+    assert (checked.json["provider"], checked.json["retired"], checked.json["due"]) == ("local", [], [])
     (cli.home / "keys" / "root.key").write_bytes(bytes(32))
     broken = cli("keys", "check", "--json")
     assert broken.code == 5

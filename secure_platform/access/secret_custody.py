@@ -137,9 +137,7 @@ class SecretCustody:
         try:
             changed_at = self._secrets.newest(rotated.secret).changed_at
             if changed_at is None:
-                raise UsageError(
-                    f"{rotated.secret} does not say how old it is", "Rotate it where it was made."
-                )
+                raise UsageError(f"{rotated.secret} has no known age", "Rotate it where it was made.")
             if self._clock() - changed_at < timedelta(days=rotated.every_days):
                 return None
         except SecurePlatformError as error:

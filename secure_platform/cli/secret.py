@@ -1,7 +1,7 @@
 """`secret`: the secrets that this home keeps, and rotating any; no command shows one.
 
-A value comes from standard input or a prompt. What stands in a command line is seen by other processes and kept
-in histories: it is refused, and not repeated.
+A value comes from standard input or a prompt. What stands in a command line is seen by other processes and
+kept in histories: it is refused, and not repeated.
 """
 
 import sys
@@ -54,7 +54,7 @@ def secret_set(context: click.Context, name: str, *, as_json: bool) -> None:
 def secret_list(*, as_json: bool) -> None:
     """List the secrets that this home keeps: their names, and when each was changed."""
     custody, caller = _custody()
-    data = [{"secret": each.name, "changed_at": each.changed_at} for each in custody.list(caller)]
+    data = [{"secret": each.name, "changed_at": str(each.changed_at)} for each in custody.list(caller)]
 
     def render(out: Console) -> None:
         if not data:

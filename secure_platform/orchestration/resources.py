@@ -106,6 +106,11 @@ class SecretsResource(dg.ConfigurableResource["SecretsResource"]):
 
     platform: dg.ResourceDependency[PlatformResource]
     _held: HeldSecrets | None = PrivateAttr(default=None)
+    _run: dg.DagsterRun | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Remember for whom."""
+        self._run = context.run
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Give back what was lent, also after a failure."""
@@ -134,7 +139,9 @@ class SecretsResource(dg.ConfigurableResource["SecretsResource"]):
     def _lent(self) -> HeldSecrets:
         if self._held is None:
             services = self.platform.services
-            self._held = HeldSecrets(services.secrets, lambda: services.audit, services.requester().name)
+            stamp = None if self._run is None else stamped(services.keys, self._run)
+            requester = services.requester(stamp).name
+            self._held = HeldSecrets(services.secrets, lambda: services.audit, requester)
         return self._held
 
 

@@ -1,7 +1,7 @@
 """Once a day everything that is due is rotated, by the scheduler and nobody else.
 
-A person rotates with `secure-platform keys rotate` or `secret rotate`, where the policy asks how they came. What
-fails is recorded, told to the channels, and fails the run; everything else is rotated all the same.
+A person rotates with `secure-platform keys rotate` or `secret rotate`, where the policy asks how they came.
+What fails is recorded, told to the channels, and fails the run; everything else is rotated all the same.
 """
 
 from typing import Any
@@ -54,7 +54,7 @@ def _rotate(context: Any) -> None:
         )
     done = services.secret_custody.rotate_due(requester, services.settings.secrets.rotated)
     for rotation in done:
-        context.log.info(f"{rotation.reference}: {rotation.problem or 'rotated'}")
+        context.log.info("%s: %s", rotation.reference, rotation.problem or "rotated")
     failed = [rotation.reference for rotation in done if rotation.problem is not None]
     if failed:
         raise ServiceError(

@@ -1,7 +1,7 @@
 """A code location's processes get the environment variables that the settings list for it, and no others.
 
-Named by `secrets: custom:` in `dagster.yaml`. Whoever may look at the environment of such a process sees them:
-code of one's own resolves `secret://…` inside the step instead (`SecretsResource`).
+Named by `secrets: custom:` in `dagster.yaml`. Whoever may look at the environment of such a process sees
+them: code of one's own resolves `secret://…` inside the step instead (`SecretsResource`).
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,6 @@ class PlatformSecretsLoader(SecretsLoader[Any], ConfigurableClass):
     """
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__()
         self._inst_data = inst_data
 
     @property

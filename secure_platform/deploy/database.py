@@ -102,7 +102,7 @@ def _check_table(database: Any, title: str, name: str, table: Table, keys: KeyRi
     columns = [(column, type_name(dtype, column=column)) for column, dtype in schema.items()]
     if columns != [(column.name, column.type) for column in table.columns]:
         raise IntegrityError(f"{title} has other columns than the release", _FIX)
-    digest = ContentDigest(keys.digest_key(CONTENT_DIGEST), schema)
+    digest = ContentDigest(keys.digest_key(CONTENT_DIGEST).key, schema)
     for batch in reader:
         digest.update(pl.DataFrame(batch))
     if (digest.rows, digest.finish()) != (table.rows, table.content_digest):

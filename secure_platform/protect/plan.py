@@ -5,11 +5,11 @@ shown to the steward, stored in the release, and executed as it stands. It names
 and holds none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 from secure_platform import canonical
 from secure_platform.contract.model import Column, Contract, Protect, Reference, Scalar
@@ -22,6 +22,7 @@ from secure_platform.protect.transforms import DROP, TRANSFORMS
 from secure_platform.taxonomy.classification import Classification
 
 FORMAT: Final = 1
+TokenVersion: TypeAlias = Callable[[str], int]
 
 
 @dataclass(frozen=True)
@@ -165,12 +166,12 @@ class Plan:
         }
 
 
-def compile_plan(product: Product, token_version: int, as_of: date) -> Plan:
+def compile_plan(product: Product, token_version: TokenVersion, as_of: date) -> Plan:
     """Decide for every column of a product.
 
     Args:
         product: Its contracts and the name of its profile.
-        token_version: Version of the token key that tokens are made with.
+        token_version: Version of the key that tokens of a domain are made with.
         as_of: Date that ages are reckoned at; the first day of a year, so that a plan holds for a year.
 
     Raises:
@@ -181,13 +182,16 @@ def compile_plan(product: Product, token_version: int, as_of: date) -> Plan:
     compiler = _Compiler(product, Decider(product, profile), token_version, as_of)
     datasets = {name: compiler.dataset(contract) for name, contract in product.contracts.items()}
     compiler.refuse()
-    return Plan(product.name, profile.name, profile.digest, token_version, as_of, MappingProxyType(datasets))
+    newest = max(
+        (column.token_version or 0 for plan in datasets.values() for column in plan.columns), default=0
+    )
+    return Plan(product.name, profile.name, profile.digest, newest, as_of, MappingProxyType(datasets))
 
 
 class _Compiler:
     """Compiles the datasets of one product and collects what is refused, so that it is said at once."""
 
-    def __init__(self, product: Product, decider: Decider, token_version: int, as_of: date) -> None:
+    def __init__(self, product: Product, decider: Decider, token_version: TokenVersion, as_of: date) -> None:
         self._product = product
         self._decider = decider
         self._token_version = token_version
@@ -239,7 +243,7 @@ class _Compiler:
             input_classification=column.classification,
             classification=min(column.classification, strengths().of(decision.protect).leaves),
             token_domain=domain if keyed else None,
-            token_version=self._token_version if keyed else None,
+            token_version=self._token_version(domain) if keyed else None,
             reference=column.reference if kept else None,
         )
 

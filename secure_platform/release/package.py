@@ -168,7 +168,7 @@ def _write_table(
 ) -> dict[str, Any]:
     frame = store.scan(snapshot)
     schema = frame.collect_schema()
-    digest = ContentDigest(keys.digest_key(CONTENT_DIGEST), schema)
+    digest = ContentDigest(keys.digest_key(CONTENT_DIGEST).key, schema)
     parquet.write(path, frame, secret, consume=digest.update)
     content = digest.finish()
     if (content, digest.rows) != (snapshot.content_digest, snapshot.rows):

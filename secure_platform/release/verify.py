@@ -205,7 +205,7 @@ def _check_table(release: VerifiedRelease, name: str, table: Table, keys: KeyRin
         columns = [(column, type_name(dtype, column=column)) for column, dtype in schema.items()]
         if columns != [(column.name, column.type) for column in table.columns]:
             raise IntegrityError(f"The columns of {title} are not those of the manifest", _FIX)
-        digest = ContentDigest(keys.digest_key(CONTENT_DIGEST), schema)
+        digest = ContentDigest(keys.digest_key(CONTENT_DIGEST).key, schema)
         for batch in frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
             digest.update(batch)
     if digest.rows != table.rows:

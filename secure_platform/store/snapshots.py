@@ -291,7 +291,7 @@ class Draft:
         """
         with parquet.value_free(f"read the columns of {self._location}"):
             schema = frame.collect_schema()
-        digest = ContentDigest(self._keys.digest_key("content"), schema)
+        digest = ContentDigest(self._keys.digest_key("content").key, schema)
         results = self._files.write(DATA, frame, digest.update, observe)
         self._content = {
             "content_digest": digest.finish(),

@@ -83,7 +83,7 @@ def product(*contracts: Contract, profile: str = "hipaa_safe_harbor", name: str 
 
 
 def compiled(*contracts: Contract, profile: str = "hipaa_safe_harbor", version: int = 1) -> Plan:
-    return compile_plan(product(*contracts, profile=profile), version, AS_OF)
+    return compile_plan(product(*contracts, profile=profile), lambda _: version, AS_OF)
 
 
 def planned(*columns: Column, profile: str = "hipaa_safe_harbor") -> ColumnPlan:

@@ -40,7 +40,7 @@ def test_a_dataset_of_which_nothing_is_left_is_refused() -> None:
 
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(ContractError):
-        compile_plan(product(contract("a", column("v")), profile="census"), 1, AS_OF)
+        compile_plan(product(contract("a", column("v")), profile="census"), lambda _: 1, AS_OF)
 
 
 def test_the_digest_is_that_of_the_canonical_json_and_the_same_every_time() -> None:
@@ -57,8 +57,8 @@ def test_whatever_changes_the_outcome_changes_the_digest() -> None:
         compiled(people, visits, notes).digest,
         compiled(people, visits, notes, version=2).digest,
         compiled(people, visits).digest,
-        compile_plan(product(people, visits, notes), 1, date(2027, 1, 1)).digest,
-        compile_plan(product(people, visits, notes, name="other"), 1, AS_OF).digest,
+        compile_plan(product(people, visits, notes), lambda _: 1, date(2027, 1, 1)).digest,
+        compile_plan(product(people, visits, notes, name="other"), lambda _: 1, AS_OF).digest,
         compiled(people, visits, replace(notes, columns=notes.columns[::-1])).digest,
     }
     assert len(digests) == 6
@@ -145,7 +145,7 @@ def test_everything_else_that_changes_is_said() -> None:
     assert any(
         "key version 2 instead of 1" in s for s in sentences(old, compiled(people, visits, notes, version=2))
     )
-    later = compile_plan(product(people, visits, notes), 1, date(2027, 1, 1))
+    later = compile_plan(product(people, visits, notes), lambda _: 1, date(2027, 1, 1))
     said = sentences(old, later)
     assert said[0] == "Ages are reckoned at 2027-01-01 instead of 2026-01-01."
     assert any("earliest 1937" in sentence for sentence in said)

@@ -42,7 +42,7 @@ def current_plan(product: Product, keys: KeyRing) -> Plan:
     Ages are counted at the first day of the year, so that unchanged data keep their plan for a year.
     """
     as_of = datetime.now(UTC).date().replace(month=1, day=1)
-    return compile_plan(product, keys.token_version(), as_of)
+    return compile_plan(product, keys.token_version, as_of)
 
 
 def output_classification(plan: Plan) -> Classification:
@@ -221,7 +221,7 @@ def _values_left(
     services = context.services
     plans = current_plan(context.product, services.keys).datasets
     originals = [(_valid_rows(services.store, raw), plans[name]) for name, raw in raws.items()]
-    values = residual_values(originals, output, plan, services.keys.digest_key("residual"))
+    values = residual_values(originals, output, plan, services.keys.digest_key("residual").key)
     return [{"column": column, "count": count} for column, count in values]
 
 

@@ -31,8 +31,9 @@ from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import UsageError
 from secure_platform.files import private_directory, replace_private, write_private
 from secure_platform.gate.releases import Gate
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.providers.aws_session import AwsSession
+from secure_platform.keys.providers.choice import open_provider, prepare_provider
 from secure_platform.keys.providers.vault_session import VaultSession
 from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.secrets.local import LocalSecrets
@@ -71,9 +72,18 @@ class Services:
 
     @cached_property
     def keys(self) -> KeyRing:
-        """The key ring over the local provider."""
-        log = LateLog(self._log, lambda: self.audit)
-        return KeyRing(LocalKeyProvider.open(self.settings.home / "keys"), self.database, log)
+        """The key ring over the provider of the settings."""
+        return KeyRing(self.provider(), self.database, LateLog(self._log, lambda: self.audit))
+
+    def provider(self, name: str | None = None) -> KeyProvider:
+        """What wraps the keys; another one than the settings choose, by its name, to move keys from or to."""
+        return open_provider(
+            self.settings.keys,
+            self.settings.home / "keys",
+            vault=lambda: self.vault,
+            aws=lambda: self.aws,
+            name=name,
+        )
 
     @cached_property
     def audit(self) -> AuditLog:
@@ -355,8 +365,7 @@ def _create_state(settings: Settings) -> None:
     for unfinished in keys.glob(".*"):
         unfinished.unlink()
     services.database.migrate()
-    if not (keys / "root.key").exists():
-        LocalKeyProvider.create(keys)
+    prepare_provider(settings.keys, keys)
     services.keys.initialise()
     _create_principals(services)
     services.audit.append("home.initialise", actor=SCHEDULER, subject=settings.environment)

@@ -13,7 +13,7 @@ from secure_platform.access.seals import Change, SealedRows
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import token as token_table
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.signing import LogSigner
 

@@ -114,7 +114,7 @@ def unreachable(settings: VaultSettings, error: Exception) -> ServiceError:
         settings: Which server.
         error: Of requests; its text is not repeated.
     """
-    from requests import exceptions  # noqa: PLC0415
+    from requests import exceptions
 
     server = f"Vault at {settings.address}"
     if isinstance(error, exceptions.SSLError):

@@ -99,7 +99,7 @@ class VaultSession(NotPickled):
         raise refusal
 
     def _request(self, method: str, path: str, **content: Any) -> Any:
-        from requests import RequestException  # noqa: PLC0415
+        from requests import RequestException
 
         try:
             return self._connected().adapter.request(method, f"/v1/{path}", raise_exception=False, **content)
@@ -166,7 +166,7 @@ class VaultSession(NotPickled):
 
 def _client(settings: VaultSettings) -> Any:
     import hvac
-    import requests  # noqa: PLC0415
+    import requests
 
     session = requests.Session()
     session.trust_env = False

@@ -134,7 +134,8 @@ def ring(tmp_path: Path) -> KeyRing:
 
 
 def test_with_the_real_key_ring_every_process_makes_the_same_tokens(ring: KeyRing) -> None:
-    plan = compiled(contract("people", *PEOPLE), contract("visits", *VISITS), version=ring.token_version())
+    contracts = contract("people", *PEOPLE), contract("visits", *VISITS)
+    plan = compiled(*contracts, version=ring.token_version("patient"))
     first = apply(plan.datasets["people"], people(["a", "b"]), ring).collect()
     second = apply(plan.datasets["visits"], visits(["b", "a", None]), ring).collect()
     assert second["PERSON"].to_list() == [*first["Id"].to_list()[::-1], None]

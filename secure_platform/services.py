@@ -22,7 +22,7 @@ from secure_platform.access.sessions import Sessions
 from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.access.throttle import Throttle
 from secure_platform.access.windows import read_window
-from secure_platform.audit.log import AuditLog
+from secure_platform.audit.log import AuditLog, LateLog
 from secure_platform.contract.product import Product, load_products
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.locks import file_lock
@@ -66,16 +66,15 @@ class Services:
     @cached_property
     def keys(self) -> KeyRing:
         """The key ring over the local provider."""
-        return KeyRing(LocalKeyProvider.open(self.settings.home / "keys"), self.database)
+        log = LateLog(self._log, lambda: self.audit)
+        return KeyRing(LocalKeyProvider.open(self.settings.home / "keys"), self.database, log)
 
     @cached_property
     def audit(self) -> AuditLog:
         """The tamper-evident log."""
-        # The log's own key names it, so that two homes never sign as one log.
-        identity = self.keys.log_signer("secure-platform").public_key.hex()[:16]
-        origin = f"secure-platform/{identity}"
+        origin = f"secure-platform/{self.keys.log_identity()}"
         return AuditLog(
-            self.settings.home / "audit.db",
+            self._log,
             origin=origin,
             signer=self.keys.log_signer(origin),
             identify=self.keys.identify,
@@ -192,6 +191,10 @@ class Services:
         """The folder of the signed packages."""
         return self.settings.home / "releases"
 
+    @property
+    def _log(self) -> Path:
+        return self.settings.home / "audit.db"
+
     def product(self, name: str) -> Product:
         """One product by name.
 
@@ -298,9 +301,7 @@ def _create_state(settings: Settings) -> None:
     services.database.migrate()
     if not (keys / "root.key").exists():
         LocalKeyProvider.create(keys)
-    created = services.keys.initialise()
-    for key in created:
-        services.audit.append("key.create", actor=SCHEDULER, subject=key)
+    services.keys.initialise()
     _create_principals(services)
     services.audit.append("home.initialise", actor=SCHEDULER, subject=settings.environment)
     services.audit.checkpoint()

@@ -63,9 +63,10 @@ def resign(
     made = {bundle: sign_again(keys, bundle) for bundle in old if canonical.sha256(bundle) in known}
     unknown = [bundle for bundle in old if bundle not in made]
     digests: list[JSON] = [canonical.sha256(bundle) for bundle in made.values()]
-    subject, detail = release_subject(record.digest), {"bundles": digests, "removed": len(unknown)}
+    subject = release_subject(record.digest)
+    detail: dict[str, JSON] = {"bundles": digests, "removed": len(unknown)}
     with audit.effect(RESIGN, actor=actor, subject=subject, detail=detail), database.write() as connection:
-        present = set(connection.execute(select(approval_table.c.bundle)).scalars())
+        present: set[str] = set(connection.execute(select(approval_table.c.bundle)).scalars())
         if not {bundle.decode() for bundle in old} <= present:
             raise GateRefusedError("Somebody decided on a release at the same time", "Do it again.")
         for before, after in made.items():

@@ -70,6 +70,11 @@ class LocalKeyProvider(NotPickled):
             raise IntegrityError(f"The root key {path} does not hold {KEY_BYTES} bytes", _restore(path))
         return cls(path, root_key)
 
+    def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
+        """32 fresh random bytes, and their wrapped form."""
+        plaintext = secrets.token_bytes(KEY_BYTES)
+        return plaintext, self.wrap(plaintext, context=context)
+
     def wrap(self, plaintext: bytes, *, context: Mapping[str, str]) -> bytes:
         """Encrypt a secret so that it opens only with this root key and this context."""
         return self._envelope.seal(plaintext, canonical.dumps(dict(context)))
@@ -86,6 +91,17 @@ class LocalKeyProvider(NotPickled):
                 _restore(self._path),
             )
         return self._envelope.open(wrapped, canonical.dumps(dict(context)), name="A wrapped key")
+
+    def rewrap(self, wrapped: bytes, *, context: Mapping[str, str]) -> bytes:
+        """Seal the same secret anew.
+
+        Raises:
+            IntegrityError: If it does not authenticate under this root key and this context.
+        """
+        return self.wrap(self.unwrap(wrapped, context=context), context=context)
+
+    def signer(self, reference: str | None = None) -> None:
+        """None: signing keys are in the key ring, wrapped like every other."""
 
 
 def _restore(path: Path) -> str:

@@ -8,26 +8,22 @@ import hmac
 import re
 import secrets
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import Connection, insert
-
 from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase, utc_now
-from secure_platform.control.tables import key_version
-from secure_platform.control.witness import Kept
-from secure_platform.errors import IntegrityError
+from secure_platform.errors import GateRefusedError, IntegrityError
 from secure_platform.keys.catalog import (
-    ALGORITHMS,
+    CELL,
     DATA,
     DIGEST,
     LOG,
     MAC,
     SIGN,
+    SINGLE,
     TOKEN,
-    KeyState,
     KeyVersion,
     StoredKey,
     newest,
@@ -35,11 +31,24 @@ from secure_platform.keys.catalog import (
     stored_keys,
 )
 from secure_platform.keys.envelope import Envelope, commitment
-from secure_platform.keys.material import KEY_BYTES, DataKey, NotPickled, TokenKey, derive, hmac_sha256
+from secure_platform.keys.log_key import RingLogSigner, identity
+from secure_platform.keys.making import make_version
+from secure_platform.keys.material import (
+    KEY_BYTES,
+    CellKey,
+    DataKey,
+    DigestKey,
+    NotPickled,
+    TokenKey,
+    hmac_sha256,
+)
+from secure_platform.keys.opened import OpenedKeys
 from secure_platform.keys.provider import KeyProvider
-from secure_platform.keys.signing import LogSigner, Signature, SigningKey, keyid_of
+from secure_platform.keys.rows import KeyLog, KeyRows, write_rows
+from secure_platform.keys.signing import Signature, SigningKey, keyid_of, verify_pem
 from secure_platform.keys.wrapped import WrappedDataKey
 
+RING: Final = "service:key-ring"
 _MAC: Final = re.compile(r"m([1-9][0-9]{0,8}):([0-9a-f]{64})")
 _IDENTIFIER_HEX: Final = 32
 _VERSION: Final = struct.Struct(">I")
@@ -51,39 +60,39 @@ class KeyRing(NotPickled):
     Args:
         provider: Wraps their material.
         database: Holds the wrapped material and the states.
+        log: Witness of the states; it is signed by the ring itself, so it may open later.
     """
 
-    def __init__(self, provider: KeyProvider, database: ControlDatabase) -> None:
+    def __init__(self, provider: KeyProvider, database: ControlDatabase, log: KeyLog) -> None:
         self._provider = provider
         self._database = database
-        self._material: dict[StoredKey, bytes] = {}
-        self._derived: dict[tuple[bytes, str], bytes] = {}
-        self._stored = Kept[str, Sequence[StoredKey]](database.state)
+        self._opened = OpenedKeys(provider)
+        self._rows = KeyRows(database, log, self._opened)
 
     def initialise(self) -> list[str]:
-        """Create version 1 of every key that is missing, and return their names.
+        """Create version 1 of every missing key that is not a domain's own, and return their names.
 
         Keys that exist are opened first: a home whose root key was lost is refused, not given new keys.
 
         Raises:
-            IntegrityError: If a key that exists does not open.
+            IntegrityError: If a key that exists does not open, or was deleted.
         """
-        with self._database.write() as connection:
-            existing = {name: stored_keys(connection, name) for name in ALGORITHMS}
-            for keys in existing.values():
-                if keys and keys[-1].about.state == KeyState.ACTIVE:
-                    self._unwrap(keys[-1])
-            missing = [name for name, keys in existing.items() if not keys]
-            for name in missing:
-                self._create(connection, name)
-        return missing
+        created = [] if self._rows.all() else self._make_first()
+        if self._rows.is_silent():
+            self._rows.announce(self._rows.all(), actor=RING)
+        for name in SINGLE:
+            if not self._rows.of(name):
+                self._make(name)
+                created.append(name)
+        return created
 
     def new_data_key(self, context: Mapping[str, str]) -> DataKey:
         """A fresh random 32-byte key, and its wrapped form, which opens only under the same context."""
-        stored, material = self._current(DATA)
+        stored = self._newest(DATA)
         plaintext = secrets.token_bytes(KEY_BYTES)
         header = WrappedDataKey(DATA, stored.about.version, commitment(plaintext))
-        sealed = Envelope(material).seal(plaintext, header.associated(context))
+        envelope = Envelope(self._opened.material(stored))
+        sealed = envelope.seal(plaintext, header.associated(context))
         return DataKey(plaintext, replace(header, sealed=sealed).encode())
 
     def open_data_key(self, wrapped: str, context: Mapping[str, str]) -> bytes:
@@ -97,10 +106,8 @@ class KeyRing(NotPickled):
             raise IntegrityError(
                 "A wrapped data key names a wrapping key that is not one", "Restore its file from a copy."
             )
-        material = self._existing(DATA, parsed.version)
-        plaintext = Envelope(material).open(
-            parsed.sealed, parsed.associated(context), name="A wrapped data key"
-        )
+        envelope = Envelope(self._opened.material(self._readable(DATA, parsed.version)))
+        plaintext = envelope.open(parsed.sealed, parsed.associated(context), name="A wrapped data key")
         if not hmac.compare_digest(commitment(plaintext), parsed.commitment):
             raise IntegrityError(
                 "A wrapped data key holds another key than it says", "Restore its file from a copy."
@@ -115,9 +122,9 @@ class KeyRing(NotPickled):
             context: Names the row that it belongs to; authenticated, not stored.
             secret: Any bytes.
         """
-        stored, material = self._current(DATA)
+        stored = self._newest(DATA)
         header = _VERSION.pack(stored.about.version)
-        envelope = Envelope(derive(material, f"secret|{purpose}"))
+        envelope = Envelope(self._opened.derived(stored, f"secret|{purpose}"))
         return header + envelope.seal(secret, header + canonical.dumps(dict(context)))
 
     def open_secret(self, purpose: str, context: Mapping[str, str], sealed: bytes) -> bytes:
@@ -131,8 +138,8 @@ class KeyRing(NotPickled):
             raise IntegrityError(
                 "A secret in the control database was cut off", "Restore the database from a copy."
             )
-        material = self._existing(DATA, *_VERSION.unpack(header))
-        return Envelope(derive(material, f"secret|{purpose}")).open(
+        stored = self._readable(DATA, *_VERSION.unpack(header))
+        return Envelope(self._opened.derived(stored, f"secret|{purpose}")).open(
             sealed[_VERSION.size :],
             header + canonical.dumps(dict(context)),
             name="A secret in the control database",
@@ -140,8 +147,8 @@ class KeyRing(NotPickled):
 
     def mac(self, purpose: str, message: bytes) -> str:
         """HMAC-SHA-256 (RFC 2104) under a key of this purpose, as `m<version>:<64 hex>`."""
-        stored, material = self._current(MAC)
-        return f"m{stored.about.version}:{self._mac(material, purpose, message)}"
+        stored = self._newest(MAC)
+        return f"m{stored.about.version}:{self._mac(stored, purpose, message)}"
 
     def verify_mac(self, purpose: str, message: bytes, mac: str) -> bool:
         """Whether this is the MAC of the message for this purpose; malformed and unknown ones are just wrong.
@@ -153,41 +160,59 @@ class KeyRing(NotPickled):
         if parsed is None:
             return False
         version = int(parsed[1])
-        keys = self._keys(MAC)
+        keys = self._rows.of(MAC)
         if version not in {key.about.version for key in keys}:
             return False
-        material = self._unwrap(readable(keys, MAC, version))
-        return hmac.compare_digest(self._mac(material, purpose, message), parsed[2])
+        return hmac.compare_digest(self._mac(readable(keys, MAC, version), purpose, message), parsed[2])
 
-    def digest_key(self, purpose: str) -> bytes:
-        """32 bytes for the keyed digests of one purpose."""
-        return derive(self._current(DIGEST)[1], f"digest|{purpose}")
-
-    def identify(self, identifier: str) -> str:
-        """The keyed hash that stands for an identifier in the audit log, `p:<32 hex>`."""
-        key = self._derive(self._current(DIGEST)[1], "identify")
-        return f"p:{hmac_sha256(key, identifier.encode()).hex()[:_IDENTIFIER_HEX]}"
-
-    def token_key(self, domain: str, version: int | None = None) -> TokenKey:
-        """The key of a token domain, of the current token key or of the given version.
+    def digest_key(self, purpose: str, version: int | None = None) -> DigestKey:
+        """The key for the digests of one purpose, of the current digest key or of the given version.
 
         Raises:
             IntegrityError: If the version is unknown, disabled or destroyed.
         """
-        if version is None:
-            stored, material = self._current(TOKEN)
-            version = stored.about.version
-        else:
-            material = self._existing(TOKEN, version)
-        return TokenKey(version, derive(material, f"token|{domain}"))
+        stored = self._newest(DIGEST) if version is None else self._readable(DIGEST, version)
+        return DigestKey(stored.about.version, self._opened.derived(stored, f"digest|{purpose}"))
 
-    def token_version(self) -> int:
-        """The version that new tokens are made with."""
-        return newest(self._keys(TOKEN), TOKEN).about.version
+    def identify(self, identifier: str) -> str:
+        """The keyed hash that stands for an identifier in the audit log, `p:<32 hex>`."""
+        return self._identity(self._newest(DIGEST), identifier)
+
+    def identifiers(self, identifier: str) -> list[str]:
+        """Every keyed hash that may stand for it: that of `identify`, then those of older digest keys."""
+        newest_first = reversed(self._rows.of(DIGEST))
+        return [self._identity(key, identifier) for key in newest_first if key.about.readable]
+
+    def token_key(self, domain: str, version: int | None = None) -> TokenKey:
+        """The key of a token domain, its current one or the given version; the first is made when needed.
+
+        Raises:
+            IntegrityError: If the version is unknown, disabled or destroyed.
+        """
+        stored = self._of_domain(TOKEN, domain, version)
+        return TokenKey(stored.about.version, self._opened.derived(stored, f"token|{domain}"))
+
+    def token_version(self, domain: str) -> int:
+        """The version that new tokens of a domain are made with; 1 while its key has yet to be made."""
+        keys = self._rows.of(f"{TOKEN}/{domain}")
+        return newest(keys, keys[0].about.name).about.version if keys else 1
+
+    def cell_key(self, domain: str, version: int | None = None) -> CellKey:
+        """The key that encrypts the cells of a domain, as `token_key`."""
+        stored = self._of_domain(CELL, domain, version)
+        return CellKey(stored.about.version, self._opened.derived(stored, f"cell|{domain}", 2 * KEY_BYTES))
 
     def sign(self, message: bytes) -> Signature:
-        """ECDSA P-256 signature of the current signing key."""
-        return self._signing_key(newest(self._keys(SIGN), SIGN)).sign(message)
+        """ECDSA P-256 signature of the current signing key.
+
+        Raises:
+            IntegrityError: If the provider that holds the key signs with another one.
+        """
+        stored = self._newest(SIGN)
+        public_key = stored.about.public_key or ""
+        signature = self._signature(stored, message)
+        verify_pem(public_key, message, signature.value)
+        return Signature(keyid_of(public_key), signature.value)
 
     def verify(self, message: bytes, signature: bytes, keyid: str) -> None:
         """Check a signature against one of this home's own keys.
@@ -195,7 +220,7 @@ class KeyRing(NotPickled):
         Raises:
             IntegrityError: If the key is not ours, or disabled, or the signature does not fit.
         """
-        self._own_signing_key(keyid).verify(message, signature)
+        verify_pem(self.public_key_pem(keyid), message, signature)
 
     def public_key_pem(self, keyid: str) -> str:
         """The public half (SPKI PEM) of one of this home's own signing keys, for outside verifiers.
@@ -203,93 +228,73 @@ class KeyRing(NotPickled):
         Raises:
             IntegrityError: If the key is not ours, or disabled.
         """
-        return self._own_signing_key(keyid).public_key_pem
-
-    def log_signer(self, name: str) -> LogSigner:
-        """What signs the audit log's checkpoints, under this C2SP key name."""
-        return LogSigner(name, self._current(LOG)[1])
-
-    def versions(self) -> list[KeyVersion]:
-        """Every version of every key, without material."""
-        with self._database.read() as connection:
-            return [key.about for key in stored_keys(connection)]
-
-    def _keys(self, name: str) -> Sequence[StoredKey]:
-        def read() -> Sequence[StoredKey]:
-            with self._database.read() as connection:
-                return stored_keys(connection, name)
-
-        return self._stored.get(name, read)
-
-    def _mac(self, material: bytes, purpose: str, message: bytes) -> str:
-        return hmac_sha256(self._derive(material, f"mac|{purpose}"), message).hex()
-
-    def _derive(self, material: bytes, purpose: str) -> bytes:
-        """Kept, for purposes that are few and asked for again and again."""
-        key = self._derived.get((material, purpose))
-        if key is None:
-            key = self._derived[material, purpose] = derive(material, purpose)
-        return key
-
-    def _current(self, name: str) -> tuple[StoredKey, bytes]:
-        stored = newest(self._keys(name), name)
-        return stored, self._unwrap(stored)
-
-    def _existing(self, name: str, version: int) -> bytes:
-        return self._unwrap(readable(self._keys(name), name, version))
-
-    def _unwrap(self, stored: StoredKey) -> bytes:
-        # The whole row is the cache's key: a row that was changed underneath is unwrapped, and refused, anew.
-        material = self._material.get(stored)
-        if material is None:
-            if stored.provider != self._provider.name:
-                raise IntegrityError(
-                    f"{stored.title} is wrapped by provider {stored.provider!r}, not {self._provider.name!r}",
-                    f"Open this home with the key provider {stored.provider!r}.",
-                )
-            if stored.wrapped is None or stored.about.algorithm != ALGORITHMS.get(stored.about.name):
-                raise IntegrityError(
-                    f"{stored.title} has no material of its algorithm", "Restore the control database."
-                )
-            material = self._provider.unwrap(stored.wrapped, context=stored.context)
-            self._material[stored] = material
-        return material
-
-    def _signing_key(self, stored: StoredKey) -> SigningKey:
-        key = SigningKey(self._unwrap(stored))
-        if key.public_key_pem != stored.public_key:
-            raise IntegrityError(
-                f"The public half of {stored.title} was changed", "Restore the control database."
-            )
-        return key
-
-    def _own_signing_key(self, keyid: str) -> SigningKey:
-        keys = self._keys(SIGN)
+        keys = self._rows.of(SIGN)
         for key in keys:
-            if key.public_key is not None and keyid_of(key.public_key) == keyid:
-                return self._signing_key(readable(keys, SIGN, key.about.version))
+            if key.about.public_key is not None and keyid_of(key.about.public_key) == keyid:
+                return readable(keys, SIGN, key.about.version).about.public_key or ""
         raise IntegrityError(
             "A signature names a key that is not one of this home's signing keys",
             "Verify it in the home that signed it.",
         )
 
-    def _create(self, connection: Connection, name: str) -> None:
-        material = SigningKey.generate() if name == SIGN else secrets.token_bytes(KEY_BYTES)
-        new = StoredKey(
-            KeyVersion(name, 1, ALGORITHMS[name], KeyState.ACTIVE, utc_now()),
-            self._provider.name,
-            wrapped=None,
-            public_key=SigningKey(material).public_key_pem if name == SIGN else None,
-        )
-        connection.execute(
-            insert(key_version).values(
-                name=name,
-                version=new.about.version,
-                algorithm=new.about.algorithm,
-                state=new.about.state,
-                provider=new.provider,
-                wrapped=self._provider.wrap(material, context=new.context),
-                public_key=new.public_key,
-                created_at=new.about.created_at,
+    def log_signer(self, name: str) -> RingLogSigner:
+        """What signs the audit log's checkpoints, under this C2SP key name."""
+        return RingLogSigner(name, self._rows, self._opened)
+
+    def log_identity(self) -> str:
+        """What names this home's log, whichever of its keys signs it."""
+        return identity(self._rows.of(LOG))
+
+    def versions(self) -> list[KeyVersion]:
+        """Every version of every key, without material."""
+        return [key.about for key in self._rows.all()]
+
+    def _newest(self, name: str) -> StoredKey:
+        return newest(self._rows.of(name), name)
+
+    def _readable(self, name: str, version: int) -> StoredKey:
+        return readable(self._rows.of(name), name, version)
+
+    def _of_domain(self, kind: str, domain: str, version: int | None) -> StoredKey:
+        name = f"{kind}/{domain}"
+        if version in (None, 1) and not self._rows.of(name):
+            self._make(name)
+        return self._newest(name) if version is None else self._readable(name, version)
+
+    def _mac(self, stored: StoredKey, purpose: str, message: bytes) -> str:
+        return hmac_sha256(self._opened.derived(stored, f"mac|{purpose}"), message).hex()
+
+    def _identity(self, stored: StoredKey, identifier: str) -> str:
+        key = self._opened.derived(stored, "identify")
+        return f"p:{hmac_sha256(key, identifier.encode()).hex()[:_IDENTIFIER_HEX]}"
+
+    def _signature(self, stored: StoredKey, message: bytes) -> Signature:
+        reference = stored.about.reference
+        if reference is None:
+            return SigningKey(self._opened.material(stored)).sign(message)
+        held = self._provider.signer(reference)
+        if held is None:
+            raise IntegrityError(
+                f"{stored.about.title} is held by {stored.about.provider}, which is not set up to sign",
+                "Name its signing key in the settings again, or run: secure-platform keys rotate sign",
             )
-        )
+        return held.sign(message)
+
+    def _make(self, name: str) -> None:
+        new = make_version(self._provider, name, 1, utc_now())
+        try:
+            self._rows.write("key.create", [new], seen=[], actor=RING, subject=name)
+        except GateRefusedError:
+            # Somebody else made it at the same time.
+            if not self._rows.of(name):
+                raise
+
+    def _make_first(self) -> list[str]:
+        """The keys of a fresh home, all or none; the MAC key seals itself."""
+        new = {name: make_version(self._provider, name, 1, utc_now()) for name in SINGLE}
+        sealed = [self._rows.seal(row, new[MAC]) for row in new.values()]
+        with self._database.write() as connection:
+            if stored_keys(connection):
+                return []
+            write_rows(connection, sealed, [])
+        return list(new)

@@ -91,7 +91,9 @@ def require_one_to_one(
         raise DataRefusedError(f"{dataset} differs in {', '.join(differing)} from what was released", _FIX)
     broken = sorted(each.column for each in columns if _is_broken(each, found))
     if broken:
-        raise DataRefusedError(f"Old and new tokens of {dataset} differ in what they join: {', '.join(broken)}", _FIX)
+        raise DataRefusedError(
+            f"Old and new tokens of {dataset} differ in what they join: {', '.join(broken)}", _FIX
+        )
     return {each.column: found[f"new {each.column}"] for each in columns if each.transform in TOKENS}
 
 

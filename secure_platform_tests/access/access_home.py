@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
+from ring_home import create_ring
 from sqlalchemy import Row, select, update
 
 from secure_platform.access.principals import IssuedToken, Principals
@@ -36,7 +37,7 @@ class Home:
             signer=LogSigner("secure-platform/test", bytes(32)),
             identify=pseudonym,
         )
-        self.keys = KeyRing(LocalKeyProvider.open(directory / "keys"), self.database)
+        self.keys = KeyRing(LocalKeyProvider.open(directory / "keys"), self.database, self.audit)
         self.rows = SealedRows(self.database, self.keys, self.audit)
         self.principals = Principals(self.database, self.audit, self.rows)
 
@@ -73,6 +74,6 @@ def migrate(path: Path) -> Path:
     """An empty control database to copy; the migrations take longer than most tests."""
     database = ControlDatabase.at(path)
     database.migrate()
-    KeyRing(LocalKeyProvider.create(path.with_name("keys")), database).initialise()
+    create_ring(path.parent, database)
     database.close()
     return path

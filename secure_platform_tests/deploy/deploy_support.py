@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from ring_home import create_ring, open_ring
 
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.deploy.duckdb_target import DuckDBTarget, Production
-from secure_platform.keys.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.package import ReleaseRequest, build_release
 from secure_platform.release.verify import VerifiedRelease, verified
@@ -104,9 +104,7 @@ def made_up(number: int) -> Mapping[str, pl.DataFrame]:
 
 def open_home(root: Path) -> Home:
     database = ControlDatabase.at(root / "control.db")
-    keys = KeyRing(LocalKeyProvider.open(root / "keys"), database)
-    origin = "secure-platform/test"
-    audit = AuditLog(root / "audit.db", origin=origin, signer=keys.log_signer(origin), identify=keys.identify)
+    keys, audit = open_ring(root, database)
     return Home(root, keys, audit, SnapshotStore(root / "lake", root / "tmp", keys, audit))
 
 
@@ -114,6 +112,6 @@ def new_home(root: Path) -> Home:
     root.mkdir(mode=0o700)
     database = ControlDatabase.at(root / "control.db")
     database.migrate()
-    KeyRing(LocalKeyProvider.create(root / "keys"), database).initialise()
+    create_ring(root, database)
     database.close()
     return open_home(root)

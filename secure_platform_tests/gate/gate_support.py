@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ring_home import create_ring, open_ring
 from sqlalchemy import text
 
 from secure_platform.access.circumstances import Circumstances
@@ -18,13 +19,10 @@ from secure_platform.access.policy import Policy
 from secure_platform.access.principals import Principal, Principals
 from secure_platform.access.seals import SealedRows
 from secure_platform.access.situation import Declared, HomeSituation
-from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.errors import SecurePlatformError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.releases import Gate
-from secure_platform.keys.local import LocalKeyProvider
-from secure_platform.keys.ring import KeyRing
 
 ORIGIN = "example.org/audit"
 PEOPLE = {
@@ -51,19 +49,10 @@ class Home:
         fresh = not (path / "control.db").exists()
         self.path = path
         self.database = ControlDatabase.at(path / "control.db")
-        provider = LocalKeyProvider
         if fresh:
             self.database.migrate()
-            self.keys = KeyRing(provider.create(path / "keys"), self.database)
-            self.keys.initialise()
-        else:
-            self.keys = KeyRing(provider.open(path / "keys"), self.database)
-        self.audit = AuditLog(
-            path / "audit.db",
-            origin=ORIGIN,
-            signer=self.keys.log_signer(ORIGIN),
-            identify=self.keys.identify,
-        )
+        opened = create_ring if fresh else open_ring
+        self.keys, self.audit = opened(path, self.database, origin=ORIGIN)
         rows = SealedRows(self.database, self.keys, self.audit)
         self.principals = Principals(self.database, self.audit, rows)
         self.clock = clock

@@ -1,18 +1,22 @@
 """A home with a key ring, and a hand inside its database."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from sqlalchemy import insert, select, update
+from ring_home import open_ring
+from sqlalchemy import update
 
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import key_version
+from secure_platform.keys.catalog import StoredKey
 from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.making import make_version
 from secure_platform.keys.ring import KeyRing
 
 CONTEXT = {"product": "healthcare", "dataset": "patients", "zone": "raw", "snapshot_id": "0" * 32}
-NAMES = ["data", "token", "mac", "sign", "log", "digest"]
+NAMES = ["data", "subject", "mac", "sign", "log", "digest"]
 
 
 class Home:
@@ -23,39 +27,35 @@ class Home:
         shutil.copy(migrated, directory / "control.db")
         self.database = ControlDatabase.at(directory / "control.db")
         self.provider = LocalKeyProvider.create(directory / "keys")
-        self.ring = KeyRing(self.provider, self.database)
+        self.ring, self.log = open_ring(directory, self.database)
         self.created = self.ring.initialise()
 
     def reopened(self) -> KeyRing:
-        return KeyRing(
-            LocalKeyProvider.open(self.directory / "keys"), ControlDatabase.at(self.directory / "control.db")
-        )
+        return open_ring(self.directory, ControlDatabase.at(self.directory / "control.db"))[0]
+
+    def material(self, name: str, version: int = 1) -> bytes:
+        return self.ring._opened.material(self.ring._rows.of(name)[version - 1])
 
     def set(self, name: str, **values: object) -> None:
         with self.database.write() as connection:
             connection.execute(update(key_version).where(key_version.c.name == name).values(values))
 
     def set_state(self, name: str, version: int, state: str) -> None:
-        ours = (key_version.c.name == name) & (key_version.c.version == version)
-        with self.database.write() as connection:
-            connection.execute(update(key_version).where(ours).values(state=state))
+        """As it is recorded."""
+        keys = self.ring._rows.of(name)
+        about = replace(keys[version - 1].about, state=state)
+        self.record([replace(keys[version - 1], about=about)], keys)
 
     def add_version(self, name: str, version: int, material: bytes, state: str = "active") -> None:
-        with self.database.write() as connection:
-            first = connection.execute(select(key_version).where(key_version.c.name == name)).first()
-            assert first is not None
-            context = {"name": name, "version": str(version), "algorithm": first.algorithm}
-            connection.execute(
-                insert(key_version).values(
-                    name=name,
-                    version=version,
-                    algorithm=first.algorithm,
-                    state=state,
-                    provider="local",
-                    wrapped=self.provider.wrap(material, context=context),
-                    created_at=utc_now(),
-                )
-            )
+        """A version with known material."""
+        keys = self.ring._rows.of(name)
+        new = make_version(self.provider, name, version, utc_now())
+        about = replace(new.about, state=state)
+        wrapped = self.provider.wrap(material, context=new.context)
+        self.record([StoredKey(about, wrapped)], keys)
+
+    def record(self, rows: Sequence[StoredKey], seen: Sequence[StoredKey]) -> None:
+        self.ring._rows.write("key.change", rows, seen=seen, actor="test", subject="key")
 
 
 def migrate(path: Path) -> Path:
@@ -70,9 +70,10 @@ def uses(ring: KeyRing) -> dict[str, Callable[[], object]]:
     """One use of each key that makes something new."""
     return {
         "data": lambda: ring.new_data_key(CONTEXT),
-        "token": lambda: ring.token_key("patient"),
+        "token/patient": lambda: ring.token_key("patient"),
+        "cell/patient": lambda: ring.cell_key("patient"),
         "mac": lambda: ring.mac("p", b"m"),
         "sign": lambda: ring.sign(b"m"),
-        "log": lambda: ring.log_signer("n"),
+        "log": lambda: ring.log_signer("n").sign(b"m"),
         "digest": lambda: ring.digest_key("p"),
     }

@@ -1,5 +1,6 @@
 """Keys are made once, and a key in the wrong state or with a changed row does nothing."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from keys_support import CONTEXT, NAMES, Home, migrate, uses
+from ring_home import open_ring
 from sqlalchemy import delete, select
 
 from secure_platform.control.database import ControlDatabase
@@ -51,13 +53,17 @@ def test_initialise_by_three_processes_at_once(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; home = Path(sys.argv[1])\n"
         "from secure_platform.control.database import ControlDatabase\n"
-        "from secure_platform.keys.local import LocalKeyProvider\n"
-        "from secure_platform.keys.ring import KeyRing\n"
-        "ring = KeyRing(LocalKeyProvider.open(home / 'keys'), ControlDatabase.at(home / 'control.db'))\n"
+        "from ring_home import open_ring\n"
+        "ring, _ = open_ring(home, ControlDatabase.at(home / 'control.db'))\n"
         "print(len(ring.initialise()), ring.mac('p', b'm'), ring.identify('alice'))\n"
     )
     running = [
-        subprocess.Popen([sys.executable, "-c", program, str(home)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(home)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
         for _ in range(3)
     ]
     lines = [process.communicate()[0].split() for process in running]
@@ -69,7 +75,8 @@ def test_a_home_whose_root_key_was_remade_gets_no_new_keys(home: Home) -> None:
     with home.database.write() as connection:
         connection.execute(delete(key_version).where(key_version.c.name == "digest"))
     (home.directory / "keys" / "root.key").unlink()
-    ring = KeyRing(LocalKeyProvider.create(home.directory / "keys"), home.database)
+    LocalKeyProvider.create(home.directory / "keys")
+    ring, _ = open_ring(home.directory, home.database)
     with pytest.raises(
         IntegrityError, match=r"root\.key is not the root key.*Restore .*root\.key from the backup"
     ):
@@ -80,7 +87,8 @@ def test_a_home_whose_root_key_was_remade_gets_no_new_keys(home: Home) -> None:
 def test_an_empty_database_says_to_initialise(tmp_path: Path) -> None:
     database = ControlDatabase.at(tmp_path / "control.db")
     database.migrate()
-    ring = KeyRing(LocalKeyProvider.create(tmp_path / "keys"), database)
+    LocalKeyProvider.create(tmp_path / "keys")
+    ring, _ = open_ring(tmp_path, database)
     with pytest.raises(IntegrityError, match=r"no key 'mac'.*secure-platform init"):
         ring.mac("p", b"m")
 
@@ -117,7 +125,7 @@ def readings(ring: KeyRing) -> dict[str, Callable[[], object]]:
     wrapped, mac, signature = ring.new_data_key(CONTEXT).wrapped, ring.mac("p", b"m"), ring.sign(b"m")
     return {
         "data": lambda: ring.open_data_key(wrapped, CONTEXT),
-        "token": lambda: ring.token_key("patient", 1),
+        "token/patient": lambda: ring.token_key("patient", 1),
         "mac": lambda: ring.verify_mac("p", b"m", mac),
         "sign": lambda: ring.verify(b"m", signature.value, signature.keyid),
     }

@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -103,20 +104,20 @@ def test_no_process_of_it_leaves_an_image_of_its_memory_or_shows_it_to_others(se
     assert wait_for(lambda: len(processes_of(server.home)) >= 4, 30)
     with subprocess.Popen([*PLAIN, "sleep", "60"], stdout=subprocess.DEVNULL) as control:
         try:
-            assert wait_for(lambda: _shown(control.pid), 10)
+            assert wait_for(lambda: not _hidden(control.pid), 10)
         finally:
             control.kill()
     for pid in processes_of(server.home):
         assert "Max core file size        0 " in Path(f"/proc/{pid}/limits").read_text()
         if KEYLESS in Path(f"/proc/{pid}/cmdline").read_bytes():
             continue
-        assert wait_for(lambda pid=pid: not _shown(pid), 30), Path(f"/proc/{pid}/cmdline").read_text()
+        assert wait_for(partial(_hidden, pid), 30), Path(f"/proc/{pid}/cmdline").read_text()
 
 
-def _shown(pid: int) -> bool:
-    """Whether another process of the same user may look into this one."""
+def _hidden(pid: int) -> bool:
+    """Whether another process of the same user may not look into this one."""
     looked = subprocess.run([*PLAIN, "cat", f"/proc/{pid}/environ"], capture_output=True, check=False)
-    return bool(looked.stdout)
+    return not looked.stdout
 
 
 def test_the_daemon_runs(server: Serving) -> None:

@@ -81,7 +81,7 @@ class ContractRecord(_Part):
 
 
 class PlanRecord(_Part):
-    """The whole protection plan, with the version of each token key, and the SHA-256 of its canonical JSON."""
+    """The whole protection plan, which says the version of each token key, and its SHA-256."""
 
     digest: Sha256
     document: dict[str, Any]
@@ -166,7 +166,10 @@ def read_manifest(document: bytes) -> Manifest:
 
 
 def _check_tokens(manifest: Manifest) -> None:
-    mixed = mixed_domains(manifest.plan.document["datasets"].values())
+    try:
+        mixed = mixed_domains(manifest.plan.document["datasets"].values())
+    except (KeyError, TypeError, AttributeError):
+        raise IntegrityError("The manifest's protection plan is malformed", _FIX) from None
     if mixed:
         raise IntegrityError(f"The manifest's tokens of {', '.join(mixed)} have two key versions", _FIX)
 

@@ -1,8 +1,8 @@
-"""A trust root tells whoever has no key ring which signing keys are this home's, and which must not be believed.
+"""A trust root tells whoever has no key ring which signing keys are this home's, and which are not believed.
 
-One file, canonical JSON: the root itself, and an ECDSA P-256 signature over its DSSE encoding by one of its own
-keys that is not revoked. That shows that the file is whole, not whose it is: a root is handed over by a way
-that its receiver trusts, and one with a smaller number never takes the place of one with a larger.
+One file, canonical JSON: the root itself, and an ECDSA P-256 signature over its DSSE encoding by one of its
+own keys that is not revoked. That shows that the file is whole, not whose it is: a root is handed over by a
+way that its receiver trusts, and one with a smaller number never takes the place of one with a larger.
 
 A signature does not prove when it was made. So what a revoked key signed is not believed at all, however old
 it says it is; what was worth it has been signed again. Until when a key signed is said for information only.

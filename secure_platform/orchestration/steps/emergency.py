@@ -43,7 +43,7 @@ from secure_platform.services import DEPLOYER, Services
 EMERGENCY: Final = "key.emergency"
 PUBLISH: Final = "trust_root.publish"
 STANDING: Final = OPEN | {ReleaseState.DEPLOYED}
-"""What is live, kept for a rollback, or may still be deployed: if one of these is not ours, nothing goes on."""
+"""What is live, kept for a rollback, or may still be deployed: nothing goes on if one of these is not ours."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def built_once(tmp_path_factory: pytest.TempPathFactory) -> Built:
         prepare(load_settings())
         for name, roles in PEOPLE.items():
             built.services.principals.add(name, roles=roles, actor="admin")
-            built.token(name).write_text(built.services.principals.issue_token(name, actor="admin").secret)
+            built.token(name).write_text(built.services.tokens.issue(name, actor="admin").secret)
             built.token(name).chmod(0o600)
         patch.setenv("SECURE_PLATFORM_TOKEN_FILE", str(built.token("dana")))
         settings = load_settings()

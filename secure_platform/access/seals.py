@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from sqlalchemy import Connection, Table, insert, select, update
 
@@ -43,6 +43,11 @@ class Change:
     table: Table
     before: Row | None
     after: Row
+
+    @classmethod
+    def of(cls, table: Table, row: Row, **values: object) -> Self:
+        """The same row with other values in these columns."""
+        return cls(table, row, {**{name: row[name] for name in row if name != "seal"}, **values})
 
 
 @dataclass

@@ -28,7 +28,7 @@ FULL_DISK = "No space left on device"
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared(tmp_path_factory.getbasetemp())
+    return prepared(tmp_path_factory)
 
 
 @pytest.fixture

@@ -18,12 +18,13 @@ from secure_platform.access.freezes import Freezes
 from secure_platform.access.grants import Grants
 from secure_platform.access.key_backups import KeyBackups
 from secure_platform.access.policy import Policy
-from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
+from secure_platform.access.principals import ANONYMOUS, Principal, Principals
 from secure_platform.access.seals import SealedRows
 from secure_platform.access.secret_custody import SecretCustody
 from secure_platform.access.sessions import Sessions
 from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.access.throttle import Throttle
+from secure_platform.access.tokens import Tokens, read_token
 from secure_platform.access.windows import read_window
 from secure_platform.audit.log import AuditLog, LateLog
 from secure_platform.contract.product import Product, load_products
@@ -109,6 +110,11 @@ class Services:
     def principals(self) -> Principals:
         """Who may be asked."""
         return Principals(self.database, self.audit, self.sealed_rows)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """What a program proves who it is with."""
+        return Tokens(self.database, self.audit, self.sealed_rows, self.principals)
 
     @cached_property
     def sessions(self) -> Sessions:
@@ -322,7 +328,7 @@ class Services:
         """The principal whose token was presented, else the anonymous one, which may only build and read."""
         if self.settings.token_file is None:
             return ANONYMOUS
-        return self.principals.authenticate(read_token(self.settings.token_file))
+        return self.tokens.authenticate(read_token(self.settings.token_file))
 
     def requester(self, stamped: str | None = None) -> Principal:
         """Who a build is recorded for: who its run was stamped for, else the caller, else the scheduler."""
@@ -338,7 +344,7 @@ class Services:
             UsageError: If this process cannot read the deployer's token.
             AccessDeniedError: If the token is not valid.
         """
-        return self.principals.authenticate(read_token(self.settings.deployer_token_file))
+        return self.tokens.authenticate(read_token(self.settings.deployer_token_file))
 
     def _announce(self, event: Event, *, product: str | None) -> None:
         # Each is told, however often it happens.
@@ -426,5 +432,5 @@ def _create_principals(services: Services) -> None:
             services.principals.add(name, kind=kind, roles=roles, actor=SCHEDULER)
         token_file = services.settings.home / "keys" / (token_name or "")
         if token_name is not None and not token_file.exists():
-            issued = services.principals.issue_token(name, actor=SCHEDULER, days=365)
+            issued = services.tokens.issue(name, actor=SCHEDULER, days=365)
             replace_private(token_file, issued.secret.encode() + b"\n")

@@ -18,7 +18,7 @@ import httpx
 import polars as pl
 
 from secure_platform import errors
-from secure_platform.access.principals import read_token
+from secure_platform.access.tokens import read_token
 from secure_platform.cli.local import Verb
 from secure_platform.errors import AccessDeniedError, GateRefusedError, SecurePlatformError, UsageError
 from secure_platform.gate.records import ReleaseRecord

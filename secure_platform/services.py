@@ -22,7 +22,7 @@ from secure_platform.access.sessions import Sessions
 from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.access.throttle import Throttle
 from secure_platform.access.windows import read_window
-from secure_platform.audit.log import AuditLog, LateLog
+from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product, load_products
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.locks import file_lock
@@ -30,6 +30,7 @@ from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import UsageError
 from secure_platform.files import private_directory, replace_private, write_private
 from secure_platform.gate.releases import Gate
+from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.volume import Metrics
@@ -63,21 +64,23 @@ class Services:
         """The control database."""
         return ControlDatabase.at(self.settings.home / "control.db")
 
-    @cached_property
+    @property
     def keys(self) -> KeyRing:
-        """The key ring over the local provider."""
-        log = LateLog(self._log, lambda: self.audit)
-        return KeyRing(LocalKeyProvider.open(self.settings.home / "keys"), self.database, log)
+        """The key ring."""
+        return self._opened.ring
 
-    @cached_property
+    @property
     def audit(self) -> AuditLog:
         """The tamper-evident log."""
-        origin = f"secure-platform/{self.keys.log_identity()}"
-        return AuditLog(
-            self._log,
-            origin=origin,
-            signer=self.keys.log_signer(origin),
-            identify=self.keys.identify,
+        return self._opened.audit
+
+    @cached_property
+    def _opened(self) -> HomeKeys:
+        return HomeKeys(
+            LocalKeyProvider.open(self.settings.home / "keys"),
+            self.database,
+            self.settings.home / "audit.db",
+            fips=self.settings.keys.fips,
         )
 
     @cached_property
@@ -190,10 +193,6 @@ class Services:
     def releases(self) -> Path:
         """The folder of the signed packages."""
         return self.settings.home / "releases"
-
-    @property
-    def _log(self) -> Path:
-        return self.settings.home / "audit.db"
 
     def product(self, name: str) -> Product:
         """One product by name.

@@ -17,7 +17,7 @@ from leak_support import Outcome, World
 from sealed_room import sealed_room
 from waiting import wait_for
 
-from secure_platform.keys.local import ROOT_KEY_FILE
+from secure_platform.keys.providers.local import ROOT_KEY_FILE
 from secure_platform.store.warehouse import BUILD_KEY
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]

@@ -89,6 +89,7 @@ class SealedRows:
             GateRefusedError: If a row was changed by somebody else since it was read.
         """
         rows = [self._sealed(change) for change in changes]
+        self._witness.seen()
         names: dict[str, JSON] = {
             self._name(change.table, row): row["seal"] for change, row in zip(changes, rows, strict=True)
         }
@@ -179,8 +180,8 @@ class SealedRows:
         return self._name_of(table, str(row[key.name]))
 
     def _name_of(self, table: Table, key: str) -> str:
-        """How the log names a row: a person's name is there as its keyed hash only."""
-        return f"{table.name}:{self._audit.identify(key)}"
+        """How the log names a row: a person's name is there as its keyed hash only, of when it was new."""
+        return self._witness.name_in_use([f"{table.name}:{each}" for each in self._keys.identifiers(key)])
 
 
 def _write(connection: Connection, change: Change, row: Row) -> None:

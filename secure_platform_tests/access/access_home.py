@@ -1,7 +1,6 @@
 """Principals over a fresh control database and audit log."""
 
 import shutil
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,10 +18,6 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.signing import LogSigner
 
 
-def pseudonym(name: str) -> str:
-    return f"p:{sha256(b'key' + name.encode()).hexdigest()[:32]}"
-
-
 class Home:
     """Principals over a fresh database and log."""
 
@@ -36,7 +31,7 @@ class Home:
             directory / "audit.db",
             origin="secure-platform/test",
             signer=LogSigner("secure-platform/test", bytes(32)),
-            identify=pseudonym,
+            identify=lambda name: self.keys.identify(name),
         )
         self.keys = KeyRing(LocalKeyProvider.open(directory / "keys"), self.database, self.audit)
         self.rows = SealedRows(self.database, self.keys, self.audit)

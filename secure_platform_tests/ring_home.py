@@ -4,7 +4,7 @@ from pathlib import Path
 
 from secure_platform.audit.log import AuditLog, LateLog
 from secure_platform.control.database import ControlDatabase
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 
 ORIGIN = "secure-platform/test"

@@ -138,6 +138,7 @@ def test_every_error_has_its_documented_exit_code() -> None:
         "AccessDeniedError": 4,
         "IntegrityError": 5,
         "StorageError": 6,
+        "ServiceError": 7,
     }
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import update
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import key_version
 from secure_platform.keys.catalog import StoredKey
-from secure_platform.keys.local import LocalKeyProvider
 from secure_platform.keys.making import make_version
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 
 CONTEXT = {"product": "healthcare", "dataset": "patients", "zone": "raw", "snapshot_id": "0" * 32}

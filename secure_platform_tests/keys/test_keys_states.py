@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import key_version
 from secure_platform.errors import IntegrityError
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 
 

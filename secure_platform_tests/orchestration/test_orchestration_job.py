@@ -200,7 +200,7 @@ def test_rolling_back_restores_the_release_before_and_a_rebuild_makes_a_new_one(
         rollback(
             job.services,
             job.newest(),
-            job.services.principals.authenticate(token(job, "ana")),
+            job.services.tokens.authenticate(token(job, "ana")),
             reason="x",
         )
     restored = rollback(job.services, job.newest(), job.person("sam"), reason="wrong rows")
@@ -220,7 +220,7 @@ def test_rolling_back_restores_the_release_before_and_a_rebuild_makes_a_new_one(
 
 def token(job: Job, name: str) -> str:
     add_person(job.services, name, "analyst")
-    return job.services.principals.issue_token(name, actor="admin").secret
+    return job.services.tokens.issue(name, actor="admin").secret
 
 
 def test_a_first_release_cannot_be_rolled_back(job: Job) -> None:

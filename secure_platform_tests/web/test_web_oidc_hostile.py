@@ -531,12 +531,14 @@ def test_a_confidential_client_shows_its_secret_in_the_header_only(
     secret = tmp_path / "secret"
     secret.write_text("s3cret\n")
     secret.chmod(0o600)
-    site = IdentitySite(tmp_path, empty, **settings_for(provider, client_secret_file=str(secret)))
+    site = IdentitySite(tmp_path, empty, **settings_for(provider, client_secret=f"secret://file/{secret}"))
     assert provider.log_in(site.browser()).status_code == 303
     assert "client_secret" not in provider.asked[-1]
     provider.metadata = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
     site.close()
-    posting = IdentitySite(tmp_path / "post", empty, **settings_for(provider, client_secret_file=str(secret)))
+    posting = IdentitySite(
+        tmp_path / "post", empty, **settings_for(provider, client_secret=f"secret://file/{secret}")
+    )
     assert provider.log_in(posting.browser()).status_code == 303
     assert provider.asked[-1]["client_secret"] == "s3cret"
     posting.close()

@@ -26,7 +26,7 @@ from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.access.throttle import Throttle
 from secure_platform.access.tokens import Tokens, read_token
 from secure_platform.access.windows import read_window
-from secure_platform.audit.log import AuditLog, LateLog
+from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product, load_products
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.locks import file_lock
@@ -34,6 +34,7 @@ from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import UsageError
 from secure_platform.files import private_directory, replace_private, write_private
 from secure_platform.gate.releases import Gate
+from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.providers.aws_session import AwsSession
 from secure_platform.keys.providers.choice import open_provider, prepare_provider
@@ -75,10 +76,10 @@ class Services:
         """The control database."""
         return ControlDatabase.at(self.settings.home / "control.db")
 
-    @cached_property
+    @property
     def keys(self) -> KeyRing:
         """The key ring over the provider of the settings."""
-        return KeyRing(self.key_provider, self.database, LateLog(self._log, lambda: self.audit))
+        return self._opened.ring
 
     @cached_property
     def key_provider(self) -> KeyProvider:
@@ -95,15 +96,18 @@ class Services:
             name=name,
         )
 
-    @cached_property
+    @property
     def audit(self) -> AuditLog:
         """The tamper-evident log."""
-        origin = f"secure-platform/{self.keys.log_identity()}"
-        return AuditLog(
-            self._log,
-            origin=origin,
-            signer=self.keys.log_signer(origin),
-            identify=self.keys.identify,
+        return self._opened.audit
+
+    @cached_property
+    def _opened(self) -> HomeKeys:
+        return HomeKeys(
+            self.key_provider,
+            self.database,
+            self.settings.home / "audit.db",
+            fips=self.settings.keys.fips,
         )
 
     @cached_property
@@ -299,10 +303,6 @@ class Services:
     def releases(self) -> Path:
         """The folder of the signed packages."""
         return self.settings.home / "releases"
-
-    @property
-    def _log(self) -> Path:
-        return self.settings.home / "audit.db"
 
     def product(self, name: str) -> Product:
         """One product by name.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final, Protocol
 
-from secure_platform.audit.log import Entry
+from secure_platform.audit.reader import Entry
 
 _FAILED: Final = '"phase":"failed"'
 

@@ -6,10 +6,11 @@ key that was disabled elsewhere stops working at once. Material and keys derived
 
 import hmac
 import re
-import secrets
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from secure_platform import canonical
@@ -28,9 +29,9 @@ from secure_platform.keys.catalog import (
     StoredKey,
     newest,
     readable,
-    stored_keys,
 )
 from secure_platform.keys.envelope import Envelope, commitment
+from secure_platform.keys.lifecycle import Lifecycle
 from secure_platform.keys.log_key import RingLogSigner, identity
 from secure_platform.keys.making import make_version
 from secure_platform.keys.material import (
@@ -41,11 +42,14 @@ from secure_platform.keys.material import (
     NotPickled,
     TokenKey,
     hmac_sha256,
+    random_key,
 )
 from secure_platform.keys.opened import OpenedKeys
 from secure_platform.keys.provider import KeyProvider
-from secure_platform.keys.rows import KeyLog, KeyRows, write_rows
+from secure_platform.keys.rows import KeyLog, KeyRows
 from secure_platform.keys.signing import Signature, SigningKey, keyid_of, verify_pem
+from secure_platform.keys.subjects import SubjectKeys
+from secure_platform.keys.usage import LIMITS, Due, KeyUses, is_old, is_worn
 from secure_platform.keys.wrapped import WrappedDataKey
 
 RING: Final = "service:key-ring"
@@ -61,13 +65,18 @@ class KeyRing(NotPickled):
         provider: Wraps their material.
         database: Holds the wrapped material and the states.
         log: Witness of the states; it is signed by the ring itself, so it may open later.
+        fips: Whether only algorithms that FIPS 140-3 approves may be used.
     """
 
-    def __init__(self, provider: KeyProvider, database: ControlDatabase, log: KeyLog) -> None:
-        self._provider = provider
+    def __init__(
+        self, provider: KeyProvider, database: ControlDatabase, log: KeyLog, *, fips: bool = False
+    ) -> None:
         self._database = database
-        self._opened = OpenedKeys(provider)
-        self._rows = KeyRows(database, log, self._opened)
+        self._opened = OpenedKeys(provider, fips=fips)
+        self._uses = KeyUses(database, self._opened)
+        self._rows = KeyRows(database, log, self._opened, self._uses)
+        self._subjects = SubjectKeys(database, self._rows, self._opened, self._uses)
+        self.lifecycle = Lifecycle(self._rows, self._opened, self._subjects, database)
 
     def initialise(self) -> list[str]:
         """Create version 1 of every missing key that is not a domain's own, and return their names.
@@ -77,7 +86,11 @@ class KeyRing(NotPickled):
         Raises:
             IntegrityError: If a key that exists does not open, or was deleted.
         """
-        created = [] if self._rows.all() else self._make_first()
+        created: list[str] = []
+        if not self._rows.all():
+            new = [self._new(name) for name in SINGLE]
+            if self._rows.write_first(new):
+                created = [row.about.name for row in new]
         if self._rows.is_silent():
             self._rows.announce(self._rows.all(), actor=RING)
         for name in SINGLE:
@@ -95,18 +108,13 @@ class KeyRing(NotPickled):
         Raises:
             IntegrityError: If no MAC key among them is active.
         """
-        sealing = newest([key for key in keys if key.about.name == MAC], MAC)
-        sealed = [self._rows.seal(key, sealing) for key in keys]
-        with self._database.write() as connection:
-            if stored_keys(connection):
-                return False
-            write_rows(connection, sealed, [])
-        return True
+        return self._rows.write_first(keys)
 
     def new_data_key(self, context: Mapping[str, str]) -> DataKey:
         """A fresh random 32-byte key, and its wrapped form, which opens only under the same context."""
         stored = self._newest(DATA)
-        plaintext = secrets.token_bytes(KEY_BYTES)
+        self._uses.take(stored)
+        plaintext = random_key()
         header = WrappedDataKey(DATA, stored.about.version, commitment(plaintext))
         envelope = Envelope(self._opened.material(stored))
         sealed = envelope.seal(plaintext, header.associated(context))
@@ -140,8 +148,9 @@ class KeyRing(NotPickled):
             secret: Any bytes.
         """
         stored = self._newest(DATA)
+        self._uses.take(stored)
         header = _VERSION.pack(stored.about.version)
-        envelope = Envelope(self._opened.derived(stored, f"secret|{purpose}"))
+        envelope = self._opened.envelope(stored, f"secret|{purpose}")
         return header + envelope.seal(secret, header + canonical.dumps(dict(context)))
 
     def open_secret(self, purpose: str, context: Mapping[str, str], sealed: bytes) -> bytes:
@@ -156,7 +165,7 @@ class KeyRing(NotPickled):
                 "A secret in the control database was cut off", "Restore the database from a copy."
             )
         stored = self._readable(DATA, *_VERSION.unpack(header))
-        return Envelope(self._opened.derived(stored, f"secret|{purpose}")).open(
+        return self._opened.envelope(stored, f"secret|{purpose}").open(
             sealed[_VERSION.size :],
             header + canonical.dumps(dict(context)),
             name="A secret in the control database",
@@ -262,6 +271,40 @@ class KeyRing(NotPickled):
         """What names this home's log, whichever of its keys signs it."""
         return identity(self._rows.of(LOG))
 
+    def subject_keys(self, domain: str, subjects: Collection[str]) -> dict[str, bytes]:
+        """32 bytes for each person of a domain; those that have none get one, destroyed ones are left out.
+
+        Raises:
+            IntegrityError: If a row was changed, put back or deleted, or the wrapping key cannot be used.
+        """
+        return self._subjects.of(domain, subjects)
+
+    def destroy_subject_key(self, domain: str, subject: str, *, actor: str) -> None:
+        """Remove the key of a person for ever, and see that they never get another."""
+        self._subjects.destroy(domain, subject, actor=actor)
+
+    def due(self, now: datetime, rotate_after_days: Mapping[str, int] = MappingProxyType({})) -> list[Due]:
+        """The keys that are to be rotated by now.
+
+        Args:
+            now: The present moment.
+            rotate_after_days: Kind of key → days, in place of the built-in ones.
+        """
+        latest = {key.about.name: key for key in self._rows.all()}
+        found = []
+        with self._database.read() as connection:
+            for name, key in latest.items():
+                old = is_old(key, now, rotate_after_days)
+                if old or is_worn(key, self._uses.reserved(connection, key)):
+                    found.append(Due(name, key.about.version, "age" if old else "use"))
+        return found
+
+    def uses(self) -> dict[tuple[str, int], int]:
+        """How often each version whose uses are limited was used, at most."""
+        keys = [key for key in self._rows.all() if key.about.kind in LIMITS]
+        with self._database.read() as connection:
+            return {(key.about.name, key.about.version): self._uses.reserved(connection, key) for key in keys}
+
     def versions(self) -> list[KeyVersion]:
         """Every version of every key, without material."""
         return [key.about for key in self._rows.all()]
@@ -311,7 +354,7 @@ class KeyRing(NotPickled):
         reference = stored.about.reference
         if reference is None:
             return SigningKey(self._opened.material(stored)).sign(message)
-        held = self._provider.signer(reference)
+        held = self._opened.provider.signer(reference)
         if held is None:
             raise IntegrityError(
                 f"{stored.about.title} is held by {stored.about.provider}, which is not set up to sign",
@@ -319,16 +362,13 @@ class KeyRing(NotPickled):
             )
         return held.sign(message)
 
+    def _new(self, name: str) -> StoredKey:
+        return make_version(self._opened.provider, name, 1, utc_now(), fips=self._opened.fips)
+
     def _make(self, name: str) -> None:
-        new = make_version(self._provider, name, 1, utc_now())
         try:
-            self._rows.write("key.create", [new], seen=[], actor=RING, subject=name)
+            self._rows.write("key.create", [self._new(name)], seen=[], actor=RING, subject=name)
         except GateRefusedError:
             # Somebody else made it at the same time.
             if not self._rows.of(name):
                 raise
-
-    def _make_first(self) -> list[str]:
-        """The keys of a fresh home, all or none; the MAC key seals itself."""
-        new = [make_version(self._provider, name, 1, utc_now()) for name in SINGLE]
-        return list(SINGLE) if self.adopt(new) else []

@@ -5,7 +5,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
-from ring_home import create_ring
 from sqlalchemy import Row, select, update
 
 from secure_platform.access.principals import Principals
@@ -14,6 +13,7 @@ from secure_platform.access.tokens import IssuedToken, Tokens
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import token as token_table
+from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.signing import LogSigner
@@ -76,6 +76,7 @@ def migrate(path: Path) -> Path:
     """An empty control database to copy; the migrations take longer than most tests."""
     database = ControlDatabase.at(path)
     database.migrate()
-    create_ring(path.parent, database)
+    provider = LocalKeyProvider.create(path.with_name("keys"))
+    HomeKeys(provider, database, path.with_name("audit.db")).ring.initialise()
     database.close()
     return path

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 from secure_platform.keys.algorithms import POLICY
-
 from secure_platform.keys.catalog import ALGORITHMS, SINGLE
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "keys.md"

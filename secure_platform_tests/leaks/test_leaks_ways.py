@@ -15,9 +15,9 @@ from canaries import KEY, TEXTS, needles, spoil_source, write_source
 from leak_scenes import Scene
 from leak_support import Outcome, World
 from sealed_room import sealed_room
-from secure_platform.keys.local import ROOT_KEY_FILE
 from waiting import wait_for
 
+from secure_platform.keys.providers.local import ROOT_KEY_FILE
 from secure_platform.store.warehouse import BUILD_KEY
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]

@@ -209,9 +209,7 @@ class _Answer:
             replace_private(file, issued.secret.encode() + b"\n")
             spared = issued.token_id
         tokens = [
-            token
-            for token in services.tokens.list()
-            if token.principal != actor and token.token_id != spared
+            token for token in services.tokens.list() if token.principal != actor and token.token_id != spared
         ]
         for token in tokens:
             services.tokens.revoke(token.token_id, actor=actor)

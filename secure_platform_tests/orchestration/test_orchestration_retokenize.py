@@ -5,7 +5,6 @@ import shutil
 import polars as pl
 import pytest
 from built_home import PRODUCT, Built
-from key_turns import rotate
 
 from secure_platform.errors import DataRefusedError, GateRefusedError
 from secure_platform.gate.states import ReleaseState
@@ -46,7 +45,7 @@ def test_after_a_rotation_production_is_made_anew_from_its_raw_snapshots(deploye
     services = deployed.services
     raw, protected = ids(services, Zone.RAW), ids(services, Zone.PROTECTED)
     before = tokens(services, "patients", protected["patients"], "Id")
-    rotate(services.keys, f"token/{DOMAIN}")
+    services.keys.lifecycle.rotate(f"token/{DOMAIN}", actor="admin")
     assert [(each.version, each.current) for each in carriers(services, DOMAIN)] == [(1, 2)]
     shutil.rmtree(deployed.source)
     assert run_retokenize(services.settings, deployed.product, listener=lambda _: None).succeeded
@@ -75,7 +74,7 @@ def test_a_rotation_between_two_steps_of_a_run_ends_it_refused(built: Built) -> 
     services = built.services
     before = services.store.head(PRODUCT, "patients", Zone.PROTECTED)
     assert before is not None
-    rotate(services.keys, f"token/{DOMAIN}")
+    services.keys.lifecycle.rotate(f"token/{DOMAIN}", actor="admin")
     made_before = {(Zone.PROTECTED, "patients"): before.snapshot_id}
     context = StepContext(
         services,
@@ -95,7 +94,7 @@ def test_a_rotation_between_two_steps_of_a_run_ends_it_refused(built: Built) -> 
 
 def test_a_run_after_the_rotation_has_one_version_everywhere(built: Built) -> None:
     services = built.services
-    rotate(services.keys, f"token/{DOMAIN}")
+    services.keys.lifecycle.rotate(f"token/{DOMAIN}", actor="admin")
     report = run_build(services.settings, built.product, source=built.source, listener=lambda _: None)
     assert report.succeeded
     plan = signed_package(services, built.newest()).contents.plan.document

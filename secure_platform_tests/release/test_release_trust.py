@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from key_turns import disable, rotate
 from release_support import Home, build, new_home, patients
 
 from secure_platform import canonical
@@ -59,11 +58,11 @@ def test_another_home_is_not_believed(home: Home, tmp_path: Path) -> None:
 
 
 def test_a_rotated_key_is_believed_and_a_revoked_one_is_not(home: Home, tmp_path: Path) -> None:
-    rotate(home.keys, "sign")
+    home.keys.lifecycle.rotate("sign", actor="admin")
     rotated = root_of(home)
     assert [key.not_after is None for key in rotated.keys] == [False, True]
     authentic_package(package(home), rotated, tmp_path / "scratch")
-    disable(home.keys, "sign", 1)
+    home.keys.lifecycle.disable("sign", 1, actor="admin")
     revoked = root_of(home)
     assert revoked.number > rotated.number
     assert [key.revoked_at is None for key in revoked.keys] == [False, True]
@@ -75,9 +74,9 @@ def test_a_rotated_key_is_believed_and_a_revoked_one_is_not(home: Home, tmp_path
 
 def test_what_was_signed_again_is_the_same_release_and_is_believed(home: Home, tmp_path: Path) -> None:
     before = signed_manifest(package(home), home.keys, home.temporary)
-    rotate(home.keys, "sign")
+    home.keys.lifecycle.rotate("sign", actor="admin")
     resign(package(home), before, home.keys, home.audit, actor="admin")
-    disable(home.keys, "sign", 1)
+    home.keys.lifecycle.disable("sign", 1, actor="admin")
     after = authentic_package(package(home), root_of(home), tmp_path / "scratch")
     assert (after.digest, after.manifest) == (before.digest, before.manifest)
     assert signer_of(after.files[SIGNATURE]) != signer_of(before.files[SIGNATURE])
@@ -108,8 +107,8 @@ FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
 
 @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
 def test_a_forged_trust_root_is_refused(forge: Callable[[dict[str, Any]], object], home: Home) -> None:
-    rotate(home.keys, "sign")
-    disable(home.keys, "sign", 1)
+    home.keys.lifecycle.rotate("sign", actor="admin")
+    home.keys.lifecycle.disable("sign", 1, actor="admin")
     document = json.loads(seal(root_of(home), home.keys))
     forge(document)
     with pytest.raises(IntegrityError):
@@ -118,8 +117,8 @@ def test_a_forged_trust_root_is_refused(forge: Callable[[dict[str, Any]], object
 
 def test_a_trust_root_that_a_revoked_key_signed_is_refused(home: Home) -> None:
     old = _signer(home.keys)
-    rotate(home.keys, "sign")
-    disable(home.keys, "sign", 1)
+    home.keys.lifecycle.rotate("sign", actor="admin")
+    home.keys.lifecycle.disable("sign", 1, actor="admin")
     body = root_of(home).model_dump()
     with pytest.raises(IntegrityError, match="was revoked"):
         read_trust_root(old(body))

@@ -16,7 +16,7 @@ from typing import Final
 from secure_platform import canonical
 from secure_platform.access.policy import Action
 from secure_platform.access.principals import Principal
-from secure_platform.audit.log import Entry
+from secure_platform.audit.reader import Entry
 from secure_platform.control.database import utc_now
 from secure_platform.errors import IntegrityError
 from secure_platform.files import replace_private

@@ -9,6 +9,7 @@ from secure_platform.keys.catalog import ALGORITHMS, StoredKey
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import KEY_BYTES, NotPickled, derive
 from secure_platform.keys.provider import KeyProvider
+from secure_platform.keys.signing import Signature, SigningKey
 
 _Source: TypeAlias = tuple[str, int, str, str, bytes | None]
 
@@ -57,6 +58,23 @@ class OpenedKeys(NotPickled):
         if envelope is None:
             envelope = opened.envelopes[purpose] = Envelope(self.derived(stored, purpose))
         return envelope
+
+    def sign(self, stored: StoredKey, message: bytes) -> Signature:
+        """ECDSA P-256 signature by the key itself, or by the provider that holds it.
+
+        Raises:
+            IntegrityError: If the provider that holds it is not set up to sign.
+        """
+        reference = stored.about.reference
+        if reference is None:
+            return SigningKey(self.material(stored)).sign(message)
+        held = self.provider.signer(reference)
+        if held is None:
+            raise IntegrityError(
+                f"{stored.about.title} is held by {stored.about.provider}, which is not set up to sign",
+                "Name its signing key in the settings again, or run: secure-platform keys rotate sign",
+            )
+        return held.sign(message)
 
     def rewrapped(self, stored: StoredKey) -> bytes:
         """The same material under the newest version of the provider's key.

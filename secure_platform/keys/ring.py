@@ -47,9 +47,9 @@ from secure_platform.keys.material import (
 from secure_platform.keys.opened import OpenedKeys
 from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.rows import KeyLog, KeyRows
-from secure_platform.keys.signing import Signature, SigningKey, keyid_of, verify_pem
+from secure_platform.keys.signing import Signature, keyid_of, verify_pem
 from secure_platform.keys.subjects import SubjectKeys
-from secure_platform.keys.usage import LIMITS, Due, KeyUses, is_old, is_worn
+from secure_platform.keys.usage import Due, KeyUses
 from secure_platform.keys.wrapped import WrappedDataKey
 
 RING: Final = "service:key-ring"
@@ -236,7 +236,7 @@ class KeyRing(NotPickled):
         """
         stored = self._newest(SIGN)
         public_key = stored.about.public_key or ""
-        signature = self._signature(stored, message)
+        signature = self._opened.sign(stored, message)
         verify_pem(public_key, message, signature.value)
         return Signature(keyid_of(public_key), signature.value)
 
@@ -290,20 +290,11 @@ class KeyRing(NotPickled):
             now: The present moment.
             rotate_after_days: Kind of key → days, in place of the built-in ones.
         """
-        latest = {key.about.name: key for key in self._rows.all()}
-        found = []
-        with self._database.read() as connection:
-            for name, key in latest.items():
-                old = is_old(key, now, rotate_after_days)
-                if old or is_worn(key, self._uses.reserved(connection, key)):
-                    found.append(Due(name, key.about.version, "age" if old else "use"))
-        return found
+        return self._uses.due(self._rows.all(), now, rotate_after_days)
 
     def uses(self) -> dict[tuple[str, int], int]:
         """How often each version whose uses are limited was used, at most."""
-        keys = [key for key in self._rows.all() if key.about.kind in LIMITS]
-        with self._database.read() as connection:
-            return {(key.about.name, key.about.version): self._uses.reserved(connection, key) for key in keys}
+        return self._uses.counts(self._rows.all())
 
     def versions(self) -> list[KeyVersion]:
         """Every version of every key, without material."""
@@ -349,18 +340,6 @@ class KeyRing(NotPickled):
     def _identity(self, stored: StoredKey, identifier: str) -> str:
         key = self._opened.derived(stored, "identify")
         return f"p:{hmac_sha256(key, identifier.encode()).hex()[:_IDENTIFIER_HEX]}"
-
-    def _signature(self, stored: StoredKey, message: bytes) -> Signature:
-        reference = stored.about.reference
-        if reference is None:
-            return SigningKey(self._opened.material(stored)).sign(message)
-        held = self._opened.provider.signer(reference)
-        if held is None:
-            raise IntegrityError(
-                f"{stored.about.title} is held by {stored.about.provider}, which is not set up to sign",
-                "Name its signing key in the settings again, or run: secure-platform keys rotate sign",
-            )
-        return held.sign(message)
 
     def _new(self, name: str) -> StoredKey:
         return make_version(self._opened.provider, name, 1, utc_now(), fips=self._opened.fips)

@@ -119,7 +119,8 @@ class KeyRows(NotPickled):
         sealing = newest(self.of(MAC), MAC)
         sealed = [self.seal(row, sealing) for row in rows]
         for row in sealed:
-            self._uses.prepare(row)
+            if not _is_among(row, seen):
+                self._uses.prepare(row)
         with ExitStack() as effects:
             for part in _parts(sealed):
                 names: JSON = {_name(row): row.seal for row in part}
@@ -137,14 +138,19 @@ class KeyRows(NotPickled):
                 self._write(connection, sealed, seen)
 
     def write_first(self, rows: Sequence[StoredKey]) -> bool:
-        """Write the keys of a fresh home, sealed by the MAC key among them; False if it has keys by now."""
+        """Write the keys that a home begins with, sealed by the MAC key among them; False if it has keys.
+
+        Raises:
+            IntegrityError: If no MAC key among them is active.
+        """
         sealing = newest([row for row in rows if row.about.name == MAC], MAC)
-        for row in rows:
+        sealed = [self.seal(row, sealing) for row in rows]
+        for row in sealed:
             self._uses.prepare(row)
         with self._database.write() as connection:
             if stored_keys(connection):
                 return False
-            self._write(connection, [self.seal(row, sealing) for row in rows], [])
+            self._write(connection, sealed, [])
         return True
 
     def announce(self, rows: Sequence[StoredKey], *, actor: str) -> None:
@@ -169,10 +175,9 @@ class KeyRows(NotPickled):
 
     def _write(self, connection: Connection, rows: Sequence[StoredKey], seen: Sequence[StoredKey]) -> None:
         """Insert the versions that were not seen, and update the others."""
-        present = {(row.about.name, row.about.version) for row in seen}
         for row in rows:
             about = row.about
-            if (about.name, about.version) in present:
+            if _is_among(row, seen):
                 here = (key_version.c.name == about.name) & (key_version.c.version == about.version)
                 connection.execute(update(key_version).where(here).values(row.row))
             else:
@@ -209,6 +214,12 @@ class KeyRows(NotPickled):
 
     def _counts(self, row: StoredKey, since: int) -> bool:
         return self.witness.counts(_name(row), row.seal, since) or self.is_silent()
+
+
+def _is_among(row: StoredKey, rows: Sequence[StoredKey]) -> bool:
+    return any(
+        (row.about.name, row.about.version) == (other.about.name, other.about.version) for other in rows
+    )
 
 
 def _parts(rows: Sequence[StoredKey]) -> Iterator[list[StoredKey]]:

@@ -8,7 +8,7 @@ is put back would not be noticed.
 
 import hmac
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
@@ -84,7 +84,7 @@ class KeyUses(NotPickled):
         Raises:
             IntegrityError: If its count was changed or deleted.
         """
-        if stored.about.kind not in LIMITS or stored.wrapped is None:
+        if not _is_counted(stored):
             return 0
         row = connection.execute(select(key_usage).where(_here(stored))).first()
         if row is None or not hmac.compare_digest(row.seal, self._seal(stored, row.reserved)):
@@ -94,14 +94,42 @@ class KeyUses(NotPickled):
             )
         return int(row.reserved)
 
+    def counts(self, keys: Sequence[StoredKey]) -> dict[tuple[str, int], int]:
+        """How often each of these versions whose uses are limited was used, at most."""
+        with self._database.read() as connection:
+            return {
+                (key.about.name, key.about.version): self.reserved(connection, key)
+                for key in keys
+                if _is_counted(key)
+            }
+
+    def due(
+        self, keys: Sequence[StoredKey], now: datetime, rotate_after_days: Mapping[str, int]
+    ) -> list[Due]:
+        """Those keys that are to be rotated.
+
+        Args:
+            keys: All their versions, oldest first.
+            now: The present moment.
+            rotate_after_days: Kind of key → days, in place of the built-in ones.
+        """
+        newest = {key.about.name: key for key in keys}
+        used = self.counts(list(newest.values()))
+        found = []
+        for name, key in newest.items():
+            old = _is_old(key, now, {**ROTATE_AFTER_DAYS, **rotate_after_days})
+            if old or used.get((name, key.about.version), 0) >= LIMITS.get(key.about.kind, 1) * _DUE_AT:
+                found.append(Due(name, key.about.version, "age" if old else "use"))
+        return found
+
     def prepare(self, stored: StoredKey) -> None:
-        """Open a version whose uses are counted, before the database is locked."""
-        if stored.about.kind in LIMITS and stored.about.readable:
+        """Open a new version whose uses are counted, before the database is locked."""
+        if _is_counted(stored):
             self._opened.derived(stored, "usage")
 
     def begin(self, connection: Connection, stored: StoredKey) -> None:
         """Start to count the uses of a new version."""
-        if stored.about.kind in LIMITS and stored.wrapped is not None:
+        if _is_counted(stored):
             place = {"name": stored.about.name, "version": stored.about.version}
             seal = self._seal(stored, 0)
             connection.execute(insert(key_usage).values(**place, reserved=0, seal=seal))
@@ -125,22 +153,14 @@ class KeyUses(NotPickled):
         return hmac_sha256(self._opened.derived(stored, "usage"), message).hex()
 
 
-def is_old(stored: StoredKey, now: datetime, rotate_after_days: Mapping[str, int]) -> bool:
-    """Whether the newest version of a key has made new things for long enough.
-
-    Args:
-        stored: The newest version.
-        now: The present moment.
-        rotate_after_days: Kind of key → days, in place of the built-in ones.
-    """
-    days = {**ROTATE_AFTER_DAYS, **rotate_after_days}.get(stored.about.kind)
-    return days is not None and now - stored.about.created_at >= timedelta(days=days)
+def _is_old(stored: StoredKey, now: datetime, days: Mapping[str, int]) -> bool:
+    """Whether the newest version of a key has made new things for long enough."""
+    after = days.get(stored.about.kind)
+    return after is not None and now - stored.about.created_at >= timedelta(days=after)
 
 
-def is_worn(stored: StoredKey, reserved: int) -> bool:
-    """Whether its uses come near its limit."""
-    limit = LIMITS.get(stored.about.kind)
-    return limit is not None and reserved >= limit * _DUE_AT
+def _is_counted(stored: StoredKey) -> bool:
+    return stored.about.kind in LIMITS and stored.wrapped is not None
 
 
 def _here(stored: StoredKey) -> ColumnElement[bool]:

@@ -1,17 +1,13 @@
 """A rotation of a token key is carried to production from its raw snapshots, and never half."""
 
 import shutil
-from dataclasses import replace
 
 import polars as pl
 import pytest
 from built_home import PRODUCT, Built
 
-from secure_platform.control.database import utc_now
 from secure_platform.errors import DataRefusedError, GateRefusedError
 from secure_platform.gate.states import ReleaseState
-from secure_platform.keys.making import make_version
-from secure_platform.keys.ring import KeyRing
 from secure_platform.orchestration.launch import run_build, run_deploy, run_retokenize
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import signed_package
@@ -23,13 +19,6 @@ from secure_platform.services import Services
 from secure_platform.store.snapshots import Zone, require_verdicts
 
 DOMAIN = "patient"
-
-
-def rotate(keys: KeyRing, name: str) -> None:
-    rows = keys._rows.of(name)
-    new = make_version(keys._provider, name, len(rows) + 1, utc_now())
-    old = replace(rows[-1], about=replace(rows[-1].about, state="decrypt-only"))
-    keys._rows.write("key.rotate", [old, new], seen=rows, actor="admin", subject=name)
 
 
 @pytest.fixture
@@ -56,17 +45,15 @@ def test_after_a_rotation_production_is_made_anew_from_its_raw_snapshots(deploye
     services = deployed.services
     raw, protected = ids(services, Zone.RAW), ids(services, Zone.PROTECTED)
     before = tokens(services, "patients", protected["patients"], "Id")
-    rotate(services.keys, f"token/{DOMAIN}")
+    services.keys.lifecycle.rotate(f"token/{DOMAIN}", actor="admin")
     assert [(each.version, each.current) for each in carriers(services, DOMAIN)] == [(1, 2)]
     shutil.rmtree(deployed.source)
     assert run_retokenize(services.settings, deployed.product, listener=lambda _: None).succeeded
     record = deployed.newest()
     assert (record.number, record.state) == (2, ReleaseState.PENDING)
     manifest = signed_package(services, record).manifest
-    assert difference(services, record, manifest).plan == (
-        f"Tokens of the domain {DOMAIN} are made with key version 2 instead of 1: "
-        "they do not match those released before.",
-    )
+    (said,) = difference(services, record, manifest).plan
+    assert f"Tokens of the domain {DOMAIN} are made with key version 2 instead of 1" in said
     shown = manifest["verdicts"]["protected/patients"][VERDICT]["detail"]["columns"]
     assert shown == {"Id": {"domain": DOMAIN, "from": 1, "to": 2, "distinct": before.n_unique()}}
     made_from = {(each["zone"], each["dataset"]): each["snapshot_id"] for each in manifest["lineage"]}
@@ -85,21 +72,29 @@ def test_what_was_never_deployed_is_not_made_anew(built: Built) -> None:
 
 def test_a_rotation_between_two_steps_of_a_run_ends_it_refused(built: Built) -> None:
     services = built.services
-    context = StepContext(services, built.product, "run", "dana", built.source)
-    rotate(services.keys, f"token/{DOMAIN}")
-    alone = protect(context, "patients").snapshot
+    before = services.store.head(PRODUCT, "patients", Zone.PROTECTED)
+    assert before is not None
+    services.keys.lifecycle.rotate(f"token/{DOMAIN}", actor="admin")
+    made_before = {(Zone.PROTECTED, "patients"): before.snapshot_id}
+    context = StepContext(
+        services,
+        built.product,
+        "run",
+        "dana",
+        built.source,
+        chosen=lambda zone, name: made_before.get((zone, name)),
+    )
+    mixed = protect(context, "encounters").snapshot
+    with pytest.raises(DataRefusedError, match="failed the stage references"):
+        require_verdicts(mixed, ("references",))
     with pytest.raises(DataRefusedError, match="protected under another plan"):
         package(context)
-    behind = {"patients": alone.snapshot_id}
-    mixed = replace(context, chosen=lambda zone, name: behind.get(name) if zone is Zone.PROTECTED else None)
-    with pytest.raises(DataRefusedError, match="failed the stage references"):
-        require_verdicts(protect(mixed, "encounters").snapshot, ("references",))
     assert len(services.gate.list(PRODUCT)) == 1
 
 
 def test_a_run_after_the_rotation_has_one_version_everywhere(built: Built) -> None:
     services = built.services
-    rotate(services.keys, f"token/{DOMAIN}")
+    services.keys.lifecycle.rotate(f"token/{DOMAIN}", actor="admin")
     report = run_build(services.settings, built.product, source=built.source, listener=lambda _: None)
     assert report.succeeded
     plan = signed_package(services, built.newest()).contents.plan.document

@@ -16,7 +16,7 @@ from typing import Final
 from secure_platform import canonical
 from secure_platform.access.policy import Action
 from secure_platform.access.principals import Principal
-from secure_platform.audit.log import Entry
+from secure_platform.audit.reader import Entry
 from secure_platform.control.database import utc_now
 from secure_platform.errors import IntegrityError
 from secure_platform.files import replace_private
@@ -43,7 +43,7 @@ from secure_platform.services import DEPLOYER, Services
 EMERGENCY: Final = "key.emergency"
 PUBLISH: Final = "trust_root.publish"
 STANDING: Final = OPEN | {ReleaseState.DEPLOYED}
-"""What is live, kept for a rollback, or may still be deployed: nothing goes on if one of these is not ours."""
+"""What is live, kept for a rollback, or may still be deployed: one that is not ours stops everything."""
 
 
 @dataclass(frozen=True)
@@ -205,16 +205,14 @@ class _Answer:
         file = services.settings.deployer_token_file
         spared = None
         if file.is_relative_to(services.settings.home):
-            issued = services.principals.issue_token(DEPLOYER, actor=actor, days=365)
+            issued = services.tokens.issue(DEPLOYER, actor=actor, days=365)
             replace_private(file, issued.secret.encode() + b"\n")
             spared = issued.token_id
         tokens = [
-            token
-            for token in services.principals.tokens()
-            if token.principal != actor and token.token_id != spared
+            token for token in services.tokens.list() if token.principal != actor and token.token_id != spared
         ]
         for token in tokens:
-            services.principals.revoke_token(token.token_id, actor=actor)
+            services.tokens.revoke(token.token_id, actor=actor)
         sessions = services.sessions.list()
         for session in sessions:
             services.sessions.revoke(session.session_id, actor=actor)

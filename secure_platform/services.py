@@ -18,6 +18,7 @@ from secure_platform.access.grants import Grants
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
 from secure_platform.access.seals import SealedRows
+from secure_platform.access.secret_custody import SecretCustody
 from secure_platform.access.sessions import Sessions
 from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.access.throttle import Throttle
@@ -169,6 +170,18 @@ class Services:
     def local_secrets(self) -> LocalSecrets:
         """The secrets that this home keeps itself."""
         return LocalSecrets(self.settings.home / "secrets", self.keys, self.audit)
+
+    @cached_property
+    def secret_custody(self) -> SecretCustody:
+        """Who may change secrets."""
+        return SecretCustody(
+            self.secrets,
+            lambda: self.local_secrets,
+            self.settings.home / "secrets",
+            self.policy,
+            self.audit,
+            announce=self._announce,
+        )
 
     @cached_property
     def vault(self) -> VaultSession:

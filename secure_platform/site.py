@@ -21,6 +21,8 @@ Event: TypeAlias = Literal[
     "break_glass.opened",
     "freeze.set",
     "key.rotated",
+    "key.rotation_failed",
+    "secret.rotation_failed",
     "key.disabled",
     "key.destroyed",
     "key.backed_up",

@@ -29,6 +29,7 @@ SURFACE = {
         "MaskingResource",
         "PlatformResource",
         "ScannerResource",
+        "SecretsResource",
         "SnapshotStoreResource",
         "platform_resources",
     },

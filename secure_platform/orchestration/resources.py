@@ -14,6 +14,8 @@ from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError
 from secure_platform.keys.ring import KeyRing
+from secure_platform.keys.secrets.resolver import HeldSecrets
+from secure_platform.keys.secrets.secret import Secret
 from secure_platform.orchestration.instance import SecureInstance
 from secure_platform.orchestration.stamp import stamped
 from secure_platform.orchestration.steps.context import StepContext
@@ -99,6 +101,50 @@ class SnapshotStoreResource(dg.ConfigurableResource["SnapshotStoreResource"]):
         return self.platform.services.store
 
 
+class SecretsResource(dg.ConfigurableResource["SecretsResource"]):
+    """What `secret://…` stands for, inside a step; what is lent for the run is given back at its end."""
+
+    platform: dg.ResourceDependency[PlatformResource]
+    _held: HeldSecrets | None = PrivateAttr(default=None)
+    _run: dg.DagsterRun | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Remember for whom."""
+        self._run = context.run
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Give back what was lent, also after a failure."""
+        del context
+        if self._held is not None:
+            self._held.close()
+
+    def get(self, reference: str) -> Secret:
+        """The secret; use it, and never return, log or store it.
+
+        Raises:
+            UsageError: If it is no reference, or what it stands for is not there or cannot be used.
+            ServiceError: If who keeps it cannot be reached, or refuses.
+        """
+        return self._lent().get(reference)
+
+    def refresh(self, failed: Secret) -> Secret:
+        """The secret as it is now, after something refused the one that `get` gave.
+
+        Raises:
+            UsageError: If it is not there any more.
+            ServiceError: If who keeps it cannot be reached, or refuses.
+        """
+        return self._lent().refresh(failed)
+
+    def _lent(self) -> HeldSecrets:
+        if self._held is None:
+            services = self.platform.services
+            stamp = None if self._run is None else stamped(services.keys, self._run)
+            requester = services.requester(stamp).name
+            self._held = HeldSecrets(services.secrets, lambda: services.audit, requester)
+        return self._held
+
+
 class ScannerResource(dg.ConfigurableResource["ScannerResource"]):
     """The PII and secret scanner."""
 
@@ -137,6 +183,7 @@ def platform_resources() -> dict[str, Any]:
         "platform": platform,
         "key_ring": KeyRingResource(platform=platform),
         "snapshot_store": SnapshotStoreResource(platform=platform),
+        "secrets": SecretsResource(platform=platform),
         "scanner": ScannerResource(platform=platform),
         "audit_log": AuditLogResource(platform=platform),
         "masking": MaskingResource(platform=platform),

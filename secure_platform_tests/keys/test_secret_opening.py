@@ -40,7 +40,10 @@ def test_a_field_of_a_document_is_read(tmp_path: Path) -> None:
         assert CANARY not in str(refused.value)
 
 
-@pytest.mark.parametrize("content", [b"{", b"[1]", b'"x"', b"\xff", b"[" * 60_000, b'{"password": null}'])
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[1]", b'"x"', b"\xff", b"[" * 60_000, b'{"password": null}', b'{"password": "\\ud800"}'],
+)
 def test_a_field_of_anything_else_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UsageError, match="not there"):
         read_opening(private(tmp_path / "secret", content) + "#password")

@@ -1,8 +1,8 @@
 """Secrets of this home: one encrypted file each, which counts while the log says that it is the newest.
 
-A file opens under its own name only. What was put back from a copy, exchanged with another, made up or deleted
-is refused, for every change was announced in the audit log with the digest of the new file. A secret that was
-removed leaves an empty one: an older file cannot take its place.
+A file opens under its own name only. What was put back from a copy, exchanged with another, made up or
+deleted is refused, for every change was announced in the audit log with the digest of the new file. A secret
+that was removed leaves an empty one: an older file cannot take its place.
 """
 
 import json

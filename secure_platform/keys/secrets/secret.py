@@ -13,6 +13,11 @@ LARGEST: Final = 64 * 1024
 """Bytes of the largest secret, as of AWS Secrets Manager."""
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half of a character, which JSON can hold and UTF-8 cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 @dataclass(frozen=True, eq=False)
 class Secret(NotPickled):
     """What a reference stands for.
@@ -78,7 +83,7 @@ class Secret(NotPickled):
         except (ValueError, RecursionError):
             document = None
         value = document.get(of) if isinstance(document, dict) else None
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not _is_unicode(value):
             raise UsageError(
                 f"{name} names a field that is not there, or not text", "Correct the field after the #."
             )

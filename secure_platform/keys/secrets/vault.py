@@ -54,7 +54,7 @@ class VaultSecrets(SecretsProvider):
         """
         document, metadata = self._newest(path)
         return Secret(
-            json.dumps(document).encode(),
+            json.dumps(document, ensure_ascii=False).encode(errors="surrogatepass"),
             f"secret://vault/{path}",
             str(metadata["version"]),
             datetime.fromisoformat(metadata["created_time"]),

@@ -9,7 +9,7 @@ between the two, the announced row and the one before it both count until the ne
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from sqlalchemy import Connection, Table, insert, select, update
 
@@ -41,6 +41,11 @@ class Change:
     table: Table
     before: Row | None
     after: Row
+
+    @classmethod
+    def of(cls, table: Table, row: Row, **values: object) -> Self:
+        """The same row with other values in these columns."""
+        return cls(table, row, {**{name: row[name] for name in row if name != "seal"}, **values})
 
 
 class SealedRows:

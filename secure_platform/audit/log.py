@@ -166,6 +166,11 @@ class AuditLog(LogReader):
         self._signer = signer
         self._identify = identify
 
+    @property
+    def origin(self) -> str:
+        """The log's identity."""
+        return self._origin
+
     def identify(self, identifier: str) -> str:
         """The keyed hash under which an identifier appears in this log."""
         return self._identify(identifier)

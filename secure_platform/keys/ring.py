@@ -8,13 +8,13 @@ import hmac
 import re
 import secrets
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase, utc_now
-from secure_platform.errors import GateRefusedError, IntegrityError
+from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError
 from secure_platform.keys.catalog import (
     CELL,
     DATA,
@@ -85,6 +85,23 @@ class KeyRing(NotPickled):
                 self._make(name)
                 created.append(name)
         return created
+
+    def adopt(self, keys: Sequence[StoredKey]) -> bool:
+        """Begin with these keys, unless there are some already; returns whether it did.
+
+        Args:
+            keys: In versions, wrapped by this ring's provider, without their seals.
+
+        Raises:
+            IntegrityError: If no MAC key among them is active.
+        """
+        sealing = newest([key for key in keys if key.about.name == MAC], MAC)
+        sealed = [self._rows.seal(key, sealing) for key in keys]
+        with self._database.write() as connection:
+            if stored_keys(connection):
+                return False
+            write_rows(connection, sealed, [])
+        return True
 
     def new_data_key(self, context: Mapping[str, str]) -> DataKey:
         """A fresh random 32-byte key, and its wrapped form, which opens only under the same context."""
@@ -249,6 +266,28 @@ class KeyRing(NotPickled):
         """Every version of every key, without material."""
         return [key.about for key in self._rows.all()]
 
+    def taken_out(self) -> list[tuple[KeyVersion, bytes | None]]:
+        """Every version of every key with its material, for a backup; None where it has none here.
+
+        Raises:
+            IntegrityError: If one does not open.
+        """
+        return [
+            (key.about, None if key.wrapped is None else self._opened.material(key))
+            for key in self._rows.all()
+        ]
+
+    def broken(self) -> dict[str, str]:
+        """Open every version; those that do not open, and why."""
+        found = {}
+        for key in self._rows.all():
+            try:
+                if key.wrapped is not None:
+                    self._opened.material(key)
+            except SecurePlatformError as error:
+                found[key.about.title] = error.culprit
+        return found
+
     def _newest(self, name: str) -> StoredKey:
         return newest(self._rows.of(name), name)
 
@@ -291,10 +330,5 @@ class KeyRing(NotPickled):
 
     def _make_first(self) -> list[str]:
         """The keys of a fresh home, all or none; the MAC key seals itself."""
-        new = {name: make_version(self._provider, name, 1, utc_now()) for name in SINGLE}
-        sealed = [self._rows.seal(row, new[MAC]) for row in new.values()]
-        with self._database.write() as connection:
-            if stored_keys(connection):
-                return []
-            write_rows(connection, sealed, [])
-        return list(new)
+        new = [make_version(self._provider, name, 1, utc_now()) for name in SINGLE]
+        return list(SINGLE) if self.adopt(new) else []

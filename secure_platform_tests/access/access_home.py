@@ -8,8 +8,9 @@ from typing import Any, Self
 from ring_home import create_ring
 from sqlalchemy import Row, select, update
 
-from secure_platform.access.principals import IssuedToken, Principals
+from secure_platform.access.principals import Principals
 from secure_platform.access.seals import Change, SealedRows
+from secure_platform.access.tokens import IssuedToken, Tokens
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import token as token_table
@@ -40,6 +41,7 @@ class Home:
         self.keys = KeyRing(LocalKeyProvider.open(directory / "keys"), self.database, self.audit)
         self.rows = SealedRows(self.database, self.keys, self.audit)
         self.principals = Principals(self.database, self.audit, self.rows)
+        self.tokens = Tokens(self.database, self.audit, self.rows, self.principals)
 
     @classmethod
     def reopen(cls, directory: Path) -> Self:
@@ -48,7 +50,7 @@ class Home:
 
     def add(self, name: str = "alice", *roles: str) -> IssuedToken:
         self.principals.add(name, roles=roles, actor="admin")
-        return self.principals.issue_token(name, actor="admin")
+        return self.tokens.issue(name, actor="admin")
 
     def entries(self) -> list[tuple[str, str, str]]:
         return [(e.body["action"], e.body["phase"], e.body["subject"]) for e in self.audit.entries()]

@@ -66,7 +66,7 @@ class Home:
             tables=tables,
             lineage=lineage,
             contracts={},
-            plan={"profile": "hipaa_safe_harbor"},
+            plan={"profile": "hipaa_safe_harbor", "datasets": {}},
             dbt={
                 "project": DIGEST,
                 "vars": {},

@@ -37,7 +37,7 @@ PLAN: Mapping[str, Any] = {
     "profile": "hipaa_safe_harbor",
     "profile_digest": "sha256:2",
     "as_of": "2026-01-01",
-    "token_version": 1,
+    "token_versions": {"patient": 1},
     "datasets": {},
 }
 

@@ -98,11 +98,11 @@ def test_no_credentials_are_said(moto_server: AwsServer, monkeypatch: pytest.Mon
 
 @pytest.mark.usefixtures("aws_credentials")
 def test_what_was_wrapped_under_another_key_or_context_does_not_open(moto_server: AwsServer) -> None:
-    """ministack opens it all the same."""
+    """ministack opens it all the same; moto calls another key a missing right."""
     provider = AwsKeyProvider(AwsSession(moto_server.settings()))
     other = AwsKeyProvider(AwsSession(moto_server.settings()))
     wrapped = other.wrap(b"secret", context=CONTEXT)
-    with pytest.raises(IntegrityError, match="belongs to something else"):
+    with pytest.raises(ServiceError, match="does not allow"):
         provider.unwrap(wrapped, context=CONTEXT)
     with pytest.raises(IntegrityError, match="belongs to something else"):
         other.unwrap(wrapped, context={**CONTEXT, "version": "2"})
@@ -164,6 +164,7 @@ EXPIRED = "Signature expired: 20261121T101010Z is now earlier than 20261121T1111
         (400, "ExpiredTokenException", "canary", "give the process new ones", 1),
         (400, "UnrecognizedClientException", "canary", "give the process new ones", 1),
         (400, "AccessDeniedException", "canary", "AWS does not allow kms:encrypt", 1),
+        (400, "IncorrectKeyException", "canary", "belongs to something else", 1),
         (400, "InvalidKeyUsageException", "canary", "The key is of another kind", 1),
         (400, "Unheard", "canary", "AWS refuses kms:encrypt", 1),
     ],
@@ -174,7 +175,7 @@ def test_what_aws_documents_is_explained(
 ) -> None:
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
     with answering((status, {"__type": code, "message": text})) as (settings, asked):
-        said = refused(settings)
+        said = refused(settings, SecurePlatformError)
     assert told in said
     assert "canary" not in said
     assert len(asked) == times

@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Final, Literal
 
 from secure_platform.access.credentials import Credentials, Invitation
+from secure_platform.access.custody import Custody
 from secure_platform.access.freezes import Freezes
 from secure_platform.access.grants import Grants
+from secure_platform.access.key_backups import KeyBackups
 from secure_platform.access.policy import Policy
-from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
+from secure_platform.access.principals import ANONYMOUS, Principal, Principals
 from secure_platform.access.seals import SealedRows
 from secure_platform.access.secret_custody import SecretCustody
 from secure_platform.access.sessions import Sessions
 from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.access.throttle import Throttle
+from secure_platform.access.tokens import Tokens, read_token
 from secure_platform.access.windows import read_window
-from secure_platform.audit.log import AuditLog, LateLog
+from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product, load_products
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.locks import file_lock
@@ -31,6 +34,7 @@ from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import UsageError
 from secure_platform.files import private_directory, replace_private, write_private
 from secure_platform.gate.releases import Gate
+from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.providers.aws_session import AwsSession
 from secure_platform.keys.providers.choice import open_provider, prepare_provider
@@ -60,20 +64,27 @@ class Services:
 
     Args:
         settings: The resolved settings; the home must be initialised (see `initialise`).
+        key_provider: Opens the keys in place of the provider that the settings choose.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, key_provider: KeyProvider | None = None) -> None:
         self.settings = settings
+        self._stand_in = key_provider
 
     @cached_property
     def database(self) -> ControlDatabase:
         """The control database."""
         return ControlDatabase.at(self.settings.home / "control.db")
 
-    @cached_property
+    @property
     def keys(self) -> KeyRing:
         """The key ring over the provider of the settings."""
-        return KeyRing(self.provider(), self.database, LateLog(self._log, lambda: self.audit))
+        return self._opened.ring
+
+    @cached_property
+    def key_provider(self) -> KeyProvider:
+        """What wraps the keys."""
+        return self._stand_in or self.provider()
 
     def provider(self, name: str | None = None) -> KeyProvider:
         """What wraps the keys; another one than the settings choose, by its name, to move keys from or to."""
@@ -85,21 +96,29 @@ class Services:
             name=name,
         )
 
-    @cached_property
+    @property
     def audit(self) -> AuditLog:
         """The tamper-evident log."""
-        origin = f"secure-platform/{self.keys.log_identity()}"
-        return AuditLog(
-            self._log,
-            origin=origin,
-            signer=self.keys.log_signer(origin),
-            identify=self.keys.identify,
+        return self._opened.audit
+
+    @cached_property
+    def _opened(self) -> HomeKeys:
+        return HomeKeys(
+            self.key_provider,
+            self.database,
+            self.settings.home / "audit.db",
+            fips=self.settings.keys.fips,
         )
 
     @cached_property
     def principals(self) -> Principals:
         """Who may be asked."""
         return Principals(self.database, self.audit, self.sealed_rows)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """What a program proves who it is with."""
+        return Tokens(self.database, self.audit, self.sealed_rows, self.principals)
 
     @cached_property
     def sessions(self) -> Sessions:
@@ -155,6 +174,34 @@ class Services:
     def freezes(self) -> Freezes:
         """What is not deployed for now."""
         return Freezes(self.sealed_rows, self.keys, self.policy, self.situation, announce=self._announce)
+
+    @cached_property
+    def key_backups(self) -> KeyBackups:
+        """The backups of the keys."""
+        return KeyBackups(
+            self.keys,
+            self.key_provider,
+            self.policy,
+            self.sealed_rows,
+            self.audit,
+            home=self.settings.home,
+            environment=self.settings.environment,
+            announce=self._announce,
+        )
+
+    @cached_property
+    def custody(self) -> Custody:
+        """What is done to keys."""
+        return Custody(
+            self.keys,
+            self.key_backups,
+            self.policy,
+            self.principals,
+            self.audit,
+            self.database,
+            rotate_after_days=self.settings.keys.rotate_after_days,
+            announce=self._announce,
+        )
 
     @cached_property
     def secrets(self) -> Secrets:
@@ -257,10 +304,6 @@ class Services:
         """The folder of the signed packages."""
         return self.settings.home / "releases"
 
-    @property
-    def _log(self) -> Path:
-        return self.settings.home / "audit.db"
-
     def product(self, name: str) -> Product:
         """One product by name.
 
@@ -285,7 +328,7 @@ class Services:
         """The principal whose token was presented, else the anonymous one, which may only build and read."""
         if self.settings.token_file is None:
             return ANONYMOUS
-        return self.principals.authenticate(read_token(self.settings.token_file))
+        return self.tokens.authenticate(read_token(self.settings.token_file))
 
     def requester(self, stamped: str | None = None) -> Principal:
         """Who a build is recorded for: who its run was stamped for, else the caller, else the scheduler."""
@@ -301,7 +344,7 @@ class Services:
             UsageError: If this process cannot read the deployer's token.
             AccessDeniedError: If the token is not valid.
         """
-        return self.principals.authenticate(read_token(self.settings.deployer_token_file))
+        return self.tokens.authenticate(read_token(self.settings.deployer_token_file))
 
     def _announce(self, event: Event, *, product: str | None) -> None:
         # Each is told, however often it happens.
@@ -337,7 +380,7 @@ def initialise(settings: Settings, *, prepare: Callable[[Settings], None] | None
         UsageError: If the home exists with an open mode or belongs to somebody else.
     """
     home = private_directory(settings.home)
-    _require_private(home)
+    require_private(home)
     if (home / INITIALISED).exists():
         return False
     with file_lock(home / ".lock", holder=f"the home {home}"):
@@ -352,7 +395,12 @@ def initialise(settings: Settings, *, prepare: Callable[[Settings], None] | None
     return True
 
 
-def _require_private(home: Path) -> None:
+def require_private(home: Path) -> None:
+    """Refuse a home that others may read.
+
+    Raises:
+        UsageError: If its mode is open, or it belongs to somebody else.
+    """
     status = home.stat()
     if status.st_uid != os.geteuid() or status.st_mode & PRIVATE_MASK:
         raise UsageError(f"The home {home} is open to other users", f"Make it private: chmod 700 {home}.")
@@ -384,5 +432,5 @@ def _create_principals(services: Services) -> None:
             services.principals.add(name, kind=kind, roles=roles, actor=SCHEDULER)
         token_file = services.settings.home / "keys" / (token_name or "")
         if token_name is not None and not token_file.exists():
-            issued = services.principals.issue_token(name, actor=SCHEDULER, days=365)
+            issued = services.tokens.issue(name, actor=SCHEDULER, days=365)
             replace_private(token_file, issued.secret.encode() + b"\n")

@@ -26,6 +26,7 @@ Event: TypeAlias = Literal[
     "key.disabled",
     "key.destroyed",
     "key.backed_up",
+    "key.moved",
 ]
 Kind: TypeAlias = Literal["slack", "webhook", "servicenow", "pagerduty", "email"]
 _NEEDED: Final[dict[Kind, tuple[str, ...]]] = {

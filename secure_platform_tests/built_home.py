@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 
 from secure_platform import canonical
 from secure_platform.access.principals import Principal
@@ -69,23 +70,26 @@ class Built:
 @pytest.fixture(scope="session")
 def built_once(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The original: copy it before anything else."""
+    return Built(made_once(tmp_path_factory, "built", _build))
+
+
+def _build(root: Path) -> None:
     # Every test run loads this plugin: Dagster is imported when a test needs it.
     from secure_platform.orchestration.home import prepare  # noqa: PLC0415
     from secure_platform.orchestration.launch import run_build  # noqa: PLC0415
 
-    built = Built(tmp_path_factory.mktemp("built"))
+    built = Built(root)
     generate(built.source, patients=40)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECURE_PLATFORM_HOME", str(built.home))
         prepare(load_settings())
         for name, roles in PEOPLE.items():
             built.services.principals.add(name, roles=roles, actor="admin")
-            built.token(name).write_text(built.services.principals.issue_token(name, actor="admin").secret)
+            built.token(name).write_text(built.services.tokens.issue(name, actor="admin").secret)
             built.token(name).chmod(0o600)
         patch.setenv("SECURE_PLATFORM_TOKEN_FILE", str(built.token("dana")))
         settings = load_settings()
         assert run_build(settings, built.product, source=built.source, listener=lambda _: None).succeeded
-    return built
 
 
 @pytest.fixture

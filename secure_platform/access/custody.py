@@ -2,24 +2,69 @@
 
 Nobody destroys a key alone: one person disables a version, so that it shows what still needs it, and another
 one destroys it. Who disabled it is read from the audit log, not from a row that could be edited. A version
-that the platform's own records need is not disabled: nobody could be authenticated to enable it again.
+that the platform's own records need is not disabled: nobody could be let in to enable it again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from secure_platform.access.key_backups import BackupRecord, KeyBackups
+from secure_platform.access.own_records import names_people, rows_needing
 from secure_platform.access.policy import Action, KeyResource, PlatformResource, Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals
 from secure_platform.access.situation import Announce
 from secure_platform.audit.log import AuditLog
-from secure_platform.control.database import utc_now
-from secure_platform.errors import UsageError
+from secure_platform.control.database import ControlDatabase, utc_now
+from secure_platform.errors import GateRefusedError, UsageError
+from secure_platform.keys.algorithms import POLICY, Standing
 from secure_platform.keys.catalog import KeyState, KeyVersion
-from secure_platform.keys.lifecycle import Lifecycle
+from secure_platform.keys.provider import KeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
+from secure_platform.keys.usage import Due
 
 _DISABLED: Final = "key.disable"
+
+
+@dataclass(frozen=True)
+class KeyStatus:
+    """How a version of a key stands.
+
+    Attributes:
+        days: How old it is.
+        due: Why a newer one is to be made, `age` or `use`; None while that is not due.
+        saved: Whether the newest backup has it.
+    """
+
+    about: KeyVersion
+    days: int
+    due: str | None
+    saved: bool
+
+
+@dataclass(frozen=True)
+class KeyReport:
+    """How the keys of a home stand.
+
+    Attributes:
+        keys: Every version, by name and oldest first.
+        backup: The newest one.
+        unsaved: Names of the keys whose newest version it does not have.
+        broken: Versions that do not open, and why; only where they were tried.
+    """
+
+    keys: Sequence[KeyStatus]
+    backup: BackupRecord | None
+    unsaved: Sequence[str]
+    broken: Mapping[str, str]
+
+    @property
+    def retired(self) -> list[str]:
+        """Versions that still open something by an algorithm that makes nothing new any more."""
+        used = (key.about for key in self.keys if key.about.readable)
+        return [each.title for each in used if POLICY[each.algorithm].standing is not Standing.MAKES]
 
 
 class Custody:
@@ -27,41 +72,48 @@ class Custody:
 
     Args:
         keys: The key ring.
-        lifecycle: Changes its keys.
+        backups: What was backed up.
         policy: Decides who may.
         principals: Who disabled a key.
         audit: Where that is recorded.
+        database: Whose rows need keys.
+        rotate_after_days: Kind of key → days, in place of the built-in ones.
         announce: Tells of it.
-        clock: The present moment, aware.
     """
 
     def __init__(
         self,
         keys: KeyRing,
-        lifecycle: Lifecycle,
+        backups: KeyBackups,
         policy: Policy,
         principals: Principals,
         audit: AuditLog,
+        database: ControlDatabase,
         *,
+        rotate_after_days: Mapping[str, int],
         announce: Announce,
-        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._keys = keys
-        self._lifecycle = lifecycle
+        self._backups = backups
         self._policy = policy
         self._principals = principals
         self._audit = audit
+        self._database = database
+        self._rotate_after_days = rotate_after_days
         self._announce = announce
-        self._clock = clock
 
-    def versions(self, caller: Principal) -> list[KeyVersion]:
-        """Every version of every key, without material.
+    def report(self, caller: Principal) -> KeyReport:
+        """Every version of every key, and what is to be done about them.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
         """
-        self._policy.require(caller, Action.KEY_READ, PlatformResource(), at=self._clock())
-        return self._keys.versions()
+        self._policy.require(caller, Action.KEY_READ, PlatformResource())
+        return self._report({})
+
+    def check(self) -> KeyReport:
+        """The same, with every version opened; anybody may know whether the platform is in order."""
+        return self._report(self._keys.broken())
 
     def rotate(self, caller: Principal, name: str) -> KeyVersion:
         """Make a new active version; what exists stays readable under the former ones.
@@ -72,7 +124,7 @@ class Custody:
         """
         newest = self.find(name)
         self._require(caller, Action.KEY_ROTATE, newest)
-        made = self._lifecycle.rotate(name, actor=caller.name)
+        made = self._keys.lifecycle.rotate(name, actor=caller.name)
         self._announce("key.rotated", product=None)
         return made
 
@@ -82,16 +134,38 @@ class Custody:
         Raises:
             AccessDeniedError: If the policy does not let the caller.
         """
-        return [self.rotate(caller, due.name) for due in self._keys.due(self._clock())]
+        return [self.rotate(caller, due.name) for due in self._due(utc_now())]
 
-    def rewrap(self, caller: Principal) -> Sequence[KeyVersion]:
-        """Wrap all material anew under the newest version of the provider's own key; data stays as it is.
+    def rewrap(self, caller: Principal) -> int:
+        """Wrap all material anew under the newest version of the provider's own key, and count it.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
         """
-        self._policy.require(caller, Action.KEY_ROTATE, PlatformResource(), at=self._clock())
-        return self._lifecycle.rewrap(actor=caller.name)
+        self._policy.require(caller, Action.KEY_ROTATE, PlatformResource())
+        return self._keys.lifecycle.rewrap(actor=caller.name)
+
+    def move(self, caller: Principal, provider: KeyProvider) -> int:
+        """Let another provider wrap all material, and count it: who has that one can read everything.
+
+        Raises:
+            AccessDeniedError: If the policy does not let the caller.
+        """
+        self._policy.require(caller, Action.KEY_BACKUP, PlatformResource())
+        count = self._keys.lifecycle.rewrap(actor=caller.name, to=provider)
+        self._announce("key.moved", product=None)
+        return count
+
+    def protect(self, caller: Principal, provider: LocalKeyProvider, passphrase: bytes | None) -> None:
+        """Let the root key's file open with this passphrase only, or with none.
+
+        Raises:
+            AccessDeniedError: If the policy does not let the caller.
+        """
+        self._policy.require(caller, Action.KEY_BACKUP, PlatformResource())
+        detail = {"protected": passphrase is not None}
+        with self._audit.effect("key.protect", actor=caller.name, subject="keys", detail=detail):
+            provider.protect(passphrase)
 
     def disable(self, caller: Principal, name: str, version: int) -> KeyVersion:
         """Let nothing be opened or verified with a version until it is enabled again.
@@ -101,8 +175,10 @@ class Custody:
             GateRefusedError: If the platform itself needs it.
             UsageError: If there is no such version.
         """
-        self._require(caller, Action.KEY_DISABLE, self.find(name, version))
-        changed = self._lifecycle.disable(name, version, actor=caller.name)
+        about = self.find(name, version)
+        self._require(caller, Action.KEY_DISABLE, about)
+        self._require_unneeded(about)
+        changed = self._keys.lifecycle.disable(name, version, actor=caller.name)
         self._announce("key.disabled", product=None)
         return changed
 
@@ -115,7 +191,7 @@ class Custody:
             UsageError: If there is no such version.
         """
         self._require(caller, Action.KEY_DISABLE, self.find(name, version))
-        return self._lifecycle.enable(name, version, actor=caller.name)
+        return self._keys.lifecycle.enable(name, version, actor=caller.name)
 
     def destroy(self, caller: Principal, name: str, version: int) -> KeyVersion:
         """Remove the material of a disabled version for good.
@@ -126,7 +202,7 @@ class Custody:
             UsageError: If there is no such version.
         """
         self._require(caller, Action.KEY_DESTROY, self.find(name, version))
-        changed = self._lifecycle.destroy(name, version, actor=caller.name)
+        changed = self._keys.lifecycle.destroy(name, version, actor=caller.name)
         self._announce("key.destroyed", product=None)
         return changed
 
@@ -150,13 +226,45 @@ class Custody:
         return KeyResource(about.name, about.version, about.state, by)
 
     def _require(self, caller: Principal, action: Action, about: KeyVersion) -> None:
-        self._policy.require(caller, action, self.resource(about), at=self._clock())
+        self._policy.require(caller, action, self.resource(about))
+
+    def _require_unneeded(self, about: KeyVersion) -> None:
+        if names_people(about.kind):
+            raise GateRefusedError(
+                f"The audit log needs {about.title}: it knows people by names that were made with it",
+                "Leave it as it is after its rotation: it makes nothing new.",
+            )
+        needed = rows_needing(self._database, about.kind, about.version)
+        if needed:
+            rows = ", ".join(f"{count} of {table}" for table, count in needed.items())
+            raise GateRefusedError(
+                f"The platform itself needs {about.title}: rows that it reads are sealed with it ({rows})",
+                "Leave it as it is after its rotation: it makes nothing new, and opens what exists.",
+            )
+
+    def _due(self, now: datetime) -> list[Due]:
+        return self._keys.due(now, self._rotate_after_days)
+
+    def _report(self, broken: Mapping[str, str]) -> KeyReport:
+        now, backup = utc_now(), self._backups.newest()
+        due = {(each.name, each.version): each.reason for each in self._due(now)}
+        covers = {} if backup is None else backup.covers
+        keys = [
+            KeyStatus(
+                about,
+                (now - about.created_at).days,
+                due.get((about.name, about.version)),
+                covers.get(about.name, 0) >= about.version,
+            )
+            for about in self._keys.versions()
+        ]
+        return KeyReport(keys, backup, self._backups.unsaved(), broken)
 
     def _who_disabled(self, about: KeyVersion) -> str:
         """Name of who did it last; nobody's where the log does not say, or knows only somebody unknown."""
         for entry in self._audit.backwards(f'"action":"{_DISABLED}"'):
             body = entry.body
-            ours = body["action"] == _DISABLED and body["subject"] == f"key:{about.name}:{about.version}"
+            ours = body["action"] == _DISABLED and body["subject"] == f"{about.name}/{about.version}"
             if ours and body["phase"] == "done":
                 return self._known(body["actor"])
         return ANONYMOUS.name

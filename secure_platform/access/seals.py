@@ -9,7 +9,7 @@ between the two, the announced row and the one before it both count until the ne
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from sqlalchemy import Connection, Table, insert, select, update
 
@@ -41,6 +41,11 @@ class Change:
     table: Table
     before: Row | None
     after: Row
+
+    @classmethod
+    def of(cls, table: Table, row: Row, **values: object) -> Self:
+        """The same row with other values in these columns."""
+        return cls(table, row, {**{name: row[name] for name in row if name != "seal"}, **values})
 
 
 class SealedRows:
@@ -84,6 +89,7 @@ class SealedRows:
             GateRefusedError: If a row was changed by somebody else since it was read.
         """
         rows = [self._sealed(change) for change in changes]
+        self._witness.seen()
         names: dict[str, JSON] = {
             self._name(change.table, row): row["seal"] for change, row in zip(changes, rows, strict=True)
         }
@@ -174,8 +180,8 @@ class SealedRows:
         return self._name_of(table, str(row[key.name]))
 
     def _name_of(self, table: Table, key: str) -> str:
-        """How the log names a row: a person's name is there as its keyed hash only."""
-        return f"{table.name}:{self._audit.identify(key)}"
+        """How the log names a row: a person's name is there as its keyed hash only, of when it was new."""
+        return self._witness.name_in_use([f"{table.name}:{each}" for each in self._keys.identifiers(key)])
 
 
 def _write(connection: Connection, change: Change, row: Row) -> None:

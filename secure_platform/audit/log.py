@@ -8,7 +8,6 @@ entry ever holds a data value or the text of an exception.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias, Union
@@ -22,10 +21,11 @@ from secure_platform.audit.checkpoint import (
     signing_key,
 )
 from secure_platform.audit.proof import InclusionProof
-from secure_platform.audit.storage import NAMES_KEYS, NAMES_SEALED_ROWS, Storage, log_size, node_reader
+from secure_platform.audit.reader import Entry, LogReader
+from secure_platform.audit.storage import log_size, node_reader
 from secure_platform.audit.tiles import CHECKPOINT_NAME, write_tiles
 from secure_platform.audit.tree import consistency_path, grow, inclusion_path, leaf_hash, root
-from secure_platform.audit.verify import VerifyReport, parse_body, recompute
+from secure_platform.audit.verify import VerifyReport, recompute
 from secure_platform.errors import IntegrityError, SecurePlatformError, UsageError
 from secure_platform.files import private_directory
 
@@ -34,16 +34,6 @@ Phase: TypeAlias = Literal["intent", "done", "failed", "event"]
 Identify: TypeAlias = Callable[[str], str]
 
 MAX_ENTRY_BYTES: Final = 65_535  # A C2SP entry bundle counts an entry's bytes in 16 bits.
-PAGE: Final = 1_000
-_FORWARDS: Final = """SELECT seq, body, hash FROM entry LEFT JOIN node ON level = 0 AND idx = seq
-    WHERE seq BETWEEN ? AND ? ORDER BY seq"""
-_BACKWARDS: Final = """SELECT seq, body, hash FROM entry LEFT JOIN node ON level = 0 AND idx = seq
-    WHERE seq BETWEEN ? AND ? AND instr(body, ?) ORDER BY seq DESC"""
-_SEALED, _SEALED_KEYS = (
-    f"""SELECT seq, body, hash FROM entry LEFT JOIN node ON level = 0 AND idx = seq
-    WHERE {named} AND seq BETWEEN ? AND ? ORDER BY seq LIMIT {PAGE}"""  # noqa: S608 - constants only
-    for named in (NAMES_SEALED_ROWS, NAMES_KEYS)
-)
 ACTION: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -70,84 +60,6 @@ class Signer(Protocol):
         """64-byte Ed25519 signature."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One record: its position, RFC 6962 leaf hash and members."""
-
-    seq: int
-    leaf: bytes
-    body: Mapping[str, Any]
-
-
-class LogReader:
-    """Reads the log; usable from several threads and processes at once, and before anybody can write to it.
-
-    Args:
-        path: The log's SQLite file, on a local disk.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._storage = Storage(path)
-
-    def size(self) -> int:
-        """Number of entries."""
-        return self._storage.size()
-
-    def tail(self, count: int) -> list[Entry]:
-        """The newest `count` entries, oldest of them first."""
-        return list(self.entries(max(0, self.size() - count)))
-
-    def entries(self, start: int = 0, end: int | None = None) -> Iterator[Entry]:
-        """Entries `start … end - 1` in order, read page by page.
-
-        Raises:
-            IntegrityError: If a body is not the entry of its position, or not what was recorded for it.
-        """
-        stop = self.size() if end is None else min(end, self.size())
-        for first in range(start, stop, PAGE):
-            with self._storage.read() as connection:
-                rows = connection.execute(_FORWARDS, (first, min(first + PAGE, stop) - 1)).fetchall()
-            yield from map(_entry, rows)
-
-    def backwards(self, text: str, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
-        """The entries `start … stop - 1` in which this text occurs, newest first, read page by page.
-
-        The text narrows down what is parsed, it decides nothing: the caller compares members.
-
-        Raises:
-            IntegrityError: If a body is not the entry of its position, or not what was recorded for it.
-        """
-        newest = self.size() if stop is None else min(stop, self.size())
-        for end in range(newest, start, -PAGE):
-            with self._storage.read() as connection:
-                span = (max(start, end - PAGE), end - 1, text.encode())
-                rows = connection.execute(_BACKWARDS, span).fetchall()
-            yield from map(_entry, rows)
-
-    def sealed(self, start: int, end: int) -> Iterator[Entry]:
-        """The entries `start … end - 1` that tell of sealed rows, in order; an index finds them.
-
-        Raises:
-            IntegrityError: If a body is not the entry of its position, or not what was recorded for it.
-        """
-        return self._indexed(_SEALED, start, end)
-
-    def sealed_keys(self, start: int, end: int) -> Iterator[Entry]:
-        """As `sealed`, but only those of keys."""
-        return self._indexed(_SEALED_KEYS, start, end)
-
-    def close(self) -> None:
-        """Close the idle connections of this process; the log opens new ones when it is used again."""
-        self._storage.close()
-
-    def _indexed(self, query: str, start: int, end: int) -> Iterator[Entry]:
-        while start < end:
-            with self._storage.read() as connection:
-                rows = connection.execute(query, (start, end - 1)).fetchall()
-            yield from map(_entry, rows)
-            start = rows[-1][0] + 1 if len(rows) == PAGE else end
-
-
 class AuditLog(LogReader):
     """Append, prove, verify and export; usable from several threads and processes at once.
 
@@ -165,6 +77,11 @@ class AuditLog(LogReader):
         self._origin = origin
         self._signer = signer
         self._identify = identify
+
+    @property
+    def origin(self) -> str:
+        """The log's identity."""
+        return self._origin
 
     def identify(self, identifier: str) -> str:
         """The keyed hash under which an identifier appears in this log."""
@@ -370,17 +287,6 @@ class LateLog(LogReader):
     ) -> AbstractContextManager[dict[str, JSON]]:
         """As `AuditLog.effect`."""
         return self._open_log().effect(action, actor=actor, subject=subject, detail=detail)
-
-
-def _entry(row: tuple[int, bytes, bytes | None]) -> Entry:
-    seq, body, recorded = row
-    entry = Entry(seq, leaf_hash(body), parse_body(seq, body))
-    if entry.leaf != recorded:
-        raise IntegrityError(
-            f"Audit entry {seq} does not match the hash that was recorded for it",
-            "Treat the log as tampered with: compare it with an exported copy.",
-        )
-    return entry
 
 
 def _now() -> str:

@@ -7,12 +7,12 @@ the one before it both count until the next change.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, Protocol
 
-from secure_platform.audit.log import Entry
+from secure_platform.audit.reader import Entry
 
 _FAILED: Final = '"phase":"failed"'
 
@@ -85,6 +85,15 @@ class SealWitness:
         with self._lock:
             self._catch_up()
             return self._is_settled(name)
+
+    def name_in_use(self, names: Sequence[str]) -> str:
+        """Which of the names that a row may have the log has for it, as far as it was read; else the first.
+
+        Args:
+            names: The one of a new row, then older ones.
+        """
+        with self._lock:
+            return next((name for name in names if self._of(name)), names[0])
 
     def known(self, table: str) -> set[str]:
         """The names of the rows of this table that were written for certain."""

@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "principal": ("secure_platform.cli.people", "Add, invite, list and disable principals."),
     "token": ("secure_platform.cli.people", "Issue, list and revoke tokens."),
     "session": ("secure_platform.cli.people", "List and end sessions."),
+    "keys": ("secure_platform.cli.keys", "List, rotate, disable, destroy, back up and restore keys."),
     "access": ("secure_platform.cli.rights", "Check, explain and try policies; rights for a time; freezes."),
     "secret": ("secure_platform.cli.secret", "Keep secrets in this home; rotate secrets anywhere."),
     "audit": ("secure_platform.cli.audit", "Verify, read, prove and export the audit log."),

@@ -186,6 +186,16 @@ subject_key: Final = Table(
     Column("destroyed_at", DateTime(timezone=True), nullable=True),
 )
 
+key_backup: Final = Table(
+    "key_backup",
+    metadata,
+    Column("backup_id", String(32), primary_key=True),
+    Column("made_by", String(255), nullable=False),
+    Column("made_at", DateTime(timezone=True), nullable=False),
+    Column("covers", JSON, nullable=False),
+    Column("seal", String(80), nullable=False),
+)
+
 release: Final = Table(
     "release",
     metadata,

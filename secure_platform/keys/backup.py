@@ -1,10 +1,8 @@
 """All keys of a home in one file, which opens only with its passphrase.
 
-    magic ‖ canonical JSON of how the passphrase is stretched ‖ LF ‖ sealed keys ‖ SHA-256 of all before
-
-Encryption is that of `envelope`, under the stretched passphrase; all that stands before the sealed part is
-authenticated with it. The sum at the end only tells a damaged file from a wrong passphrase, and before the
-expensive part. Keys of single persons are not in it: what was erased must not come back from a backup.
+It is what `passphrase.seal_under` makes of canonical JSON, followed by its SHA-256. That sum authenticates
+nothing: it tells a damaged file from a wrong passphrase, before it costs anything. Keys of single persons are
+not in it: what was erased must not come back from a backup.
 """
 
 import base64
@@ -16,10 +14,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from secure_platform import canonical
-from secure_platform.errors import IntegrityError, UsageError
-from secure_platform.keys.envelope import Envelope
+from secure_platform.errors import IntegrityError
 from secure_platform.keys.material import NotPickled
-from secure_platform.keys.passphrase import Stretching
+from secure_platform.keys.passphrase import open_under, seal_under
 
 MAGIC: Final = b"secure-platform/key-backup/v1\n"
 MOST_BYTES: Final = 16 << 20
@@ -32,6 +29,7 @@ class BackedKey(NotPickled):
     """One version of one key.
 
     Attributes:
+        reference: What its provider calls it, if it never leaves that provider.
         material: None where there is none any more, or where it never leaves its provider.
     """
 
@@ -40,6 +38,7 @@ class BackedKey(NotPickled):
     algorithm: str
     state: str
     provider: str
+    reference: str | None
     public_key: str | None
     created_at: datetime
     material: bytes | None = field(repr=False)
@@ -51,17 +50,20 @@ class Backup(NotPickled):
 
     Attributes:
         environment: Of the home.
-        origin: The audit log's identity.
         checkpoint: The audit log's newest signed checkpoint.
         root: The root key of the local provider; None with any other.
     """
 
     made_at: datetime
     environment: str
-    origin: str
     checkpoint: str
     root: bytes | None = field(repr=False)
     keys: tuple[BackedKey, ...]
+
+    @property
+    def log(self) -> str:
+        """The identity of the audit log."""
+        return self.checkpoint.partition("\n")[0]
 
     def newest(self) -> dict[str, int]:
         """The newest version of every key that is in it."""
@@ -70,10 +72,8 @@ class Backup(NotPickled):
 
 def seal_backup(backup: Backup, passphrase: bytes) -> bytes:
     """The whole file."""
-    stretching = Stretching.new()
-    head = MAGIC + canonical.dumps(stretching.to_json()) + b"\n"
-    sealed = Envelope(stretching.key(passphrase)).seal(canonical.dumps(_plain(backup)), head)
-    return head + sealed + hashlib.sha256(head + sealed).digest()
+    body = seal_under(passphrase, MAGIC, canonical.dumps(_plain(backup)))
+    return body + hashlib.sha256(body).digest()
 
 
 def open_backup(content: bytes, passphrase: bytes, *, name: str) -> Backup:
@@ -93,16 +93,11 @@ def open_backup(content: bytes, passphrase: bytes, *, name: str) -> Backup:
         raise IntegrityError(f"{name} is not a backup of keys", "Name the file that `keys backup` wrote.")
     if not hmac.compare_digest(hashlib.sha256(body).digest(), total):
         raise IntegrityError(f"{name} was cut off or damaged", _ANOTHER_COPY)
-    header, newline, sealed = body.removeprefix(MAGIC).partition(b"\n")
-    stretching = Stretching.read(canonical.loads(header, name=name), name=name)
-    envelope = Envelope(stretching.key(passphrase))
-    if not envelope.belongs(sealed):
-        raise UsageError(f"The passphrase does not open {name}", "Give the one that it was made with.")
-    return _read(canonical.loads(envelope.open(sealed, MAGIC + header + newline, name=name), name=name), name)
+    return _read(canonical.loads(open_under(passphrase, MAGIC, body, name=name), name=name), name)
 
 
 def _plain(backup: Backup) -> dict[str, Any]:
-    said = {name: getattr(backup, name) for name in ("environment", "origin", "checkpoint")}
+    said = {name: getattr(backup, name) for name in ("environment", "checkpoint")}
     keys = [_plain_key(key) for key in backup.keys]
     return {**said, "made_at": backup.made_at.isoformat(), "root": _encoded(backup.root), "keys": keys}
 
@@ -115,7 +110,7 @@ def _read(said: Mapping[str, Any], name: str) -> Backup:
     try:
         keys = tuple(_key(each) for each in said["keys"])
         made_at, root = datetime.fromisoformat(said["made_at"]), _decoded(said["root"])
-        return Backup(made_at, said["environment"], said["origin"], said["checkpoint"], root, keys)
+        return Backup(made_at, said["environment"], said["checkpoint"], root, keys)
     except (KeyError, TypeError, ValueError):
         raise IntegrityError(f"{name} does not hold what this platform backs up", _ANOTHER_COPY) from None
 

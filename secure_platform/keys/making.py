@@ -3,12 +3,15 @@
 from dataclasses import replace
 from datetime import datetime
 
+from secure_platform.keys.algorithms import require_making
 from secure_platform.keys.catalog import ALGORITHMS, LOG, SIGN, KeyState, KeyVersion, StoredKey, kind_of
 from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.signing import SigningKey, log_public_key
 
 
-def make_version(provider: KeyProvider, name: str, version: int, moment: datetime) -> StoredKey:
+def make_version(
+    provider: KeyProvider, name: str, version: int, moment: datetime, *, fips: bool
+) -> StoredKey:
     """A new active version of a key, not stored yet; a signing key may stay with the provider.
 
     Args:
@@ -16,8 +19,13 @@ def make_version(provider: KeyProvider, name: str, version: int, moment: datetim
         name: Of the key.
         version: Its number.
         moment: When it is made.
+        fips: Whether only algorithms that FIPS 140-3 approves may make keys.
+
+    Raises:
+        UsageError: If the algorithm of this kind of key may not make new things.
     """
     kind = kind_of(name)
+    require_making(ALGORITHMS[kind], fips=fips)
     held = provider.signer() if kind == SIGN else None
     about = KeyVersion(
         name,

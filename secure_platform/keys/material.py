@@ -4,6 +4,7 @@ One key per purpose is derived with HKDF-SHA-256 (RFC 5869, empty salt: the inpu
 """
 
 import hmac
+import secrets
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
@@ -75,6 +76,11 @@ class DigestKey(NotPickled):
 
     version: int
     key: bytes = field(repr=False)
+
+
+def random_key() -> bytes:
+    """32 bytes of the operating system's generator."""
+    return secrets.token_bytes(KEY_BYTES)
 
 
 def derive(key: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:

@@ -11,7 +11,9 @@ from typing import Any, Final, Self
 
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from secure_platform.errors import IntegrityError
+from secure_platform import canonical
+from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import KEY_BYTES
 
 LEAST_N: Final = 1 << 17
@@ -67,6 +69,37 @@ class Stretching:
         """The 32-byte key of this passphrase."""
         stretched = Scrypt(salt=bytes.fromhex(self.salt), length=KEY_BYTES, n=self.n, r=self.r, p=self.p)
         return stretched.derive(passphrase)
+
+
+def seal_under(passphrase: bytes, magic: bytes, secret: bytes) -> bytes:
+    """A file: magic ‖ canonical JSON of how the passphrase is stretched ‖ LF ‖ sealed secret.
+
+    All that stands before the sealed part is authenticated with it.
+    """
+    stretching = Stretching.new()
+    head = magic + canonical.dumps(stretching.to_json()) + b"\n"
+    return head + Envelope(stretching.key(passphrase)).seal(secret, head)
+
+
+def open_under(passphrase: bytes, magic: bytes, content: bytes, *, name: str) -> bytes:
+    """What `seal_under` sealed.
+
+    Args:
+        passphrase: As it was given then.
+        magic: What the content begins with.
+        content: The whole file.
+        name: Of the file, for the errors.
+
+    Raises:
+        UsageError: If the passphrase is another one.
+        IntegrityError: If a byte of it differs.
+    """
+    header, newline, sealed = content.removeprefix(magic).partition(b"\n")
+    stretching = Stretching.read(canonical.loads(header, name=name), name=name)
+    envelope = Envelope(stretching.key(passphrase))
+    if not envelope.belongs(sealed):
+        raise UsageError(f"The passphrase does not open {name}", "Give the one that it was sealed with.")
+    return envelope.open(sealed, magic + header + newline, name=name)
 
 
 def _bounded(stored: Mapping[str, int]) -> bool:

@@ -6,15 +6,16 @@ key that was disabled elsewhere stops working at once. Material and keys derived
 
 import hmac
 import re
-import secrets
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase, utc_now
-from secure_platform.errors import GateRefusedError, IntegrityError
+from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError
 from secure_platform.keys.catalog import (
     CELL,
     DATA,
@@ -28,9 +29,9 @@ from secure_platform.keys.catalog import (
     StoredKey,
     newest,
     readable,
-    stored_keys,
 )
 from secure_platform.keys.envelope import Envelope, commitment
+from secure_platform.keys.lifecycle import Lifecycle
 from secure_platform.keys.log_key import RingLogSigner, identity
 from secure_platform.keys.making import make_version
 from secure_platform.keys.material import (
@@ -41,11 +42,14 @@ from secure_platform.keys.material import (
     NotPickled,
     TokenKey,
     hmac_sha256,
+    random_key,
 )
 from secure_platform.keys.opened import OpenedKeys
 from secure_platform.keys.provider import KeyProvider
-from secure_platform.keys.rows import KeyLog, KeyRows, write_rows
-from secure_platform.keys.signing import Signature, SigningKey, keyid_of, verify_pem
+from secure_platform.keys.rows import KeyLog, KeyRows
+from secure_platform.keys.signing import Signature, keyid_of, verify_pem
+from secure_platform.keys.subjects import SubjectKeys
+from secure_platform.keys.usage import Due, KeyUses
 from secure_platform.keys.wrapped import WrappedDataKey
 
 RING: Final = "service:key-ring"
@@ -61,13 +65,18 @@ class KeyRing(NotPickled):
         provider: Wraps their material.
         database: Holds the wrapped material and the states.
         log: Witness of the states; it is signed by the ring itself, so it may open later.
+        fips: Whether only algorithms that FIPS 140-3 approves may be used.
     """
 
-    def __init__(self, provider: KeyProvider, database: ControlDatabase, log: KeyLog) -> None:
-        self._provider = provider
+    def __init__(
+        self, provider: KeyProvider, database: ControlDatabase, log: KeyLog, *, fips: bool = False
+    ) -> None:
         self._database = database
-        self._opened = OpenedKeys(provider)
-        self._rows = KeyRows(database, log, self._opened)
+        self._opened = OpenedKeys(provider, fips=fips)
+        self._uses = KeyUses(database, self._opened)
+        self._rows = KeyRows(database, log, self._opened, self._uses)
+        self._subjects = SubjectKeys(database, self._rows, self._opened, self._uses)
+        self.lifecycle = Lifecycle(self._rows, self._opened, self._subjects, database)
 
     def initialise(self) -> list[str]:
         """Create version 1 of every missing key that is not a domain's own, and return their names.
@@ -77,7 +86,11 @@ class KeyRing(NotPickled):
         Raises:
             IntegrityError: If a key that exists does not open, or was deleted.
         """
-        created = [] if self._rows.all() else self._make_first()
+        created: list[str] = []
+        if not self._rows.all():
+            new = [self._new(name) for name in SINGLE]
+            if self._rows.write_first(new):
+                created = [row.about.name for row in new]
         if self._rows.is_silent():
             self._rows.announce(self._rows.all(), actor=RING)
         for name in SINGLE:
@@ -86,10 +99,22 @@ class KeyRing(NotPickled):
                 created.append(name)
         return created
 
+    def adopt(self, keys: Sequence[StoredKey]) -> bool:
+        """Begin with these keys, unless there are some already; returns whether it did.
+
+        Args:
+            keys: In versions, wrapped by this ring's provider, without their seals.
+
+        Raises:
+            IntegrityError: If no MAC key among them is active.
+        """
+        return self._rows.write_first(keys)
+
     def new_data_key(self, context: Mapping[str, str]) -> DataKey:
         """A fresh random 32-byte key, and its wrapped form, which opens only under the same context."""
         stored = self._newest(DATA)
-        plaintext = secrets.token_bytes(KEY_BYTES)
+        self._uses.take(stored)
+        plaintext = random_key()
         header = WrappedDataKey(DATA, stored.about.version, commitment(plaintext))
         envelope = Envelope(self._opened.material(stored))
         sealed = envelope.seal(plaintext, header.associated(context))
@@ -123,8 +148,9 @@ class KeyRing(NotPickled):
             secret: Any bytes.
         """
         stored = self._newest(DATA)
+        self._uses.take(stored)
         header = _VERSION.pack(stored.about.version)
-        envelope = Envelope(self._opened.derived(stored, f"secret|{purpose}"))
+        envelope = self._opened.envelope(stored, f"secret|{purpose}")
         return header + envelope.seal(secret, header + canonical.dumps(dict(context)))
 
     def open_secret(self, purpose: str, context: Mapping[str, str], sealed: bytes) -> bytes:
@@ -139,7 +165,7 @@ class KeyRing(NotPickled):
                 "A secret in the control database was cut off", "Restore the database from a copy."
             )
         stored = self._readable(DATA, *_VERSION.unpack(header))
-        return Envelope(self._opened.derived(stored, f"secret|{purpose}")).open(
+        return self._opened.envelope(stored, f"secret|{purpose}").open(
             sealed[_VERSION.size :],
             header + canonical.dumps(dict(context)),
             name="A secret in the control database",
@@ -210,7 +236,7 @@ class KeyRing(NotPickled):
         """
         stored = self._newest(SIGN)
         public_key = stored.about.public_key or ""
-        signature = self._signature(stored, message)
+        signature = self._opened.sign(stored, message)
         verify_pem(public_key, message, signature.value)
         return Signature(keyid_of(public_key), signature.value)
 
@@ -245,9 +271,56 @@ class KeyRing(NotPickled):
         """What names this home's log, whichever of its keys signs it."""
         return identity(self._rows.of(LOG))
 
+    def subject_keys(self, domain: str, subjects: Collection[str]) -> dict[str, bytes]:
+        """32 bytes for each person of a domain; those that have none get one, destroyed ones are left out.
+
+        Raises:
+            IntegrityError: If a row was changed, put back or deleted, or the wrapping key cannot be used.
+        """
+        return self._subjects.of(domain, subjects)
+
+    def destroy_subject_key(self, domain: str, subject: str, *, actor: str) -> None:
+        """Remove the key of a person for ever, and see that they never get another."""
+        self._subjects.destroy(domain, subject, actor=actor)
+
+    def due(self, now: datetime, rotate_after_days: Mapping[str, int] = MappingProxyType({})) -> list[Due]:
+        """The keys that are to be rotated by now.
+
+        Args:
+            now: The present moment.
+            rotate_after_days: Kind of key → days, in place of the built-in ones.
+        """
+        return self._uses.due(self._rows.all(), now, rotate_after_days)
+
+    def uses(self) -> dict[tuple[str, int], int]:
+        """How often each version whose uses are limited was used, at most."""
+        return self._uses.counts(self._rows.all())
+
     def versions(self) -> list[KeyVersion]:
         """Every version of every key, without material."""
         return [key.about for key in self._rows.all()]
+
+    def taken_out(self) -> list[tuple[KeyVersion, bytes | None]]:
+        """Every version of every key with its material, for a backup; None where it has none here.
+
+        Raises:
+            IntegrityError: If one does not open.
+        """
+        return [
+            (key.about, None if key.wrapped is None else self._opened.material(key))
+            for key in self._rows.all()
+        ]
+
+    def broken(self) -> dict[str, str]:
+        """Open every version; those that do not open, and why."""
+        found = {}
+        for key in self._rows.all():
+            try:
+                if key.wrapped is not None:
+                    self._opened.material(key)
+            except SecurePlatformError as error:
+                found[key.about.title] = error.culprit
+        return found
 
     def _newest(self, name: str) -> StoredKey:
         return newest(self._rows.of(name), name)
@@ -268,33 +341,13 @@ class KeyRing(NotPickled):
         key = self._opened.derived(stored, "identify")
         return f"p:{hmac_sha256(key, identifier.encode()).hex()[:_IDENTIFIER_HEX]}"
 
-    def _signature(self, stored: StoredKey, message: bytes) -> Signature:
-        reference = stored.about.reference
-        if reference is None:
-            return SigningKey(self._opened.material(stored)).sign(message)
-        held = self._provider.signer(reference)
-        if held is None:
-            raise IntegrityError(
-                f"{stored.about.title} is held by {stored.about.provider}, which is not set up to sign",
-                "Name its signing key in the settings again, or run: secure-platform keys rotate sign",
-            )
-        return held.sign(message)
+    def _new(self, name: str) -> StoredKey:
+        return make_version(self._opened.provider, name, 1, utc_now(), fips=self._opened.fips)
 
     def _make(self, name: str) -> None:
-        new = make_version(self._provider, name, 1, utc_now())
         try:
-            self._rows.write("key.create", [new], seen=[], actor=RING, subject=name)
+            self._rows.write("key.create", [self._new(name)], seen=[], actor=RING, subject=name)
         except GateRefusedError:
             # Somebody else made it at the same time.
             if not self._rows.of(name):
                 raise
-
-    def _make_first(self) -> list[str]:
-        """The keys of a fresh home, all or none; the MAC key seals itself."""
-        new = {name: make_version(self._provider, name, 1, utc_now()) for name in SINGLE}
-        sealed = [self._rows.seal(row, new[MAC]) for row in new.values()]
-        with self._database.write() as connection:
-            if stored_keys(connection):
-                return []
-            write_rows(connection, sealed, [])
-        return list(new)

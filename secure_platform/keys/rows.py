@@ -17,7 +17,8 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection, insert, update
 
 from secure_platform import canonical
-from secure_platform.audit.log import JSON, Entry
+from secure_platform.audit.log import JSON
+from secure_platform.audit.reader import Entry
 from secure_platform.audit.seals import SealWitness
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import key_version
@@ -26,6 +27,7 @@ from secure_platform.errors import GateRefusedError, IntegrityError
 from secure_platform.keys.catalog import MAC, StoredKey, newest, stored_keys
 from secure_platform.keys.material import NotPickled, hmac_sha256
 from secure_platform.keys.opened import OpenedKeys
+from secure_platform.keys.usage import KeyUses
 
 TABLE: Final = "key_version"
 _PURPOSE: Final = "mac|key-row"
@@ -63,12 +65,14 @@ class KeyRows(NotPickled):
         database: Holds them.
         log: Witness of which row is the newest.
         opened: Opens the MAC key.
+        uses: Begins to count what new versions are used for.
     """
 
-    def __init__(self, database: ControlDatabase, log: KeyLog, opened: OpenedKeys) -> None:
+    def __init__(self, database: ControlDatabase, log: KeyLog, opened: OpenedKeys, uses: KeyUses) -> None:
         self._database = database
-        self._log = log
+        self.log = log
         self._opened = opened
+        self._uses = uses
         self.witness = SealWitness(log, log.sealed_keys)
         self._kept = Kept[str, Sequence[StoredKey]](database.state)
         self._genuine: dict[tuple[str, int], StoredKey] = {}
@@ -114,10 +118,13 @@ class KeyRows(NotPickled):
         """
         sealing = newest(self.of(MAC), MAC)
         sealed = [self.seal(row, sealing) for row in rows]
+        for row in sealed:
+            if not _is_among(row, seen):
+                self._uses.prepare(row)
         with ExitStack() as effects:
             for part in _parts(sealed):
                 names: JSON = {_name(row): row.seal for row in part}
-                announced = self._log.effect(action, actor=actor, subject=subject, detail={"sealed": names})
+                announced = self.log.effect(action, actor=actor, subject=subject, detail={"sealed": names})
                 effects.enter_context(announced)["sealed"] = names
             with self._database.write() as connection:
                 names_seen = () if whole else {row.about.name for row in [*seen, *sealed]}
@@ -128,12 +135,28 @@ class KeyRows(NotPickled):
                         "A key was changed by somebody else at the same time",
                         "Look at the keys, and do it again if it is still to be done.",
                     )
-                write_rows(connection, sealed, seen)
+                self._write(connection, sealed, seen)
+
+    def write_first(self, rows: Sequence[StoredKey]) -> bool:
+        """Write the keys that a home begins with, sealed by the MAC key among them; False if it has keys.
+
+        Raises:
+            IntegrityError: If no MAC key among them is active.
+        """
+        sealing = newest([row for row in rows if row.about.name == MAC], MAC)
+        sealed = [self.seal(row, sealing) for row in rows]
+        for row in sealed:
+            self._uses.prepare(row)
+        with self._database.write() as connection:
+            if stored_keys(connection):
+                return False
+            self._write(connection, sealed, [])
+        return True
 
     def announce(self, rows: Sequence[StoredKey], *, actor: str) -> None:
         """Record the rows of a fresh home, which were written before the log could be opened."""
         names: JSON = {_name(row): row.seal for row in rows}
-        with self._log.effect("key.create", actor=actor, subject="keys", detail={"sealed": names}) as outcome:
+        with self.log.effect("key.create", actor=actor, subject="keys", detail={"sealed": names}) as outcome:
             outcome["sealed"] = names
 
     def is_silent(self) -> bool:
@@ -149,6 +172,17 @@ class KeyRows(NotPickled):
         """
         tag = hmac_sha256(self._opened.derived(sealing, _PURPOSE), _message(row)).hex()
         return replace(row, seal=f"m{sealing.about.version}:{tag}")
+
+    def _write(self, connection: Connection, rows: Sequence[StoredKey], seen: Sequence[StoredKey]) -> None:
+        """Insert the versions that were not seen, and update the others."""
+        for row in rows:
+            about = row.about
+            if _is_among(row, seen):
+                here = (key_version.c.name == about.name) & (key_version.c.version == about.version)
+                connection.execute(update(key_version).where(here).values(row.row))
+            else:
+                connection.execute(insert(key_version).values(row.row))
+                self._uses.begin(connection, row)
 
     def _read(self, *names: str) -> list[StoredKey]:
         since = self.witness.seen()
@@ -182,16 +216,10 @@ class KeyRows(NotPickled):
         return self.witness.counts(_name(row), row.seal, since) or self.is_silent()
 
 
-def write_rows(connection: Connection, rows: Sequence[StoredKey], seen: Sequence[StoredKey]) -> None:
-    """Insert the rows whose version was not seen, and update the others."""
-    present = {(row.about.name, row.about.version) for row in seen}
-    for row in rows:
-        about = row.about
-        if (about.name, about.version) in present:
-            here = (key_version.c.name == about.name) & (key_version.c.version == about.version)
-            connection.execute(update(key_version).where(here).values(row.row))
-        else:
-            connection.execute(insert(key_version).values(row.row))
+def _is_among(row: StoredKey, rows: Sequence[StoredKey]) -> bool:
+    return any(
+        (row.about.name, row.about.version) == (other.about.name, other.about.version) for other in rows
+    )
 
 
 def _parts(rows: Sequence[StoredKey]) -> Iterator[list[StoredKey]]:

@@ -24,6 +24,7 @@ TEXTS: Final[Mapping[Event, str]] = {
     "key.disabled": "A version of a key was disabled; what was made with it cannot be read",
     "key.destroyed": "A version of a key was destroyed",
     "key.backed_up": "All keys were taken out into a backup",
+    "key.moved": "All keys were given to another provider",
 }
 URGENT: Final[frozenset[Event]] = frozenset(
     {
@@ -34,6 +35,7 @@ URGENT: Final[frozenset[Event]] = frozenset(
         "key.disabled",
         "key.destroyed",
         "key.backed_up",
+        "key.moved",
     }
 )
 _PAGES: Final[Mapping[Event, str]] = {
@@ -45,6 +47,7 @@ _PAGES: Final[Mapping[Event, str]] = {
     "key.disabled": "/keys",
     "key.destroyed": "/keys",
     "key.backed_up": "/keys",
+    "key.moved": "/keys",
 }
 
 

@@ -20,6 +20,7 @@ from secure_platform.orchestration.instance import SecureInstance
 from secure_platform.orchestration.stamp import stamped
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.protect import current_plan, product_resource
+from secure_platform.orchestration.steps.retokenize import released
 from secure_platform.protect.plan import Plan
 from secure_platform.scan.columns import Scanner
 from secure_platform.services import Services
@@ -34,9 +35,11 @@ class PlatformResource(dg.ConfigurableResource["PlatformResource"]):
 
     Attributes:
         source: Folder of the source files for this run; empty takes the one from the settings.
+        retokenize: Whether this run begins with the raw snapshots that production was made from.
     """
 
     source: str = ""
+    retokenize: bool = False
     _services: Services | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -65,6 +68,7 @@ class PlatformResource(dg.ConfigurableResource["PlatformResource"]):
         Raises:
             AccessDeniedError: If who asked for the run may not build the product.
             IntegrityError: If the run claims a requester that was not recorded for it.
+            GateRefusedError: If it is to make anew what is in production, and nothing is.
         """
         requester = self.services.requester(stamped(self.services.keys, context.run))
         self.services.policy.require(requester, Action.BUILD, product_resource(self.services, product))
@@ -78,6 +82,7 @@ class PlatformResource(dg.ConfigurableResource["PlatformResource"]):
             if self.source
             else self.services.settings.source_directory(product.name),
             chosen=lambda zone, dataset: chosen.get((product.name, str(zone), dataset)),
+            again=released(self.services, product) if self.retokenize else None,
         )
 
 

@@ -61,7 +61,7 @@ class Snapshot:
     """A committed snapshot whose sidecar and files were verified.
 
     Attributes:
-        content_digest: Keyed digest of the logical content, `hmac-sha256:<hex>`.
+        content_digest: Keyed digest of the logical content, `hmac-sha256:<key version>:<hex>`.
         file_digest: `sha256:<hex>` of the encrypted file.
         bytes: Size of the encrypted file.
         columns: Column name → stable type name (see `store.digest.type_name`), in order.
@@ -291,7 +291,7 @@ class Draft:
         """
         with parquet.value_free(f"read the columns of {self._location}"):
             schema = frame.collect_schema()
-        digest = ContentDigest(self._keys.digest_key("content").key, schema)
+        digest = ContentDigest(self._keys.digest_key("content"), schema)
         results = self._files.write(DATA, frame, digest.update, observe)
         self._content = {
             "content_digest": digest.finish(),

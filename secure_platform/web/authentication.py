@@ -87,7 +87,7 @@ class Authentication:
         throttle = self._services.throttle
         throttle.require_free(_TOKEN, address)
         try:
-            principal = self._services.principals.authenticate(token)
+            principal = self._services.tokens.authenticate(token)
         except AccessDeniedError:
             throttle.note_wrong(_TOKEN, address)
             return ANONYMOUS

@@ -1,25 +1,21 @@
 """Principals over a fresh control database and audit log."""
 
 import shutil
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
-from ring_home import create_ring
 from sqlalchemy import Row, select, update
 
-from secure_platform.access.principals import IssuedToken, Principals
+from secure_platform.access.principals import Principals
 from secure_platform.access.seals import Change, SealedRows
+from secure_platform.access.tokens import IssuedToken, Tokens
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import token as token_table
+from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.signing import LogSigner
-
-
-def pseudonym(name: str) -> str:
-    return f"p:{sha256(b'key' + name.encode()).hexdigest()[:32]}"
 
 
 class Home:
@@ -35,11 +31,12 @@ class Home:
             directory / "audit.db",
             origin="secure-platform/test",
             signer=LogSigner("secure-platform/test", bytes(32)),
-            identify=pseudonym,
+            identify=lambda name: self.keys.identify(name),
         )
         self.keys = KeyRing(LocalKeyProvider.open(directory / "keys"), self.database, self.audit)
         self.rows = SealedRows(self.database, self.keys, self.audit)
         self.principals = Principals(self.database, self.audit, self.rows)
+        self.tokens = Tokens(self.database, self.audit, self.rows, self.principals)
 
     @classmethod
     def reopen(cls, directory: Path) -> Self:
@@ -48,7 +45,7 @@ class Home:
 
     def add(self, name: str = "alice", *roles: str) -> IssuedToken:
         self.principals.add(name, roles=roles, actor="admin")
-        return self.principals.issue_token(name, actor="admin")
+        return self.tokens.issue(name, actor="admin")
 
     def entries(self) -> list[tuple[str, str, str]]:
         return [(e.body["action"], e.body["phase"], e.body["subject"]) for e in self.audit.entries()]
@@ -74,6 +71,7 @@ def migrate(path: Path) -> Path:
     """An empty control database to copy; the migrations take longer than most tests."""
     database = ControlDatabase.at(path)
     database.migrate()
-    create_ring(path.parent, database)
+    provider = LocalKeyProvider.create(path.with_name("keys"))
+    HomeKeys(provider, database, path.with_name("audit.db")).ring.initialise()
     database.close()
     return path

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from secure_platform.audit.log import Entry
+from secure_platform.audit.reader import Entry
 from secure_platform.deploy.duckdb_target import Production
 from secure_platform.deploy.pointer import Pointer
 from secure_platform.deploy.shelf import PUBLISH, Shelf

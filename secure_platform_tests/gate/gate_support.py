@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ring_home import create_ring, open_ring
 from sqlalchemy import text
 
 from secure_platform.access.circumstances import Circumstances
@@ -23,6 +22,8 @@ from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.errors import SecurePlatformError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.releases import Gate
+from secure_platform.keys.home import HomeKeys
+from secure_platform.keys.providers.local import LocalKeyProvider
 
 ORIGIN = "example.org/audit"
 PEOPLE = {
@@ -51,8 +52,12 @@ class Home:
         self.database = ControlDatabase.at(path / "control.db")
         if fresh:
             self.database.migrate()
-        opened = create_ring if fresh else open_ring
-        self.keys, self.audit = opened(path, self.database, origin=ORIGIN)
+            LocalKeyProvider.create(path / "keys")
+        provider = LocalKeyProvider.open(path / "keys")
+        home = HomeKeys(provider, self.database, path / "audit.db", origin=ORIGIN)
+        self.keys, self.audit = home.ring, home.audit
+        if fresh:
+            self.keys.initialise()
         rows = SealedRows(self.database, self.keys, self.audit)
         self.principals = Principals(self.database, self.audit, rows)
         self.clock = clock

@@ -3,19 +3,22 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
-from ring_home import open_ring
-from sqlalchemy import update
+from sqlalchemy import delete, insert, select, update
 
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import key_version
 from secure_platform.keys.catalog import StoredKey
+from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.making import make_version
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 
 CONTEXT = {"product": "healthcare", "dataset": "patients", "zone": "raw", "snapshot_id": "0" * 32}
+_PERSONS = count()
 NAMES = ["data", "subject", "mac", "sign", "log", "digest"]
 
 
@@ -27,11 +30,15 @@ class Home:
         shutil.copy(migrated, directory / "control.db")
         self.database = ControlDatabase.at(directory / "control.db")
         self.provider = LocalKeyProvider.create(directory / "keys")
-        self.ring, self.log = open_ring(directory, self.database)
+        opened = HomeKeys(self.provider, self.database, directory / "audit.db")
+        self.ring = opened.ring
         self.created = self.ring.initialise()
+        self.audit = opened.audit
 
     def reopened(self) -> KeyRing:
-        return open_ring(self.directory, ControlDatabase.at(self.directory / "control.db"))[0]
+        provider = LocalKeyProvider.open(self.directory / "keys")
+        database = ControlDatabase.at(self.directory / "control.db")
+        return HomeKeys(provider, database, self.directory / "audit.db").ring
 
     def material(self, name: str, version: int = 1) -> bytes:
         return self.ring._opened.material(self.ring._rows.of(name)[version - 1])
@@ -39,6 +46,17 @@ class Home:
     def set(self, name: str, **values: object) -> None:
         with self.database.write() as connection:
             connection.execute(update(key_version).where(key_version.c.name == name).values(values))
+
+    def rows(self) -> dict[tuple[str, int], dict[str, Any]]:
+        with self.database.read() as connection:
+            found = [dict(row) for row in connection.execute(select(key_version)).mappings()]
+        return {(row["name"], row["version"]): row for row in found}
+
+    def put(self, rows: dict[tuple[str, int], dict[str, Any]]) -> None:
+        """In place of those that are there."""
+        with self.database.write() as connection:
+            connection.execute(delete(key_version))
+            connection.execute(insert(key_version), list(rows.values()))
 
     def set_state(self, name: str, version: int, state: str) -> None:
         """As it is recorded."""
@@ -49,7 +67,7 @@ class Home:
     def add_version(self, name: str, version: int, material: bytes, state: str = "active") -> None:
         """A version with known material."""
         keys = self.ring._rows.of(name)
-        new = make_version(self.provider, name, version, utc_now())
+        new = make_version(self.provider, name, version, utc_now(), fips=False)
         about = replace(new.about, state=state)
         wrapped = self.provider.wrap(material, context=new.context)
         self.record([StoredKey(about, wrapped)], keys)
@@ -72,6 +90,7 @@ def uses(ring: KeyRing) -> dict[str, Callable[[], object]]:
         "data": lambda: ring.new_data_key(CONTEXT),
         "token/patient": lambda: ring.token_key("patient"),
         "cell/patient": lambda: ring.cell_key("patient"),
+        "subject": lambda: ring.subject_keys("patient", [f"p{next(_PERSONS)}"]),
         "mac": lambda: ring.mac("p", b"m"),
         "sign": lambda: ring.sign(b"m"),
         "log": lambda: ring.log_signer("n").sign(b"m"),

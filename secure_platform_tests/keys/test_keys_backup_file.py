@@ -15,11 +15,11 @@ PASSPHRASE = b"slow brass otter 9 kites"
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
 MATERIAL, ROOT = b"M" * 32, b"R" * 32
 KEYS = (
-    BackedKey("data", 1, "AES-256-GCM", "decrypt-only", "local", None, NOW, MATERIAL),
-    BackedKey("data", 2, "AES-256-GCM", "active", "local", None, NOW, MATERIAL[::-1]),
-    BackedKey("token/patient", 1, "HKDF-SHA-256", "destroyed", "local", None, NOW, None),
+    BackedKey("data", 1, "AES-256-GCM", "decrypt-only", "local", None, None, NOW, MATERIAL),
+    BackedKey("data", 2, "AES-256-GCM", "active", "local", None, None, NOW, MATERIAL[::-1]),
+    BackedKey("token/patient", 1, "HKDF-SHA-256", "destroyed", "local", None, None, NOW, None),
 )
-BACKUP = Backup(NOW, "production", "secure-platform/abc", "note", ROOT, KEYS)
+BACKUP = Backup(NOW, "production", "secure-platform/abc\n3\nroot\n", ROOT, KEYS)
 
 
 @pytest.fixture(scope="module")

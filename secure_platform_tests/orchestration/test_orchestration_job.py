@@ -200,7 +200,7 @@ def test_rolling_back_restores_the_release_before_and_a_rebuild_makes_a_new_one(
         rollback(
             job.services,
             job.newest(),
-            job.services.principals.authenticate(token(job, "ana")),
+            job.services.tokens.authenticate(token(job, "ana")),
             reason="x",
         )
     restored = rollback(job.services, job.newest(), job.person("sam"), reason="wrong rows")
@@ -220,7 +220,7 @@ def test_rolling_back_restores_the_release_before_and_a_rebuild_makes_a_new_one(
 
 def token(job: Job, name: str) -> str:
     add_person(job.services, name, "analyst")
-    return job.services.principals.issue_token(name, actor="admin").secret
+    return job.services.tokens.issue(name, actor="admin").secret
 
 
 def test_a_first_release_cannot_be_rolled_back(job: Job) -> None:
@@ -312,7 +312,7 @@ def test_a_line_that_was_set_aside_shows_in_the_release(job: Job) -> None:
 
 @pytest.mark.filterwarnings("ignore:Parameter `repository_def`")
 def test_an_unchanged_build_asks_for_a_deployment_that_only_checks(job: Job) -> None:
-    build, deploy_job = jobs(job.services.product(PRODUCT))
+    build, _, deploy_job = jobs(job.services.product(PRODUCT))
     sensor = unchanged_sensor(job.services.product(PRODUCT), build, deploy_job)
     definitions = dg.Definitions.merge(
         product_definitions(job.services.product(PRODUCT)), dg.Definitions(resources=platform_resources())

@@ -23,11 +23,12 @@ from protect_examples import (
     typed,
     visits,
 )
-from ring_home import create_ring
 
 from secure_platform.control.database import ControlDatabase
 from secure_platform.errors import IntegrityError, PlanRefusedError
+from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.material import TokenKey
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.protect import profile as profile_module
 from secure_platform.protect.execute import apply, split_orphans
@@ -128,7 +129,9 @@ def ring(tmp_path: Path) -> KeyRing:
     (tmp_path / "keys").mkdir(mode=0o700)
     database = ControlDatabase.at(tmp_path / "control.db")
     database.migrate()
-    return create_ring(tmp_path, database)[0]
+    ring = HomeKeys(LocalKeyProvider.create(tmp_path / "keys"), database, tmp_path / "audit.db").ring
+    ring.initialise()
+    return ring
 
 
 def test_with_the_real_key_ring_every_process_makes_the_same_tokens(ring: KeyRing) -> None:

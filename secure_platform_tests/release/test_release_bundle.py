@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ring_home import create_ring
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # exported without a marker
@@ -17,6 +16,8 @@ from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # ex
 from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase
 from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.keys.home import HomeKeys
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.bundle import PAYLOAD_TYPE, pae, sign_statement, verify_bundle
 
@@ -29,7 +30,9 @@ def new_ring(home: Path) -> KeyRing:
     home.mkdir(mode=0o700)
     database = ControlDatabase.at(home / "control.db")
     database.migrate()
-    return create_ring(home, database)[0]
+    ring = HomeKeys(LocalKeyProvider.create(home / "keys"), database, home / "audit.db").ring
+    ring.initialise()
+    return ring
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from ring_home import create_ring, open_ring
 from sqlalchemy import update
 
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import key_version
+from secure_platform.keys.home import HomeKeys
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.store.snapshots import Snapshot, SnapshotStore, Zone
 
@@ -53,13 +54,15 @@ def create_home(root: Path) -> Home:
     root.mkdir(mode=0o700)
     database = ControlDatabase.at(root / "control.db")
     database.migrate()
-    create_ring(root, database)
+    provider = LocalKeyProvider.create(root / "keys")
+    HomeKeys(provider, database, root / "audit.db").ring.initialise()
     return open_home(root)
 
 
 def open_home(root: Path) -> Home:
     database = ControlDatabase.at(root / "control.db")
-    keys, audit = open_ring(root, database)
+    opened = HomeKeys(LocalKeyProvider.open(root / "keys"), database, root / "audit.db")
+    keys, audit = opened.ring, opened.audit
     return Home(root, database, keys, audit, SnapshotStore(root / "lake", root / "tmp", keys, audit))
 
 

@@ -12,7 +12,8 @@ import pytest
 from required import missing
 from store_support import Home, commit, create_home, flip, in_clear, open_home, table
 
-from secure_platform.audit.log import AuditLog, Entry
+from secure_platform.audit.log import AuditLog
+from secure_platform.audit.reader import Entry
 from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatformError, UsageError
 from secure_platform.store.digest import content_digest
 from secure_platform.store.lake import Lake
@@ -66,7 +67,7 @@ def test_a_snapshot_says_what_it_is(home: Home) -> None:
     assert snapshot.rows == 7
     assert dict(snapshot.columns) == {"id": "string", "n": "int64", "note": "string", "secret": "binary"}
     assert list(snapshot.columns) == table().columns
-    assert snapshot.content_digest == content_digest(home.keys.digest_key("content").key, table(7).lazy())
+    assert snapshot.content_digest == content_digest(home.keys.digest_key("content"), table(7).lazy())
     assert snapshot.bytes == (snapshot.path / "data.parquet").stat().st_size
     assert snapshot.contract_version == "1.0.0"
     assert snapshot.provenance == {"run_id": "run-1", "inputs": []}

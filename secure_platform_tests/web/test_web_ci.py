@@ -13,7 +13,7 @@ from remote_support import Both
 from serve_support import serving
 from waiting import wait_for
 
-from secure_platform.access.principals import read_token
+from secure_platform.access.tokens import read_token
 from secure_platform.cli import remote
 from secure_platform.cli.remote import Server
 from secure_platform.errors import AccessDeniedError
@@ -41,7 +41,7 @@ def test_a_pipeline_builds_waits_deploys_and_reads_with_tokens_only(
     built = built_once.copy(tmp_path / "place")
     shutil.copytree(built.source, built.home / "sources" / "healthcare")
     built.services.principals.add("ana", roles=("analyst",), actor="admin")
-    built.token("ana").write_text(built.services.principals.issue_token("ana", actor="admin").secret)
+    built.token("ana").write_text(built.services.tokens.issue("ana", actor="admin").secret)
     built.token("ana").chmod(0o600)
     with (
         http_server() as inbox,

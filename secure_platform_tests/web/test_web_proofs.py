@@ -124,7 +124,7 @@ def test_a_proxy_header_needs_a_secret_at_all() -> None:
 
 
 def test_a_token_is_a_program_and_wrong_ones_are_held_up_by_address(site: IdentitySite) -> None:
-    genuine = site.services.principals.issue_token("alice", actor="admin").secret
+    genuine = site.services.tokens.issue("alice", actor="admin").secret
     browser = site.browser("192.0.2.9")
     assert ask(browser, Authorization=f"Bearer {genuine}").json()["channel"] == "api"
     wrong = [ask(browser, Authorization="Bearer spt_x").status_code for _ in range(103)]
@@ -200,7 +200,7 @@ def test_without_a_certificate_others_log_in_as_usual(
     tmp_path: Path, empty: Path, authority: Authority
 ) -> None:
     site = with_tls(tmp_path, empty, authority)
-    token = site.services.principals.issue_token("alice", actor="admin").secret
+    token = site.services.tokens.issue("alice", actor="admin").secret
     with served(site) as url, httpx.Client(verify=authority.context(), trust_env=False) as client:
         assert client.get(url).status_code == 401
         assert client.get(url, headers={"Authorization": f"Bearer {token}"}).json()["method"] == "token"

@@ -12,8 +12,8 @@ from secure_platform.errors import ServiceError
 from secure_platform.key_settings import AWS
 from secure_platform.keys.material import KEY_BYTES, NotPickled
 from secure_platform.keys.providers.aws_session import AwsSession
-from secure_platform.keys.providers.remote_signing import checked_signature, p256_pem
-from secure_platform.keys.signing import Signature
+from secure_platform.keys.providers.p256 import p256_pem
+from secure_platform.keys.signing import Signature, keyid_of
 
 _LARGEST_RAW: Final = 4096
 _ALGORITHM: Final = "ECDSA_SHA_256"
@@ -31,6 +31,7 @@ class AwsKeyProvider(NotPickled):
     def __init__(self, session: AwsSession) -> None:
         self._session = session
         self._key_id = str(session.settings.key_id)
+        self._signers: dict[str, AwsSigner] = {}
 
     def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
         """A new 32-byte key that KMS made, and its wrapped form."""
@@ -74,7 +75,9 @@ class AwsKeyProvider(NotPickled):
     def signer(self, reference: str | None = None) -> "AwsSigner | None":
         """The KMS key that signs; None when the settings name none."""
         key_id = reference or self._session.settings.signing_key_id
-        return None if key_id is None else AwsSigner(self._session, key_id)
+        if key_id is not None and key_id not in self._signers:
+            self._signers[key_id] = AwsSigner(self._session, key_id)
+        return None if key_id is None else self._signers[key_id]
 
     def _kms(self, operation: str, **parameters: Any) -> dict[str, Any]:
         return self._session.call("kms", operation, about=self._key_id, KeyId=self._key_id, **parameters)
@@ -115,4 +118,4 @@ class AwsSigner(NotPickled):
             MessageType="RAW" if is_short else "DIGEST",
             SigningAlgorithm=_ALGORITHM,
         )
-        return checked_signature(self.public_key_pem, message, made["Signature"])
+        return Signature(keyid_of(self.public_key_pem), made["Signature"])

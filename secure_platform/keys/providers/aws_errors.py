@@ -154,6 +154,6 @@ def unreachable(asked: str, settings: AwsSettings, error: Exception) -> ServiceE
             f"AWS did not answer {asked} within {settings.timeout_seconds:g} s",
             "Look at the network, or raise aws.timeout_seconds.",
         )
-    if isinstance(error, exceptions.HTTPClientError):
+    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         return ServiceError(f"AWS cannot be reached for {asked}", "Check the region, endpoint and network.")
     return ServiceError(f"AWS cannot be asked {asked}", "Check region and names in the settings.")

@@ -15,7 +15,7 @@ from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.files import private_directory, replace_private, sync_directory, write_private
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import KEY_BYTES, NotPickled
-from secure_platform.keys.passphrase import Stretching
+from secure_platform.keys.passphrase import open_under, seal_under
 from secure_platform.keys.secret_file import read_secret
 
 ROOT_KEY_FILE: Final = "root.key"
@@ -35,6 +35,7 @@ class LocalKeyProvider(NotPickled):
 
     def __init__(self, path: Path, root_key: bytes) -> None:
         self._path = path
+        self.root_key = root_key
         self._envelope = Envelope(root_key)
 
     @classmethod
@@ -69,21 +70,13 @@ class LocalKeyProvider(NotPickled):
         path = directory / ROOT_KEY_FILE
         return cls(path, _read(path, passphrase))
 
-    @classmethod
-    def change_passphrase(cls, directory: Path, old: bytes | None, new: bytes | None) -> None:
-        """Protect the same root key by another passphrase, or by none.
+    def protect(self, passphrase: bytes | None) -> None:
+        """Protect the root key's file by another passphrase, or by none."""
+        replace_private(self._path, _stored(self.root_key, passphrase))
 
-        Raises:
-            IntegrityError: As `open`.
-            UsageError: As `open`.
-        """
-        path = directory / ROOT_KEY_FILE
-        replace_private(path, _stored(_read(path, old), new))
-
-    @staticmethod
-    def is_protected(directory: Path) -> bool:
+    def is_protected(self) -> bool:
         """Whether the root key's file needs a passphrase."""
-        return _content(directory / ROOT_KEY_FILE).startswith(_PROTECTED)
+        return _content(self._path).startswith(_PROTECTED)
 
     def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
         """A new 32-byte key, and its wrapped form."""
@@ -116,12 +109,7 @@ class LocalKeyProvider(NotPickled):
 
 
 def _stored(root_key: bytes, passphrase: bytes | None) -> bytes:
-    """The key itself, or: magic ‖ canonical JSON of how the passphrase is stretched ‖ LF ‖ sealed key."""
-    if passphrase is None:
-        return root_key
-    stretching = Stretching.new()
-    head = _PROTECTED + canonical.dumps(stretching.to_json()) + b"\n"
-    return head + Envelope(stretching.key(passphrase)).seal(root_key, head)
+    return root_key if passphrase is None else seal_under(passphrase, _PROTECTED, root_key)
 
 
 def _opened(content: bytes, passphrase: bytes | None, name: str) -> bytes:
@@ -129,15 +117,7 @@ def _opened(content: bytes, passphrase: bytes | None, name: str) -> bytes:
         raise UsageError(
             f"{name} is protected by a passphrase", "Say in the settings where it is: keys.local.passphrase."
         )
-    header, newline, sealed = content.removeprefix(_PROTECTED).partition(b"\n")
-    stretching = Stretching.read(canonical.loads(header, name=name), name=name)
-    envelope = Envelope(stretching.key(passphrase))
-    if not envelope.belongs(sealed):
-        raise UsageError(
-            f"The passphrase does not open {name}",
-            "Give the one it was set with.",
-        )
-    return envelope.open(sealed, _PROTECTED + header + newline, name=name)
+    return open_under(passphrase, _PROTECTED, content, name=name)
 
 
 def _content(path: Path) -> bytes:

@@ -15,9 +15,9 @@ from secure_platform import canonical
 from secure_platform.errors import IntegrityError, ServiceError
 from secure_platform.key_settings import VAULT
 from secure_platform.keys.material import NotPickled
-from secure_platform.keys.providers.remote_signing import checked_signature, p256_pem
+from secure_platform.keys.providers.p256 import p256_pem
 from secure_platform.keys.providers.vault_session import VaultSession
-from secure_platform.keys.signing import Signature
+from secure_platform.keys.signing import Signature, keyid_of
 
 _BITS: Final = 256
 _WRAPPED: Final = re.compile(rb"vault:v[1-9][0-9]{0,8}:[A-Za-z0-9+/=]+")
@@ -35,6 +35,7 @@ class VaultKeyProvider(NotPickled):
     def __init__(self, session: VaultSession) -> None:
         self._session = session
         self._settings = session.settings
+        self._signers: dict[str, VaultSigner] = {}
 
     def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
         """A new 32-byte key that Vault made, and its wrapped form."""
@@ -68,9 +69,12 @@ class VaultKeyProvider(NotPickled):
 
     def signer(self, reference: str | None = None) -> "VaultSigner | None":
         """A version of Vault's signing key; None when the settings name none."""
-        if reference is None and self._settings.signing_key is None:
-            return None
-        return VaultSigner(self._session, reference or str(self._settings.signing_key))
+        if reference is None:
+            newest = self._settings.signing_key
+            return None if newest is None else VaultSigner(self._session, newest)
+        if reference not in self._signers:
+            self._signers[reference] = VaultSigner(self._session, reference)
+        return self._signers[reference]
 
     def _transit(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
         path = f"{self._settings.transit_mount}/{operation}/{self._settings.transit_key}"
@@ -112,7 +116,7 @@ class VaultSigner(NotPickled):
             "key_version": self._version,
         }
         given = str(_data(self._session.write(f"{self._mount}/sign/{self._key}", body)).get("signature"))
-        return checked_signature(self.public_key_pem, message, _decoded(given.rpartition(":")[2]))
+        return Signature(keyid_of(self.public_key_pem), _decoded(given.rpartition(":")[2]))
 
 
 def _associated(context: Mapping[str, str]) -> str:

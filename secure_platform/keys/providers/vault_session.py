@@ -9,7 +9,7 @@ environment, and a redirect is not followed: it would take the token elsewhere.
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -30,10 +30,12 @@ class VaultSession(NotPickled):
 
     Args:
         settings: Where the server is, and how to log in; what opens it is read anew for each login.
+        clock: Seconds that only grow.
     """
 
-    def __init__(self, settings: VaultSettings) -> None:
+    def __init__(self, settings: VaultSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
+        self._clock = clock
         self._lock = threading.Lock()
         self._client: Any = None
         self._token_seconds = 0.0
@@ -66,7 +68,7 @@ class VaultSession(NotPickled):
         """
         with self._lock:
             self._stay_logged_in()
-            return self._token_ends - time.monotonic() - self._token_seconds * _RENEW_IN_LAST
+            return self._token_ends - self._clock() - self._token_seconds * _RENEW_IN_LAST
 
     def _ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:
         with self._lock:
@@ -112,7 +114,7 @@ class VaultSession(NotPickled):
         return self._client
 
     def _stay_logged_in(self) -> None:
-        left = self._token_ends - time.monotonic()
+        left = self._token_ends - self._clock()
         if left > self._token_seconds * _RENEW_IN_LAST:
             return
         if left <= 0 or not self._is_renewable or not self._renew():
@@ -154,7 +156,7 @@ class VaultSession(NotPickled):
             raise ServiceError(
                 f"The login at {self.settings.address} gave no token", "Look whether this is a Vault server."
             ) from None
-        self._token_ends = time.monotonic() + self._token_seconds
+        self._token_ends = self._clock() + self._token_seconds
 
     def _is_token_good(self) -> bool:
         try:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from secure_platform import canonical
 from secure_platform.access.policy import Action, PlatformResource
-from secure_platform.audit.log import Entry
+from secure_platform.audit.reader import Entry
 from secure_platform.errors import UsageError
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of

@@ -76,7 +76,7 @@ class People(Desk):
             case "disable":
                 principals.disable(name, actor=actor)
             case "token":
-                principals.revoke_token(form.get("token", ""), actor=actor)
+                self.services.tokens.revoke(form.get("token", ""), actor=actor)
             case "session":
                 self.services.sessions.revoke(form.get("session", ""), actor=actor)
             case _:
@@ -128,7 +128,7 @@ class People(Desk):
             link=link,
             person=found,
             roles=sorted(ROLES),
-            tokens=self.services.principals.tokens(name),
+            tokens=self.services.tokens.list(name),
             sessions=self.services.sessions.list(name),
             now=utc_now(),
         )

@@ -47,6 +47,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", "version", name=op.f("pk_key_version")),
     )
     op.create_table(
+        "key_backup",
+        sa.Column("backup_id", sa.String(length=32), nullable=False),
+        sa.Column("made_by", sa.String(length=255), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("covers", sa.JSON(), nullable=False),
+        sa.Column("seal", sa.String(length=80), nullable=False),
+        sa.PrimaryKeyConstraint("backup_id", name=op.f("pk_key_backup")),
+    )
+    op.create_table(
         "subject_key",
         sa.Column("domain", sa.String(length=255), nullable=False),
         sa.Column("subject", sa.String(length=64), nullable=False),

@@ -256,14 +256,3 @@ def test_the_private_names_of_dagster_that_we_use_are_as_we_know_them() -> None:
     ]
     assert {"build_middleware", "build_routes", "make_security_headers"} <= set(dir(DagsterWebserver))
     assert parameters(WorkspaceProcessContext.__init__)[1:3] == ["instance", "workspace_load_target"]
-    from dagster_dbt.asset_utils import build_dbt_specs
-
-    assert parameters(build_dbt_specs) == [
-        "translator",
-        "manifest",
-        "select",
-        "exclude",
-        "selector",
-        "io_manager_key",
-        "project",
-    ]

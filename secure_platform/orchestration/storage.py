@@ -76,9 +76,8 @@ class HomeStorage(DagsterSqliteStorage):
     """All three, below one folder."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super(
-            DagsterSqliteStorage, self
-        ).__init__()  # The stock parts, which its own would open, are not used.
+        # Not its own, which would open the stock parts. Dagster's has no annotation.
+        super(DagsterSqliteStorage, self).__init__()  # type: ignore[no-untyped-call]
         self.base_dir = base_dir
         self._inst_data = inst_data
         self._run_storage = RunStorage.from_local(_runs_directory(base_dir))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from secure_platform import canonical
-from secure_platform.access.policy import Action
+from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.access.principals import Principal
 from secure_platform.audit.reader import Entry
 from secure_platform.control.database import utc_now
@@ -37,7 +37,7 @@ from secure_platform.orchestration.steps.retokenize import carriers
 from secure_platform.release.bundle import signer_of
 from secure_platform.release.layout import SIGNATURE, release_directory
 from secure_platform.release.resign import resign
-from secure_platform.release.trust import TRUST_ROOT, TrustRoot, seal, trust_root
+from secure_platform.release.trust import TRUST_ROOT, seal, trust_root
 from secure_platform.services import DEPLOYER, Services
 
 EMERGENCY: Final = "key.emergency"
@@ -106,8 +106,18 @@ def emergency(services: Services, caller: Principal, name: str, version: int | N
     return done
 
 
-def publish_trust_root(services: Services, *, actor: str) -> tuple[TrustRoot, Path]:
-    """Write down which signing keys are this home's now, and where that was written."""
+def export_trust_root(services: Services, caller: Principal) -> bytes:
+    """The document that tells others which signing keys are this home's now; it is published as well.
+
+    Raises:
+        AccessDeniedError: If the policy does not let the caller look at keys.
+    """
+    services.policy.require(caller, Action.KEY_READ, PlatformResource())
+    return publish_trust_root(services, actor=caller.name).read_bytes()
+
+
+def publish_trust_root(services: Services, *, actor: str) -> Path:
+    """Write down which signing keys are this home's now; returns where."""
     path = services.releases / TRUST_ROOT
     root = trust_root(
         services.keys,
@@ -117,11 +127,10 @@ def publish_trust_root(services: Services, *, actor: str) -> tuple[TrustRoot, Pa
         now=utc_now(),
     )
     document = seal(root, services.keys)
-    with services.audit.effect(
-        PUBLISH, actor=actor, subject="trust-root", detail={"digest": canonical.sha256(document)}
-    ):
+    detail = {"digest": canonical.sha256(document)}
+    with services.audit.effect(PUBLISH, actor=actor, subject="trust-root", detail=detail):
         replace_private(path, document)
-    return root, path
+    return path
 
 
 @dataclass
@@ -141,7 +150,7 @@ class _Answer:
             self._sign_again()
             if leaked.readable:
                 services.custody.disable(caller, leaked.name, leaked.version)
-            published = publish_trust_root(services, actor=caller.name)[1]
+            published = publish_trust_root(services, actor=caller.name)
         if leaked.kind in {DATA, SUBJECT}:
             services.custody.rewrap(caller)
         tokens, sessions = self._end_access()
@@ -149,7 +158,7 @@ class _Answer:
             leaked.name,
             leaked.version,
             self.present.version,
-            signed_again=dict(self.signed),
+            signed_again=dict(+self.signed),
             left=tuple(self.left),
             removed=self.removed,
             retokenize=self._outdated(),

@@ -191,7 +191,9 @@ class Custody:
         self._policy.require(caller, Action.KEY_BACKUP, PlatformResource())
         provider = self._keys.provider
         if not isinstance(provider, LocalKeyProvider):
-            raise UsageError(f"This home has no root key: {provider.name} keeps its keys", "Protect it there.")
+            raise UsageError(
+                f"This home has no root key: {provider.name} keeps its keys", "Protect it there."
+            )
         if provider.is_protected() is not protected:
             state = "has no passphrase" if protected else "has a passphrase already"
             raise UsageError(f"The root key {state}", "See: secure-platform keys passphrase --help")

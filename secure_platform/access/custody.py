@@ -115,26 +115,41 @@ class Custody:
         """The same, with every version opened; anybody may know whether the platform is in order."""
         return self._report(self._keys.broken())
 
-    def rotate(self, caller: Principal, name: str) -> KeyVersion:
+    def rotate(self, caller: Principal, name: str, *, after: int | None = None) -> KeyVersion:
         """Make a new active version; what exists stays readable under the former ones.
+
+        Args:
+            caller: Who wants it.
+            name: Of the key.
+            after: The version that was seen as the newest; None to rotate whichever it is.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
             UsageError: If there is no key of this name.
+            GateRefusedError: If it was rotated since it was seen.
         """
         newest = self.find(name)
         self._require(caller, Action.KEY_ROTATE, newest)
-        made = self._keys.lifecycle.rotate(name, actor=caller.name)
+        try:
+            made = self._keys.lifecycle.rotate(name, actor=caller.name, after=after)
+        except Exception:
+            self._audit.append("key.rotation_failed", actor=caller.name, subject=name)
+            self._announce("key.rotation_failed", product=None)
+            raise
         self._announce("key.rotated", product=None)
         return made
 
+    def due(self) -> list[Due]:
+        """Every key that has been used for as long, or as often, as its kind may be."""
+        return self._due(utc_now())
+
     def rotate_due(self, caller: Principal) -> list[KeyVersion]:
-        """Rotate every key that has been used for as long, or as often, as its kind may be.
+        """Rotate every key that is due.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
         """
-        return [self.rotate(caller, due.name) for due in self._due(utc_now())]
+        return [self.rotate(caller, due.name, after=due.version) for due in self.due()]
 
     def rewrap(self, caller: Principal) -> int:
         """Wrap all material anew under the newest version of the provider's own key, and count it.

@@ -6,12 +6,13 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from secure_platform.access.custody import KeyReport, KeyStatus
+from secure_platform.access.custody import Custody, KeyReport, KeyStatus
+from secure_platform.access.principals import Principal
 from secure_platform.cli.access import open_services, tell_unsaved
 from secure_platform.cli.key_answers import KEY_ANSWERS
 from secure_platform.cli.key_files import KEY_FILES
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
-from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.errors import IntegrityError, SecurePlatformError, UsageError
 from secure_platform.keys.algorithms import POLICY
 from secure_platform.keys.catalog import PURPOSES, SIGN, KeyVersion
 from secure_platform.orchestration.steps.emergency import publish_trust_root
@@ -75,13 +76,11 @@ def rotate(name: str | None, *, due: bool, as_json: bool) -> int:
         raise UsageError("Name one key, or give --due", "See: secure-platform keys list")
     services = open_services()
     caller = services.caller()
-    due_ones = services.custody.rotate_due(caller) if name is None else []
-    made = [each.made for each in due_ones if each.made]
+    made, problems = _rotate_due(services.custody, caller) if name is None else ([], [])
     if name is not None:
         made = [services.custody.rotate(caller, name)]
     if any(each.kind == SIGN for each in made):
         publish_trust_root(services, actor=caller.name)
-    problems = [each.problem for each in due_ones if each.problem]
 
     def render(out: Console) -> None:
         for each in made:
@@ -95,6 +94,17 @@ def rotate(name: str | None, *, due: bool, as_json: bool) -> int:
     data = {"made": [version_data(each) for each in made], "problems": [each.culprit for each in problems]}
     show(data, as_json=as_json, render=render)
     return problems[0].exit_code if problems else 0
+
+
+def _rotate_due(custody: Custody, caller: Principal) -> tuple[list[KeyVersion], list[SecurePlatformError]]:
+    """Each by itself: one that cannot be rotated stops no other."""
+    made, problems = [], []
+    for due in custody.due():
+        try:
+            made.append(custody.rotate(caller, due.name, after=due.version))
+        except SecurePlatformError as error:
+            problems.append(error)
+    return made, problems
 
 
 @keys.command(epilog=example("--token-file admin.token keys disable data 1"))

@@ -158,7 +158,12 @@ def test_a_file_that_was_exchanged_is_refused_everywhere(keep: Keep, home: Path)
 def test_a_failed_rotation_is_recorded_and_told_once(
     keep: Keep, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel = {"name": "hook", "kind": "webhook", "url": "https://127.0.0.1:1/", "secret": "secret://env/NONE"}
+    channel = {
+        "name": "hook",
+        "kind": "webhook",
+        "url": "https://127.0.0.1:1/",
+        "secret": "secret://env/NONE",
+    }
     monkeypatch.setenv("SECURE_PLATFORM_CHANNELS", json.dumps([channel]))
     assert keep("rotate", NAME).code == 2
     (queued,) = Services(load_settings(home=home)).notices.list()
@@ -170,7 +175,9 @@ def test_on_a_terminal_it_is_asked_for_twice_and_not_echoed(cli: Cli, keep: Keep
     here, there = pty.openpty()
     token = cli.home / "keys" / "admin.token"
     command = [str(PROGRAM), "--home", str(cli.home), "--token-file", str(token), "secret", "set", "mail"]
-    with subprocess.Popen(command, stdin=there, stdout=there, stderr=there, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdin=there, stdout=there, stderr=there, start_new_session=True
+    ) as process:
         os.close(there)
         screen = b""
         for _ in range(2):

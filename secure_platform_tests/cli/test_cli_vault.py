@@ -3,13 +3,12 @@
 What opens nothing here leaves what is in production as it is.
 """
 
-import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 from built_home import Built
@@ -17,6 +16,10 @@ from cli_support import Cli, clean_environment
 from key_servers import AwsServer, Tenant, VaultServer
 from loopback_servers import Inbox, http_server
 
+from secure_platform.errors import IntegrityError
+from secure_platform.orchestration.steps.context import StepContext
+from secure_platform.orchestration.steps.protect import protect
+from secure_platform.orchestration.steps.pull import pull
 from secure_platform.sample.generate import generate
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
@@ -120,7 +123,7 @@ def test_the_whole_way_with_keys_and_secrets_in_vault_and_aws(
 def test_a_home_moves_to_vault_and_on_to_aws_and_goes_on(
     built: Built, tenant: Tenant, moto_server: AwsServer
 ) -> None:
-    """The release that waited is deployed; what was made before is read; what changed gets the same tokens."""
+    """The release that waited is deployed; what was there is read; what changed gets the same tokens."""
     line = Line(built.home, built.source)
     both = {"vault": vault_settings(tenant), "aws": moto_server.settings().model_dump(mode="json")}
     line.choose("local", **both)
@@ -132,15 +135,24 @@ def test_a_home_moves_to_vault_and_on_to_aws_and_goes_on(
     (line.cli.home / "keys" / "root.key").unlink()
     line.choose("vault", **both)
     line.decide_and_deploy()
-    before, tokens = line.ask(), protected(built)
+    before, tokens = line.ask(), rebuilt(built, "Springfield")
     line.do("keys", "rotate", "sign", token="admin")
     line.do("keys", "rewrap", "--to", "aws", token="admin")
     line.choose("aws", **both)
-    patients = built.source / "patients.csv"
-    patients.write_bytes(patients.read_bytes() + patients.read_bytes().splitlines(keepends=True)[-1])
     assert line.ask() == before
+    assert rebuilt(built, "Shelbyville") == tokens
+    with pytest.raises(IntegrityError, match="is held by vault.*keys rotate sign"):
+        built.services.keys.sign(b"a release")
     line.do("keys", "rotate", "sign", token="admin")
-    signers = [key["provider"] for key in line.do("keys", "list", token="admin")["keys"] if key["kind"] == "sign"]
-    assert signers == ["aws", "vault", "aws"]
+    keys = line.do("keys", "list", token="admin")["keys"]
+    assert [key["provider"] for key in keys if key["name"] == "sign"] == ["aws", "vault", "aws"]
 
 
+def rebuilt(built: Built, city: str) -> list[str]:
+    """The tokens of the patients, after all moved to this city; written anew with the keys of now."""
+    patients = pl.read_csv(built.source / "patients.csv", infer_schema=False)
+    patients.with_columns(CITY=pl.lit(city)).write_csv(built.source / "patients.csv")
+    context = StepContext(built.services, built.product, city, "dana", built.source)
+    assert not pull(context, "patients").snapshot.reused
+    snapshot = protect(context, "patients").snapshot
+    return context.services.store.scan(snapshot).select("Id").collect()["Id"].sort().to_list()

@@ -218,6 +218,19 @@ class TestVault:
         verify_pem(first.public_key_pem, b"message", old.sign(b"message").value)
         verify_pem(second.public_key_pem, b"message", second.sign(b"message").value)
 
+    def test_another_provider_does_not_sign_with_its_key(
+        self, provider: VaultKeyProvider, home: Ring
+    ) -> None:
+        home.open(provider).initialise()
+        moved = home.open(provider)
+        local = LocalKeyProvider.create(home.folder / "keys")
+        moved.lifecycle.rewrap(actor="user:admin", to=local)
+        ring = home.open(local)
+        with pytest.raises(IntegrityError, match=r"held by vault.*keys rotate sign"):
+            ring.sign(b"message")
+        ring.lifecycle.rotate("sign", actor="user:admin")
+        assert ring.sign(b"message")
+
     def test_a_key_of_another_kind_does_not_sign(self, tenant: Tenant) -> None:
         tenant.admin.secrets.transit.create_key(f"{tenant.name}-sign-ed", key_type="ed25519")
         tenant.allow('path "transit/keys/*" { capabilities = ["read"] }')

@@ -141,7 +141,7 @@ def test_a_home_moves_to_vault_and_on_to_aws_and_goes_on(
     line.choose("aws", **both)
     assert line.ask() == before
     assert rebuilt(built, "Shelbyville") == tokens
-    with pytest.raises(IntegrityError, match="is held by vault.*keys rotate sign"):
+    with pytest.raises(IntegrityError, match=r"is held by vault.*keys rotate sign"):
         built.services.keys.sign(b"a release")
     line.do("keys", "rotate", "sign", token="admin")
     keys = line.do("keys", "list", token="admin")["keys"]

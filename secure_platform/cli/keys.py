@@ -10,7 +10,6 @@ from rich.console import Console
 from secure_platform.access.custody import KeyReport, KeyStatus
 from secure_platform.cli.access import command, open_services
 from secure_platform.cli.key_files import KEY_FILES
-from secure_platform.cli.key_line import KEY_LINE
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
 from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.keys.algorithms import POLICY
@@ -225,7 +224,5 @@ def _row(key: KeyStatus) -> tuple[Any, ...]:
 
 for _command in KEY_FILES:
     keys.add_command(_command)
-for _name, _command in KEY_LINE.items():
-    keys.add_command(_command, _name)
 
 COMMANDS: Final = {"keys": keys}

@@ -108,7 +108,9 @@ TABLES: Final = (
 
 def documented(language: str) -> str:
     """The one block of this language in the document."""
-    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(
+        rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
     return str(block)
 
 

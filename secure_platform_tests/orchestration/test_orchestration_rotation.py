@@ -63,7 +63,12 @@ class Home:
 @pytest.fixture
 def home(vault_server: VaultServer, tmp_path: Path) -> Iterator[Home]:
     tenant = vault_server.tenant(tmp_path, policy=POLICY + SECRETS_POLICY)
-    channel = {"name": "hook", "kind": "webhook", "url": "https://127.0.0.1:1/", "secret": "secret://env/NONE"}
+    channel = {
+        "name": "hook",
+        "kind": "webhook",
+        "url": "https://127.0.0.1:1/",
+        "secret": "secret://env/NONE",
+    }
     rotated = [{"secret": f"secret://local/{name}", "every_days": 30} for name in ("old", "fresh", "absent")]
     said = {
         "VAULT": tenant.settings.model_dump(mode="json", exclude_none=True),

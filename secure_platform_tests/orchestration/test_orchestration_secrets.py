@@ -29,7 +29,9 @@ SECONDS = 60
 class Reports:
     """The adopter's project, with its code server."""
 
-    def __init__(self, context: WorkspaceProcessContext, services: Services, postgres: PostgresServer) -> None:
+    def __init__(
+        self, context: WorkspaceProcessContext, services: Services, postgres: PostgresServer
+    ) -> None:
         self.context = context
         self.services = services
         self.postgres = postgres

@@ -293,12 +293,17 @@ class KeyRing(NotPickled):
         return self._uses.due(self._rows.all(), now, rotate_after_days)
 
     def uses(self) -> dict[tuple[str, int], int]:
-        """How often each version whose uses are limited was used, at most."""
+        """How often each version that makes new things was used at most, if its uses are limited."""
         return self._uses.counts(self._rows.all())
 
     def versions(self) -> list[KeyVersion]:
         """Every version of every key, without material."""
         return [key.about for key in self._rows.all()]
+
+    @property
+    def provider(self) -> KeyProvider:
+        """What wraps the keys now."""
+        return self._opened.provider
 
     def taken_out(self) -> list[tuple[KeyVersion, bytes | None]]:
         """Every version of every key with its material, for a backup; None where it has none here.

@@ -11,7 +11,6 @@ from secure_platform.access.principals import Principal
 from secure_platform.cli.access import open_services, tell_unsaved
 from secure_platform.cli.key_answers import KEY_ANSWERS
 from secure_platform.cli.key_files import KEY_FILES
-from secure_platform.cli.key_line import KEY_LINE
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
 from secure_platform.errors import IntegrityError, SecurePlatformError, UsageError
 from secure_platform.keys.algorithms import POLICY
@@ -239,7 +238,5 @@ def _row(key: KeyStatus) -> tuple[Any, ...]:
 
 for _command in (*KEY_FILES, *KEY_ANSWERS):
     keys.add_command(_command)
-for _name, _command in KEY_LINE.items():
-    keys.add_command(_command, _name)
 
 COMMANDS: Final = {"keys": keys}

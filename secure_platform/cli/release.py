@@ -96,7 +96,7 @@ def release_show(product: str, number: int | None, *, as_json: bool) -> None:
     "verify",
     epilog=example(
         "release verify healthcare 3",
-        "release verify healthcare 3 --trust-root trust-root.json --releases /mnt/releases",
+        "release verify healthcare 3 --trust-root trust-root.json --releases .",
     ),
 )
 @product_argument

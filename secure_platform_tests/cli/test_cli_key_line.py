@@ -23,9 +23,8 @@ def test_others_verify_a_release_with_the_trust_root_alone(
 ) -> None:
     away, root = tmp_path / "away", tmp_path / "trust-root.json"
     shutil.copytree(on.home / "releases" / PRODUCT, away / PRODUCT)
-    assert on("keys", "trust-root", str(root), token="admin").code == 0
-    assert root.stat().st_mode & 0o777 == 0o644
-    assert on("keys", "trust-root", str(root), token="admin").code == 2
+    assert on("keys", "trust-root", "--out", str(root), token="admin").code == 0
+    assert on("keys", "trust-root", "--out", str(root), token="admin").code == 2
     nobody = Cli(tmp_path / "none")
     verify = ("release", "verify", PRODUCT, "1", "--trust-root", str(root))
     verified = nobody(*verify, "--releases", str(away), "--json")
@@ -43,14 +42,12 @@ def test_others_verify_a_release_with_the_trust_root_alone(
 
 def test_a_leaked_signing_key_is_answered(on: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = shutil.copytree(on.home / "releases", tmp_path / "old")
-    monkeypatch.setattr("click.prompt", lambda *_, **__: "no")
-    assert on("keys", "emergency", "sign", token="admin").code == 2
-    monkeypatch.setattr("click.prompt", lambda *_, **__: "sign")
+    monkeypatch.setattr("click.confirm", lambda *_, **__: True)
     told = on("keys", "emergency", "sign", token="admin")
     assert (told.code, told.err) == (0, "")
-    assert "Version 2 of sign is used from now on; version 1 leaked." in told.out
-    assert "1 releases are signed again." in told.out
-    assert "4 tokens were revoked, but not yours" in told.out
+    assert "sign has version 2 in place of 1, which leaked." in told.out
+    assert "1 releases were signed again." in told.out
+    assert "4 tokens were revoked, 0 sessions ended." in told.out
     root = on.home / "releases" / "trust-root.json"
     verify = ("release", "verify", PRODUCT, "1", "--trust-root", str(root), "--releases")
     assert on(*verify, str(on.home / "releases")).code == 0
@@ -64,12 +61,12 @@ def test_a_leaked_signing_key_is_answered(on: Cli, tmp_path: Path, monkeypatch: 
 
 def test_which_products_carry_old_tokens_is_said(on: Cli) -> None:
     rotated = on("keys", "emergency", "token/patient", "--yes", token="admin")
-    assert f"{PRODUCT} is in production with its tokens:" in rotated.out
-    checked = json.loads(on("keys", "retokenize", "patient", "--check", "--json").out)
+    assert f"In production with tokens of it: {PRODUCT}." in rotated.out
+    checked = json.loads(on("keys", "retokenize", "patient", "--list", "--json").out)["products"]
     assert checked == [
         {"product": PRODUCT, "domain": "patient", "version": 1, "current": 2, "outdated": True}
     ]
-    assert "No product in production" in on("keys", "retokenize", "unknown").out
+    assert on("keys", "retokenize", "unknown").code == 2
 
 
 def test_nobody_answers_a_leak_or_hands_out_a_trust_root_without_leave(on: Cli) -> None:

@@ -15,7 +15,7 @@ from secure_platform.keys.catalog import KeyState
 from secure_platform.keys.signing import keyid_of
 from secure_platform.orchestration.steps import emergency as answer
 from secure_platform.orchestration.steps.deploy import deploy, verified_package
-from secure_platform.orchestration.steps.emergency import Emergency, emergency, export_trust_root
+from secure_platform.orchestration.steps.emergency import Emergency, emergency
 from secure_platform.release.bundle import signer_of
 from secure_platform.release.layout import SIGNATURE, release_directory
 from secure_platform.release.trust import read_trust_root
@@ -161,11 +161,3 @@ def test_who_may_not_rotate_answers_no_leak(built: Built, name: str) -> None:
         emergency(services, built.person("admin"), "token/unknown")
     assert state(services, name, 1) == KeyState.ACTIVE
     assert {token.revoked_at for token in services.tokens.list()} == {None}
-
-
-def test_who_may_not_look_at_keys_gets_no_trust_root(built: Built) -> None:
-    services = built.services
-    with pytest.raises(AccessDeniedError):
-        export_trust_root(services, built.person("dana"))
-    trusted = read_trust_root(export_trust_root(services, built.person("admin")))
-    assert trusted.environment == services.settings.environment

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from secure_platform import canonical
-from secure_platform.access.policy import Action, PlatformResource
+from secure_platform.access.policy import Action
 from secure_platform.access.principals import Principal
 from secure_platform.audit.reader import Entry
 from secure_platform.control.database import utc_now
 from secure_platform.errors import IntegrityError
-from secure_platform.files import replace_private
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.resign import resign as resign_decisions
 from secure_platform.gate.states import OPEN, ReleaseState
@@ -37,8 +36,9 @@ from secure_platform.orchestration.steps.retokenize import carriers
 from secure_platform.release.bundle import signer_of
 from secure_platform.release.layout import SIGNATURE, release_directory
 from secure_platform.release.resign import resign
-from secure_platform.release.trust import TRUST_ROOT, seal, trust_root
+from secure_platform.release.trust import TRUST_ROOT, TrustRoot, seal, trust_root
 from secure_platform.services import DEPLOYER, Services
+from secure_platform.store.temporary import replace_by_way_of
 
 EMERGENCY: Final = "key.emergency"
 PUBLISH: Final = "trust_root.publish"
@@ -106,18 +106,8 @@ def emergency(services: Services, caller: Principal, name: str, version: int | N
     return done
 
 
-def export_trust_root(services: Services, caller: Principal) -> bytes:
-    """The document that tells others which signing keys are this home's now; it is published as well.
-
-    Raises:
-        AccessDeniedError: If the policy does not let the caller look at keys.
-    """
-    services.policy.require(caller, Action.KEY_READ, PlatformResource())
-    return publish_trust_root(services, actor=caller.name).read_bytes()
-
-
-def publish_trust_root(services: Services, *, actor: str) -> Path:
-    """Write down which signing keys are this home's now; returns where."""
+def publish_trust_root(services: Services, *, actor: str) -> tuple[TrustRoot, Path]:
+    """Write down which signing keys are this home's now, and where that was written."""
     path = services.releases / TRUST_ROOT
     root = trust_root(
         services.keys,
@@ -129,8 +119,8 @@ def publish_trust_root(services: Services, *, actor: str) -> Path:
     document = seal(root, services.keys)
     detail = {"digest": canonical.sha256(document)}
     with services.audit.effect(PUBLISH, actor=actor, subject="trust-root", detail=detail):
-        replace_private(path, document)
-    return path
+        replace_by_way_of(services.temporary, path, document)
+    return root, path
 
 
 @dataclass
@@ -150,7 +140,7 @@ class _Answer:
             self._sign_again()
             if leaked.readable:
                 services.custody.disable(caller, leaked.name, leaked.version)
-            published = publish_trust_root(services, actor=caller.name)
+            published = publish_trust_root(services, actor=caller.name)[1]
         if leaked.kind in {DATA, SUBJECT}:
             services.custody.rewrap(caller)
         tokens, sessions = self._end_access()
@@ -189,7 +179,7 @@ class _Answer:
                     with verified_package(services, record):
                         pass
                 directory = release_directory(services.releases, record.product, record.number)
-                resign(directory, signed, services.keys, services.audit, actor=actor)
+                resign(directory, signed, services.keys, services.audit, services.temporary, actor=actor)
                 self.signed["releases"] += 1
             found = resign_decisions(
                 services.database, services.keys, services.audit, record, leaked=leaked, actor=actor
@@ -215,7 +205,7 @@ class _Answer:
         spared = None
         if file.is_relative_to(services.settings.home):
             issued = services.tokens.issue(DEPLOYER, actor=actor, days=365)
-            replace_private(file, issued.secret.encode() + b"\n")
+            replace_by_way_of(services.temporary, file, issued.secret.encode() + b"\n")
             spared = issued.token_id
         tokens = [
             token for token in services.tokens.list() if token.principal != actor and token.token_id != spared

@@ -41,8 +41,8 @@ def do(cli: Cli, *words: str, token: str | None = "admin") -> Any:
 def everything(built: Built) -> dict[str, Any]:
     """Every row of every snapshot, what is kept as a secret, and why the release was approved."""
     services, rows = built.services, {}
-    for sidecar in sorted((built.home / "lake").rglob("*/snapshot.json")):
-        product, dataset, zone, snapshot_id = sidecar.relative_to(built.home / "lake").parts[:4]
+    for sidecar in sorted((built.home / "lake").rglob("sidecar.json")):
+        product, zone, dataset, snapshot_id = sidecar.relative_to(built.home / "lake").parts[:4]
         loaded = services.store.load(product, dataset, Zone(zone), snapshot_id)
         rows[snapshot_id] = services.store.scan(loaded).collect().to_dicts()
     assert len(rows) > 10

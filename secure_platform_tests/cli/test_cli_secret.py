@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_support import PROGRAM, ROOT, Cli, Result
+from cli_support import PROGRAM, Cli, Result
+from secrets_document import documented
 
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 CANARY = "canary-83b0ef"
-DOCUMENT = ROOT / "docs" / "secrets.md"
 NAME = "secret://local/mail"
 
 
@@ -53,15 +53,14 @@ def recorded(home: Path) -> list[tuple[str, str]]:
 
 def test_the_documented_commands_work(keep: Keep, home: Path, tmp_path: Path) -> None:
     (tmp_path / "password.txt").write_text(f"{CANARY}\n")
-    (block,) = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     values, shown = [], ""
-    for command in block.splitlines():
+    for command in documented("sh").splitlines():
         line, _, file = command.partition(" < ")
         program, option, token, group, *words = shlex.split(line)
         assert (program, option, token, group) == ("secure-platform", "--token-file", "admin.token", "secret")
-        done = keep(*words, given=(tmp_path / file).read_bytes() if file else b"")
-        assert (done.code, done.err) == (0, "")
-        shown += done.out
+        ran = keep(*words, given=(tmp_path / file).read_bytes() if file else b"")
+        assert (ran.code, ran.err) == (0, "")
+        shown += ran.out
         if words[0] != "remove":
             values.append(keep.value())
     assert values[0] == values[1] == f"{CANARY}\n".encode()
@@ -158,7 +157,12 @@ def test_a_file_that_was_exchanged_is_refused_everywhere(keep: Keep, home: Path)
 def test_a_failed_rotation_is_recorded_and_told_once(
     keep: Keep, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel = {"name": "hook", "kind": "webhook", "url": "https://127.0.0.1:1/", "secret": "secret://env/NONE"}
+    channel = {
+        "name": "hook",
+        "kind": "webhook",
+        "url": "https://127.0.0.1:1/",
+        "secret": "secret://env/NONE",
+    }
     monkeypatch.setenv("SECURE_PLATFORM_CHANNELS", json.dumps([channel]))
     assert keep("rotate", NAME).code == 2
     (queued,) = Services(load_settings(home=home)).notices.list()
@@ -170,7 +174,9 @@ def test_on_a_terminal_it_is_asked_for_twice_and_not_echoed(cli: Cli, keep: Keep
     here, there = pty.openpty()
     token = cli.home / "keys" / "admin.token"
     command = [str(PROGRAM), "--home", str(cli.home), "--token-file", str(token), "secret", "set", "mail"]
-    with subprocess.Popen(command, stdin=there, stdout=there, stderr=there, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdin=there, stdout=there, stderr=there, start_new_session=True
+    ) as process:
         os.close(there)
         screen = b""
         for _ in range(2):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from database_logins import POLICY as SECRETS_POLICY
 from key_servers import POLICY, Tenant, VaultServer
 
 from secure_platform.control.database import utc_now
@@ -62,8 +61,13 @@ class Home:
 
 @pytest.fixture
 def home(vault_server: VaultServer, tmp_path: Path) -> Iterator[Home]:
-    tenant = vault_server.tenant(tmp_path, policy=POLICY + SECRETS_POLICY)
-    channel = {"name": "hook", "kind": "webhook", "url": "https://127.0.0.1:1/", "secret": "secret://env/NONE"}
+    tenant = vault_server.tenant(tmp_path, policy=POLICY)
+    channel = {
+        "name": "hook",
+        "kind": "webhook",
+        "url": "https://127.0.0.1:1/",
+        "secret": "secret://env/NONE",
+    }
     rotated = [{"secret": f"secret://local/{name}", "every_days": 30} for name in ("old", "fresh", "absent")]
     said = {
         "VAULT": tenant.settings.model_dump(mode="json", exclude_none=True),
@@ -126,6 +130,7 @@ def test_nobody_but_the_scheduler_starts_it(home: Home) -> None:
 
 def test_the_schedule_runs_every_day() -> None:
     (schedule,) = rotation_definitions().schedules or ()
+    assert isinstance(schedule, dg.ScheduleDefinition)
     assert schedule.cron_schedule == "15 3 * * *"
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
     assert schedule.job_name == rotation.name

@@ -9,13 +9,10 @@ from sqlalchemy import Row, select, update
 from secure_platform.access.principals import Principals
 from secure_platform.access.seals import Change, SealedRows
 from secure_platform.access.tokens import IssuedToken, Tokens
-from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import token as token_table
 from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.providers.local import LocalKeyProvider
-from secure_platform.keys.ring import KeyRing
-from secure_platform.keys.signing import LogSigner
 
 
 class Home:
@@ -27,13 +24,8 @@ class Home:
             shutil.copy(migrated, directory / "control.db")
             shutil.copytree(migrated.with_name("keys"), directory / "keys")
         self.database = ControlDatabase.at(directory / "control.db")
-        self.audit = AuditLog(
-            directory / "audit.db",
-            origin="secure-platform/test",
-            signer=LogSigner("secure-platform/test", bytes(32)),
-            identify=lambda name: self.keys.identify(name),
-        )
-        self.keys = KeyRing(LocalKeyProvider.open(directory / "keys"), self.database, self.audit)
+        opened = HomeKeys(LocalKeyProvider.open(directory / "keys"), self.database, directory / "audit.db")
+        self.keys, self.audit = opened.ring, opened.audit
         self.rows = SealedRows(self.database, self.keys, self.audit)
         self.principals = Principals(self.database, self.audit, self.rows)
         self.tokens = Tokens(self.database, self.audit, self.rows, self.principals)

@@ -5,7 +5,8 @@ one destroys it. Who disabled it is read from the audit log, not from a row that
 that the platform's own records need is not disabled: nobody could be let in to enable it again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -143,41 +144,51 @@ class Custody:
         """Every key that has been used for as long, or as often, as its kind may be."""
         return self._due(utc_now())
 
-    def rotate_due(self, caller: Principal) -> list[KeyVersion]:
-        """Rotate every key that is due.
-
-        Raises:
-            AccessDeniedError: If the policy does not let the caller.
-        """
-        return [self.rotate(caller, due.name, after=due.version) for due in self.due()]
-
     def rewrap(self, caller: Principal) -> int:
         """Wrap all material anew under the newest version of the provider's own key, and count it.
+
+        A service makes that version; the root key of this home is renewed here.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
         """
         self._policy.require(caller, Action.KEY_ROTATE, PlatformResource())
-        return self._keys.lifecycle.rewrap(actor=caller.name)
+        provider = self._keys.provider
+        with provider.renewed() if isinstance(provider, LocalKeyProvider) else nullcontext():
+            return self._keys.lifecycle.rewrap(actor=caller.name)
 
-    def move(self, caller: Principal, provider: KeyProvider) -> int:
+    def move(self, caller: Principal, opened: Callable[[], KeyProvider]) -> int:
         """Let another provider wrap all material, and count it: who has that one can read everything.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
         """
         self._policy.require(caller, Action.KEY_BACKUP, PlatformResource())
-        count = self._keys.lifecycle.rewrap(actor=caller.name, to=provider)
+        count = self._keys.lifecycle.rewrap(actor=caller.name, to=opened())
         self._announce("key.moved", product=None)
         return count
 
-    def protect(self, caller: Principal, provider: LocalKeyProvider, passphrase: bytes | None) -> None:
+    def protect(self, caller: Principal, passphrase: bytes | None, *, protected: bool) -> None:
         """Let the root key's file open with this passphrase only, or with none.
+
+        Args:
+            caller: Who wants it.
+            passphrase: The new one.
+            protected: Whether it has one so far.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
+            UsageError: If this home has no root key, or it is not as the caller thinks.
         """
         self._policy.require(caller, Action.KEY_BACKUP, PlatformResource())
+        provider = self._keys.provider
+        if not isinstance(provider, LocalKeyProvider):
+            raise UsageError(
+                f"This home has no root key: {provider.name} keeps its keys", "Protect it there."
+            )
+        if provider.is_protected() is not protected:
+            state = "has no passphrase" if protected else "has a passphrase already"
+            raise UsageError(f"The root key {state}", "See: secure-platform keys passphrase --help")
         detail = {"protected": passphrase is not None}
         with self._audit.effect("key.protect", actor=caller.name, subject="keys", detail=detail):
             provider.protect(passphrase)
@@ -202,8 +213,7 @@ class Custody:
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
-            GateRefusedError: If it is not disabled.
-            UsageError: If there is no such version.
+            UsageError: If there is no such version, or it is not disabled.
         """
         self._require(caller, Action.KEY_DISABLE, self.find(name, version))
         return self._keys.lifecycle.enable(name, version, actor=caller.name)
@@ -212,8 +222,7 @@ class Custody:
         """Remove the material of a disabled version for good.
 
         Raises:
-            AccessDeniedError: If the policy does not let the caller.
-            GateRefusedError: If it is not disabled.
+            AccessDeniedError: If the policy does not let the caller, such as when it is not disabled.
             UsageError: If there is no such version.
         """
         self._require(caller, Action.KEY_DESTROY, self.find(name, version))

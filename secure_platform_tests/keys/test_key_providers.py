@@ -12,11 +12,11 @@ import pytest
 from key_servers import AwsServer, Tenant, VaultServer
 from sqlalchemy import select
 
-from secure_platform.audit.log import AuditLog, LateLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import key_version
 from secure_platform.errors import IntegrityError, SecurePlatformError, ServiceError, UsageError
 from secure_platform.key_settings import KeySettings
+from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.providers.aws import AwsKeyProvider
 from secure_platform.keys.providers.aws_session import AwsSession
@@ -61,15 +61,8 @@ class Ring:
     database: ControlDatabase
 
     def open(self, provider: KeyProvider) -> KeyRing:
-        late = LateLog(self.folder / "audit.db", lambda: audit)
-        ring = KeyRing(provider, self.database, late)
-        audit = AuditLog(
-            self.folder / "audit.db",
-            origin="secure-platform/test",
-            signer=ring.log_signer("secure-platform/test"),
-            identify=ring.identify,
-        )
-        return ring
+        log = self.folder / "audit.db"
+        return HomeKeys(provider, self.database, log, origin="secure-platform/test").ring
 
     def rows(self) -> int:
         with self.database.read() as connection:

@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_support import PROGRAM, ROOT, Cli, Result
+from cli_support import PROGRAM, Cli, Result
+from secrets_document import documented
 
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 CANARY = "canary-83b0ef"
-DOCUMENT = ROOT / "docs" / "secrets.md"
 NAME = "secret://local/mail"
 
 
@@ -53,15 +53,14 @@ def recorded(home: Path) -> list[tuple[str, str]]:
 
 def test_the_documented_commands_work(keep: Keep, home: Path, tmp_path: Path) -> None:
     (tmp_path / "password.txt").write_text(f"{CANARY}\n")
-    (block,) = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     values, shown = [], ""
-    for command in block.splitlines():
+    for command in documented("sh").splitlines():
         line, _, file = command.partition(" < ")
         program, option, token, group, *words = shlex.split(line)
         assert (program, option, token, group) == ("secure-platform", "--token-file", "admin.token", "secret")
-        done = keep(*words, given=(tmp_path / file).read_bytes() if file else b"")
-        assert (done.code, done.err) == (0, "")
-        shown += done.out
+        ran = keep(*words, given=(tmp_path / file).read_bytes() if file else b"")
+        assert (ran.code, ran.err) == (0, "")
+        shown += ran.out
         if words[0] != "remove":
             values.append(keep.value())
     assert values[0] == values[1] == f"{CANARY}\n".encode()

@@ -21,6 +21,8 @@ class Scale:
         repeats: Of what is cheap enough to repeat.
         demos: Runs of the demo, one after the other on one home.
         requests: To each web server.
+        files: Written with and without an envelope.
+        file_rows: Of each of them.
     """
 
     rows: int = 10_000_000
@@ -31,11 +33,22 @@ class Scale:
     repeats: int = 3
     demos: int = 2
     requests: int = 300
+    files: int = 50
+    file_rows: tuple[int, ...] = (1_000, 100_000)
 
 
 TINY = Scale(
-    rows=3_000, step_rows=1_000, datasets=(2,), entries=20, steps=2, repeats=1, demos=1, requests=2
-)  # fmt: skip
+    rows=3_000,
+    step_rows=1_000,
+    datasets=(2,),
+    entries=20,
+    steps=2,
+    repeats=1,
+    demos=1,
+    requests=2,
+    files=2,
+    file_rows=(1_000,),
+)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ with open_instance(settings) as instance:
     instance.get_run_ids(limit=1)
 services = Services(settings)
 services.audit.append("test.start", actor="admin", subject="x")
-print(services.keys.token_version(), len(services.principals.list()))
+print(services.keys.token_version("patient"), len(services.principals.list()))
 """
 
 

@@ -180,6 +180,10 @@ class Remote:
         base = self._product(product)["base"]
         return None if base is None else str(base)
 
+    def unsaved_keys(self) -> list[str]:
+        """None: a server's keys are backed up there."""
+        return []
+
     def in_production(self, product: str) -> ReleaseRecord:
         """From the API."""
         record = self._product(product)["production"]

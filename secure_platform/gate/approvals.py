@@ -119,6 +119,20 @@ class Approval:
     bundle: bytes
 
 
+@dataclass(frozen=True)
+class Reason:
+    """Why somebody is about to decide.
+
+    Attributes:
+        nonce: Of the decision that will bear it.
+        sealed: The text, encrypted for that decision.
+    """
+
+    nonce: str
+    text: str
+    sealed: bytes
+
+
 def reason_hash(keys: KeyRing, reason: str) -> str:
     """The keyed hash under which a reason is signed and logged.
 
@@ -126,6 +140,12 @@ def reason_hash(keys: KeyRing, reason: str) -> str:
         UsageError: If there is no reason, it is too long, or no text.
     """
     return keys.mac(_PURPOSE, require_reason(reason).encode())
+
+
+def sealed(keys: KeyRing, reason: str) -> Reason:
+    """Encrypt a reason before the transaction that decides: the ring counts uses in one of its own."""
+    nonce = secrets.token_hex(16)
+    return Reason(nonce, reason, seal_reason(keys, nonce, reason))
 
 
 def decide(
@@ -136,11 +156,10 @@ def decide(
     *,
     base: str | None,
     given: Given,
-    reason: str,
+    reason: Reason,
     now: datetime,
 ) -> Approval:
     """Sign a decision."""
-    nonce = secrets.token_hex(16)
     predicate = {
         **_bound(record),
         "principal": principal,
@@ -150,8 +169,8 @@ def decide(
         "circumstances": given.to_json(),
         "created_at": now.isoformat(),
         "not_after": record.expires_at.isoformat(),
-        "nonce": nonce,
-        "reason": reason_hash(keys, reason),
+        "nonce": reason.nonce,
+        "reason": reason_hash(keys, reason.text),
     }
     bundle = sign_statement(
         keys,
@@ -161,11 +180,20 @@ def decide(
         predicate=predicate,
     )
     return Approval(
-        record.digest, principal, decision, base, given, now, record.expires_at, nonce, reason, bundle
+        release=record.digest,
+        principal=principal,
+        decision=decision,
+        base=base,
+        given=given,
+        created_at=now,
+        not_after=record.expires_at,
+        nonce=reason.nonce,
+        reason=reason.text,
+        bundle=bundle,
     )
 
 
-def store(connection: Connection, keys: KeyRing, approval: Approval) -> None:
+def store(connection: Connection, approval: Approval, reason: Reason) -> None:
     """Keep a decision; it replaces the same decision of the same principal on the same release."""
     columns = approval_table.c
     connection.execute(
@@ -180,7 +208,7 @@ def store(connection: Connection, keys: KeyRing, approval: Approval) -> None:
             release=approval.release,
             principal=approval.principal,
             decision=approval.decision,
-            reason=seal_reason(keys, approval.nonce, approval.reason),
+            reason=reason.sealed,
             bundle=approval.bundle.decode(),
             created_at=approval.created_at,
         )

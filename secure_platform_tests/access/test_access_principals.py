@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from access_home import Home, migrate, pseudonym
+from access_home import Home, migrate
 from sqlalchemy import select
 
 from secure_platform.access.circumstances import Circumstances
@@ -251,14 +251,14 @@ def test_every_change_is_recorded_before_and_after(home: Home) -> None:
         for phase in ("intent", "done")
     ]
     bodies = [entry.body for entry in home.audit.entries()]
-    assert {body["actor"] for body in bodies} == {pseudonym("admin")}
-    assert bodies[0]["detail"].pop("sealed").keys() == {f"principal:{pseudonym('alice')}"}
+    assert {body["actor"] for body in bodies} == {home.audit.identify("admin")}
+    assert bodies[0]["detail"].pop("sealed").keys() == {f"principal:{home.audit.identify('alice')}"}
     assert bodies[0]["detail"] == {
-        "principal": pseudonym("alice"),
+        "principal": home.audit.identify("alice"),
         "kind": "user",
         "roles": ["data_steward"],
     }
-    assert bodies[2]["detail"]["principal"] == pseudonym("alice")
+    assert bodies[2]["detail"]["principal"] == home.audit.identify("alice")
     assert "alice" not in str(bodies)
     assert issued.secret not in str(bodies)
 

@@ -269,16 +269,16 @@ def test_a_row_that_is_written_just_before_it_is_read_counts_as_does_the_one_tha
     home: Home,
 ) -> None:
     """The log was looked at before the row: what it tells of the row came later."""
-    name, since = f"principal:{home.audit.identify('alice')}", home.rows._seen()
+    name, since = f"principal:{home.audit.identify('alice')}", home.rows._witness.seen()
     before = row_of(home)
     other = SealedRows(home.database, home.keys, home.audit)
     Principals(home.database, home.audit, other).change("alice", roles=[], actor="admin")
     after = row_of(home)
-    assert home.rows._counts(name, before["seal"], since)
-    assert home.rows._counts(name, after["seal"], since)
-    assert home.rows._counts(name, before["seal"], since)
-    assert not home.rows._counts(name, before["seal"], home.rows._seen())
-    assert not home.rows._counts(name, "m1:" + "0" * 64, since)
+    assert home.rows._witness.counts(name, before["seal"], since)
+    assert home.rows._witness.counts(name, after["seal"], since)
+    assert home.rows._witness.counts(name, before["seal"], since)
+    assert not home.rows._witness.counts(name, before["seal"], home.rows._witness.seen())
+    assert not home.rows._witness.counts(name, "m1:" + "0" * 64, since)
 
 
 def test_a_deleted_freeze_is_missed(home: Home) -> None:

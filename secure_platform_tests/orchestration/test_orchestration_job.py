@@ -312,7 +312,7 @@ def test_a_line_that_was_set_aside_shows_in_the_release(job: Job) -> None:
 
 @pytest.mark.filterwarnings("ignore:Parameter `repository_def`")
 def test_an_unchanged_build_asks_for_a_deployment_that_only_checks(job: Job) -> None:
-    build, deploy_job = jobs(job.services.product(PRODUCT))
+    build, _, deploy_job = jobs(job.services.product(PRODUCT))
     sensor = unchanged_sensor(job.services.product(PRODUCT), build, deploy_job)
     definitions = dg.Definitions.merge(
         product_definitions(job.services.product(PRODUCT)), dg.Definitions(resources=platform_resources())

@@ -12,7 +12,8 @@ import pytest
 from required import missing
 from store_support import Home, commit, create_home, flip, in_clear, open_home, table
 
-from secure_platform.audit.log import AuditLog, Entry
+from secure_platform.audit.log import AuditLog
+from secure_platform.audit.reader import Entry
 from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatformError, UsageError
 from secure_platform.store.digest import content_digest
 from secure_platform.store.lake import Lake

@@ -30,7 +30,7 @@ def _channel(directory: Path, inbox: Inbox) -> str:
     secret = directory / "hook.secret"
     secret.write_text(SECRET)
     secret.chmod(0o600)
-    settings = {"name": "hook", "kind": "webhook", "url": inbox.url, "secret_file": str(secret)}
+    settings = {"name": "hook", "kind": "webhook", "url": inbox.url, "secret": f"secret://file/{secret}"}
     return json.dumps([settings | {"allow": ["127.0.0.0/8"]}])
 
 

@@ -201,7 +201,7 @@ def test_a_role_for_one_product_builds_that_product_only(
 def test_a_products_jobs_are_its_owners(services: Services) -> None:
     """As in `launch_location`: by their owner Dagster asks who may launch them."""
     product = services.product("healthcare")
-    assert [job.owners for job in jobs(product)] == [[product.owner], [product.owner]]
+    assert [job.owners for job in jobs(product)] == [[product.owner]] * 3
 
 
 def test_the_ui_greys_out_what_somebody_may_not_build(engineer: Client, analyst: Client) -> None:

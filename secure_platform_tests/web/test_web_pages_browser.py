@@ -39,6 +39,7 @@ PAGES = {
     "principal": "/access/principals/tess",
     "explain": f"/access/explain?action=release_approve&product={PRODUCT}",
     "matrix": "/access/matrix",
+    "keys": "/keys",
     "account": "/account",
     "problem": "/releases/nothing",
 }

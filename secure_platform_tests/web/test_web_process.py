@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,7 +24,7 @@ from serve_support import (
     serve_command,
     serving,
 )
-from waiting import processes_of, wait_for
+from waiting import processes_of, sees_processes, wait_for
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
@@ -36,9 +37,15 @@ HEALTH = "{instance{daemonHealth{allDaemonStatuses{daemonType healthy required}}
 KEYS = "{instance{concurrencyLimits{concurrencyKey}}}"
 
 
+# Without the rights by which root looks into every process; needed to see what keeps others of its user out.
+PLAIN = ("setpriv", "--bounding-set=-sys_ptrace,-perfmon,-sys_admin") if sees_processes() else ()
+
+KEYLESS = b"multiprocessing.resource_tracker"
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("served")) as started:
+    with serving(tmp_path_factory.mktemp("served"), within=PLAIN) as started:
         assert started.port
         yield started
 
@@ -92,6 +99,26 @@ def test_it_listens_on_loopback_only_and_nothing_else_listens(server: Serving) -
     family = [server.process.pid, *processes_of(server.home)]
     assert wait_for(lambda: len(processes_of(server.home)) >= 4, 30), "server, daemon, a code server of each"
     assert listening_addresses(family) == {(LOOPBACK, server.port)}
+
+
+def test_no_process_of_it_leaves_an_image_of_its_memory_or_shows_it_to_others(server: Serving) -> None:
+    assert wait_for(lambda: len(processes_of(server.home)) >= 4, 30)
+    with subprocess.Popen([*PLAIN, "sleep", "60"], stdout=subprocess.DEVNULL) as control:
+        try:
+            assert wait_for(lambda: not _hidden(control.pid), 10)
+        finally:
+            control.kill()
+    for pid in processes_of(server.home):
+        assert "Max core file size        0 " in Path(f"/proc/{pid}/limits").read_text()
+        if KEYLESS in Path(f"/proc/{pid}/cmdline").read_bytes():
+            continue
+        assert wait_for(partial(_hidden, pid), 30), Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def _hidden(pid: int) -> bool:
+    """Whether another process of the same user may not look into this one."""
+    looked = subprocess.run([*PLAIN, "cat", f"/proc/{pid}/environ"], capture_output=True, check=False)
+    return not looked.stdout
 
 
 def test_the_daemon_runs(server: Serving) -> None:

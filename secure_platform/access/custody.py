@@ -18,7 +18,7 @@ from secure_platform.access.principals import ANONYMOUS, Principal, Principals
 from secure_platform.access.situation import Announce
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase, utc_now
-from secure_platform.errors import GateRefusedError, SecurePlatformError, UsageError
+from secure_platform.errors import GateRefusedError, UsageError
 from secure_platform.keys.algorithms import POLICY, Standing
 from secure_platform.keys.catalog import KeyState, KeyVersion
 from secure_platform.keys.provider import KeyProvider
@@ -36,27 +36,15 @@ class KeyStatus:
     Attributes:
         days: How old it is.
         due: Why a newer one is to be made, `age` or `use`; None while that is not due.
+        uses: How often it was used at most; None where that is not limited.
         saved: Whether the newest backup has it.
     """
 
     about: KeyVersion
     days: int
     due: str | None
+    uses: int | None
     saved: bool
-
-
-@dataclass(frozen=True)
-class Rotated:
-    """What became of a key that was due.
-
-    Attributes:
-        made: Its new version.
-        problem: Why there is none.
-    """
-
-    name: str
-    made: KeyVersion | None
-    problem: SecurePlatformError | None
 
 
 @dataclass(frozen=True)
@@ -67,7 +55,7 @@ class KeyReport:
         keys: Every version, by name and oldest first.
         backup: The newest one.
         unsaved: Names of the keys whose newest version it does not have.
-        broken: Versions that do not open, and why; only where they were tried.
+        broken: Versions that do not open, and why, if they were tried; then nothing else is known.
     """
 
     keys: Sequence[KeyStatus]
@@ -124,33 +112,40 @@ class Custody:
             AccessDeniedError: If the policy does not let the caller.
         """
         self._policy.require(caller, Action.KEY_READ, PlatformResource())
-        return self._report({})
+        return self._report()
 
     def check(self) -> KeyReport:
         """The same, with every version opened; anybody may know whether the platform is in order."""
-        return self._report(self._keys.broken())
+        broken = self._keys.broken()
+        return KeyReport([], None, [], broken) if broken else self._report()
 
-    def rotate(self, caller: Principal, name: str) -> KeyVersion:
+    def rotate(self, caller: Principal, name: str, *, after: int | None = None) -> KeyVersion:
         """Make a new active version; what exists stays readable under the former ones.
+
+        Args:
+            caller: Who wants it.
+            name: Of the key.
+            after: The version that was seen as the newest; None to rotate whichever it is.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
             UsageError: If there is no key of this name.
+            GateRefusedError: If it was rotated since it was seen.
         """
         newest = self.find(name)
         self._require(caller, Action.KEY_ROTATE, newest)
-        made = self._keys.lifecycle.rotate(name, actor=caller.name)
+        try:
+            made = self._keys.lifecycle.rotate(name, actor=caller.name, after=after)
+        except Exception:
+            self._audit.append("key.rotation_failed", actor=caller.name, subject=name)
+            self._announce("key.rotation_failed", product=None)
+            raise
         self._announce("key.rotated", product=None)
         return made
 
-    def rotate_due(self, caller: Principal) -> list[Rotated]:
-        """Rotate every key that was used for as long, or as often, as its kind may be; each by itself.
-
-        Raises:
-            AccessDeniedError: If the policy does not let the caller.
-        """
-        self._policy.require(caller, Action.KEY_ROTATE, PlatformResource())
-        return [self._rotate_due(caller, due) for due in self._due(utc_now())]
+    def due(self) -> list[Due]:
+        """Every key that has been used for as long, or as often, as its kind may be."""
+        return self._due(utc_now())
 
     def rewrap(self, caller: Principal) -> int:
         """Wrap all material anew under the newest version of the provider's own key, and count it.
@@ -191,7 +186,9 @@ class Custody:
         self._policy.require(caller, Action.KEY_BACKUP, PlatformResource())
         provider = self._keys.provider
         if not isinstance(provider, LocalKeyProvider):
-            raise UsageError(f"This home has no root key: {provider.name} keeps its keys", "Protect it there.")
+            raise UsageError(
+                f"This home has no root key: {provider.name} keeps its keys", "Protect it there."
+            )
         if provider.is_protected() is not protected:
             state = "has no passphrase" if protected else "has a passphrase already"
             raise UsageError(f"The root key {state}", "See: secure-platform keys passphrase --help")
@@ -255,13 +252,6 @@ class Custody:
         by = self._who_disabled(about) if disabled else ANONYMOUS.name
         return KeyResource(about.name, about.version, about.state, by)
 
-    def _rotate_due(self, caller: Principal, due: Due) -> Rotated:
-        try:
-            return Rotated(due.name, self.rotate(caller, due.name), None)
-        except SecurePlatformError as error:
-            self._announce("key.rotation_failed", product=None)
-            return Rotated(due.name, None, error)
-
     def _require(self, caller: Principal, action: Action, about: KeyVersion) -> None:
         self._policy.require(caller, action, self.resource(about))
 
@@ -282,20 +272,22 @@ class Custody:
     def _due(self, now: datetime) -> list[Due]:
         return self._keys.due(now, self._rotate_after_days)
 
-    def _report(self, broken: Mapping[str, str]) -> KeyReport:
+    def _report(self) -> KeyReport:
         now, backup = utc_now(), self._backups.newest()
         due = {(each.name, each.version): each.reason for each in self._due(now)}
         covers = {} if backup is None else backup.covers
+        uses = self._keys.uses()
         keys = [
             KeyStatus(
                 about,
                 (now - about.created_at).days,
                 due.get((about.name, about.version)),
+                uses.get((about.name, about.version)),
                 covers.get(about.name, 0) >= about.version,
             )
             for about in self._keys.versions()
         ]
-        return KeyReport(keys, backup, self._backups.unsaved(), broken)
+        return KeyReport(keys, backup, self._backups.unsaved(), {})
 
     def _who_disabled(self, about: KeyVersion) -> str:
         """Name of who did it last; nobody's where the log does not say, or knows only somebody unknown."""

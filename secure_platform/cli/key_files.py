@@ -10,6 +10,7 @@ from rich.console import Console
 from secure_platform.cli.access import command, open_services
 from secure_platform.cli.output import example, json_option, line, require_new, show
 from secure_platform.cli.passphrase import passphrase_options, read_passphrase
+from secure_platform.errors import UsageError
 from secure_platform.keys.backup import MOST_BYTES, open_backup
 from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.providers.choice import prepare_provider
@@ -50,7 +51,7 @@ def backup(file: Path, passphrase_file: Path | None, passphrase_fd: int | None, 
 @click.command(
     epilog=example("keys restore /mnt/safe/keys.backup", "keys restore /mnt/safe/keys.backup --check --json")
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Only open it and say what it holds.")
 @passphrase_options
 @json_option
@@ -61,6 +62,8 @@ def restore(
 
     Never over other keys. What is disabled or destroyed in the home stays so, whatever the backup says.
     """
+    if not file.is_file():
+        raise UsageError(f"There is no file {file}", "Name the file that keys backup wrote.")
     passphrase = read_passphrase(passphrase_file, passphrase_fd, what=BACKUP)
     with file.open("rb") as opened:
         content = opened.read(MOST_BYTES)
@@ -106,8 +109,8 @@ def rewrap(provider: str | None, *, as_json: bool) -> None:
     else:
         count = services.custody.move(services.caller(), lambda: _other(services, provider))
         told = [
-            f"{count} versions are wrapped by {provider}. Before anything else opens this home, say so in "
-            f"platform.yaml: keys.provider: {provider}",
+            f"{count} versions are wrapped by {provider}. Say so in platform.yaml before anything else opens",
+            f"this home, and restart what runs: keys.provider: {provider}",
             f"Copies of the control database that were made before still open with {present}.",
         ]
 

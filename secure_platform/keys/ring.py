@@ -293,7 +293,7 @@ class KeyRing(NotPickled):
         return self._uses.due(self._rows.all(), now, rotate_after_days)
 
     def uses(self) -> dict[tuple[str, int], int]:
-        """How often each version whose uses are limited was used, at most."""
+        """How often each version that makes new things was used at most, if its uses are limited."""
         return self._uses.counts(self._rows.all())
 
     def versions(self) -> list[KeyVersion]:

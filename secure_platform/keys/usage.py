@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import key_usage
 from secure_platform.errors import IntegrityError, UsageError
-from secure_platform.keys.catalog import DATA, DIGEST, LOG, MAC, SIGN, SUBJECT, StoredKey
+from secure_platform.keys.catalog import DATA, DIGEST, LOG, MAC, SIGN, SUBJECT, KeyState, StoredKey
 from secure_platform.keys.material import NotPickled, hmac_sha256
 from secure_platform.keys.opened import OpenedKeys
 
@@ -95,12 +95,12 @@ class KeyUses(NotPickled):
         return int(row.reserved)
 
     def counts(self, keys: Sequence[StoredKey]) -> dict[tuple[str, int], int]:
-        """How often each of these versions whose uses are limited was used, at most."""
+        """How often each of these versions was used at most, if its uses are limited and it has any left."""
         with self._database.read() as connection:
             return {
                 (key.about.name, key.about.version): self.reserved(connection, key)
                 for key in keys
-                if _is_counted(key)
+                if _is_counted(key) and key.about.state == KeyState.ACTIVE
             }
 
     def due(

@@ -1,7 +1,7 @@
 """A home with a key ring, and a hand inside its database."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -96,3 +96,28 @@ def uses(ring: KeyRing) -> dict[str, Callable[[], object]]:
         "log": lambda: ring.log_signer("n").sign(b"m"),
         "digest": lambda: ring.digest_key("p"),
     }
+
+
+class CountedProvider(LocalKeyProvider):
+    """Counts how often it is asked, which with a real service is a request each."""
+
+    asked = 0
+
+    def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
+        self.asked += 1
+        return super().generate(context)
+
+    def wrap(self, plaintext: bytes, *, context: Mapping[str, str]) -> bytes:
+        self.asked += 1
+        return super().wrap(plaintext, context=context)
+
+    def unwrap(self, wrapped: bytes, *, context: Mapping[str, str]) -> bytes:
+        self.asked += 1
+        return super().unwrap(wrapped, context=context)
+
+
+def counted(home: Home) -> tuple[KeyRing, CountedProvider]:
+    """The ring of this home as another process opens it."""
+    provider = CountedProvider.open(home.directory / "keys")
+    database = ControlDatabase.at(home.directory / "control.db")
+    return HomeKeys(provider, database, home.directory / "audit.db").ring, provider

@@ -229,10 +229,6 @@ def test_a_subject_key_can_be_destroyed_and_no_person_loses_theirs(home: Home) -
 # --- a kill at any moment
 
 
-class DiesError(BaseException):
-    """Nothing after it happens in this process."""
-
-
 class Killed:
     """A database or log whose process dies at one of its steps."""
 

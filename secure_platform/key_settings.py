@@ -1,6 +1,6 @@
 """Who keeps the keys and the secrets: this home, Vault, or AWS; with no word in the settings, this home.
 
-A secret is named by a reference (`secret://…`, see docs/keys.md), never written here. What opens Vault or AWS
+A secret is named by a reference (`secret://…`, see docs/secrets.md), never written here. What opens Vault or AWS
 itself comes from a file or the environment: nothing else could be read yet.
 """
 

@@ -180,7 +180,6 @@ class Services:
         """The backups of the keys."""
         return KeyBackups(
             self.keys,
-            self.key_provider,
             self.policy,
             self.sealed_rows,
             self.audit,

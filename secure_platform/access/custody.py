@@ -5,7 +5,8 @@ one destroys it. Who disabled it is read from the audit log, not from a row that
 that the platform's own records need is not disabled: nobody could be let in to enable it again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -35,12 +36,14 @@ class KeyStatus:
     Attributes:
         days: How old it is.
         due: Why a newer one is to be made, `age` or `use`; None while that is not due.
+        uses: How often it was used at most; None where that is not limited.
         saved: Whether the newest backup has it.
     """
 
     about: KeyVersion
     days: int
     due: str | None
+    uses: int | None
     saved: bool
 
 
@@ -52,7 +55,7 @@ class KeyReport:
         keys: Every version, by name and oldest first.
         backup: The newest one.
         unsaved: Names of the keys whose newest version it does not have.
-        broken: Versions that do not open, and why; only where they were tried.
+        broken: Versions that do not open, and why, if they were tried; then nothing else is known.
     """
 
     keys: Sequence[KeyStatus]
@@ -109,60 +112,86 @@ class Custody:
             AccessDeniedError: If the policy does not let the caller.
         """
         self._policy.require(caller, Action.KEY_READ, PlatformResource())
-        return self._report({})
+        return self._report()
 
     def check(self) -> KeyReport:
         """The same, with every version opened; anybody may know whether the platform is in order."""
-        return self._report(self._keys.broken())
+        broken = self._keys.broken()
+        return KeyReport([], None, [], broken) if broken else self._report()
 
-    def rotate(self, caller: Principal, name: str) -> KeyVersion:
+    def rotate(self, caller: Principal, name: str, *, after: int | None = None) -> KeyVersion:
         """Make a new active version; what exists stays readable under the former ones.
+
+        Args:
+            caller: Who wants it.
+            name: Of the key.
+            after: The version that was seen as the newest; None to rotate whichever it is.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
             UsageError: If there is no key of this name.
+            GateRefusedError: If it was rotated since it was seen.
         """
         newest = self.find(name)
         self._require(caller, Action.KEY_ROTATE, newest)
-        made = self._keys.lifecycle.rotate(name, actor=caller.name)
+        try:
+            made = self._keys.lifecycle.rotate(name, actor=caller.name, after=after)
+        except Exception:
+            self._audit.append("key.rotation_failed", actor=caller.name, subject=name)
+            self._announce("key.rotation_failed", product=None)
+            raise
         self._announce("key.rotated", product=None)
         return made
 
-    def rotate_due(self, caller: Principal) -> list[KeyVersion]:
-        """Rotate every key that has been used for as long, or as often, as its kind may be.
-
-        Raises:
-            AccessDeniedError: If the policy does not let the caller.
-        """
-        return [self.rotate(caller, due.name) for due in self._due(utc_now())]
+    def due(self) -> list[Due]:
+        """Every key that has been used for as long, or as often, as its kind may be."""
+        return self._due(utc_now())
 
     def rewrap(self, caller: Principal) -> int:
         """Wrap all material anew under the newest version of the provider's own key, and count it.
+
+        A service makes that version; the root key of this home is renewed here.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
         """
         self._policy.require(caller, Action.KEY_ROTATE, PlatformResource())
-        return self._keys.lifecycle.rewrap(actor=caller.name)
+        provider = self._keys.provider
+        with provider.renewed() if isinstance(provider, LocalKeyProvider) else nullcontext():
+            return self._keys.lifecycle.rewrap(actor=caller.name)
 
-    def move(self, caller: Principal, provider: KeyProvider) -> int:
+    def move(self, caller: Principal, opened: Callable[[], KeyProvider]) -> int:
         """Let another provider wrap all material, and count it: who has that one can read everything.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
         """
         self._policy.require(caller, Action.KEY_BACKUP, PlatformResource())
-        count = self._keys.lifecycle.rewrap(actor=caller.name, to=provider)
+        count = self._keys.lifecycle.rewrap(actor=caller.name, to=opened())
         self._announce("key.moved", product=None)
         return count
 
-    def protect(self, caller: Principal, provider: LocalKeyProvider, passphrase: bytes | None) -> None:
+    def protect(self, caller: Principal, passphrase: bytes | None, *, protected: bool) -> None:
         """Let the root key's file open with this passphrase only, or with none.
+
+        Args:
+            caller: Who wants it.
+            passphrase: The new one.
+            protected: Whether it has one so far.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
+            UsageError: If this home has no root key, or it is not as the caller thinks.
         """
         self._policy.require(caller, Action.KEY_BACKUP, PlatformResource())
+        provider = self._keys.provider
+        if not isinstance(provider, LocalKeyProvider):
+            raise UsageError(
+                f"This home has no root key: {provider.name} keeps its keys", "Protect it there."
+            )
+        if provider.is_protected() is not protected:
+            state = "has no passphrase" if protected else "has a passphrase already"
+            raise UsageError(f"The root key {state}", "See: secure-platform keys passphrase --help")
         detail = {"protected": passphrase is not None}
         with self._audit.effect("key.protect", actor=caller.name, subject="keys", detail=detail):
             provider.protect(passphrase)
@@ -187,8 +216,7 @@ class Custody:
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
-            GateRefusedError: If it is not disabled.
-            UsageError: If there is no such version.
+            UsageError: If there is no such version, or it is not disabled.
         """
         self._require(caller, Action.KEY_DISABLE, self.find(name, version))
         return self._keys.lifecycle.enable(name, version, actor=caller.name)
@@ -197,8 +225,7 @@ class Custody:
         """Remove the material of a disabled version for good.
 
         Raises:
-            AccessDeniedError: If the policy does not let the caller.
-            GateRefusedError: If it is not disabled.
+            AccessDeniedError: If the policy does not let the caller, such as when it is not disabled.
             UsageError: If there is no such version.
         """
         self._require(caller, Action.KEY_DESTROY, self.find(name, version))
@@ -245,20 +272,22 @@ class Custody:
     def _due(self, now: datetime) -> list[Due]:
         return self._keys.due(now, self._rotate_after_days)
 
-    def _report(self, broken: Mapping[str, str]) -> KeyReport:
+    def _report(self) -> KeyReport:
         now, backup = utc_now(), self._backups.newest()
         due = {(each.name, each.version): each.reason for each in self._due(now)}
         covers = {} if backup is None else backup.covers
+        uses = self._keys.uses()
         keys = [
             KeyStatus(
                 about,
                 (now - about.created_at).days,
                 due.get((about.name, about.version)),
+                uses.get((about.name, about.version)),
                 covers.get(about.name, 0) >= about.version,
             )
             for about in self._keys.versions()
         ]
-        return KeyReport(keys, backup, self._backups.unsaved(), broken)
+        return KeyReport(keys, backup, self._backups.unsaved(), {})
 
     def _who_disabled(self, about: KeyVersion) -> str:
         """Name of who did it last; nobody's where the log does not say, or knows only somebody unknown."""

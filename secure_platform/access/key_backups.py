@@ -23,7 +23,6 @@ from secure_platform.errors import StorageError, UsageError
 from secure_platform.files import sync_directory, write_private
 from secure_platform.keys.backup import BackedKey, Backup, seal_backup
 from secure_platform.keys.catalog import KeyState, KeyVersion
-from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 
@@ -48,8 +47,7 @@ class KeyBackups:
     """The backups of one home's keys.
 
     Args:
-        keys: What is backed up.
-        provider: Wraps them; the local one's root key is backed up, too.
+        keys: What is backed up, with the root keys of the local provider.
         policy: Decides who may.
         rows: Where it is kept that one was made.
         audit: Its newest checkpoint goes into the backup.
@@ -61,7 +59,6 @@ class KeyBackups:
     def __init__(
         self,
         keys: KeyRing,
-        provider: KeyProvider,
         policy: Policy,
         rows: SealedRows,
         audit: AuditLog,
@@ -71,7 +68,6 @@ class KeyBackups:
         announce: Announce,
     ) -> None:
         self._keys = keys
-        self._provider = provider
         self._policy = policy
         self._rows = rows
         self._audit = audit
@@ -119,7 +115,8 @@ class KeyBackups:
         return sorted({each.name for each in versions if covers.get(each.name, 0) < each.version})
 
     def _taken(self, now: datetime) -> Backup:
-        root = self._provider.root_key if isinstance(self._provider, LocalKeyProvider) else None
+        provider = self._keys.provider
+        root = provider.root_keys() if isinstance(provider, LocalKeyProvider) else None
         keys = tuple(_backed(about, material) for about, material in self._keys.taken_out())
         return Backup(now, self._environment, self._audit.checkpoint(), root, keys)
 

@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from secure_platform.access.policy import Action, PlatformResource, Policy
 from secure_platform.access.principals import Principal
+from secure_platform.access.situation import Announce
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import utc_now
 from secure_platform.control.locks import file_lock
@@ -28,23 +29,22 @@ from secure_platform.site import Event
 FAILED: Final[Event] = "secret.rotation_failed"
 
 
-class Announce(Protocol):
-    """Tells the channels."""
-
-    def __call__(self, event: Event, *, product: str | None) -> None:
-        """What happened, and to which product; None for the platform."""
-
-
 @dataclass(frozen=True)
 class Rotation:
-    """What became of a secret that was due.
+    """What became of a secret or key that was due.
 
     Attributes:
+        name: The secret's reference, or the key's name.
         problem: Why it was not rotated, without anything secret; None if it was.
     """
 
-    reference: str
+    name: str
     problem: str | None
+
+
+def problem_of(error: Exception) -> str:
+    """What went wrong, in words of ours; of another library's error its class only."""
+    return error.culprit if isinstance(error, SecurePlatformError) else type(error).__name__
 
 
 class SecretCustody:
@@ -135,26 +135,30 @@ class SecretCustody:
 
     def _rotate_if_due(self, caller: Principal, rotated: RotatedSecret) -> Rotation | None:
         try:
-            changed_at = self._secrets.newest(rotated.secret).changed_at
-            if changed_at is None:
-                raise UsageError(f"{rotated.secret} has no known age", "Rotate it where it was made.")
-            if self._clock() - changed_at < timedelta(days=rotated.every_days):
+            if not self._is_due(rotated):
                 return None
-        except SecurePlatformError as error:
+        except Exception as error:  # noqa: BLE001 - one that fails stops no other
+            self._audit.append(FAILED, actor=caller.name, subject=rotated.secret)
             self._announce(FAILED, product=None)
-            return Rotation(rotated.secret, error.culprit)
+            return Rotation(rotated.secret, problem_of(error))
         try:
             self._rotate(caller, rotated.secret)
-        except SecurePlatformError as error:
-            return Rotation(rotated.secret, error.culprit)
+        except Exception as error:  # noqa: BLE001 - the same
+            return Rotation(rotated.secret, problem_of(error))
         return Rotation(rotated.secret, None)
+
+    def _is_due(self, rotated: RotatedSecret) -> bool:
+        changed_at = self._secrets.newest(rotated.secret).changed_at
+        if changed_at is None:
+            raise UsageError(f"{rotated.secret} has no known age", "Rotate it where it was made.")
+        return self._clock() - changed_at >= timedelta(days=rotated.every_days)
 
     def _rotate(self, caller: Principal, reference: str) -> None:
         subject = str(SecretReference.parse(reference))
         try:
             with self._audit.effect("secret.rotate", actor=caller.name, subject=subject):
                 self._secrets.rotate(reference, actor=caller.name)
-        except SecurePlatformError:
+        except Exception:
             self._announce(FAILED, product=None)
             raise
 

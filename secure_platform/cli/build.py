@@ -15,8 +15,8 @@ from secure_platform.cli.access import (
     prepare_home,
     require_home,
     server_option,
+    tell_unsaved,
 )
-from secure_platform.cli.keys import tell_unsaved
 from secure_platform.cli.local import Platform
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
 from secure_platform.cli.progress import Progress, reused
@@ -81,7 +81,7 @@ def run(product: str, source: Path | None, *, as_json: bool) -> int:
     record = platform.record(report.release) if report.succeeded and report.release else None
 
     def render(out: Console) -> None:
-        _render_build(out, product, report, record)
+        render_build(out, product, report, record)
         tell_unsaved(out, platform.unsaved_keys())
 
     show(run_data(report, record), as_json=as_json, render=render)
@@ -188,7 +188,8 @@ def render_failures(out: Console, report: RunReport) -> None:
         line(out, "Correct the data at its source, or say otherwise in the contract, and run it again.")
 
 
-def _render_build(out: Console, product: str, report: RunReport, record: ReleaseRecord | None) -> None:
+def render_build(out: Console, product: str, report: RunReport, record: ReleaseRecord | None) -> None:
+    """What came of a build, and what is to be done with it."""
     if record is None:
         render_failures(out, report)
     elif record.state is ReleaseState.PENDING:

@@ -12,8 +12,10 @@ from secure_platform.cli.output import example, json_option, line, require_new, 
 from secure_platform.cli.passphrase import passphrase_options, read_passphrase
 from secure_platform.errors import UsageError
 from secure_platform.keys.backup import MOST_BYTES, open_backup
-from secure_platform.keys.providers.local import LocalKeyProvider
+from secure_platform.keys.provider import KeyProvider
+from secure_platform.keys.providers.choice import prepare_provider
 from secure_platform.orchestration.restore import restore_keys
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 BACKUP: Final = "the backup"
@@ -49,7 +51,7 @@ def backup(file: Path, passphrase_file: Path | None, passphrase_fd: int | None, 
 @click.command(
     epilog=example("keys restore /mnt/safe/keys.backup", "keys restore /mnt/safe/keys.backup --check --json")
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Only open it and say what it holds.")
 @passphrase_options
 @json_option
@@ -60,6 +62,8 @@ def restore(
 
     Never over other keys. What is disabled or destroyed in the home stays so, whatever the backup says.
     """
+    if not file.is_file():
+        raise UsageError(f"There is no file {file}", "Name the file that keys backup wrote.")
     passphrase = read_passphrase(passphrase_file, passphrase_fd, what=BACKUP)
     with file.open("rb") as opened:
         content = opened.read(MOST_BYTES)
@@ -94,23 +98,32 @@ def restore(
 def rewrap(provider: str | None, *, as_json: bool) -> None:
     """Wrap all keys anew, under the newest version of the provider's own key; no data is rewritten.
 
+    The root key of this home is renewed for it; Vault's and AWS's are rotated there before.
     With --to they move to another provider: who holds it can read everything, so it is ruled like a backup.
     """
     services = open_services()
-    caller = services.caller()
-    if provider is None:
-        count = services.custody.rewrap(caller)
-        text = f"{count} versions are wrapped anew by {services.settings.keys.provider}."
+    present = services.settings.keys.provider
+    if provider in {None, present}:
+        count = services.custody.rewrap(services.caller())
+        told = [f"{count} versions are wrapped anew by {present}."]
     else:
-        count = len(services.custody.move(caller, services.provider(provider)))
-        text = (
-            f"{count} versions are wrapped by {provider}. Say so in the settings: keys.provider: {provider}"
-        )
-    show(
-        {"versions": count, "provider": provider or services.settings.keys.provider},
-        as_json=as_json,
-        render=lambda out: line(out, text),
-    )
+        count = services.custody.move(services.caller(), lambda: _other(services, provider))
+        told = [
+            f"{count} versions are wrapped by {provider}. Say so in platform.yaml before anything else opens",
+            f"this home, and restart what runs: keys.provider: {provider}",
+            f"Copies of the control database that were made before still open with {present}.",
+        ]
+
+    def render(out: Console) -> None:
+        for text in told:
+            line(out, text)
+
+    show({"versions": count, "provider": provider or present}, as_json=as_json, render=render)
+
+
+def _other(services: Services, provider: str | None) -> KeyProvider:
+    prepare_provider(services.settings.keys, services.settings.home / "keys", name=provider)
+    return services.provider(provider)
 
 
 @click.group(epilog=example("--token-file admin.token keys passphrase set --passphrase-file new.txt"))
@@ -145,19 +158,13 @@ def remove_passphrase(*, as_json: bool) -> None:
 
 def _protect(new: bytes | None, *, protected: bool, as_json: bool) -> None:
     services = open_services()
-    provider = services.key_provider
-    if not isinstance(provider, LocalKeyProvider):
-        raise UsageError(f"This home has no root key: {provider.name} keeps its keys", "Protect it there.")
-    if provider.is_protected() is not protected:
-        state = "has no passphrase" if protected else "has a passphrase already"
-        raise UsageError(f"{ROOT_KEY.capitalize()} {state}", "See: secure-platform keys passphrase --help")
-    services.custody.protect(services.caller(), provider, new)
+    services.custody.protect(services.caller(), new, protected=protected)
     text = "has no passphrase any more" if new is None else "opens with the new passphrase only"
     fix = "Take keys.local.passphrase out of" if new is None else "Let keys.local.passphrase name it in"
 
     def render(out: Console) -> None:
         line(out, f"{ROOT_KEY.capitalize()} {text}.")
-        line(out, f"{fix} platform.yaml before anything else opens this home.")
+        line(out, f"{fix} platform.yaml before anything else opens this home, and restart what runs.")
 
     show({"passphrase": new is not None}, as_json=as_json, render=render)
 

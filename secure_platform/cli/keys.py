@@ -1,22 +1,24 @@
 """`keys`: look at the keys of a home, and change what may be done with them."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 import click
 from rich.console import Console
 
-from secure_platform.access.custody import KeyReport, KeyStatus
-from secure_platform.cli.access import command, open_services
+from secure_platform.access.custody import Custody, KeyReport, KeyStatus
+from secure_platform.access.principals import Principal
+from secure_platform.cli.access import open_services, tell_unsaved
+from secure_platform.cli.key_answers import KEY_ANSWERS
 from secure_platform.cli.key_files import KEY_FILES
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
-from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.errors import IntegrityError, SecurePlatformError, UsageError
 from secure_platform.keys.algorithms import POLICY
-from secure_platform.keys.catalog import PURPOSES, KeyVersion
+from secure_platform.keys.catalog import PURPOSES, SIGN, KeyVersion
+from secure_platform.orchestration.steps.emergency import publish_trust_root
 from secure_platform.orchestration.steps.key_usage import usage_of
 
-_COLUMNS: Final = ("key", "version", "state", "algorithm", "provider", "days", "in a backup", "due")
+_COLUMNS: Final = ("key", "version", "state", "algorithm", "provider", "days", "uses", "in a backup", "due")
 
 
 @click.group(epilog=example("keys list", "--token-file admin.token keys rotate token/patient"))
@@ -65,7 +67,7 @@ def show_key(name: str, *, as_json: bool) -> None:
 @click.argument("name", required=False)
 @click.option("--due", is_flag=True, help="Every key that is due.")
 @json_option
-def rotate(name: str | None, *, due: bool, as_json: bool) -> None:
+def rotate(name: str | None, *, due: bool, as_json: bool) -> int:
     """Make a new version of the key NAME; what exists stays readable under the former ones.
 
     Tokens of a domain whose key was rotated differ from those made before: see keys retokenize.
@@ -74,16 +76,35 @@ def rotate(name: str | None, *, due: bool, as_json: bool) -> None:
         raise UsageError("Name one key, or give --due", "See: secure-platform keys list")
     services = open_services()
     caller = services.caller()
-    made = services.custody.rotate_due(caller) if name is None else [services.custody.rotate(caller, name)]
+    made, problems = _rotate_due(services.custody, caller) if name is None else ([], [])
+    if name is not None:
+        made = [services.custody.rotate(caller, name)]
+    if any(each.kind == SIGN for each in made):
+        publish_trust_root(services, actor=caller.name)
 
     def render(out: Console) -> None:
         for each in made:
             line(out, f"{each.name} has version {each.version}.")
-        if not made:
+        for problem in problems:
+            line(out, f"Not rotated: {problem.culprit}. {problem.fix}")
+        if not made and not problems:
             line(out, "No key is due.")
         tell_unsaved(out, services.key_backups.unsaved())
 
-    show([version_data(each) for each in made], as_json=as_json, render=render)
+    data = {"made": [version_data(each) for each in made], "problems": [each.culprit for each in problems]}
+    show(data, as_json=as_json, render=render)
+    return problems[0].exit_code if problems else 0
+
+
+def _rotate_due(custody: Custody, caller: Principal) -> tuple[list[KeyVersion], list[SecurePlatformError]]:
+    """Each by itself: one that cannot be rotated stops no other."""
+    made, problems = [], []
+    for due in custody.due():
+        try:
+            made.append(custody.rotate(caller, due.name, after=due.version))
+        except SecurePlatformError as error:
+            problems.append(error)
+    return made, problems
 
 
 @keys.command(epilog=example("--token-file admin.token keys disable data 1"))
@@ -181,13 +202,6 @@ def posture(*, as_json: bool) -> None:
     show([asdict(each) for each in rows], as_json=as_json, render=lambda out: table(out, columns, cells))
 
 
-def tell_unsaved(out: Console, unsaved: Sequence[str]) -> None:
-    """Say that keys are in no backup, if so."""
-    if unsaved:
-        line(out, f"In no backup, and lost with this home: the keys {', '.join(unsaved)}. Back them up:")
-        line(out, f"  {command('--token-file admin.token keys backup FILE')}")
-
-
 def report_data(report: KeyReport) -> dict[str, Any]:
     """A report as JSON."""
     backup = asdict(report.backup) if report.backup else None
@@ -200,7 +214,7 @@ def report_data(report: KeyReport) -> dict[str, Any]:
 
 def status_data(key: KeyStatus) -> dict[str, Any]:
     """A version and how it stands as JSON."""
-    stands = {"days": key.days, "in_backup": key.saved, "due": key.due}
+    stands = {"days": key.days, "uses": key.uses, "in_backup": key.saved, "due": key.due}
     return {**version_data(key.about), **stands}
 
 
@@ -218,11 +232,11 @@ def _changed(about: KeyVersion, *, as_json: bool, lost: dict[str, int] | None = 
 def _row(key: KeyStatus) -> tuple[Any, ...]:
     about = key.about
     saved = "yes" if key.saved else "no"
-    stands = (about.provider, key.days, saved, key.due or "")
+    stands = (about.provider, key.days, key.uses, saved, key.due or "")
     return (about.name, about.version, about.state, about.algorithm, *stands)
 
 
-for _command in KEY_FILES:
+for _command in (*KEY_FILES, *KEY_ANSWERS):
     keys.add_command(_command)
 
 COMMANDS: Final = {"keys": keys}

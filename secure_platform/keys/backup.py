@@ -51,7 +51,7 @@ class Backup(NotPickled):
     Attributes:
         environment: Of the home.
         checkpoint: The audit log's newest signed checkpoint.
-        root: The root key of the local provider; None with any other.
+        root: The root keys of the local provider; None with any other.
     """
 
     made_at: datetime

@@ -1,6 +1,7 @@
 """A backup stands in for the provider that was lost: it opens what it holds, and wraps nothing.
 
-What it does not hold was made after it; the local provider's root key, which is in it, opens that too.
+What it does not hold was made after it; the local provider's root key, which is in it, opens that too, unless
+it was renewed since.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from secure_platform.keys.catalog import LOG, KeyState, KeyVersion, StoredKey
 from secure_platform.keys.making import make_version
 from secure_platform.keys.material import NotPickled
 from secure_platform.keys.provider import KeyProvider, RemoteSigner
+from secure_platform.keys.providers.root_keys import RootKeys
 from secure_platform.keys.usage import LIMITS
 
 
@@ -23,13 +25,12 @@ class BackupProvider(NotPickled):
     Args:
         backup: Of this home.
         name: Of the provider that wrapped the home's keys.
-        root: The local provider over the backup's root key; None where the backup has none.
     """
 
-    def __init__(self, backup: Backup, name: str, root: KeyProvider | None) -> None:
+    def __init__(self, backup: Backup, name: str) -> None:
         self.name = name
+        self._root = None if backup.root is None else RootKeys(backup.root)
         self._material = {(key.name, str(key.version)): key.material for key in backup.keys}
-        self._root = root
 
     def unwrap(self, wrapped: bytes, *, context: Mapping[str, str]) -> bytes:
         """The material of the key that the context names.
@@ -37,7 +38,7 @@ class BackupProvider(NotPickled):
         Raises:
             IntegrityError: If the backup has none, because it is older.
         """
-        if self._root is not None:
+        if self._root is not None and self._root.opens(wrapped):
             return self._root.unwrap(wrapped, context=context)
         material = self._material.get((context["name"], context["version"]))
         if material is not None:

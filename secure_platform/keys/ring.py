@@ -309,6 +309,11 @@ class KeyRing(NotPickled):
         """Every version of every key, without material."""
         return [key.about for key in self._rows.all()]
 
+    @property
+    def provider(self) -> KeyProvider:
+        """What wraps the keys now."""
+        return self._opened.provider
+
     def taken_out(self) -> list[tuple[KeyVersion, bytes | None]]:
         """Every version of every key with its material, for a backup; None where it has none here.
 

@@ -16,7 +16,7 @@ from secure_platform.files import private_directory
 from secure_platform.keys.backup import Backup
 from secure_platform.keys.catalog import LOG, StoredKey, stored_keys
 from secure_platform.keys.providers.choice import prepare_provider
-from secure_platform.keys.providers.local import ROOT_KEY_FILE, LocalKeyProvider
+from secure_platform.keys.providers.local import ROOT_KEY_FILE
 from secure_platform.keys.restored import BackupProvider, first_rows
 from secure_platform.orchestration.home import prepare
 from secure_platform.services import ROOMS, Services, require_private
@@ -55,7 +55,7 @@ def _into_own_home(settings: Settings, backup: Backup, rows: list[StoredKey]) ->
     _require_same(backup, rows)
     if _opens(settings):
         raise UsageError("The keys of this home open", "There is nothing to restore.")
-    stand_in = BackupProvider(backup, rows[0].about.provider, _root(backup, settings))
+    stand_in = BackupProvider(backup, rows[0].about.provider)
     for row in rows:
         if row.wrapped is not None:
             stand_in.unwrap(row.wrapped, context=row.context)
@@ -93,11 +93,6 @@ def _opens(settings: Settings) -> bool:
         return not Services(settings).custody.check().broken
     except SecurePlatformError:
         return False
-
-
-def _root(backup: Backup, settings: Settings) -> LocalKeyProvider | None:
-    path = settings.home / "keys" / ROOT_KEY_FILE
-    return None if backup.root is None else LocalKeyProvider(path, backup.root)
 
 
 def _put_aside(settings: Settings) -> None:

@@ -8,7 +8,11 @@ from typing import Any
 
 import dagster as dg
 
+from secure_platform.access.custody import Custody
+from secure_platform.access.principals import Principal
+from secure_platform.access.secret_custody import Rotation, problem_of
 from secure_platform.errors import AccessDeniedError, ServiceError
+from secure_platform.keys.usage import Due
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.stamp import stamped
 from secure_platform.services import SCHEDULER, Services
@@ -17,7 +21,7 @@ from secure_platform.settings import load_settings
 JOB = "rotation"
 
 
-@dg.op(name="rotate_what_is_due", description="Rotates secrets that are due.")
+@dg.op(name="rotate_what_is_due", description="Rotates keys and secrets that are due.")
 def rotate_what_is_due(context: dg.OpExecutionContext) -> None:
     """Rotate what is due, for the scheduler.
 
@@ -28,7 +32,7 @@ def rotate_what_is_due(context: dg.OpExecutionContext) -> None:
     value_free("The rotation", lambda: _rotate(context))
 
 
-@dg.job(name=JOB, description="Rotates secrets that are due.", executor_def=dg.in_process_executor)
+@dg.job(name=JOB, description="Rotates keys and secrets that are due.", executor_def=dg.in_process_executor)
 def rotation() -> None:
     """The job of the schedule."""
     rotate_what_is_due()
@@ -50,14 +54,24 @@ def _rotate(context: Any) -> None:
     requester = services.requester(stamped(services.keys, context.run))
     if requester.name != SCHEDULER:
         raise AccessDeniedError(
-            "What is due is rotated by the schedule only", "Run: secure-platform secret rotate secret://…"
+            "What is due is rotated by the schedule only",
+            "Run: secure-platform keys rotate --due, or secret rotate secret://…",
         )
-    done = services.secret_custody.rotate_due(requester, services.settings.secrets.rotated)
+    secrets = services.secret_custody.rotate_due(requester, services.settings.secrets.rotated)
+    done = [*(_rotate_key(services.custody, requester, due) for due in services.custody.due()), *secrets]
     for rotation in done:
-        context.log.info("%s: %s", rotation.reference, rotation.problem or "rotated")
-    failed = [rotation.reference for rotation in done if rotation.problem is not None]
+        context.log.info("%s: %s", rotation.name, rotation.problem or "rotated")
+    failed = [rotation.name for rotation in done if rotation.problem is not None]
     if failed:
         raise ServiceError(
             f"These could not be rotated and are as they were: {', '.join(failed)}",
             "Look at the run's log and the audit log, then run it again.",
         )
+
+
+def _rotate_key(custody: Custody, requester: Principal, due: Due) -> Rotation:
+    try:
+        custody.rotate(requester, due.name, after=due.version)
+    except Exception as error:  # noqa: BLE001 - one that fails stops no other
+        return Rotation(due.name, problem_of(error))
+    return Rotation(due.name, None)

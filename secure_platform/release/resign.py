@@ -9,17 +9,25 @@ from typing import Final
 
 from secure_platform.audit.log import AuditLog
 from secure_platform.errors import IntegrityError
-from secure_platform.files import replace_private
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.bundle import sign_again, signer_of
 from secure_platform.release.layout import SIGNATURE, attestations_directory
 from secure_platform.release.verify import SignedManifest
+from secure_platform.store.temporary import replace_by_way_of
 
 RESIGN: Final = "release.resign"
 _MADE: Final = "release.create"
 
 
-def resign(release_dir: Path, signed: SignedManifest, keys: KeyRing, audit: AuditLog, *, actor: str) -> None:
+def resign(
+    release_dir: Path,
+    signed: SignedManifest,
+    keys: KeyRing,
+    audit: AuditLog,
+    temporary: Path,
+    *,
+    actor: str,
+) -> None:
     """Sign a release again.
 
     Args:
@@ -27,6 +35,8 @@ def resign(release_dir: Path, signed: SignedManifest, keys: KeyRing, audit: Audi
         signed: What was verified of it under the former key.
         keys: The present signing key.
         audit: Knows the release.
+        temporary: Private folder for the new signature: what a killed process leaves beside the old one would
+            be taken for a forgery.
         actor: For whom.
 
     Raises:
@@ -36,8 +46,9 @@ def resign(release_dir: Path, signed: SignedManifest, keys: KeyRing, audit: Audi
     _require_made(audit, subject, signed.digest)
     bundle = sign_again(keys, signed.files[SIGNATURE])
     detail = {"digest": signed.digest, "keyid": signer_of(bundle)}
+    path = attestations_directory(release_dir) / SIGNATURE
     with audit.effect(RESIGN, actor=actor, subject=subject, detail=detail):
-        replace_private(attestations_directory(release_dir) / SIGNATURE, bundle)
+        replace_by_way_of(temporary, path, bundle)
 
 
 def _require_made(audit: AuditLog, subject: str, digest: str) -> None:

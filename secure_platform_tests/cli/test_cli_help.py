@@ -71,6 +71,7 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "keys check",
         "keys destroy",
         "keys disable",
+        "keys emergency",
         "keys enable",
         "keys list",
         "keys passphrase",
@@ -79,9 +80,11 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "keys passphrase set",
         "keys posture",
         "keys restore",
+        "keys retokenize",
         "keys rewrap",
         "keys rotate",
         "keys show",
+        "keys trust-root",
         "map",
         "notify",
         "notify deliver",
@@ -105,6 +108,11 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "release withdraw",
         "rollback",
         "run",
+        "secret",
+        "secret list",
+        "secret remove",
+        "secret rotate",
+        "secret set",
         "serve",
         "session",
         "session list",
@@ -135,7 +143,8 @@ def test_every_example_is_a_command_line_of_that_command(
     path: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("kept.txt").touch()
+    for name in ("kept.txt", "trust-root.json"):
+        Path(name).touch()
     for example in EXAMPLE.findall(_help(path, capsys).partition("Example:")[2]):
         words = shlex.split(example)
         context = cli.make_context("secure-platform", words)

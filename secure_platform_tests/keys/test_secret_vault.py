@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from database_logins import connect_vault, database_role
 from key_servers import Tenant, VaultServer
 from postgres_server import PostgresServer
+from secrets_document import POLICY
 from waiting import wait_for
 
 from secure_platform.audit.log import AuditLog
@@ -26,17 +28,7 @@ from secure_platform.settings import load_settings
 pytestmark = pytest.mark.slow
 
 CANARY = "canary-7d20c1"
-POLICY = """
-path "secret/data/{name}/*" {{ capabilities = ["read", "create", "update"] }}
-path "database/creds/{name}-*" {{ capabilities = ["read"] }}
-path "database/static-creds/{name}-*" {{ capabilities = ["read"] }}
-path "database/rotate-role/{name}-*" {{ capabilities = ["update"] }}
-path "sys/leases/revoke" {{ capabilities = ["update"] }}
-path "sys/leases/renew" {{ capabilities = ["update"] }}
-"""
 SECONDS = 20
-MAKE = """CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"""
-DROP = 'DROP ROLE IF EXISTS "{{name}}"'
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +55,7 @@ def secrets(tenant: Tenant) -> Secrets:
 @pytest.fixture(scope="module")
 def database(vault_server: VaultServer, postgres_server: PostgresServer) -> PostgresServer:
     """Vault may make roles in PostgreSQL, whose name and certificate it checks."""
-    vault_server.admin().secrets.database.configure(
-        name="postgres",
-        plugin_name="postgresql-database-plugin",
-        allowed_roles="*",
-        connection_url=(
-            f"postgresql://{{{{username}}}}:{{{{password}}}}@localhost:{postgres_server.port}/postgres"
-            f"?sslmode=verify-full&sslrootcert={postgres_server.ca}"
-        ),
-        username="admin",
-        password=postgres_server.password,
-        password_authentication="scram-sha-256",
-    )
+    connect_vault(vault_server, postgres_server)
     return postgres_server
 
 
@@ -82,19 +63,7 @@ def database(vault_server: VaultServer, postgres_server: PostgresServer) -> Post
 def role(database: PostgresServer, tenant: Tenant) -> str:
     """The reference to the login that Vault makes, for a minute at a time."""
     assert database.port
-    return _role(tenant, "minute", "60s", "10m")
-
-
-def _role(tenant: Tenant, name: str, ttl: str, longest: str) -> str:
-    tenant.admin.secrets.database.create_role(
-        name=f"{tenant.name}-{name}",
-        db_name="postgres",
-        creation_statements=[MAKE],
-        revocation_statements=[DROP],
-        default_ttl=ttl,
-        max_ttl=longest,
-    )
-    return f"secret://vault-database/database/creds/{tenant.name}-{name}"
+    return database_role(tenant, "minute", "60s", "10m")
 
 
 def _put(tenant: Tenant, name: str, **fields: str) -> str:
@@ -251,7 +220,7 @@ def test_who_is_refused_gets_another_login_and_the_refused_one_ends(
 def test_a_login_is_prolonged_while_it_is_held(
     database: PostgresServer, tenant: Tenant, secrets: Secrets, audit: AuditLog
 ) -> None:
-    role = _role(tenant, "short", "6s", "60s")
+    role = database_role(tenant, "short", "6s", "60s")
     with held(secrets, lambda: audit, actor="dana") as lent:
         user, password = (lent.get(f"{role}#{field}").line for field in ("username", "password"))
         threading.Event().wait(9)
@@ -264,7 +233,7 @@ def test_it_is_held_on_to_when_the_token_would_have_ended_before_it(
     database: PostgresServer, vault_server: VaultServer, tmp_path: Path, audit: AuditLog
 ) -> None:
     tenant = vault_server.tenant(tmp_path, policy=POLICY, token_ttl="6s")
-    role = _role(tenant, "long", "60s", "10m")
+    role = database_role(tenant, "long", "60s", "10m")
     keeper = VaultDatabaseSecrets(VaultSession(tenant.settings))
     with held(Secrets({"vault-database": lambda: keeper}, ttl_seconds=0), lambda: audit, actor="d") as lent:
         user = lent.get(f"{role}#username").line
@@ -276,7 +245,7 @@ def test_it_is_held_on_to_when_the_token_would_have_ended_before_it(
 def test_a_login_that_cannot_be_prolonged_is_not_given_any_more(
     database: PostgresServer, tenant: Tenant, secrets: Secrets, audit: AuditLog
 ) -> None:
-    role = _role(tenant, "brief", "1s", "2s")
+    role = database_role(tenant, "brief", "1s", "2s")
     with held(secrets, lambda: audit, actor="dana") as lent:
         user = lent.get(f"{role}#username")
         assert wait_for(lambda: _is_refused(lent, role), SECONDS)
@@ -300,7 +269,7 @@ def test_when_vault_is_sealed_at_the_end_of_a_run_the_login_ends_by_itself(
     vault_server: VaultServer,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    role = _role(tenant, "sealed", "5s", "60s")
+    role = database_role(tenant, "sealed", "5s", "60s")
     lent = HeldSecrets(secrets, lambda: audit, "dana")
     user, password = (lent.get(f"{role}#{field}").line for field in ("username", "password"))
     with vault_server.sealed():
@@ -325,7 +294,7 @@ time.sleep(600)
 
 
 def test_the_login_of_a_run_that_is_killed_ends_by_itself(database: PostgresServer, tenant: Tenant) -> None:
-    path = _role(tenant, "killed", "4s", "10m").removeprefix("secret://vault-database/")
+    path = database_role(tenant, "killed", "4s", "10m").removeprefix("secret://vault-database/")
     command = [sys.executable, "-c", KILLED, tenant.settings.model_dump_json(), path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -351,6 +320,29 @@ def test_what_vault_does_not_lend_is_recorded_as_failed(
     with held(secrets, lambda: audit, actor="dana") as lent, pytest.raises(ServiceError):
         lent.get(f"secret://vault-database/database/creds/{tenant.name}-absent")
     assert [entry.body["phase"] for entry in audit.tail(2)] == ["intent", "failed"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"host": "127.0.0.1"}, {"port": "1"}], ids=["a name that is not in the certificate", "down"]
+)
+def test_when_vault_cannot_reach_the_database_nothing_is_lent(
+    wrong: dict[str, str],
+    database: PostgresServer,
+    vault_server: VaultServer,
+    tenant: Tenant,
+    secrets: Secrets,
+    audit: AuditLog,
+) -> None:
+    before = database.roles("%")
+    connect_vault(vault_server, database, tenant.name, **wrong)
+    role = database_role(tenant, "unreachable", "60s", "10m", at=tenant.name)
+    with (
+        held(secrets, lambda: audit, actor="dana") as lent,
+        pytest.raises(ServiceError, match=f"error to database/creds/{tenant.name}-unreachable"),
+    ):
+        lent.get(role)
+    assert audit.tail(1)[0].body["phase"] == "failed"
+    assert database.roles("%") == before
 
 
 def test_the_password_of_a_static_role_is_rotated(

@@ -164,6 +164,14 @@ def test_a_wrong_or_revoked_login_says_what_to_do(tenant: Tenant, tmp_path: Path
     assert "canary" not in said
 
 
+def test_a_role_that_was_shut_out_after_wrong_logins_is_told(tenant: Tenant, tmp_path: Path) -> None:
+    wrong = f"secret://file/{private_file(tmp_path / 'wrong', 'canary-of-a-login')}"
+    session = VaultSession(changed(tenant, secret_id=wrong))
+    said = [refused(session, "transit/encrypt/x") for _ in range(6)]
+    assert "issue a new secret id" in said[0]
+    assert "unlock it there, or wait" in said[-1]
+
+
 def test_a_new_secret_id_is_read_without_a_restart(tenant: Tenant, tmp_path: Path) -> None:
     clock, file = Clock(), tmp_path / f"{tenant.name}.secret"
     session = VaultSession(tenant.settings, clock)
@@ -368,7 +376,7 @@ def answering(directory: Path, status: int, headers: dict[str, str], body: bytes
         (204, b"", "gave no token"),
         (501, b'{"errors": ["canary"]}', "Initialise and unseal it"),
         (418, b'{"errors": ["canary"]}', "Look into its own log"),
-        (403, b"canary", "that the policy of the role allows it"),
+        (403, b"canary", "Several wrong secret ids"),
     ],
 )
 def test_a_server_that_is_no_vault_or_not_ready_is_told(

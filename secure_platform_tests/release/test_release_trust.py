@@ -75,7 +75,7 @@ def test_a_rotated_key_is_believed_and_a_revoked_one_is_not(home: Home, tmp_path
 def test_what_was_signed_again_is_the_same_release_and_is_believed(home: Home, tmp_path: Path) -> None:
     before = signed_manifest(package(home), home.keys, home.temporary)
     home.keys.lifecycle.rotate("sign", actor="admin")
-    resign(package(home), before, home.keys, home.audit, actor="admin")
+    resign(package(home), before, home.keys, home.audit, home.temporary, actor="admin")
     home.keys.lifecycle.disable("sign", 1, actor="admin")
     after = authentic_package(package(home), root_of(home), tmp_path / "scratch")
     assert (after.digest, after.manifest) == (before.digest, before.manifest)
@@ -89,7 +89,7 @@ def test_what_the_log_does_not_know_is_not_signed_again(home: Home, tmp_path: Pa
     signed = signed_manifest(package(home), home.keys, home.temporary)
     bundle = (attestations_directory(package(home)) / SIGNATURE).read_bytes()
     with pytest.raises(IntegrityError, match="does not know that it was made here"):
-        resign(package(home), signed, home.keys, stolen.audit, actor="admin")
+        resign(package(home), signed, home.keys, stolen.audit, home.temporary, actor="admin")
     assert (attestations_directory(package(home)) / SIGNATURE).read_bytes() == bundle
 
 

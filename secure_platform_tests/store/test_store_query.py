@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 from hypothesis import example, given

@@ -1,7 +1,7 @@
-"""Which provider keeps the keys is a setting; an installed package may bring a further one (docs/keys.md).
+"""Which provider keeps the keys is a setting; an installed package may bring a further one.
 
-A package registers a function under `secure_platform.key_providers`: it takes `keys.options` and returns a
-`KeyProvider`. The names of the built-in ones are not given away.
+A package registers a function under `secure_platform.key_providers` (docs/key-providers.md): it takes
+`keys.options` and returns a `KeyProvider`. The names of the built-in ones are not given away.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,9 +52,9 @@ def open_provider(
     return built_in[chosen]() if chosen in built_in else _brought(chosen, settings.options)
 
 
-def prepare_provider(settings: KeySettings, directory: Path) -> None:
-    """Make the root key of a home that keeps its keys itself and has none yet."""
-    if settings.provider == LOCAL and not (directory / ROOT_KEY_FILE).exists():
+def prepare_provider(settings: KeySettings, directory: Path, *, name: str | None = None) -> None:
+    """Make the root key of a home that keeps its keys itself, or is about to, and has none yet."""
+    if (name or settings.provider) == LOCAL and not (directory / ROOT_KEY_FILE).exists():
         LocalKeyProvider.create(directory, _passphrase(settings.local))
 
 

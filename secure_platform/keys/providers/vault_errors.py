@@ -34,6 +34,11 @@ _BAD_LOGIN: Final[Explanation] = (
     "Vault does not accept the role id and secret id at {asked}",
     "They are wrong, expired, used up or revoked: issue a new secret id and put it in its place.",
 )
+_NO_LOGIN: Final[Explanation] = (
+    ServiceError,
+    "Vault does not allow {asked}",
+    "Check {names}. Several wrong secret ids shut a role out for a while: unlock it there, or wait.",
+)
 _CHANGED: Final[Explanation] = (
     IntegrityError,
     "What was given to {asked} does not open: it was changed, or it belongs to something else",
@@ -93,14 +98,20 @@ class Refusal(Exception):  # noqa: N818 it becomes an error when it is explained
         return kind(culprit.format(asked=asked), fix.format(names=self._names()))
 
     def _explanation(self) -> Explanation:
+        if self.status == HTTPStatus.FORBIDDEN and self._is_login:
+            return _NO_LOGIN
         if self.status == HTTPStatus.BAD_REQUEST:
-            if self._path.endswith("/login"):
+            if self._is_login:
                 return _BAD_LOGIN
             for words, meaning in _BAD_REQUESTS.items():
                 if words in self._errors:
                     return meaning
         what, fix = _BY_STATUS.get(self.status, _UNKNOWN)
         return ServiceError, f"Vault {what} {{asked}} (HTTP {self.status})", fix
+
+    @property
+    def _is_login(self) -> bool:
+        return self._path.endswith("/login")
 
     def _names(self) -> str:
         namespace = self._settings.namespace

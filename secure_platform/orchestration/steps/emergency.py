@@ -19,7 +19,6 @@ from secure_platform.access.principals import Principal
 from secure_platform.audit.reader import Entry
 from secure_platform.control.database import utc_now
 from secure_platform.errors import IntegrityError
-from secure_platform.files import replace_private
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.resign import resign as resign_decisions
 from secure_platform.gate.states import OPEN, ReleaseState
@@ -39,6 +38,7 @@ from secure_platform.release.layout import SIGNATURE, release_directory
 from secure_platform.release.resign import resign
 from secure_platform.release.trust import TRUST_ROOT, TrustRoot, seal, trust_root
 from secure_platform.services import DEPLOYER, Services
+from secure_platform.store.temporary import replace_by_way_of
 
 EMERGENCY: Final = "key.emergency"
 PUBLISH: Final = "trust_root.publish"
@@ -117,10 +117,9 @@ def publish_trust_root(services: Services, *, actor: str) -> tuple[TrustRoot, Pa
         now=utc_now(),
     )
     document = seal(root, services.keys)
-    with services.audit.effect(
-        PUBLISH, actor=actor, subject="trust-root", detail={"digest": canonical.sha256(document)}
-    ):
-        replace_private(path, document)
+    detail = {"digest": canonical.sha256(document)}
+    with services.audit.effect(PUBLISH, actor=actor, subject="trust-root", detail=detail):
+        replace_by_way_of(services.temporary, path, document)
     return root, path
 
 
@@ -149,7 +148,7 @@ class _Answer:
             leaked.name,
             leaked.version,
             self.present.version,
-            signed_again=dict(self.signed),
+            signed_again=dict(+self.signed),
             left=tuple(self.left),
             removed=self.removed,
             retokenize=self._outdated(),
@@ -180,7 +179,7 @@ class _Answer:
                     with verified_package(services, record):
                         pass
                 directory = release_directory(services.releases, record.product, record.number)
-                resign(directory, signed, services.keys, services.audit, actor=actor)
+                resign(directory, signed, services.keys, services.audit, services.temporary, actor=actor)
                 self.signed["releases"] += 1
             found = resign_decisions(
                 services.database, services.keys, services.audit, record, leaked=leaked, actor=actor
@@ -206,7 +205,7 @@ class _Answer:
         spared = None
         if file.is_relative_to(services.settings.home):
             issued = services.tokens.issue(DEPLOYER, actor=actor, days=365)
-            replace_private(file, issued.secret.encode() + b"\n")
+            replace_by_way_of(services.temporary, file, issued.secret.encode() + b"\n")
             spared = issued.token_id
         tokens = [
             token for token in services.tokens.list() if token.principal != actor and token.token_id != spared

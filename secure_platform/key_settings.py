@@ -125,7 +125,7 @@ class KeySettings(_Part):
     """Who wraps the keys of this home, and how long each may be used for new things.
 
     Attributes:
-        provider: `local`, `vault`, `aws`, or one that an installed package brings (docs/keys.md).
+        provider: `local`, `vault`, `aws`, or one that an installed package brings (docs/key-providers.md).
         local: The root key in this home.
         options: What a provider of another package is told.
         rotate_after_days: Kind of key → days (NIST SP 800-57 part 1 rev. 5 §5.3.6); built-in defaults else.

@@ -36,12 +36,14 @@ class KeyStatus:
     Attributes:
         days: How old it is.
         due: Why a newer one is to be made, `age` or `use`; None while that is not due.
+        uses: How often it was used at most; None where that is not limited.
         saved: Whether the newest backup has it.
     """
 
     about: KeyVersion
     days: int
     due: str | None
+    uses: int | None
     saved: bool
 
 
@@ -53,7 +55,7 @@ class KeyReport:
         keys: Every version, by name and oldest first.
         backup: The newest one.
         unsaved: Names of the keys whose newest version it does not have.
-        broken: Versions that do not open, and why; only where they were tried.
+        broken: Versions that do not open, and why, if they were tried; then nothing else is known.
     """
 
     keys: Sequence[KeyStatus]
@@ -110,11 +112,12 @@ class Custody:
             AccessDeniedError: If the policy does not let the caller.
         """
         self._policy.require(caller, Action.KEY_READ, PlatformResource())
-        return self._report({})
+        return self._report()
 
     def check(self) -> KeyReport:
         """The same, with every version opened; anybody may know whether the platform is in order."""
-        return self._report(self._keys.broken())
+        broken = self._keys.broken()
+        return KeyReport([], None, [], broken) if broken else self._report()
 
     def rotate(self, caller: Principal, name: str, *, after: int | None = None) -> KeyVersion:
         """Make a new active version; what exists stays readable under the former ones.
@@ -269,20 +272,22 @@ class Custody:
     def _due(self, now: datetime) -> list[Due]:
         return self._keys.due(now, self._rotate_after_days)
 
-    def _report(self, broken: Mapping[str, str]) -> KeyReport:
+    def _report(self) -> KeyReport:
         now, backup = utc_now(), self._backups.newest()
         due = {(each.name, each.version): each.reason for each in self._due(now)}
         covers = {} if backup is None else backup.covers
+        uses = self._keys.uses()
         keys = [
             KeyStatus(
                 about,
                 (now - about.created_at).days,
                 due.get((about.name, about.version)),
+                uses.get((about.name, about.version)),
                 covers.get(about.name, 0) >= about.version,
             )
             for about in self._keys.versions()
         ]
-        return KeyReport(keys, backup, self._backups.unsaved(), broken)
+        return KeyReport(keys, backup, self._backups.unsaved(), {})
 
     def _who_disabled(self, about: KeyVersion) -> str:
         """Name of who did it last; nobody's where the log does not say, or knows only somebody unknown."""

@@ -18,7 +18,7 @@ from secure_platform.keys.catalog import PURPOSES, SIGN, KeyVersion
 from secure_platform.orchestration.steps.emergency import publish_trust_root
 from secure_platform.orchestration.steps.key_usage import usage_of
 
-_COLUMNS: Final = ("key", "version", "state", "algorithm", "provider", "days", "in a backup", "due")
+_COLUMNS: Final = ("key", "version", "state", "algorithm", "provider", "days", "uses", "in a backup", "due")
 
 
 @click.group(epilog=example("keys list", "--token-file admin.token keys rotate token/patient"))
@@ -214,7 +214,7 @@ def report_data(report: KeyReport) -> dict[str, Any]:
 
 def status_data(key: KeyStatus) -> dict[str, Any]:
     """A version and how it stands as JSON."""
-    stands = {"days": key.days, "in_backup": key.saved, "due": key.due}
+    stands = {"days": key.days, "uses": key.uses, "in_backup": key.saved, "due": key.due}
     return {**version_data(key.about), **stands}
 
 
@@ -232,7 +232,7 @@ def _changed(about: KeyVersion, *, as_json: bool, lost: dict[str, int] | None = 
 def _row(key: KeyStatus) -> tuple[Any, ...]:
     about = key.about
     saved = "yes" if key.saved else "no"
-    stands = (about.provider, key.days, saved, key.due or "")
+    stands = (about.provider, key.days, key.uses, saved, key.due or "")
     return (about.name, about.version, about.state, about.algorithm, *stands)
 
 

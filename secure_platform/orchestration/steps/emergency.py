@@ -179,9 +179,7 @@ class _Answer:
                     with verified_package(services, record):
                         pass
                 directory = release_directory(services.releases, record.product, record.number)
-                resign(
-                    directory, signed, services.keys, services.audit, services.temporary, actor=actor
-                )
+                resign(directory, signed, services.keys, services.audit, services.temporary, actor=actor)
                 self.signed["releases"] += 1
             found = resign_decisions(
                 services.database, services.keys, services.audit, record, leaked=leaked, actor=actor

@@ -1,6 +1,6 @@
 """Who keeps the keys and the secrets: this home, Vault, or AWS; with no word in the settings, this home.
 
-A secret is named by a reference (`secret://…`, see docs/keys.md), never written here. What opens Vault or AWS
+A secret is named by a reference (`secret://…`, see docs/secrets.md), never written here. What opens Vault or AWS
 itself comes from a file or the environment: nothing else could be read yet.
 """
 
@@ -125,7 +125,7 @@ class KeySettings(_Part):
     """Who wraps the keys of this home, and how long each may be used for new things.
 
     Attributes:
-        provider: `local`, `vault`, `aws`, or one that an installed package brings (docs/keys.md).
+        provider: `local`, `vault`, `aws`, or one that an installed package brings (docs/key-providers.md).
         local: The root key in this home.
         options: What a provider of another package is told.
         rotate_after_days: Kind of key → days (NIST SP 800-57 part 1 rev. 5 §5.3.6); built-in defaults else.

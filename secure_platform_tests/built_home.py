@@ -1,4 +1,4 @@
-"""A home after one real build, made once and only copied; a pytest plugin named in pyproject.toml."""
+"""A fresh home, and one after a real build: made once, then only copied; a plugin named in pyproject.toml."""
 
 import shutil
 from dataclasses import dataclass
@@ -68,21 +68,35 @@ class Built:
 
 
 @pytest.fixture(scope="session")
-def built_once(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The original: copy it before anything else."""
-    return Built(made_once(tmp_path_factory, "built", _build))
+def parsed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh home with what dbt parsed of our project: copy it before anything else."""
+    return made_once(tmp_path_factory, "parsed", _parse) / "home"
 
 
-def _build(root: Path) -> None:
+def _parse(root: Path) -> None:
     # Every test run loads this plugin: Dagster is imported when a test needs it.
+    from secure_platform.orchestration.dbt import load_manifest  # noqa: PLC0415
     from secure_platform.orchestration.home import prepare  # noqa: PLC0415
-    from secure_platform.orchestration.launch import run_build  # noqa: PLC0415
+
+    settings = load_settings(home=root / "home")
+    prepare(settings)
+    load_manifest(settings)
+
+
+@pytest.fixture(scope="session")
+def built_once(parsed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The original: copy it before anything else."""
+    return Built(made_once(tmp_path_factory, "built", lambda root: _build(root, parsed_home)))
+
+
+def _build(root: Path, fresh: Path) -> None:
+    from secure_platform.orchestration.launch import run_build  # noqa: PLC0415 - as above
 
     built = Built(root)
+    shutil.copytree(fresh, built.home)
     generate(built.source, patients=40)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECURE_PLATFORM_HOME", str(built.home))
-        prepare(load_settings())
         for name, roles in PEOPLE.items():
             built.services.principals.add(name, roles=roles, actor="admin")
             built.token(name).write_text(built.services.tokens.issue(name, actor="admin").secret)

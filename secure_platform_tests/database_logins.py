@@ -5,17 +5,8 @@ from typing import Final
 from key_servers import Tenant, VaultServer
 from postgres_server import PostgresServer
 
-POLICY: Final = """
-path "secret/data/{name}/*" {{ capabilities = ["read", "create", "update"] }}
-path "database/creds/{name}-*" {{ capabilities = ["read"] }}
-path "database/static-creds/{name}-*" {{ capabilities = ["read"] }}
-path "database/rotate-role/{name}-*" {{ capabilities = ["update"] }}
-path "sys/leases/revoke" {{ capabilities = ["update"] }}
-path "sys/leases/renew" {{ capabilities = ["update"] }}
-"""
-"""What docs/secrets.md says that the platform needs of Vault."""
 CONNECTION: Final = "postgres"
-_MAKE: Final = """CREATE ROLE "{{{{name}}}}" LOGIN PASSWORD '{{{{password}}}}' VALID UNTIL '{{{{expiration}}}}'{member}"""
+_MAKE: Final = """CREATE ROLE "{{{{name}}}}" LOGIN PASSWORD '{{{{password}}}}'{member}"""
 _DROP: Final = 'DROP ROLE IF EXISTS "{{name}}"'
 
 

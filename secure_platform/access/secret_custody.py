@@ -135,10 +135,7 @@ class SecretCustody:
 
     def _rotate_if_due(self, caller: Principal, rotated: RotatedSecret) -> Rotation | None:
         try:
-            changed_at = self._secrets.newest(rotated.secret).changed_at
-            if changed_at is None:
-                raise UsageError(f"{rotated.secret} has no known age", "Rotate it where it was made.")
-            if self._clock() - changed_at < timedelta(days=rotated.every_days):
+            if not self._is_due(rotated):
                 return None
         except Exception as error:  # noqa: BLE001 - one that fails stops no other
             self._audit.append(FAILED, actor=caller.name, subject=rotated.secret)
@@ -149,6 +146,12 @@ class SecretCustody:
         except Exception as error:  # noqa: BLE001 - the same
             return Rotation(rotated.secret, problem_of(error))
         return Rotation(rotated.secret, None)
+
+    def _is_due(self, rotated: RotatedSecret) -> bool:
+        changed_at = self._secrets.newest(rotated.secret).changed_at
+        if changed_at is None:
+            raise UsageError(f"{rotated.secret} has no known age", "Rotate it where it was made.")
+        return self._clock() - changed_at >= timedelta(days=rotated.every_days)
 
     def _rotate(self, caller: Principal, reference: str) -> None:
         subject = str(SecretReference.parse(reference))

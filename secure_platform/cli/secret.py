@@ -13,7 +13,7 @@ from rich.console import Console
 from secure_platform.access.principals import Principal
 from secure_platform.access.secret_custody import SecretCustody
 from secure_platform.cli.access import open_services
-from secure_platform.cli.output import brief, example, json_option, line, show, table
+from secure_platform.cli.output import example, json_option, line, show, table
 from secure_platform.errors import UsageError
 from secure_platform.keys.secrets.secret import LARGEST
 
@@ -54,15 +54,15 @@ def secret_set(context: click.Context, name: str, *, as_json: bool) -> None:
 def secret_list(*, as_json: bool) -> None:
     """List the secrets that this home keeps: their names, and when each was changed."""
     custody, caller = _custody()
-    data = [{"secret": each.name, "changed_at": str(each.changed_at)} for each in custody.list(caller)]
+    kept = custody.list(caller)
+    data = [{"secret": each.name, "changed_at": each.changed_at} for each in kept]
 
     def render(out: Console) -> None:
-        if not data:
+        if not kept:
             line(out, "No secret.")
             return
-        table(
-            out, ("secret", "changed (UTC)"), [(each["secret"], brief(each["changed_at"])) for each in data]
-        )
+        rows = [(each.name, f"{each.changed_at:%Y-%m-%d %H:%M}") for each in kept]
+        table(out, ("secret", "changed (UTC)"), rows)
 
     show(data, as_json=as_json, render=render)
 

@@ -68,7 +68,8 @@ class OpenedKeys(NotPickled):
         reference = stored.about.reference
         if reference is None:
             return SigningKey(self.material(stored)).sign(message)
-        held = self.provider.signer(reference)
+        is_ours = stored.about.provider == self.provider.name
+        held = self.provider.signer(reference) if is_ours else None
         if held is None:
             raise IntegrityError(
                 f"{stored.about.title} is held by {stored.about.provider}, which is not set up to sign",

@@ -38,9 +38,9 @@ def packed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+def told(parsed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     with clean_environment():
-        cli = Cli(tmp_path_factory.mktemp("flow") / "home")
+        cli = Cli(Path(shutil.copytree(parsed_home, tmp_path_factory.mktemp("flow") / "home")))
         cli.add("dana", "data_engineer", "data_steward")
         cli.add("sam", "data_steward")
         yield cli

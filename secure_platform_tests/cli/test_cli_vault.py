@@ -3,13 +3,12 @@
 What opens nothing here leaves what is in production as it is.
 """
 
-import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 from built_home import Built
@@ -17,6 +16,10 @@ from cli_support import Cli, clean_environment
 from key_servers import AwsServer, Tenant, VaultServer
 from loopback_servers import Inbox, http_server
 
+from secure_platform.errors import IntegrityError
+from secure_platform.orchestration.steps.context import StepContext
+from secure_platform.orchestration.steps.protect import protect
+from secure_platform.orchestration.steps.pull import pull
 from secure_platform.sample.generate import generate
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
@@ -54,7 +57,7 @@ class Line:
     def ask(self) -> Any:
         """What production says, after it was verified."""
         self.do("release", "verify", PRODUCT)
-        return self.do("sql", PRODUCT, QUESTION, "--purpose", "research", token="ana")["rows"]
+        return self.do("sql", PRODUCT, QUESTION, "--purpose", "research", token="ana")
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +112,7 @@ def test_the_whole_way_with_keys_and_secrets_in_vault_and_aws(
     assert refused.code != 0
     assert "Unseal it" in refused.json["fix"]
     line.decide_and_deploy()
-    assert line.ask() == [[PATIENTS]]
+    assert line.ask() == [{"n": PATIENTS}]
     assert not (line.cli.home / "keys" / "root.key").exists()
     keys = {key["name"]: key for key in line.do("keys", "list", token="admin")["keys"]}
     assert keys["sign"]["reference"] == f"{tenant.name}-sign:1"
@@ -120,23 +123,36 @@ def test_the_whole_way_with_keys_and_secrets_in_vault_and_aws(
 def test_a_home_moves_to_vault_and_on_to_aws_and_goes_on(
     built: Built, tenant: Tenant, moto_server: AwsServer
 ) -> None:
-    """A release that waits is decided on; production is read and verified; a new build deploys on it."""
+    """The release that waited is deployed; what was there is read; what changed gets the same tokens."""
     line = Line(built.home, built.source)
-    both = {
-        "vault": vault_settings(tenant),
-        "aws": moto_server.settings().model_dump(mode="json"),
-    }
+    both = {"vault": vault_settings(tenant), "aws": moto_server.settings().model_dump(mode="json")}
     line.choose("local", **both)
     line.cli.add("ana", "analyst")
     line.do("keys", "rewrap", "--to", "vault", token="admin")
     stayed = line.cli("keys", "check", "--json")
     assert stayed.code != 0
-    assert "provider" in stayed.json["culprit"] + stayed.json["fix"]
+    assert "Open this home with the key provider 'vault'" in stayed.json["fix"]
     (line.cli.home / "keys" / "root.key").unlink()
     line.choose("vault", **both)
     line.decide_and_deploy()
-    before = line.ask()
+    before, tokens = line.ask(), rebuilt(built, "Springfield")
     line.do("keys", "rotate", "sign", token="admin")
     line.do("keys", "rewrap", "--to", "aws", token="admin")
     line.choose("aws", **both)
     assert line.ask() == before
+    assert rebuilt(built, "Shelbyville") == tokens
+    with pytest.raises(IntegrityError, match=r"is held by vault.*keys rotate sign"):
+        built.services.keys.sign(b"a release")
+    line.do("keys", "rotate", "sign", token="admin")
+    keys = line.do("keys", "list", token="admin")["keys"]
+    assert [key["provider"] for key in keys if key["name"] == "sign"] == ["aws", "vault", "aws"]
+
+
+def rebuilt(built: Built, city: str) -> list[str]:
+    """The tokens of the patients, after all moved to this city; written anew with the keys of now."""
+    patients = pl.read_csv(built.source / "patients.csv", infer_schema=False)
+    patients.with_columns(CITY=pl.lit(city)).write_csv(built.source / "patients.csv")
+    context = StepContext(built.services, built.product, city, "dana", built.source)
+    assert not pull(context, "patients").snapshot.reused
+    snapshot = protect(context, "patients").snapshot
+    return context.services.store.scan(snapshot).select("Id").collect()["Id"].sort().to_list()

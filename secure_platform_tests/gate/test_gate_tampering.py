@@ -296,7 +296,7 @@ def test_only_the_log_since_its_registration_is_read_for_a_release(
         home.audit.append("asset.check", actor="a", subject=f"{digest('r1')} {number}")
     begun = home.audit.size()
     record = home.release("r1")
-    monkeypatch.setattr("secure_platform.audit.log.parse_body", noticed)
+    monkeypatch.setattr("secure_platform.audit.reader.parse_body", noticed)
     Closings(home.audit, record.digest).require_none(record)
     assert read == [begun + 1, begun]
 

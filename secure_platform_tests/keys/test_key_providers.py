@@ -2,14 +2,15 @@
 
 import base64
 import copy
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from types import ModuleType
+from typing import Any, TypeAlias, cast
 
 import pytest
 from key_servers import AwsServer, Tenant, VaultServer
+from provider_document import installed
 from sqlalchemy import select
 
 from secure_platform.control.database import ControlDatabase
@@ -28,7 +29,7 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.signing import verify_pem
 
 CONTEXT = {"name": "data", "version": "1", "algorithm": "AES-256-GCM"}
-PROVIDERS = ["local", "vault", "aws"]
+PROVIDERS = ["local", "vault", "aws", "hsm"]
 Open: TypeAlias = Callable[[], KeyProvider]
 
 
@@ -37,9 +38,19 @@ def tenant(vault_server: VaultServer, tmp_path: Path) -> Tenant:
     return vault_server.tenant(tmp_path)
 
 
+@pytest.fixture
+def acme(tmp_path: Path) -> Iterator[ModuleType]:
+    """The package of the document, installed."""
+    with installed(tmp_path / "site") as module:
+        yield module
+
+
 @pytest.fixture(params=PROVIDERS)
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     """Opens one and the same provider, each time as another process would."""
+    if request.param == "hsm":
+        module = request.getfixturevalue("acme")
+        return lambda: cast("KeyProvider", module.open_hsm({"key": "00" * 32}))
     if request.param == "local":
         LocalKeyProvider.create(tmp_path / "keys")
         return lambda: LocalKeyProvider.open(tmp_path / "keys")
@@ -218,6 +229,19 @@ class TestVault:
         verify_pem(first.public_key_pem, b"message", old.sign(b"message").value)
         verify_pem(second.public_key_pem, b"message", second.sign(b"message").value)
 
+    def test_another_provider_does_not_sign_with_its_key(
+        self, provider: VaultKeyProvider, home: Ring
+    ) -> None:
+        home.open(provider).initialise()
+        moved = home.open(provider)
+        local = LocalKeyProvider.create(home.folder / "keys")
+        moved.lifecycle.rewrap(actor="user:admin", to=local)
+        ring = home.open(local)
+        with pytest.raises(IntegrityError, match=r"held by vault.*keys rotate sign"):
+            ring.sign(b"message")
+        ring.lifecycle.rotate("sign", actor="user:admin")
+        assert ring.sign(b"message")
+
     def test_a_key_of_another_kind_does_not_sign(self, tenant: Tenant) -> None:
         tenant.admin.secrets.transit.create_key(f"{tenant.name}-sign-ed", key_type="ed25519")
         tenant.allow('path "transit/keys/*" { capabilities = ["read"] }')
@@ -265,51 +289,24 @@ def test_a_signature_that_does_not_fit_is_not_given_out(moto_server: AwsServer, 
         ring.sign(b"m" * 4097)
 
 
-BROUGHT = """
-from secure_platform.keys.providers.local import LocalKeyProvider
-from pathlib import Path
-
-class Token(LocalKeyProvider):
-    name = "token"
-
-def open_token(options):
-    return Token.open(Path(options["directory"]))
-"""
+def choose(name: str, directory: Path) -> KeyProvider:
+    settings = KeySettings(provider=name, options={"key": "00" * 32})
+    return open_provider(settings, directory, vault=pytest.fail, aws=pytest.fail)
 
 
-class TestBrought:
-    """A provider that another package brings."""
+@pytest.mark.usefixtures("acme")
+def test_a_provider_of_another_package_is_chosen_by_its_name(tmp_path: Path) -> None:
+    provider = choose("hsm", tmp_path)
+    assert provider.name == "hsm"
+    assert provider.unwrap(provider.wrap(b"s", context=CONTEXT), context=CONTEXT) == b"s"
 
-    @pytest.fixture
-    def package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-        information = tmp_path / "site" / "brought_keys-1.dist-info"
-        information.mkdir(parents=True)
-        (information / "METADATA").write_text("Metadata-Version: 2.1\nName: brought-keys\nVersion: 1\n")
-        (information / "entry_points.txt").write_text(
-            "[secure_platform.key_providers]\n"
-            "token = brought_keys:open_token\n"
-            "other = brought_keys:open_token\n"
-        )
-        (tmp_path / "site" / "brought_keys.py").write_text(BROUGHT)
-        monkeypatch.syspath_prepend(str(tmp_path / "site"))
-        yield tmp_path
-        sys.modules.pop("brought_keys", None)
 
-    def choose(self, name: str, directory: Path) -> KeyProvider:
-        settings = KeySettings(provider=name, options={"directory": str(directory)})
-        return open_provider(settings, directory, vault=pytest.fail, aws=pytest.fail)
+def test_a_provider_that_nobody_brings_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No installed package brings the key provider 'hsm'"):
+        choose("hsm", tmp_path)
 
-    def test_it_is_chosen_by_its_name(self, package: Path) -> None:
-        LocalKeyProvider.create(package)
-        provider = self.choose("token", package)
-        assert provider.name == "token"
-        assert provider.unwrap(provider.wrap(b"s", context=CONTEXT), context=CONTEXT) == b"s"
 
-    def test_one_that_nobody_brings_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="No installed package brings the key provider 'token'"):
-            self.choose("token", tmp_path)
-
-    def test_one_that_calls_itself_otherwise_is_refused(self, package: Path) -> None:
-        LocalKeyProvider.create(package)
-        with pytest.raises(UsageError, match="calls itself 'token'"):
-            self.choose("other", package)
+@pytest.mark.usefixtures("acme")
+def test_a_provider_that_calls_itself_otherwise_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="calls itself 'hsm'"):
+        choose("other", tmp_path)

@@ -1,4 +1,4 @@
-"""A destroyed key of a person never comes back, whatever is done to the database; nobody else loses theirs."""
+"""A destroyed key of a person never comes back, whatever is done to the database; no other is ever lost."""
 
 import multiprocessing
 import sqlite3

@@ -39,7 +39,7 @@ def set_count(home: Home, name: str, reserved: int, version: int = 1) -> None:
 
 
 def test_a_use_costs_a_commit_only_once_in_a_block(home: Home) -> None:
-    commits = []
+    commits: list[object] = []
     event.listen(home.database._engine, "commit", commits.append)
     for _ in range(BLOCK):
         home.ring.new_data_key(CONTEXT)

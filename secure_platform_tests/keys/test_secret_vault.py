@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from database_logins import POLICY, connect_vault, database_role
+from database_logins import connect_vault, database_role
 from key_servers import Tenant, VaultServer
 from postgres_server import PostgresServer
+from secrets_document import POLICY
 from waiting import wait_for
 
 from secure_platform.audit.log import AuditLog
@@ -319,6 +320,29 @@ def test_what_vault_does_not_lend_is_recorded_as_failed(
     with held(secrets, lambda: audit, actor="dana") as lent, pytest.raises(ServiceError):
         lent.get(f"secret://vault-database/database/creds/{tenant.name}-absent")
     assert [entry.body["phase"] for entry in audit.tail(2)] == ["intent", "failed"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"host": "127.0.0.1"}, {"port": "1"}], ids=["a name that is not in the certificate", "down"]
+)
+def test_when_vault_cannot_reach_the_database_nothing_is_lent(
+    wrong: dict[str, str],
+    database: PostgresServer,
+    vault_server: VaultServer,
+    tenant: Tenant,
+    secrets: Secrets,
+    audit: AuditLog,
+) -> None:
+    before = database.roles("%")
+    connect_vault(vault_server, database, tenant.name, **wrong)
+    role = database_role(tenant, "unreachable", "60s", "10m", at=tenant.name)
+    with (
+        held(secrets, lambda: audit, actor="dana") as lent,
+        pytest.raises(ServiceError, match=f"error to database/creds/{tenant.name}-unreachable"),
+    ):
+        lent.get(role)
+    assert audit.tail(1)[0].body["phase"] == "failed"
+    assert database.roles("%") == before
 
 
 def test_the_password_of_a_static_role_is_rotated(

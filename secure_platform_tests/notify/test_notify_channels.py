@@ -10,6 +10,7 @@ import pytest
 from loopback_servers import certificates, http_server
 from notify_support import NOTICE, SECRETS, channel
 from pydantic import ValidationError
+from shelf import REFERENCE, RemoteShelf
 from smtp_server import mail_server
 
 from secure_platform.errors import IntegrityError, UsageError
@@ -147,6 +148,20 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "slack.secret").unlink()
     with pytest.raises(UsageError, match="does not exist"):
         send(settings, NOTICE, SECRETS)
+
+
+def test_a_channel_that_refuses_its_secret_gets_the_newest_one_and_no_other_twice(tmp_path: Path) -> None:
+    shelf = RemoteShelf("one")
+    secrets = shelf.remembered_by()
+    with http_server(status=401) as inbox:
+        settings = channel(tmp_path, "pagerduty", inbox.url).model_copy(update={"secret": REFERENCE})
+        for tried in (["one"], ["one", "two"], ["two"]):
+            inbox.received.clear()
+            with pytest.raises(UndeliveredError):
+                send(settings, NOTICE, secrets)
+            assert [json.loads(body)["routing_key"] for body in inbox.bodies] == tried
+            shelf.value = "two"
+            shelf.later()
 
 
 @pytest.mark.parametrize(

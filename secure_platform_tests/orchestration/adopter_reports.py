@@ -1,8 +1,5 @@
 """An adopter's project as docs/secrets.md has it, on a real Vault and a real PostgreSQL."""
 
-import os
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -10,10 +7,8 @@ import yaml
 from database_logins import connect_vault, database_role
 from key_servers import Tenant, VaultServer
 from postgres_server import PostgresServer
+from secrets_document import documented
 
-from secure_platform.settings import PACKAGE
-
-DOCUMENT: Final = PACKAGE.parent / "docs" / "secrets.md"
 LOCATION: Final = "reports"
 ADDED: Final = """
 import os
@@ -32,7 +27,8 @@ connect = partial(
 
 
 def login(secrets, role=LOGIN):
-    return {{"user": secrets.get(f"{{role}}#username").line, "password": secrets.get(f"{{role}}#password").line}}
+    user, password = (secrets.get(f"{{role}}#{{field}}").line for field in ("username", "password"))
+    return {{"user": user, "password": password}}
 
 
 def told(secrets, role=LOGIN):
@@ -106,23 +102,10 @@ TABLES: Final = (
 )
 
 
-def documented(language: str) -> str:
-    """The one block of this language in the document."""
-    (block,) = re.findall(
-        rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE
-    )
-    return str(block)
-
-
-def documented_policy() -> str:
-    """What Vault allows the platform, for a tenant."""
-    return documented("hcl").replace("{", "{{").replace("}", "}}").replace("platform", "{name}")
-
-
 def adopt(
     project: Path, tenant: Tenant, postgres: PostgresServer, vault: VaultServer, mail_password: str
-) -> Callable[[str], str]:
-    """Write the project; the variables that its processes are started with."""
+) -> None:
+    """Write the project, and make in Vault and PostgreSQL what it uses."""
     connect_vault(vault, postgres)
     with postgres.connect() as connection:
         for statement in TABLES:
@@ -156,5 +139,3 @@ def adopt(
     settings = yaml.safe_load(as_here(documented("yaml")))
     settings["vault"] = tenant.settings.model_dump(mode="json", exclude_none=True)
     (project / "platform.yaml").write_text(yaml.safe_dump(settings), "utf-8")
-    os.chmod(project / "platform.yaml", 0o600)
-    return as_here

@@ -30,7 +30,7 @@ from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.automation import jobs, unchanged_sensor
 from secure_platform.orchestration.component import product_definitions
 from secure_platform.orchestration.dbt import DbtRun
-from secure_platform.orchestration.home import open_instance, prepare
+from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.launch import run_build, run_deploy
 from secure_platform.orchestration.resources import platform_resources
 from secure_platform.orchestration.steps.context import StepContext
@@ -98,11 +98,11 @@ class Job:
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
+def first(parsed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     directory = tmp_path_factory.mktemp("job")
+    shutil.copytree(parsed_home, directory / "home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECURE_PLATFORM_HOME", str(directory / "home"))
-        prepare(load_settings())
         line: Line = new_line(directory, patients=60)
         add_person(line.services, "dana", "data_engineer", "data_steward")
         add_person(line.services, "sam", "data_steward")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from database_logins import POLICY as SECRETS_POLICY
 from key_servers import POLICY, Tenant, VaultServer
 
 from secure_platform.control.database import utc_now
@@ -62,7 +61,7 @@ class Home:
 
 @pytest.fixture
 def home(vault_server: VaultServer, tmp_path: Path) -> Iterator[Home]:
-    tenant = vault_server.tenant(tmp_path, policy=POLICY + SECRETS_POLICY)
+    tenant = vault_server.tenant(tmp_path, policy=POLICY)
     channel = {
         "name": "hook",
         "kind": "webhook",
@@ -131,6 +130,7 @@ def test_nobody_but_the_scheduler_starts_it(home: Home) -> None:
 
 def test_the_schedule_runs_every_day() -> None:
     (schedule,) = rotation_definitions().schedules or ()
+    assert isinstance(schedule, dg.ScheduleDefinition)
     assert schedule.cron_schedule == "15 3 * * *"
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
     assert schedule.job_name == rotation.name

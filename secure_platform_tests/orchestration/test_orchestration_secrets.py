@@ -7,12 +7,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from adopter_reports import LOCATION, adopt, documented_policy
+from adopter_reports import LOCATION, adopt
 from dagster._cli.job import _create_run
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from key_servers import Tenant, VaultServer
 from postgres_server import PostgresServer
+from secrets_document import POLICY
 from waiting import processes_of, wait_for
 
 from secure_platform.orchestration.home import open_instance, prepare
@@ -37,14 +38,19 @@ class Reports:
         self.postgres = postgres
 
     def launch(self, job: str) -> str:
-        """Submit a run as the daemon does, which then takes it out of the queue."""
+        """Submit a run as the daemon does, and take it out of the queue."""
+        run_id = self.submit(job)
+        self.context.instance.launch_run(run_id, self.context.create_request_context())
+        return run_id
+
+    def submit(self, job: str) -> str:
+        """Submit a run as the daemon does."""
         instance, request = self.context.instance, self.context.create_request_context()
         location = request.get_code_location(LOCATION)
         (repository,) = location.get_repositories().values()
         found = repository.get_full_job(job)
-        run_id = _create_run(instance, location, repository, found, {}, None, None, None).run_id
+        run_id: str = _create_run(instance, location, repository, found, {}, None, None, None).run_id
         assert instance.submit_run(run_id, request).status is dg.DagsterRunStatus.QUEUED
-        instance.launch_run(run_id, request)
         return run_id
 
     def run(self, job: str) -> dg.DagsterRun:
@@ -77,7 +83,7 @@ class Reports:
 
 @pytest.fixture(scope="module")
 def tenant(vault_server: VaultServer, tmp_path_factory: pytest.TempPathFactory) -> Tenant:
-    return vault_server.tenant(tmp_path_factory.mktemp("tenant"), policy=documented_policy())
+    return vault_server.tenant(tmp_path_factory.mktemp("tenant"), policy=POLICY)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +177,10 @@ def test_the_login_of_a_killed_run_ends_by_itself(reports: Reports) -> None:
     os.kill(pid, signal.SIGKILL)
     assert wait_for(lambda: reports.logins() == [], SECONDS)
     assert left_behind(reports, CANARY, login, password) == []
+
+
+def test_the_schedule_of_the_rotation_is_let_through_as_the_scheduler(reports: Reports) -> None:
+    assert stamped(reports.services.keys, reports.of(reports.submit("rotation"))) == SCHEDULER
 
 
 def test_only_processes_of_the_location_get_its_variables(reports: Reports) -> None:

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -241,7 +242,8 @@ def test_a_second_server_is_a_clear_usage_error(server: Serving) -> None:
     assert not server.home.with_name("other").exists()
 
 
-def test_sigterm_ends_everything(tmp_path: Path) -> None:
+def test_sigterm_ends_everything(parsed_home: Path, tmp_path: Path) -> None:
+    shutil.copytree(parsed_home, tmp_path / "home")
     with serving(tmp_path) as started:
         assert started.port
         assert wait_for(lambda: len(processes_of(started.home)) >= 4, 30)
@@ -260,7 +262,8 @@ def test_ctrl_c_while_it_starts_ends_everything(tmp_path: Path) -> None:
         assert "Traceback" not in starting.text()
 
 
-def test_a_server_does_not_outlive_its_daemon(tmp_path: Path) -> None:
+def test_a_server_does_not_outlive_its_daemon(parsed_home: Path, tmp_path: Path) -> None:
+    shutil.copytree(parsed_home, tmp_path / "home")
     with serving(tmp_path) as started:
         assert started.port
         for pid in _daemons(started.home):

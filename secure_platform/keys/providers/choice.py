@@ -1,7 +1,7 @@
-"""Which provider keeps the keys is a setting; an installed package may bring a further one (docs/keys.md).
+"""Which provider keeps the keys is a setting; an installed package may bring a further one.
 
-A package registers a function under `secure_platform.key_providers`: it takes `keys.options` and returns a
-`KeyProvider`. The names of the built-in ones are not given away.
+A package registers a function under `secure_platform.key_providers` (docs/key-providers.md): it takes
+`keys.options` and returns a `KeyProvider`. The names of the built-in ones are not given away.
 """
 
 from collections.abc import Callable, Mapping

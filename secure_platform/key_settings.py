@@ -1,7 +1,7 @@
 """Who keeps the keys and the secrets: this home, Vault, or AWS; with no word in the settings, this home.
 
-A secret is named by a reference (`secret://…`, see docs/secrets.md), never written here. What opens Vault or AWS
-itself comes from a file or the environment: nothing else could be read yet.
+A secret is named by a reference (`secret://…`, see docs/secrets.md), never written here. What opens Vault or
+AWS itself comes from a file or the environment: nothing else could be read yet.
 """
 
 from ipaddress import ip_address

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -168,15 +169,9 @@ class AwsServer:
 
     url: str
 
-    def client(self, service: str, **options: Any) -> Any:
+    def client(self, service: str) -> Any:
         """A client of one service."""
-        import boto3
-
-        keys = {
-            "aws_access_key_id": CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            "aws_secret_access_key": CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        }
-        return boto3.client(service, region_name=REGION, endpoint_url=self.url, **{**keys, **options})
+        return _aws_client(self.url, service)
 
     def settings(self) -> AwsSettings:
         """How the platform finds a new key to wrap with."""
@@ -263,6 +258,20 @@ def _client(address: str, ca: Path, token: str | None, namespace: str | None) ->
     import hvac
 
     return hvac.Client(url=address, token=token, namespace=namespace, verify=str(ca))
+
+
+# Making one takes as long as many calls.
+@cache
+def _aws_client(url: str, service: str) -> Any:
+    import boto3
+
+    return boto3.client(
+        service,
+        region_name=REGION,
+        endpoint_url=url,
+        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+    )
 
 
 def _mount(admin: Any) -> None:

@@ -120,17 +120,24 @@ class Approval:
 
 
 @dataclass(frozen=True)
-class Reason:
-    """Why somebody is about to decide.
+class Said:
+    """Why somebody decides, encrypted before the database is locked: the key's uses are counted in it.
 
     Attributes:
-        nonce: Of the decision that will bear it.
-        sealed: The text, encrypted for that decision.
+        nonce: Of the decision.
+        reason: Free text.
+        sealed: As it is stored.
     """
 
     nonce: str
-    text: str
+    reason: str
     sealed: bytes
+
+
+def say(keys: KeyRing, reason: str) -> Said:
+    """Encrypt the reason of a new decision."""
+    nonce = secrets.token_hex(16)
+    return Said(nonce, reason, seal_reason(keys, nonce, reason))
 
 
 def reason_hash(keys: KeyRing, reason: str) -> str:
@@ -142,12 +149,6 @@ def reason_hash(keys: KeyRing, reason: str) -> str:
     return keys.mac(_PURPOSE, require_reason(reason).encode())
 
 
-def sealed(keys: KeyRing, reason: str) -> Reason:
-    """Encrypt a reason before the transaction that decides: the ring counts uses in one of its own."""
-    nonce = secrets.token_hex(16)
-    return Reason(nonce, reason, seal_reason(keys, nonce, reason))
-
-
 def decide(
     keys: KeyRing,
     record: ReleaseRecord,
@@ -156,7 +157,7 @@ def decide(
     *,
     base: str | None,
     given: Given,
-    reason: Reason,
+    said: Said,
     now: datetime,
 ) -> Approval:
     """Sign a decision."""
@@ -169,8 +170,8 @@ def decide(
         "circumstances": given.to_json(),
         "created_at": now.isoformat(),
         "not_after": record.expires_at.isoformat(),
-        "nonce": reason.nonce,
-        "reason": reason_hash(keys, reason.text),
+        "nonce": said.nonce,
+        "reason": reason_hash(keys, said.reason),
     }
     bundle = sign_statement(
         keys,
@@ -180,20 +181,20 @@ def decide(
         predicate=predicate,
     )
     return Approval(
-        release=record.digest,
-        principal=principal,
-        decision=decision,
-        base=base,
-        given=given,
-        created_at=now,
-        not_after=record.expires_at,
-        nonce=reason.nonce,
-        reason=reason.text,
-        bundle=bundle,
+        record.digest,
+        principal,
+        decision,
+        base,
+        given,
+        now,
+        record.expires_at,
+        said.nonce,
+        said.reason,
+        bundle,
     )
 
 
-def store(connection: Connection, approval: Approval, reason: Reason) -> None:
+def store(connection: Connection, approval: Approval, said: Said) -> None:
     """Keep a decision; it replaces the same decision of the same principal on the same release."""
     columns = approval_table.c
     connection.execute(
@@ -208,7 +209,7 @@ def store(connection: Connection, approval: Approval, reason: Reason) -> None:
             release=approval.release,
             principal=approval.principal,
             decision=approval.decision,
-            reason=reason.sealed,
+            reason=said.sealed,
             bundle=approval.bundle.decode(),
             created_at=approval.created_at,
         )

@@ -16,6 +16,7 @@ from typing import Final
 from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError
+from secure_platform.keys.algorithms import require_making
 from secure_platform.keys.catalog import (
     CELL,
     DATA,
@@ -282,6 +283,14 @@ class KeyRing(NotPickled):
     def destroy_subject_key(self, domain: str, subject: str, *, actor: str) -> None:
         """Remove the key of a person for ever, and see that they never get another."""
         self._subjects.destroy(domain, subject, actor=actor)
+
+    def require(self, algorithm: str) -> None:
+        """Refuse to make something by an algorithm that is retired, or that the settings do not allow.
+
+        Raises:
+            UsageError: If it is.
+        """
+        require_making(algorithm, fips=self._opened.fips)
 
     def due(self, now: datetime, rotate_after_days: Mapping[str, int] = MappingProxyType({})) -> list[Due]:
         """The keys that are to be rotated by now.

@@ -143,8 +143,8 @@ def test_every_example_is_a_command_line_of_that_command(
     path: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("kept.txt", "trust-root.json"):
-        Path(name).touch()
+    for file in ("kept.txt", "trust-root.json"):
+        Path(file).touch()
     for example in EXAMPLE.findall(_help(path, capsys).partition("Example:")[2]):
         words = shlex.split(example)
         context = cli.make_context("secure-platform", words)

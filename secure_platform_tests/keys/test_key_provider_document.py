@@ -26,14 +26,7 @@ PROVIDERS = PACKAGE / "keys" / "providers"
 def works(provider: KeyProvider) -> None:
     plaintext, generated = provider.generate(CONTEXT)
     assert provider.unwrap(generated, context=CONTEXT) == plaintext
-    wrapped = provider.wrap(bytes(64), context=CONTEXT)
-    assert provider.unwrap(provider.rewrap(wrapped, context=CONTEXT), context=CONTEXT) == bytes(64)
-
-
-def signs(provider: KeyProvider) -> None:
-    signer = provider.signer()
-    assert signer is not None
-    verify_pem(signer.public_key_pem, b"message", signer.sign(b"message").value)
+    assert provider.unwrap(provider.wrap(b"secret", context=CONTEXT), context=CONTEXT) == b"secret"
 
 
 def test_the_policy_for_vault_is_enough(vault_server: VaultServer, tmp_path: Path) -> None:
@@ -42,7 +35,11 @@ def test_the_policy_for_vault_is_enough(vault_server: VaultServer, tmp_path: Pat
     settings = tenant.settings.model_copy(update={"signing_key": f"{tenant.name}-sign"})
     provider = VaultKeyProvider(VaultSession(settings))
     works(provider)
-    signs(provider)
+    rewrapped = provider.rewrap(provider.wrap(b"secret", context=CONTEXT), context=CONTEXT)
+    assert provider.unwrap(rewrapped, context=CONTEXT) == b"secret"
+    signer = provider.signer()
+    assert signer is not None
+    verify_pem(signer.public_key_pem, b"message", signer.sign(b"message").value)
 
 
 def policy_of(text: str) -> str:
@@ -54,10 +51,11 @@ def policy_of(text: str) -> str:
 def test_the_policy_for_aws_is_enough_to_wrap(
     ministack_server: AwsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ministack enforces it, and has no key that signs."""
+    """ministack enforces it, but cannot sign or encrypt anew."""
     settings, rights = ministack_server.settings(), ministack_server.client("iam")
     (text,) = examples("json")
     policy = json.loads(text)
+    assert policy["Statement"][0]["Action"][-1] == "kms:ReEncrypt*"
     assert policy["Statement"][1]["Action"] == ["kms:Sign", "kms:GetPublicKey"]
     policy["Statement"][0]["Resource"] = settings.key_id
     rights.create_user(UserName="documented")

@@ -3,21 +3,17 @@
 import base64
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import pytest
+from key_places import Interrupted, Place
 from key_servers import AwsServer, Tenant, VaultServer
 from provider_document import installed
-from sqlalchemy import select
 
-from secure_platform.control.database import ControlDatabase
-from secure_platform.control.tables import key_version
 from secure_platform.errors import IntegrityError, SecurePlatformError, ServiceError, UsageError
 from secure_platform.key_settings import KeySettings
-from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.providers.aws import AwsKeyProvider
 from secure_platform.keys.providers.aws_session import AwsSession
@@ -25,7 +21,6 @@ from secure_platform.keys.providers.choice import open_provider
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.providers.vault import VaultKeyProvider
 from secure_platform.keys.providers.vault_session import VaultSession
-from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.signing import verify_pem
 
 CONTEXT = {"name": "data", "version": "1", "algorithm": "AES-256-GCM"}
@@ -64,27 +59,9 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     return lambda: AwsKeyProvider(AwsSession(keys))
 
 
-@dataclass(frozen=True)
-class Ring:
-    """A ring in a folder, over any provider."""
-
-    folder: Path
-    database: ControlDatabase
-
-    def open(self, provider: KeyProvider) -> KeyRing:
-        log = self.folder / "audit.db"
-        return HomeKeys(provider, self.database, log, origin="secure-platform/test").ring
-
-    def rows(self) -> int:
-        with self.database.read() as connection:
-            return len(connection.execute(select(key_version)).all())
-
-
 @pytest.fixture
-def home(tmp_path: Path) -> Ring:
-    database = ControlDatabase.at(tmp_path / "control.db")
-    database.migrate()
-    return Ring(tmp_path, database)
+def home(tmp_path: Path) -> Place:
+    return Place.new(tmp_path)
 
 
 def test_what_was_wrapped_opens_in_every_process_of_its_context(opened: Open) -> None:
@@ -139,13 +116,13 @@ def test_a_provider_is_not_copied_and_shows_nothing(opened: Open) -> None:
     assert "canary" not in repr(vars(provider))
 
 
-def test_a_ring_is_made_once_and_opens_in_the_next_process(opened: Open, home: Ring) -> None:
-    ring = home.open(opened())
+def test_a_ring_is_made_once_and_opens_in_the_next_process(opened: Open, home: Place) -> None:
+    ring = home.keys(opened()).ring
     ring.initialise()
     made = ring.new_data_key({"snapshot_id": "1"})
     signature = ring.sign(b"a release")
     token = ring.token_key("patient")
-    later = home.open(opened())
+    later = home.keys(opened()).ring
     assert later.initialise() == []
     assert later.open_data_key(made.wrapped, {"snapshot_id": "1"}) == made.plaintext
     assert later.token_key("patient") == token
@@ -154,43 +131,27 @@ def test_a_ring_is_made_once_and_opens_in_the_next_process(opened: Open, home: R
     assert set(held) == ({"sign"} if opened().name in {"vault", "aws"} else set())
 
 
-class Breaking:
-    """A real provider whose calls fail from one on, as a service that goes away."""
-
-    def __init__(self, provider: KeyProvider, calls: int) -> None:
-        self._provider = provider
-        self._left = calls
-        self.name = provider.name
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._provider, name)
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            self._left -= 1
-            if self._left < 0:
-                raise ServiceError("The service is away", "Try again.")
-            return found(*arguments, **options)
-
-        return call
+def go_away() -> None:
+    raise ServiceError("The service is away", "Try again.")
 
 
 def test_a_provider_that_goes_away_at_any_call_leaves_a_ring_that_is_completed(
-    tmp_path: Path, home: Ring
+    tmp_path: Path, home: Place
 ) -> None:
     provider = LocalKeyProvider.create(tmp_path / "keys")
     stopped = 0
-    for calls in range(64):
+    for call in range(1, 64):
         try:
-            home.open(Breaking(provider, calls)).initialise()
+            home.keys(Interrupted(provider, call, go_away)).ring.initialise()
         except ServiceError:
             stopped += 1
         else:
             break
     assert stopped >= 5
-    ring = home.open(provider)
+    ring = home.keys(provider).ring
     assert ring.initialise() == []
     assert ring.open_data_key(ring.new_data_key(CONTEXT).wrapped, CONTEXT)
-    assert home.rows() == len({each.name for each in ring.versions()})
+    assert len(home.rows()) == len({each.name for each in ring.versions()})
 
 
 class TestVault:
@@ -230,13 +191,13 @@ class TestVault:
         verify_pem(second.public_key_pem, b"message", second.sign(b"message").value)
 
     def test_another_provider_does_not_sign_with_its_key(
-        self, provider: VaultKeyProvider, home: Ring
+        self, provider: VaultKeyProvider, home: Place
     ) -> None:
-        home.open(provider).initialise()
-        moved = home.open(provider)
+        home.keys(provider).ring.initialise()
+        moved = home.keys(provider).ring
         local = LocalKeyProvider.create(home.folder / "keys")
         moved.lifecycle.rewrap(actor="user:admin", to=local)
-        ring = home.open(local)
+        ring = home.keys(local).ring
         with pytest.raises(IntegrityError, match=r"held by vault.*keys rotate sign"):
             ring.sign(b"message")
         ring.lifecycle.rotate("sign", actor="user:admin")
@@ -250,11 +211,11 @@ class TestVault:
             VaultKeyProvider(VaultSession(settings)).signer()
 
     def test_a_ring_stops_while_vault_is_sealed_and_goes_on_after(
-        self, provider: VaultKeyProvider, tenant: Tenant, home: Ring, vault_server: VaultServer
+        self, provider: VaultKeyProvider, tenant: Tenant, home: Place, vault_server: VaultServer
     ) -> None:
-        home.open(provider).initialise()
-        wrapped = home.open(provider).new_data_key(CONTEXT).wrapped
-        rows, fresh = home.rows(), home.open(VaultKeyProvider(VaultSession(tenant.settings)))
+        home.keys(provider).ring.initialise()
+        wrapped = home.keys(provider).ring.new_data_key(CONTEXT).wrapped
+        rows, fresh = home.rows(), home.keys(VaultKeyProvider(VaultSession(tenant.settings))).ring
         with vault_server.sealed():
             with pytest.raises(ServiceError, match="Unseal it"):
                 fresh.open_data_key(wrapped, CONTEXT)
@@ -265,10 +226,10 @@ class TestVault:
         assert fresh.token_key("patient")
 
     def test_a_key_is_opened_once_per_process(
-        self, provider: VaultKeyProvider, tenant: Tenant, home: Ring, vault_server: VaultServer
+        self, provider: VaultKeyProvider, tenant: Tenant, home: Place, vault_server: VaultServer
     ) -> None:
-        home.open(provider).initialise()
-        ring = home.open(provider)
+        home.keys(provider).ring.initialise()
+        ring = home.keys(provider).ring
         before = len(vault_server.requests("transit/"))
         for _ in range(50):
             ring.open_data_key(ring.new_data_key(CONTEXT).wrapped, CONTEXT)
@@ -279,10 +240,10 @@ class TestVault:
 
 
 @pytest.mark.usefixtures("aws_credentials")
-def test_a_signature_that_does_not_fit_is_not_given_out(moto_server: AwsServer, home: Ring) -> None:
+def test_a_signature_that_does_not_fit_is_not_given_out(moto_server: AwsServer, home: Place) -> None:
     """moto signs the digest of a digest, which only messages over 4096 bytes meet."""
     settings = moto_server.settings().model_copy(update={"signing_key_id": moto_server.signing_key()})
-    ring = home.open(AwsKeyProvider(AwsSession(settings)))
+    ring = home.keys(AwsKeyProvider(AwsSession(settings))).ring
     ring.initialise()
     assert ring.sign(b"m" * 4096)
     with pytest.raises(IntegrityError, match="does not fit"):

@@ -42,7 +42,7 @@ def test_no_material_in_texts(home: Home, caplog: pytest.LogCaptureFixture) -> N
         data_key,
         token_key,
         signer,
-        home.provider._envelope,
+        home.provider._roots,
         *home.ring.versions(),
     ]
     with caplog.at_level(logging.DEBUG):
@@ -83,7 +83,7 @@ def test_nothing_with_material_is_pickled_or_copied(home: Home) -> None:
         home.ring.new_data_key(CONTEXT),
         home.ring.token_key("patient"),
         home.ring.log_signer("n"),
-        home.provider._envelope,
+        home.provider._roots,
     ):
         for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(UsageError, match="holds key material"):

@@ -10,7 +10,7 @@ from secure_platform.access.principals import Principal
 from secure_platform.control.database import utc_now
 from secure_platform.control.tables import approval
 from secure_platform.errors import AccessDeniedError, IntegrityError, UsageError
-from secure_platform.gate.approvals import decide, sealed
+from secure_platform.gate.approvals import decide, say
 from secure_platform.keys.catalog import KeyState
 from secure_platform.keys.signing import keyid_of
 from secure_platform.orchestration.steps import emergency as answer
@@ -80,9 +80,9 @@ def test_a_decision_that_nobody_made_is_removed(built: Built) -> None:
     built.approve()
     services, record = built.services, built.newest()
     (real,) = services.gate.approvals(record.digest)
-    why = sealed(services.keys, "looks fine")
+    why = say(services.keys, "looks fine")
     forged = decide(
-        services.keys, record, "tess", "approve", base=None, given=real.given, reason=why, now=utc_now()
+        services.keys, record, "tess", "approve", base=None, given=real.given, said=why, now=utc_now()
     )
     row = {
         "release": record.digest,

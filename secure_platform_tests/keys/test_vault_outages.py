@@ -1,10 +1,6 @@
-"""Who keeps the keys fails: nothing opens, nothing is half-written, what to do is said, nothing is lost.
+"""Vault fails: nothing opens, nothing is half-written, what to do is said, and nothing is lost."""
 
-Each fault is made at a real server; what the emulators of AWS do not show is in test_aws_session.py.
-"""
-
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,93 +8,22 @@ from typing import Any, TypeAlias
 
 import polars as pl
 import pytest
-from key_servers import POLICY, AwsServer, Tenant, VaultServer
+from key_places import ADMIN, SNAPSHOT, Interrupted, Kept, Place, refused
+from key_servers import POLICY, Tenant, VaultServer
 from loopback_servers import certificates, http_server
-from sqlalchemy import select
 
-from secure_platform.control.database import ControlDatabase
-from secure_platform.control.tables import key_version
-from secure_platform.errors import IntegrityError, SecurePlatformError, ServiceError
+from secure_platform.errors import IntegrityError, ServiceError
 from secure_platform.key_settings import VaultSettings
-from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.provider import KeyProvider
-from secure_platform.keys.providers.aws import AwsKeyProvider
-from secure_platform.keys.providers.aws_session import AwsSession
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.providers.vault import VaultKeyProvider
 from secure_platform.keys.providers.vault_session import VaultSession
-from secure_platform.keys.ring import KeyRing
 from secure_platform.store.snapshots import SnapshotStore, Zone
-
-CONTEXT = {"snapshot_id": "1"}
-ADMIN = "user:admin"
-
-
-@dataclass(frozen=True)
-class Place:
-    """A home's keys, opened as often as by another process."""
-
-    folder: Path
-
-    @property
-    def database(self) -> ControlDatabase:
-        return ControlDatabase.at(self.folder / "control.db")
-
-    def keys(self, provider: KeyProvider) -> HomeKeys:
-        return HomeKeys(provider, self.database, self.folder / "audit.db", origin="secure-platform/test")
-
-    def rows(self) -> list[Any]:
-        with self.database.read() as connection:
-            return list(connection.execute(select(key_version)).all())
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    place = Place(tmp_path)
-    place.database.migrate()
-    return place
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What was made with the keys, which must be there after every fault."""
-
-    wrapped: str
-    plaintext: bytes
-    token: bytes
-
-    @classmethod
-    def made(cls, ring: KeyRing) -> "Kept":
-        ring.initialise()
-        made = ring.new_data_key(CONTEXT)
-        return cls(made.wrapped, made.plaintext, ring.token_key("patient").key)
-
-    def require(self, keys: HomeKeys) -> None:
-        assert keys.ring.open_data_key(self.wrapped, CONTEXT) == self.plaintext
-        assert keys.ring.token_key("patient").key == self.token
-        assert keys.ring.lifecycle.rotate("data", actor=ADMIN).version == 2
-        keys.audit.verify()
-
-    def attempts(self, keys: HomeKeys) -> dict[str, Callable[[], object]]:
-        """Everything that needs a key which this process has not opened yet."""
-        ring = keys.ring
-        return {
-            "open": lambda: ring.open_data_key(self.wrapped, CONTEXT),
-            "token": lambda: ring.token_key("patient"),
-            "new domain": lambda: ring.token_key("order"),
-            "rotate": lambda: ring.lifecycle.rotate("data", actor=ADMIN),
-            "rewrap": lambda: ring.lifecycle.rewrap(actor=ADMIN),
-            "mac": lambda: ring.mac("p", b"m"),
-        }
-
-
-def refused(place: Place, attempts: Mapping[str, Callable[[], object]], told: str) -> None:
-    before = place.rows()
-    for attempt in attempts.values():
-        with pytest.raises(SecurePlatformError, match=told) as refusal:
-            attempt()
-        assert refusal.value.__cause__ is None
-    assert place.rows() == before
+    return Place.new(tmp_path)
 
 
 @dataclass(frozen=True)
@@ -208,10 +133,10 @@ def test_a_fault_at_vault_stops_everything_and_loses_nothing(
     with fault(case):
         refused(place, kept.attempts(starting), told)
         # What this process has opened before works on; nothing new is made.
-        assert running.ring.open_data_key(kept.wrapped, CONTEXT) == kept.plaintext
+        assert running.ring.open_data_key(kept.wrapped, SNAPSHOT) == kept.plaintext
         refused(place, {"new": lambda: running.ring.token_key("order")}, told)
         refused(place, {"rotate": lambda: running.ring.lifecycle.rotate("data", actor=ADMIN)}, told)
-    assert starting.ring.open_data_key(kept.wrapped, CONTEXT) == kept.plaintext
+    assert starting.ring.open_data_key(kept.wrapped, SNAPSHOT) == kept.plaintext
     assert running.ring.token_key("order") == place.keys(case.provider()).ring.token_key("order")
     kept.require(place.keys(case.provider()))
 
@@ -261,27 +186,6 @@ def tomorrow(folder: Path) -> Iterator[dict[str, Any]]:
         yield {"address": inbox.url.removesuffix("/hook"), "ca": made.ca}
 
 
-class Interrupted:
-    """A real provider, before whose n-th call something happens."""
-
-    def __init__(self, provider: KeyProvider, call: int, happens: Callable[[], object]) -> None:
-        self._provider = provider
-        self._left = call
-        self._happens = happens
-        self.name = provider.name
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._provider, name)
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            self._left -= 1
-            if self._left == 0:
-                self._happens()
-            return found(*arguments, **options)
-
-        return call
-
-
 @pytest.mark.usefixtures("at_once")
 def test_a_move_to_vault_that_is_cut_off_moved_nothing(case: VaultCase, place: Place) -> None:
     local = LocalKeyProvider.create(place.folder / "keys")
@@ -297,7 +201,7 @@ def test_a_move_to_vault_that_is_cut_off_moved_nothing(case: VaultCase, place: P
     assert place.rows() == before
     assert keys.ring.lifecycle.rewrap(actor=ADMIN, to=case.provider()) == len(before)
     with pytest.raises(IntegrityError, match="Open this home with the key provider 'vault'"):
-        place.keys(local).ring.open_data_key(kept.wrapped, CONTEXT)
+        place.keys(local).ring.open_data_key(kept.wrapped, SNAPSHOT)
     kept.require(place.keys(case.provider()))
 
 
@@ -340,79 +244,3 @@ def test_a_snapshot_that_vault_stops_at_any_call_is_not_there(case: VaultCase, p
     assert len(told) >= 3
     assert all("Unseal it" in each for each in told)
     place.keys(case.provider()).audit.verify()
-
-
-@dataclass(frozen=True)
-class AwsCase:
-    server: AwsServer
-    key_id: str
-
-    def provider(self) -> AwsKeyProvider:
-        settings = self.server.settings().model_copy(update={"key_id": self.key_id})
-        return AwsKeyProvider(AwsSession(settings))
-
-    @property
-    def kms(self) -> Any:
-        return self.server.client("kms")
-
-
-@contextmanager
-def disabled(case: AwsCase) -> Iterator[None]:
-    case.kms.disable_key(KeyId=case.key_id)
-    yield
-    case.kms.enable_key(KeyId=case.key_id)
-
-
-@contextmanager
-def to_be_deleted(case: AwsCase) -> Iterator[None]:
-    case.kms.schedule_key_deletion(KeyId=case.key_id, PendingWindowInDays=7)
-    yield
-    case.kms.cancel_key_deletion(KeyId=case.key_id)
-    case.kms.enable_key(KeyId=case.key_id)
-
-
-@contextmanager
-def forbidden(case: AwsCase) -> Iterator[None]:
-    """IAM takes the right away from whom the platform runs as."""
-    rights = case.server.client("iam")
-    rights.delete_user_policy(UserName="keeper", PolicyName="kms")
-    yield
-    rights.put_user_policy(UserName="keeper", PolicyName="kms", PolicyDocument=json.dumps(ALLOWED))
-
-
-ALLOWED = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}
-AWS_FAULTS: dict[str, tuple[Callable[[AwsCase], AbstractContextManager[None]], str]] = {
-    "disabled": (disabled, "then enable it in KMS"),
-    "to be deleted": (to_be_deleted, "Cancel the deletion before it is due"),
-    "forbidden": (forbidden, "policies of this identity"),
-}
-
-
-@pytest.fixture
-def keeper(ministack_server: AwsServer, monkeypatch: pytest.MonkeyPatch) -> AwsCase:
-    """Runs as a user on whom IAM is enforced."""
-    case = AwsCase(ministack_server, str(ministack_server.settings().key_id))
-    rights = ministack_server.client("iam")
-    if not any(user["UserName"] == "keeper" for user in rights.list_users()["Users"]):
-        rights.create_user(UserName="keeper")
-    rights.put_user_policy(UserName="keeper", PolicyName="kms", PolicyDocument=json.dumps(ALLOWED))
-    made = rights.create_access_key(UserName="keeper")["AccessKey"]
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", made["AccessKeyId"])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", made["SecretAccessKey"])
-    return case
-
-
-@pytest.mark.usefixtures("aws_credentials")
-@pytest.mark.parametrize("name", AWS_FAULTS)
-def test_a_fault_at_kms_stops_everything_and_loses_nothing(
-    name: str, request: pytest.FixtureRequest, place: Place
-) -> None:
-    keeper: AwsCase = request.getfixturevalue("keeper")
-    fault, told = AWS_FAULTS[name]
-    running = place.keys(keeper.provider())
-    kept = Kept.made(running.ring)
-    with fault(keeper):
-        refused(place, kept.attempts(place.keys(keeper.provider())), told)
-        assert running.ring.open_data_key(kept.wrapped, CONTEXT) == kept.plaintext
-        refused(place, {"new": lambda: running.ring.token_key("order")}, told)
-    kept.require(place.keys(keeper.provider()))

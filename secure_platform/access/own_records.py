@@ -32,7 +32,9 @@ def rows_needing(database: ControlDatabase, kind: str, version: int) -> dict[str
     found: dict[str, int] = {}
     with database.read() as connection:
         for column in columns:
-            values: ScalarResult[Any] = connection.execute(select(column).where(column.is_not(None))).scalars()
+            values: ScalarResult[Any] = connection.execute(
+                select(column).where(column.is_not(None))
+            ).scalars()
             count = sum(_version(value) == version for value in values)
             if count:
                 name = column.table.name

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from secure_platform.access.policy import Action, PlatformResource, Policy
 from secure_platform.access.principals import Principal
@@ -154,7 +154,7 @@ def _write(path: Path, content: bytes) -> None:
     sync_directory(path.parent)
 
 
-def _said(row: Mapping[str, object]) -> dict[str, object]:
+def _said(row: Mapping[str, Any]) -> dict[str, Any]:
     said = {name: value for name, value in row.items() if name != "seal"}
     made_at = said["made_at"]
     return {**said, "made_at": as_utc(made_at) if isinstance(made_at, datetime) else made_at}

@@ -8,7 +8,7 @@ import re
 import struct
 from typing import Any, Final
 
-from sqlalchemy import Column, select
+from sqlalchemy import Column, ScalarResult, select
 
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import access_grant, approval, credential, freeze, metadata
@@ -32,7 +32,9 @@ def rows_needing(database: ControlDatabase, kind: str, version: int) -> dict[str
     found: dict[str, int] = {}
     with database.read() as connection:
         for column in columns:
-            values = connection.execute(select(column).where(column.is_not(None))).scalars()
+            values: ScalarResult[Any] = connection.execute(
+                select(column).where(column.is_not(None))
+            ).scalars()
             count = sum(_version(value) == version for value in values)
             if count:
                 name = column.table.name

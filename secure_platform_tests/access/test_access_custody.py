@@ -1,6 +1,7 @@
 """What is done to keys needs the right people, and leaves the platform able to undo it."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -131,7 +132,7 @@ def test_who_may_do_what(services: Services, name: str | None, may: set[str]) ->
     custody = services.custody
     custody.rotate(who(services, "ada"), "token/patient")
     caller = ANONYMOUS if name is None else who(services, name)
-    tried = {
+    tried: dict[str, Callable[[], object]] = {
         "read": lambda: custody.report(caller),
         "rotate": lambda: custody.rotate(caller, "token/patient"),
         "rewrap": lambda: custody.rewrap(caller),

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TypeAlias, cast
 
 import pytest
-from key_places import Interrupted, Place
+from key_places import ADMIN, Interrupted, Place
 from key_servers import AwsServer, Tenant, VaultServer
 from provider_document import installed
 
@@ -190,18 +190,20 @@ class TestVault:
         verify_pem(first.public_key_pem, b"message", old.sign(b"message").value)
         verify_pem(second.public_key_pem, b"message", second.sign(b"message").value)
 
+    @pytest.mark.usefixtures("aws_credentials")
     def test_another_provider_does_not_sign_with_its_key(
-        self, provider: VaultKeyProvider, home: Place
+        self, provider: VaultKeyProvider, home: Place, moto_server: AwsServer
     ) -> None:
-        home.keys(provider).ring.initialise()
-        moved = home.keys(provider).ring
-        local = LocalKeyProvider.create(home.folder / "keys")
-        moved.lifecycle.rewrap(actor="user:admin", to=local)
-        ring = home.keys(local).ring
+        ring = home.keys(provider).ring
+        ring.initialise()
+        settings = moto_server.settings().model_copy(update={"signing_key_id": moto_server.signing_key()})
+        aws = AwsKeyProvider(AwsSession(settings))
+        ring.lifecycle.rewrap(actor=ADMIN, to=aws)
+        moved = home.keys(aws).ring
         with pytest.raises(IntegrityError, match=r"held by vault.*keys rotate sign"):
-            ring.sign(b"message")
-        ring.lifecycle.rotate("sign", actor="user:admin")
-        assert ring.sign(b"message")
+            moved.sign(b"message")
+        moved.lifecycle.rotate("sign", actor=ADMIN)
+        assert moved.sign(b"message")
 
     def test_a_key_of_another_kind_does_not_sign(self, tenant: Tenant) -> None:
         tenant.admin.secrets.transit.create_key(f"{tenant.name}-sign-ed", key_type="ed25519")

@@ -1,10 +1,6 @@
 """Secrets in a real OpenBao: fields of its KV engine, and logins that it makes at a real PostgreSQL."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -278,29 +274,6 @@ def test_when_vault_is_sealed_at_the_end_of_a_run_the_login_ends_by_itself(
     assert user not in caplog.text
     assert password not in caplog.text
     assert audit.tail(1)[0].body["phase"] == "failed"
-    assert wait_for(lambda: user not in database.roles("%"), SECONDS)
-
-
-KILLED = """
-import sys, time
-from secure_platform.key_settings import VaultSettings
-from secure_platform.keys.providers.vault_session import VaultSession
-from secure_platform.keys.secrets.vault_database import VaultDatabaseSecrets
-settings = VaultSettings.model_validate_json(sys.argv[1])
-lease = VaultDatabaseSecrets(VaultSession(settings)).lease(sys.argv[2])
-print(lease.secret.part("login", "username").line, flush=True)
-time.sleep(600)
-"""
-
-
-def test_the_login_of_a_run_that_is_killed_ends_by_itself(database: PostgresServer, tenant: Tenant) -> None:
-    path = database_role(tenant, "killed", "4s", "10m").removeprefix("secret://vault-database/")
-    command = [sys.executable, "-c", KILLED, tenant.settings.model_dump_json(), path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        user = process.stdout.readline().strip()
-        assert user in database.roles("%")
-        os.kill(process.pid, signal.SIGKILL)
     assert wait_for(lambda: user not in database.roles("%"), SECONDS)
 
 

@@ -6,7 +6,6 @@ import pytest
 from built_home import PRODUCT, Built
 from sqlalchemy import insert
 
-from secure_platform.access.principals import Principal
 from secure_platform.control.database import utc_now
 from secure_platform.control.tables import approval
 from secure_platform.errors import AccessDeniedError, IntegrityError, UsageError
@@ -151,12 +150,20 @@ def test_what_was_encrypted_under_a_leaked_key_is_counted(deployed: Built) -> No
     assert deployed.services.gate.approvals(deployed.newest().digest)[0].reason == "reviewed"
 
 
+def test_keys_of_persons_survive_the_leak_of_what_wraps_them(built: Built) -> None:
+    before = built.services.keys.subject_keys("patient", ["somebody"])
+    done = leak(built, "subject")
+    assert (done.version, done.anew) == (2, {})
+    assert state(built.services, "subject", 1) == KeyState.DISABLED
+    assert built.services.keys.subject_keys("patient", ["somebody"]) == before
+
+
 @pytest.mark.parametrize("name", ["sign", "data"])
-def test_who_may_not_rotate_answers_no_leak(built: Built, name: str) -> None:
+@pytest.mark.parametrize("caller", ["sam", "service:scheduler"])
+def test_who_may_not_end_access_answers_no_leak(built: Built, caller: str, name: str) -> None:
     services = built.services
-    sam: Principal = built.person("sam")
     with pytest.raises(AccessDeniedError):
-        emergency(services, sam, name)
+        emergency(services, built.person(caller), name)
     with pytest.raises(UsageError):
         emergency(services, built.person("admin"), "token/unknown")
     assert state(services, name, 1) == KeyState.ACTIVE

@@ -44,6 +44,8 @@ EMERGENCY: Final = "key.emergency"
 PUBLISH: Final = "trust_root.publish"
 STANDING: Final = OPEN | {ReleaseState.DEPLOYED}
 """What is live, kept for a rollback, or may still be deployed: one that is not ours stops everything."""
+REPLACED: Final = frozenset({SIGN, SUBJECT})
+"""Kinds of key whose leaked version nothing needs any more: what was made with it is made anew at once."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def emergency(services: Services, caller: Principal, name: str, version: int | N
     """
     custody = services.custody
     leaked = custody.find(name, version or _unfinished(services, name))
-    for action in (Action.KEY_ROTATE, *((Action.KEY_DISABLE,) if leaked.kind == SIGN else ())):
+    # The schedule may rotate; only a person may end everybody's access.
+    for action in (Action.KEY_ROTATE, Action.KEY_DISABLE):
         services.policy.require(caller, action, custody.resource(leaked))
     with services.audit.effect(
         EMERGENCY, actor=caller.name, subject=f"key:{name}:{leaked.version}"
@@ -135,14 +138,13 @@ class _Answer:
 
     def give(self) -> Emergency:
         services, caller, leaked = self.services, self.caller, self.leaked
-        published = None
         if leaked.kind == SIGN:
             self._sign_again()
-            if leaked.readable:
-                services.custody.disable(caller, leaked.name, leaked.version)
-            published = publish_trust_root(services, actor=caller.name)[1]
         if leaked.kind in {DATA, SUBJECT}:
             services.custody.rewrap(caller)
+        if leaked.kind in REPLACED and leaked.readable:
+            services.custody.disable(caller, leaked.name, leaked.version)
+        published = publish_trust_root(services, actor=caller.name)[1] if leaked.kind == SIGN else None
         tokens, sessions = self._end_access()
         return Emergency(
             leaked.name,
@@ -152,7 +154,7 @@ class _Answer:
             left=tuple(self.left),
             removed=self.removed,
             retokenize=self._outdated(),
-            anew={} if leaked.kind == SIGN else usage_of(services, leaked),
+            anew={} if leaked.kind in REPLACED else usage_of(services, leaked),
             tokens=tokens,
             sessions=sessions,
             trust_root=published,

@@ -15,8 +15,9 @@ from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.entry import own_url
 from secure_platform.web.forms import form_of
-from secure_platform.web.pages.desk import Desk, go
+from secure_platform.web.pages.desk import Desk
 from secure_platform.web.problems import status_of
+from secure_platform.web.rendering import go
 from secure_platform.web.routes import OwnRoute
 
 _PAST_SHOWN: Final = 20

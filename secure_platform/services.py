@@ -4,7 +4,6 @@ A home is initialised once, under a lock, before anything else touches it: sever
 create the same databases at once corrupt them.
 """
 
-import os
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
@@ -32,7 +31,7 @@ from secure_platform.control.database import ControlDatabase
 from secure_platform.control.locks import file_lock
 from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import UsageError
-from secure_platform.files import private_directory, replace_private, write_private
+from secure_platform.files import private_directory, replace_private, require_private, write_private
 from secure_platform.gate.releases import Gate
 from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.provider import KeyProvider
@@ -56,7 +55,6 @@ DEPLOYER: Final = "service:deployer"
 ADMINISTRATOR: Final = "admin"
 INITIALISED: Final = ".initialised"
 ROOMS: Final = ("lake", "releases", "warehouse", "keys", "tmp", "dagster", "dbt")
-PRIVATE_MASK: Final = 0o077
 
 
 class Services:
@@ -392,17 +390,6 @@ def initialise(settings: Settings, *, prepare: Callable[[Settings], None] | None
             prepare(settings)
         write_private(home / INITIALISED, b"1\n")
     return True
-
-
-def require_private(home: Path) -> None:
-    """Refuse a home that others may read.
-
-    Raises:
-        UsageError: If its mode is open, or it belongs to somebody else.
-    """
-    status = home.stat()
-    if status.st_uid != os.geteuid() or status.st_mode & PRIVATE_MASK:
-        raise UsageError(f"The home {home} is open to other users", f"Make it private: chmod 700 {home}.")
 
 
 def _create_state(settings: Settings) -> None:

@@ -43,7 +43,7 @@ def test_a_home_is_private_and_complete(settings: Settings) -> None:
     roles = {principal.name: principal.roles for principal in services.principals.list()}
     assert roles == {SCHEDULER: frozenset({"scheduler"}), DEPLOYER: {"pipeline"}, ADMINISTRATOR: {"admin"}}
     actions = [entry.body["action"] for entry in services.audit.entries()]
-    assert actions.count("key.create") == 6
+    assert actions.count("key.create") == 2
     assert "home.initialise" in actions
     services.audit.verify()
 

@@ -40,10 +40,10 @@ def lose(home: Path) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def backed_up(fresh_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def backed_up(parsed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home and a backup of its keys, both only copied: stretching a passphrase takes long."""
     root = tmp_path_factory.mktemp("backed-up")
-    cli = Cli(Path(shutil.copytree(fresh_home, root / "home")))
+    cli = Cli(Path(shutil.copytree(parsed_home, root / "home")))
     back_up(cli, root / "keys.backup", written(root / "passphrase", PASSPHRASE))
     return root
 

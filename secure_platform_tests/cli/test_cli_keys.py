@@ -1,10 +1,14 @@
 """`keys` from the command line: what it shows, what it asks, and what it never shows."""
 
 import json
+from datetime import timedelta
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 from cli_support import Cli, execute
+
+from secure_platform.control.database import utc_now
 
 
 @pytest.fixture
@@ -66,6 +70,26 @@ def test_a_version_that_is_in_use_is_counted_and_named(cli: Cli) -> None:
     refused = cli("keys", "disable", "mac", "1", token="admin")
     assert refused.code == 4
     assert "principal" in refused.err
+
+
+def test_secrets_that_need_a_version_are_counted(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"hunter2")))
+    assert cli("secret", "set", "mail", token="admin").code == 0
+    cli("keys", "rotate", "data", token="admin")
+    shown = cli("keys", "show", "data", "--json", token="admin").json
+    assert [each["needed_by"].get("secrets of this home") for each in shown["versions"]] == [1, None]
+
+
+def test_what_is_due_is_told_and_rotated(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURE_PLATFORM_KEYS", '{"rotate_after_days": {"data": 1, "token": 1}}')
+    later = utc_now() + timedelta(days=1)
+    monkeypatch.setattr("secure_platform.access.custody.utc_now", lambda: later)
+    assert [each["name"] for each in cli("keys", "check", "--json").json["due"]] == ["data"]
+    assert "data is due by age" in cli("keys", "check").out
+    made = cli("keys", "rotate", "--due", "--json", token="admin").json["made"]
+    assert [(each["name"], each["version"]) for each in made] == [("data", 2)]
+    keys = cli("keys", "list", "--json", token="admin").json["keys"]
+    assert [key["due"] for key in keys if key["name"] != "data"] == [None] * (len(keys) - 2)
 
 
 def test_check_opens_every_version_and_needs_no_token(cli: Cli) -> None:

@@ -13,7 +13,7 @@ from key_servers import POLICY, Tenant, VaultServer
 from secure_platform.control.database import utc_now
 from secure_platform.keys.secrets.local import LocalSecrets
 from secure_platform.orchestration.home import open_instance, prepare
-from secure_platform.orchestration.rotation import rotation, rotation_definitions
+from secure_platform.orchestration.rotation import rotation
 from secure_platform.orchestration.stamp import stamp
 from secure_platform.services import SCHEDULER, Services
 from secure_platform.settings import load_settings
@@ -126,11 +126,3 @@ def test_nobody_but_the_scheduler_starts_it(home: Home) -> None:
     assert "rotated by the schedule only" in str(failure.step_failure_data.error)
     assert home.versions() == before
     assert home.told() == {}
-
-
-def test_the_schedule_runs_every_day() -> None:
-    (schedule,) = rotation_definitions().schedules or ()
-    assert isinstance(schedule, dg.ScheduleDefinition)
-    assert schedule.cron_schedule == "15 3 * * *"
-    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
-    assert schedule.job_name == rotation.name

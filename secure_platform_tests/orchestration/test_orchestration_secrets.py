@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from adopter_reports import LOCATION, adopt
 from dagster._cli.job import _create_run
+from dagster._core.remote_representation.code_location import CodeLocation
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from key_servers import Tenant, VaultServer
@@ -43,10 +44,15 @@ class Reports:
         self.context.instance.launch_run(run_id, self.context.create_request_context())
         return run_id
 
+    @property
+    def location(self) -> CodeLocation:
+        """What its code server says that there is."""
+        return self.context.create_request_context().get_code_location(LOCATION)
+
     def submit(self, job: str) -> str:
         """Submit a run as the daemon does."""
         instance, request = self.context.instance, self.context.create_request_context()
-        location = request.get_code_location(LOCATION)
+        location = self.location
         (repository,) = location.get_repositories().values()
         found = repository.get_full_job(job)
         run_id: str = _create_run(instance, location, repository, found, {}, None, None, None).run_id
@@ -179,7 +185,11 @@ def test_the_login_of_a_killed_run_ends_by_itself(reports: Reports) -> None:
     assert left_behind(reports, CANARY, login, password) == []
 
 
-def test_the_schedule_of_the_rotation_is_let_through_as_the_scheduler(reports: Reports) -> None:
+def test_the_rotation_is_scheduled_every_day_and_let_through_as_the_scheduler(reports: Reports) -> None:
+    (repository,) = reports.location.get_repositories().values()
+    schedule = repository.get_schedule("rotation_schedule")
+    assert (schedule.cron_schedule, schedule.default_status.value) == ("15 3 * * *", "RUNNING")
+    assert schedule.job_name == "rotation"
     assert stamped(reports.services.keys, reports.of(reports.submit("rotation"))) == SCHEDULER
 
 

@@ -31,6 +31,8 @@ RANDOM_BYTES: Final = 32
 _TABLE: Final = "secret"
 _PURPOSE: Final = "local-secret"
 _SUFFIX: Final = ".sealed"
+# What `KeyRing.seal_secret` wrote begins with the version of the data key.
+_VERSION_BYTES: Final = 4
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}(\.[a-z0-9_-]{1,63})*")
 _LONGEST_NAME: Final = 128
 _CHANGED_AT: Final = struct.Struct(">d")
@@ -77,6 +79,11 @@ class LocalSecrets(SecretsProvider, NotPickled):
         there = {file.name.removesuffix(_SUFFIX) for file in self._directory.glob(f"*{_SUFFIX}")}
         known = {name.partition(":")[2] for name in self._witness.known(_TABLE)}
         return sorted(name for name in there | known if self._opened(name) is not None)
+
+    def sealed_with(self, version: int) -> int:
+        """How many files name this version of the data key; nothing is opened or believed."""
+        head = version.to_bytes(_VERSION_BYTES, "big")
+        return sum(_begins(file, head) for file in self._directory.glob(f"*{_SUFFIX}"))
 
     def set(self, name: str, value: bytes, *, actor: str) -> None:
         """Keep a secret under this name, in place of the former one.
@@ -162,3 +169,8 @@ def _tampered(name: str) -> IntegrityError:
         f"{_name(name)} is not the one that was written last",
         "Set it anew, with another value; look who can write to the home.",
     )
+
+
+def _begins(file: Path, head: bytes) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(head)) == head

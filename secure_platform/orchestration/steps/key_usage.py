@@ -27,6 +27,8 @@ def usage_of(services: Services, about: KeyVersion) -> dict[str, int]:
         count = sum(_needs(record, about) for record in _records(services.settings.home / room))
         if count:
             found[f"records of {what}"] = count
+    if about.kind == DATA and (kept := services.local_secrets.sealed_with(about.version)):
+        found["secrets of this home"] = kept
     rows = rows_needing(services.database, about.kind, about.version)
     return found | {f"rows of {table}": count for table, count in rows.items()}
 

@@ -52,11 +52,14 @@ class SubjectKeys(NotPickled):
             IntegrityError: If a row was changed, put back or deleted, or the wrapping key cannot be used.
         """
         places = self._places(domain, subjects)
+        # Before the rows: what is destroyed meanwhile is no contradiction.
+        destroyed = self._rows.witness.known(_DESTROYED)
         found = self._read(domain, places)
         if missing := [place for place in places if place not in found]:
+            if any(_name(domain, place) in destroyed for place in missing):
+                raise _tampered(domain)
             self._make(domain, missing)
             found |= self._read(domain, missing)
-        destroyed = self._rows.witness.known(_DESTROYED)
         keys = {}
         for place, row in found.items():
             if row.wrapped is not None:
@@ -123,9 +126,6 @@ class SubjectKeys(NotPickled):
             return {row.subject: row for row in _select(connection, domain, places)}
 
     def _make(self, domain: str, places: Collection[str]) -> None:
-        destroyed = self._rows.witness.known(_DESTROYED)
-        if any(_name(domain, place) in destroyed for place in places):
-            raise _tampered(domain)
         stored, moment = self._newest(), utc_now()
         self._uses.take(stored, len(places))
         with self._database.write() as connection:

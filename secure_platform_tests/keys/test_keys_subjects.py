@@ -3,6 +3,7 @@
 import multiprocessing
 import sqlite3
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +295,21 @@ def test_a_rewrap_that_stops_half_way_loses_nobody_and_goes_on(
     home.ring.lifecycle.destroy("subject", 1, actor="admin")
     assert {row.version for row in rows(home).values()} == {2}
     assert home.reopened().subject_keys("patient", MANY[:40]) == people
+
+
+def test_who_read_just_before_a_key_was_destroyed_reports_no_tampering(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, ring = home.ring.subject_keys("patient", ["a"]), home.reopened()
+    read = ring._subjects._read
+
+    def read_then_destroy(domain: str, places: Collection[str]) -> dict[str, Row[Any]]:
+        found = read(domain, places)
+        if "" not in places:
+            home.ring.destroy_subject_key("patient", "a", actor="admin")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ring._subjects, "_read", read_then_destroy)
+        assert ring.subject_keys("patient", ["a"]) == before
+    assert ring.subject_keys("patient", ["a"]) == {}

@@ -33,7 +33,7 @@ SURFACE = {
         "SnapshotStoreResource",
         "platform_resources",
     },
-    "secure_platform.services": {"Services", "initialise", "require_private"},
+    "secure_platform.services": {"Services", "initialise"},
     "secure_platform.settings": {"Settings", "find_project", "load_settings"},
 }
 

@@ -92,7 +92,7 @@ def test_a_home_whose_root_key_was_remade_gets_no_new_keys(home: Home) -> None:
     (home.directory / "keys" / "root.key").unlink()
     LocalKeyProvider.create(home.directory / "keys")
     with pytest.raises(
-        IntegrityError, match=r"root\.key is not the root key.*Restore .*root\.key from the backup"
+        IntegrityError, match=r"root\.key is not the root key.*Put .*root\.key back.*keys restore FILE"
     ):
         home.reopened().initialise()
 

@@ -180,6 +180,6 @@ def _signature(path: Path) -> tuple[int, ...] | None:
 
 def _restore(path: Path) -> str:
     return (
-        f"Restore {path} from the backup that belongs to this home's control database; "
-        "without it the home's data cannot be read."
+        f"Put {path} back from a copy, or its keys from their backup: secure-platform keys restore FILE; "
+        "without them the home's data cannot be read."
     )

@@ -55,10 +55,11 @@ def _into_own_home(settings: Settings, backup: Backup, rows: list[StoredKey]) ->
     _require_same(backup, rows)
     if _opens(settings):
         raise UsageError("The keys of this home open", "There is nothing to restore.")
-    stand_in = BackupProvider(backup, rows[0].about.provider)
-    for row in rows:
-        if row.wrapped is not None:
-            stand_in.unwrap(row.wrapped, context=row.context)
+    # What is destroyed, or held by its provider, stays with who had it when the others moved.
+    moving = [row for row in rows if row.wrapped is not None]
+    stand_in = BackupProvider(backup, moving[0].about.provider)
+    for row in moving:
+        stand_in.unwrap(row.wrapped or b"", context=row.context)
     services = Services(settings, key_provider=stand_in)
     _put_aside(settings)
     prepare_provider(settings.keys, settings.home / "keys")

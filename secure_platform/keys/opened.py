@@ -8,7 +8,7 @@ from secure_platform.keys.algorithms import require_opening
 from secure_platform.keys.catalog import ALGORITHMS, StoredKey
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import KEY_BYTES, NotPickled, derive
-from secure_platform.keys.provider import KeyProvider
+from secure_platform.keys.provider import KeyProvider, RemoteSigner
 from secure_platform.keys.signing import Signature, SigningKey
 
 _Source: TypeAlias = tuple[str, int, str, str, bytes | None]
@@ -65,17 +65,25 @@ class OpenedKeys(NotPickled):
         Raises:
             IntegrityError: If the provider that holds it is not set up to sign.
         """
-        reference = stored.about.reference
-        if reference is None:
+        if stored.about.reference is None:
             return SigningKey(self.material(stored)).sign(message)
+        return self.held(stored).sign(message)
+
+    def held(self, stored: StoredKey) -> RemoteSigner:
+        """What signs with a key that its provider holds.
+
+        Raises:
+            IntegrityError: If the provider is not set up to sign.
+            ServiceError: If it cannot be reached, refuses, or has no such key any more.
+        """
         is_ours = stored.about.provider == self.provider.name
-        held = self.provider.signer(reference) if is_ours else None
+        held = self.provider.signer(stored.about.reference) if is_ours else None
         if held is None:
             raise IntegrityError(
                 f"{stored.about.title} is held by {stored.about.provider}, which is not set up to sign",
                 "Name its signing key in the settings again, or run: secure-platform keys rotate sign",
             )
-        return held.sign(message)
+        return held
 
     def rewrapped(self, stored: StoredKey) -> bytes:
         """The same material under the newest version of the provider's key.

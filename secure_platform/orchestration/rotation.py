@@ -12,9 +12,11 @@ from secure_platform.access.custody import Custody
 from secure_platform.access.principals import Principal
 from secure_platform.access.secret_custody import Rotation, problem_of
 from secure_platform.errors import AccessDeniedError, ServiceError
+from secure_platform.keys.catalog import SIGN
 from secure_platform.keys.usage import Due
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.stamp import stamped
+from secure_platform.orchestration.steps.emergency import publish_trust_root
 from secure_platform.services import SCHEDULER, Services
 from secure_platform.settings import load_settings
 
@@ -61,6 +63,8 @@ def _rotate(context: Any) -> None:
     done = [*(_rotate_key(services.custody, requester, due) for due in services.custody.due()), *secrets]
     for rotation in done:
         context.log.info("%s: %s", rotation.name, rotation.problem or "rotated")
+    if any(rotation.name == SIGN and rotation.problem is None for rotation in done):
+        publish_trust_root(services, actor=requester.name)
     failed = [rotation.name for rotation in done if rotation.problem is not None]
     if failed:
         raise ServiceError(

@@ -49,6 +49,7 @@ def _address(text: str) -> str:
 Address: TypeAlias = Annotated[str, AfterValidator(_address)]
 Reference: TypeAlias = Annotated[str, AfterValidator(_reference)]
 Opening: TypeAlias = Annotated[Reference, AfterValidator(_opening)]
+Kind: TypeAlias = Annotated[str, Field(pattern=r"^(data|token|cell|subject|mac|digest|sign|log)$")]
 Days: TypeAlias = Annotated[int, Field(ge=1, le=3650)]
 
 
@@ -135,7 +136,7 @@ class KeySettings(_Part):
     provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = LOCAL
     local: LocalKeySettings = LocalKeySettings()
     options: dict[str, str] = {}
-    rotate_after_days: dict[str, Days] = {}
+    rotate_after_days: dict[Kind, Days] = {}
     fips: bool = False
 
 

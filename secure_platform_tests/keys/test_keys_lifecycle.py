@@ -16,8 +16,8 @@ from secure_platform.control.database import ControlDatabase
 from secure_platform.errors import GateRefusedError, IntegrityError, UsageError
 from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.providers.local import LocalKeyProvider
-from secure_platform.keys.subjects import SubjectKeys
 from secure_platform.keys.ring import KeyRing
+from secure_platform.keys.subjects import SubjectKeys
 
 ALL = [*NAMES, "token/patient", "cell/patient"]
 

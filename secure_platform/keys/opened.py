@@ -22,7 +22,7 @@ class _Opened(NotPickled):
 
 
 class OpenedKeys(NotPickled):
-    """The material of one home's keys, as far as it was needed.
+    """The material of one home's keys, as far as it was needed; usable from several threads.
 
     Args:
         provider: Unwraps it.
@@ -103,8 +103,10 @@ class OpenedKeys(NotPickled):
     def forget(self, name: str, version: int) -> None:
         """Let go of a version that may not be read any more."""
         self._last.pop((name, version), None)
-        for source in [source for source in self._opened if source[:2] == (name, version)]:
-            del self._opened[source]
+        # Other threads open versions, and forget the same one, at the same time: the copy is made at once.
+        for source in list(self._opened):
+            if source[:2] == (name, version):
+                self._opened.pop(source, None)
 
     def _open(self, stored: StoredKey) -> _Opened:
         place = stored.about.name, stored.about.version

@@ -200,6 +200,18 @@ def test_a_state_that_was_edited_in_the_database_counts_for_nothing(services: Se
         Services(services.settings).keys.token_key("patient", 1)
 
 
+def test_who_comes_second_to_a_rotation_alarms_nobody(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(services.custody, "_announce", lambda event, **_: told.append(event))
+    services.custody.rotate(who(services, "ada"), "data", after=1)
+    with pytest.raises(GateRefusedError, match="newest version is 2"):
+        services.custody.rotate(who(services, "abe"), "data", after=1)
+    assert told == ["key.rotated"]
+    assert "key.rotation_failed" not in {entry.body["action"] for entry in services.audit.entries()}
+
+
 def test_what_was_done_is_recorded_and_told(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(services.custody, "_announce", lambda event, **_: told.append(event))

@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import LargeBinary, update
 
 from secure_platform.access.circumstances import Circumstances
+from secure_platform.access.own_records import ENCRYPTED
 from secure_platform.access.principals import ANONYMOUS, Principal
 from secure_platform.control.database import utc_now
-from secure_platform.control.tables import key_version
+from secure_platform.control.tables import key_version, metadata
 from secure_platform.errors import AccessDeniedError, GateRefusedError, IntegrityError, UsageError
 from secure_platform.keys.catalog import KeyState
 from secure_platform.services import Services, initialise
@@ -177,6 +178,15 @@ def test_a_data_key_that_reasons_were_written_under_is_not_disabled(services: Se
     custody.rotate(ada, "data")
     with pytest.raises(GateRefusedError, match="1 of access_grant"):
         custody.disable(ada, "data", 1)
+
+
+def test_every_column_that_holds_bytes_is_a_hash_wrapped_or_known_to_need_the_data_key() -> None:
+    columns = [column for table in metadata.sorted_tables for column in table.columns]
+    binary = {str(column) for column in columns if isinstance(column.type, LargeBinary)}
+    assert binary - {str(column) for column in ENCRYPTED} == {
+        *("credential.link_hash", "session.secret_hash", "token.secret_hash"),
+        *("key_version.wrapped", "subject_key.wrapped"),
+    }
 
 
 def test_an_unknown_key_is_named(services: Services) -> None:

@@ -57,6 +57,13 @@ def test_a_kind_of_key_that_does_not_exist_has_no_age() -> None:
             KeySettings(rotate_after_days={kind: 90})
 
 
+def test_what_cannot_be_rotated_from_here_is_not_rotated_by_schedule() -> None:
+    assert RotatedSecret(secret="secret://local/mail").every_days == 30
+    for reference in ("secret://file//run/x", "secret://env/X"):
+        with pytest.raises(ValidationError, match="where it was made"):
+            RotatedSecret(secret=reference)
+
+
 @pytest.mark.parametrize("document", ["notices.md", "identity.md"])
 def test_the_settings_of_other_documents_are_read(
     document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

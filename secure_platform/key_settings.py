@@ -32,6 +32,12 @@ def _opening(text: str) -> str:
     return text
 
 
+def _rotatable(text: str) -> str:
+    if SecretReference.parse(text).provider in OPENING:
+        raise ValueError("a file or a variable is changed where it was made, not from here")
+    return text
+
+
 def _address(text: str) -> str:
     parts = urlsplit(text)
     host = parts.hostname or ""
@@ -49,6 +55,8 @@ def _address(text: str) -> str:
 Address: TypeAlias = Annotated[str, AfterValidator(_address)]
 Reference: TypeAlias = Annotated[str, AfterValidator(_reference)]
 Opening: TypeAlias = Annotated[Reference, AfterValidator(_opening)]
+Rotatable: TypeAlias = Annotated[Reference, AfterValidator(_rotatable)]
+Kind: TypeAlias = Annotated[str, Field(pattern=r"^(data|token|cell|subject|mac|digest|sign|log)$")]
 Days: TypeAlias = Annotated[int, Field(ge=1, le=3650)]
 
 
@@ -135,7 +143,7 @@ class KeySettings(_Part):
     provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = LOCAL
     local: LocalKeySettings = LocalKeySettings()
     options: dict[str, str] = {}
-    rotate_after_days: dict[str, Days] = {}
+    rotate_after_days: dict[Kind, Days] = {}
     fips: bool = False
 
 
@@ -147,7 +155,7 @@ class RotatedSecret(_Part):
         every_days: How often.
     """
 
-    secret: Reference
+    secret: Rotatable
     every_days: Days = 30
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from secrets_document import documented
 
 from secure_platform.key_settings import (
@@ -16,6 +16,7 @@ from secure_platform.key_settings import (
     SecretSettings,
     VaultSettings,
 )
+from secure_platform.keys.catalog import ALGORITHMS
 from secure_platform.settings import PACKAGE, load_settings
 
 DOCS = PACKAGE.parent / "docs"
@@ -46,6 +47,21 @@ def test_the_settings_of_the_document_are_read(tmp_path: Path, monkeypatch: pyte
     assert [type(each) for each in settings.secrets.rotated] == [RotatedSecret] * 3
     assert settings.vault is not None
     assert settings.vault.ca == tmp_path / "vault-ca.pem"
+
+
+def test_a_kind_of_key_that_does_not_exist_has_no_age() -> None:
+    for kind in ALGORITHMS:
+        assert KeySettings(rotate_after_days={kind: 90}).rotate_after_days == {kind: 90}
+    for kind in ("signing", "token/patient", ""):
+        with pytest.raises(ValidationError):
+            KeySettings(rotate_after_days={kind: 90})
+
+
+def test_what_cannot_be_rotated_from_here_is_not_rotated_by_schedule() -> None:
+    assert RotatedSecret(secret="secret://local/mail").every_days == 30
+    for reference in ("secret://file//run/x", "secret://env/X"):
+        with pytest.raises(ValidationError, match="where it was made"):
+            RotatedSecret(secret=reference)
 
 
 @pytest.mark.parametrize("document", ["notices.md", "identity.md"])

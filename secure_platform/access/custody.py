@@ -136,6 +136,9 @@ class Custody:
         self._require(caller, Action.KEY_ROTATE, newest)
         try:
             made = self._keys.lifecycle.rotate(name, actor=caller.name, after=after)
+        except GateRefusedError:
+            # Somebody else did it, or changed a key at the same moment: nobody has to be alarmed.
+            raise
         except Exception:
             self._audit.append("key.rotation_failed", actor=caller.name, subject=name)
             self._announce("key.rotation_failed", product=None)

@@ -14,7 +14,7 @@ from secure_platform.cli.build import render_build, run_data
 from secure_platform.cli.output import Output, example, heading, json_option, line, require_new, show
 from secure_platform.cli.progress import Progress
 from secure_platform.files import write_private
-from secure_platform.orchestration.steps.emergency import Emergency, publish_trust_root
+from secure_platform.orchestration.steps.emergency import Emergency, leaked_version, publish_trust_root
 from secure_platform.orchestration.steps.emergency import emergency as answer
 from secure_platform.orchestration.steps.retokenize import Carrier, carriers
 
@@ -65,7 +65,11 @@ def retokenize(domain: str, *, only_list: bool, as_json: bool) -> int:
     )
 )
 @click.argument("name")
-@click.option("--version", type=click.IntRange(1), help="The version that leaked; default the newest.")
+@click.option(
+    "--version",
+    type=click.IntRange(1),
+    help="The version that leaked; default that of an unfinished answer, or the newest.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def emergency(name: str, version: int | None, *, yes: bool, as_json: bool) -> None:
@@ -75,11 +79,11 @@ def emergency(name: str, version: int | None, *, yes: bool, as_json: bool) -> No
     yours and every session ends. Said again after it was interrupted, it finishes.
     """
     services = open_services()
-    about = services.custody.find(name, version)
+    about = leaked_version(services, name, version)
     if not yes:
         heading(Output(), f"{about.title} leaked: every other token and every session ends now.")
         click.confirm("Go on?", abort=True, err=True)
-    done = answer(services, services.caller(), name, version)
+    done = answer(services, services.caller(), name, about.version)
 
     def render(out: Console) -> None:
         for text in _told(done):

@@ -162,12 +162,15 @@ def _asked(about: KeyVersion, needs: dict[str, int]) -> str:
 @keys.command(epilog=example("keys check", "keys check --json"))
 @json_option
 def check(*, as_json: bool) -> None:
-    """Open every version that may be used; exits 5 if one does not open. For monitoring; needs no token."""
+    """Open every version, also at its provider; exits 5 if one does not open. For monitoring; no token."""
     services = open_services()
     report = services.custody.check()
     if report.broken:
         broken = "; ".join(f"{title}: {why}" for title, why in report.broken.items())
-        raise IntegrityError(f"Keys do not open: {broken}", "Restore them: secure-platform keys restore.")
+        raise IntegrityError(
+            f"Keys do not open: {broken}",
+            "Restore what was lost: secure-platform keys restore; replace a signing key: keys rotate sign.",
+        )
     due = [key for key in report.keys if key.due]
     provider = services.settings.keys.provider
     data = {

@@ -179,8 +179,11 @@ def readable(keys: Sequence[StoredKey], name: str, version: int) -> StoredKey:
             "Use the home that the data was written in, or restore its control database.",
         )
     if not found.about.readable:
+        disabled = found.about.state == KeyState.DISABLED
         raise IntegrityError(
             f"{found.about.title} is {found.about.state}",
-            "What was made with it cannot be used; make it again.",
+            f"If it may be trusted: secure-platform keys enable {name} {version}"
+            if disabled
+            else "What was made with it cannot be used; make it again.",
         )
     return found

@@ -138,6 +138,17 @@ class Lifecycle(NotPickled):
         return self._opened.rewrapped(key)
 
     def _change(self, action: str, name: str, version: int, state: KeyState, actor: str) -> KeyVersion:
+        keys, found = self._changeable(name, version, state)
+        if state != KeyState.DECRYPT_ONLY:
+            self._release(name, actor)
+            # Somebody else may have changed it meanwhile, even destroyed it.
+            keys, found = self._changeable(name, version, state)
+        changed = _in_state(found, state)
+        self._rows.write(action, [changed], seen=keys, actor=actor, subject=f"{name}/{version}")
+        return changed.about
+
+    def _changeable(self, name: str, version: int, state: KeyState) -> tuple[Sequence[StoredKey], StoredKey]:
+        """Every version of a key, and the one that is to get this state."""
         keys = self._of(name)
         found = next((key for key in keys if key.about.version == version), None)
         if found is None:
@@ -152,12 +163,7 @@ class Lifecycle(NotPickled):
                 f"{found.about.title} is the newest, and nothing could be made without it",
                 f"Make a new version first: secure-platform keys rotate {name}",
             )
-        if state != KeyState.DECRYPT_ONLY:
-            self._release(name, actor)
-            keys = self._of(name)
-        changed = _in_state(keys[version - 1], state)
-        self._rows.write(action, [changed], seen=keys, actor=actor, subject=f"{name}/{version}")
-        return changed.about
+        return keys, found
 
     def _release(self, name: str, actor: str) -> None:
         """Let what the ring itself keeps depend on no older version of this key."""

@@ -8,7 +8,7 @@ from secure_platform.keys.algorithms import require_opening
 from secure_platform.keys.catalog import ALGORITHMS, StoredKey
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import KEY_BYTES, NotPickled, derive
-from secure_platform.keys.provider import KeyProvider
+from secure_platform.keys.provider import KeyProvider, RemoteSigner
 from secure_platform.keys.signing import Signature, SigningKey
 
 _Source: TypeAlias = tuple[str, int, str, str, bytes | None]
@@ -22,7 +22,7 @@ class _Opened(NotPickled):
 
 
 class OpenedKeys(NotPickled):
-    """The material of one home's keys, as far as it was needed.
+    """The material of one home's keys, as far as it was needed; usable from several threads.
 
     Args:
         provider: Unwraps it.
@@ -65,17 +65,25 @@ class OpenedKeys(NotPickled):
         Raises:
             IntegrityError: If the provider that holds it is not set up to sign.
         """
-        reference = stored.about.reference
-        if reference is None:
+        if stored.about.reference is None:
             return SigningKey(self.material(stored)).sign(message)
+        return self.held(stored).sign(message)
+
+    def held(self, stored: StoredKey) -> RemoteSigner:
+        """What signs with a key that its provider holds.
+
+        Raises:
+            IntegrityError: If the provider is not set up to sign.
+            ServiceError: If it cannot be reached, refuses, or has no such key any more.
+        """
         is_ours = stored.about.provider == self.provider.name
-        held = self.provider.signer(reference) if is_ours else None
+        held = self.provider.signer(stored.about.reference) if is_ours else None
         if held is None:
             raise IntegrityError(
                 f"{stored.about.title} is held by {stored.about.provider}, which is not set up to sign",
                 "Name its signing key in the settings again, or run: secure-platform keys rotate sign",
             )
-        return held.sign(message)
+        return held
 
     def rewrapped(self, stored: StoredKey) -> bytes:
         """The same material under the newest version of the provider's key.
@@ -95,8 +103,10 @@ class OpenedKeys(NotPickled):
     def forget(self, name: str, version: int) -> None:
         """Let go of a version that may not be read any more."""
         self._last.pop((name, version), None)
-        for source in [source for source in self._opened if source[:2] == (name, version)]:
-            del self._opened[source]
+        # Other threads open versions, and forget the same one, at the same time: the copy is made at once.
+        for source in list(self._opened):
+            if source[:2] == (name, version):
+                self._opened.pop(source, None)
 
     def _open(self, stored: StoredKey) -> _Opened:
         place = stored.about.name, stored.about.version

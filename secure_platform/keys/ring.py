@@ -26,6 +26,7 @@ from secure_platform.keys.catalog import (
     SIGN,
     SINGLE,
     TOKEN,
+    KeyState,
     KeyVersion,
     StoredKey,
     newest,
@@ -326,12 +327,14 @@ class KeyRing(NotPickled):
         ]
 
     def broken(self) -> dict[str, str]:
-        """Open every version; those that do not open, and why."""
+        """Open every version; those that do not open, or whose provider does not sign with them, and why."""
         found = {}
         for key in self._rows.all():
             try:
                 if key.wrapped is not None:
                     self._opened.material(key)
+                elif key.about.state == KeyState.ACTIVE:
+                    self._opened.held(key)
             except SecurePlatformError as error:
                 found[key.about.title] = error.culprit
         return found

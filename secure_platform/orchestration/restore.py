@@ -19,7 +19,7 @@ from secure_platform.keys.providers.choice import prepare_provider
 from secure_platform.keys.providers.local import ROOT_KEY_FILE
 from secure_platform.keys.restored import BackupProvider, first_rows
 from secure_platform.orchestration.home import prepare
-from secure_platform.services import ROOMS, Services
+from secure_platform.services import INITIALISED, ROOMS, Services
 from secure_platform.settings import Settings
 
 _ACTION: Final = "key.restore"
@@ -35,9 +35,10 @@ def restore_keys(settings: Settings, backup: Backup) -> str:
     require_private(private_directory(settings.home))
     with file_lock(settings.home / ".lock", holder=f"the home {settings.home}"):
         rows = _rows(settings)
-        count = _into_own_home(settings, backup, rows) if rows else _into_empty_home(settings, backup)
+        own = bool(rows) and (settings.home / INITIALISED).exists()
+        count = _into_own_home(settings, backup, rows) if own else _into_empty_home(settings, backup, rows)
     prepare(settings)
-    where = "this home" if rows else "a new home"
+    where = "this home" if own else "a new home"
     services = Services(settings)
     detail = {"made_at": backup.made_at.isoformat(), "log": backup.log, "checkpoint": backup.checkpoint}
     services.audit.append(_ACTION, actor=services.caller().name, subject="keys", detail=detail)
@@ -52,20 +53,25 @@ def _rows(settings: Settings) -> list[StoredKey]:
 
 
 def _into_own_home(settings: Settings, backup: Backup, rows: list[StoredKey]) -> int:
-    _require_same(backup, rows)
     if _opens(settings):
         raise UsageError("The keys of this home open", "There is nothing to restore.")
-    stand_in = BackupProvider(backup, rows[0].about.provider)
-    for row in rows:
-        if row.wrapped is not None:
-            stand_in.unwrap(row.wrapped, context=row.context)
+    _require_same(backup, rows)
+    # What is destroyed, or held by its provider, stays with who had it when the others moved.
+    moving = [row for row in rows if row.wrapped is not None]
+    stand_in = BackupProvider(backup, moving[0].about.provider)
+    for row in moving:
+        stand_in.unwrap(row.wrapped or b"", context=row.context)
     services = Services(settings, key_provider=stand_in)
     _put_aside(settings)
     prepare_provider(settings.keys, settings.home / "keys")
     return services.keys.lifecycle.rewrap(actor=services.caller().name, to=services.provider())
 
 
-def _into_empty_home(settings: Settings, backup: Backup) -> int:
+def _into_empty_home(settings: Settings, backup: Backup, begun: list[StoredKey]) -> int:
+    """With the rows that a restore has left there which was killed, if one was."""
+    if begun:
+        _require_begun_with(backup, begun)
+        return len(begun)
     for room in ROOMS:
         private_directory(settings.home / room)
     prepare_provider(settings.keys, settings.home / "keys")
@@ -83,16 +89,29 @@ def _require_same(backup: Backup, rows: list[StoredKey]) -> None:
     made_at_once = all(ours[each].created_at == theirs[each].created_at for each in both)
     signed = {ours[each].public_key == theirs[each].public_key for each in both if each[0] == LOG}
     if not made_at_once or signed != {True}:
-        raise IntegrityError(
-            "The backup is of another home's keys", "Restore it into an empty home: name one with --home."
-        )
+        raise _another_home()
+
+
+def _require_begun_with(backup: Backup, rows: list[StoredKey]) -> None:
+    """The log's key is new in every home."""
+    ours = {(row.about.name, row.about.version, row.about.created_at) for row in rows}
+    if not {(key.name, key.version, key.created_at) for key in backup.keys if key.name != LOG} <= ours:
+        raise _another_home()
+
+
+def _another_home() -> IntegrityError:
+    return IntegrityError(
+        "The backup is of another home's keys", "Restore it into an empty home: name one with --home."
+    )
 
 
 def _opens(settings: Settings) -> bool:
+    """Whether nothing is lost that a backup has: no signing key that its provider held is in one."""
     try:
-        return not Services(settings).custody.check().broken
+        Services(settings).keys.taken_out()
     except SecurePlatformError:
         return False
+    return True
 
 
 def _put_aside(settings: Settings) -> None:

@@ -11,10 +11,12 @@ import dagster as dg
 from secure_platform.access.custody import Custody
 from secure_platform.access.principals import Principal
 from secure_platform.access.secret_custody import Rotation, problem_of
-from secure_platform.errors import AccessDeniedError, ServiceError
+from secure_platform.errors import AccessDeniedError, GateRefusedError, ServiceError
+from secure_platform.keys.catalog import SIGN
 from secure_platform.keys.usage import Due
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.stamp import stamped
+from secure_platform.orchestration.steps.emergency import publish_trust_root
 from secure_platform.services import SCHEDULER, Services
 from secure_platform.settings import load_settings
 
@@ -58,9 +60,12 @@ def _rotate(context: Any) -> None:
             "Run: secure-platform keys rotate --due, or secret rotate secret://…",
         )
     secrets = services.secret_custody.rotate_due(requester, services.settings.secrets.rotated)
-    done = [*(_rotate_key(services.custody, requester, due) for due in services.custody.due()), *secrets]
+    keys = [_rotate_key(services.custody, requester, due) for due in services.custody.due()]
+    done = [*(rotation for rotation in keys if rotation is not None), *secrets]
     for rotation in done:
         context.log.info("%s: %s", rotation.name, rotation.problem or "rotated")
+    if any(rotation.name == SIGN and rotation.problem is None for rotation in done):
+        publish_trust_root(services, actor=requester.name)
     failed = [rotation.name for rotation in done if rotation.problem is not None]
     if failed:
         raise ServiceError(
@@ -69,9 +74,12 @@ def _rotate(context: Any) -> None:
         )
 
 
-def _rotate_key(custody: Custody, requester: Principal, due: Due) -> Rotation:
+def _rotate_key(custody: Custody, requester: Principal, due: Due) -> Rotation | None:
     try:
         custody.rotate(requester, due.name, after=due.version)
+    except GateRefusedError:
+        # Changed by somebody else since it was seen; if it is still due, tomorrow.
+        return None
     except Exception as error:  # noqa: BLE001 - one that fails stops no other
         return Rotation(due.name, problem_of(error))
     return Rotation(due.name, None)

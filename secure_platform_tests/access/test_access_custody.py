@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import LargeBinary, update
 
 from secure_platform.access.circumstances import Circumstances
+from secure_platform.access.own_records import ENCRYPTED
 from secure_platform.access.principals import ANONYMOUS, Principal
 from secure_platform.control.database import utc_now
-from secure_platform.control.tables import key_version
+from secure_platform.control.tables import key_version, metadata
 from secure_platform.errors import AccessDeniedError, GateRefusedError, IntegrityError, UsageError
 from secure_platform.keys.catalog import KeyState
 from secure_platform.services import Services, initialise
@@ -179,6 +180,15 @@ def test_a_data_key_that_reasons_were_written_under_is_not_disabled(services: Se
         custody.disable(ada, "data", 1)
 
 
+def test_every_column_that_holds_bytes_is_a_hash_wrapped_or_known_to_need_the_data_key() -> None:
+    columns = [column for table in metadata.sorted_tables for column in table.columns]
+    binary = {str(column) for column in columns if isinstance(column.type, LargeBinary)}
+    assert binary - {str(column) for column in ENCRYPTED} == {
+        *("credential.link_hash", "session.secret_hash", "token.secret_hash"),
+        *("key_version.wrapped", "subject_key.wrapped"),
+    }
+
+
 def test_an_unknown_key_is_named(services: Services) -> None:
     ada = who(services, "ada")
     for name, version in (("tokens", None), ("token/patient", 7)):
@@ -198,6 +208,18 @@ def test_a_state_that_was_edited_in_the_database_counts_for_nothing(services: Se
         )
     with pytest.raises(IntegrityError):
         Services(services.settings).keys.token_key("patient", 1)
+
+
+def test_who_comes_second_to_a_rotation_alarms_nobody(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(services.custody, "_announce", lambda event, **_: told.append(event))
+    services.custody.rotate(who(services, "ada"), "data", after=1)
+    with pytest.raises(GateRefusedError, match="newest version is 2"):
+        services.custody.rotate(who(services, "abe"), "data", after=1)
+    assert told == ["key.rotated"]
+    assert "key.rotation_failed" not in {entry.body["action"] for entry in services.audit.entries()}
 
 
 def test_what_was_done_is_recorded_and_told(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:

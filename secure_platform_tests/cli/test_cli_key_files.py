@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from cli_support import Cli
 
+from secure_platform.services import INITIALISED
+
 PASSPHRASE = "slow brass otter 9 kites"
 
 
@@ -199,6 +201,32 @@ def test_an_empty_home_gets_the_keys_and_a_log_of_its_own(
     assert ours["log"]["public_key"] != theirs["log"]["public_key"]
     assert theirs["data"]["version"] == 2
     assert new("audit", "verify").code == 0
+
+
+def test_a_restore_into_an_empty_home_that_was_killed_is_done_again(
+    file: Path, passphrase: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, other = Cli(tmp_path / "new"), Cli(tmp_path / "other")
+
+    def die(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("secure_platform.orchestration.restore.prepare", die)
+        restore(new, file, passphrase)
+    assert not (new.home / INITIALISED).exists()
+    assert other("init").code == 0
+    another = back_up(other, tmp_path / "another.backup", passphrase)
+    code, told = restore(new, another, passphrase)
+    assert code == 5
+    assert "another home" in told
+    assert restore(new, file, passphrase)[0] == 0
+    assert new("keys", "check").code == 0
+    log = new("audit", "tail", "--count", "9", "--json", token="admin").json
+    assert [entry["action"] for entry in log].count("key.restore") == 1
+    code, told = restore(new, file, passphrase)
+    assert code == 2
+    assert "nothing to restore" in told
 
 
 def test_a_wrong_passphrase_and_a_damaged_file_are_told_apart(

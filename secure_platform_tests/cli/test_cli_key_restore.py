@@ -54,6 +54,14 @@ def keep_a_secret(built: Built) -> None:
     built.services.local_secrets.set("mail", b"hunter2", actor="admin")
 
 
+def destroy_a_key(built: Built) -> None:
+    """It stays with the provider that the others leave."""
+    keys = built.services.keys
+    keys.cell_key("former")
+    keys.lifecycle.rotate("cell/former", actor="admin")
+    keys.lifecycle.destroy("cell/former", 1, actor="petra")
+
+
 def read_again(built: Built, before: dict[str, Any]) -> None:
     assert everything(built) == before
     cli = Cli(built.home)
@@ -102,6 +110,7 @@ def test_keys_of_a_vault_that_is_gone_come_back_into_the_home(
 ) -> None:
     cli, file = Cli(deployed.home), str(tmp_path / "keys.backup")
     keep_a_secret(deployed)
+    destroy_a_key(deployed)
     monkeypatch.setenv("SECURE_PLATFORM_VAULT", vault_tenant.settings.model_dump_json())
     do(cli, "keys", "rewrap", "--to", "vault")
     monkeypatch.setenv("SECURE_PLATFORM_KEYS", json.dumps({"provider": "vault"}))

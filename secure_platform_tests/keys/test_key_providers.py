@@ -202,8 +202,10 @@ class TestVault:
         moved = home.keys(aws).ring
         with pytest.raises(IntegrityError, match=r"held by vault.*keys rotate sign"):
             moved.sign(b"message")
+        assert list(moved.broken()) == ["Version 1 of key 'sign'"]
         moved.lifecycle.rotate("sign", actor=ADMIN)
         assert moved.sign(b"message")
+        assert moved.broken() == {}
 
     def test_a_key_of_another_kind_does_not_sign(self, tenant: Tenant) -> None:
         tenant.admin.secrets.transit.create_key(f"{tenant.name}-sign-ed", key_type="ed25519")

@@ -17,6 +17,7 @@ from secure_platform.errors import GateRefusedError, IntegrityError, UsageError
 from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
+from secure_platform.keys.subjects import SubjectKeys
 
 ALL = [*NAMES, "token/patient", "cell/patient"]
 
@@ -224,6 +225,23 @@ def test_a_subject_key_can_be_destroyed_and_no_person_loses_theirs(home: Home) -
     home.ring.lifecycle.rotate("subject", actor="admin")
     home.ring.lifecycle.destroy("subject", 1, actor="admin")
     assert home.reopened().subject_keys("patient", ["a", "b"]) == people
+
+
+def test_what_somebody_else_destroyed_meanwhile_stays_destroyed(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.ring.lifecycle.rotate("subject", actor="admin")
+    rewrap = SubjectKeys.rewrap
+
+    def meanwhile(subjects: SubjectKeys, *, actor: str) -> int:
+        monkeypatch.undo()
+        home.reopened().lifecycle.destroy("subject", 1, actor="petra")
+        return rewrap(subjects, actor=actor)
+
+    monkeypatch.setattr(SubjectKeys, "rewrap", meanwhile)
+    with pytest.raises(UsageError, match="is destroyed and cannot become disabled"):
+        home.ring.lifecycle.disable("subject", 1, actor="admin")
+    assert states(home.reopened(), "subject") == [(1, "destroyed"), (2, "active")]
 
 
 # --- a kill at any moment

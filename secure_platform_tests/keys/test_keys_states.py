@@ -4,15 +4,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from keys_support import CONTEXT, NAMES, Home, migrate, uses
 from sqlalchemy import delete, insert, select
 
-from secure_platform.control.database import ControlDatabase
+from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import key_version
 from secure_platform.errors import IntegrityError
 from secure_platform.keys.home import HomeKeys
+from secure_platform.keys.making import make_version
+from secure_platform.keys.opened import OpenedKeys
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 
@@ -182,9 +185,28 @@ def test_material_of_a_version_that_is_not_readable_is_forgotten(home: Home) -> 
     assert any(source[:2] == ("data", 1) for source in ring._opened._opened)
     home.ring.lifecycle.rotate("data", actor="admin")
     home.ring.lifecycle.disable("data", 1, actor="admin")
-    with pytest.raises(IntegrityError, match="is disabled"):
+    with pytest.raises(IntegrityError, match=r"is disabled.*keys enable data 1"):
         ring.open_data_key(data.wrapped, CONTEXT)
     assert not any(source[:2] == ("data", 1) for source in ring._opened._opened)
+
+
+def test_a_version_that_another_thread_opens_meanwhile_stops_no_forgetting(home: Home) -> None:
+    opened = OpenedKeys(home.provider, fips=False)
+    first, second = (make_version(home.provider, "token/d", n, utc_now(), fips=False) for n in (1, 2))
+
+    class Meanwhile(tuple[Any, ...]):
+        """The second is opened while it is looked at."""
+
+        __slots__ = ()
+
+        def __getitem__(self, place: Any) -> Any:
+            opened.material(second)
+            return super().__getitem__(place)
+
+    opened.material(first)
+    opened._opened = {Meanwhile(source): held for source, held in opened._opened.items()}
+    opened.forget("token/d", 1)
+    assert [source[:2] for source in opened._opened] == [("token/d", 2)]
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in ("mac", "digest")])

@@ -95,8 +95,8 @@ def test_a_relative_file_is_relative_to_the_settings(tmp_path: Path, monkeypatch
     config.write_text(
         "vault: {address: 'https://v', role_id: 'secret://file/role', secret_id: 'secret://env/ID'}\n"
         "secrets:\n"
-        "  rotated: [{secret: 'secret://vault/kv/x#y'}, {secret: 'secret://file//abs'}]\n"
-        "  environment: {place: {PASSWORD: 'secret://file/sub/password'}}\n",
+        "  rotated: [{secret: 'secret://vault/kv/x#y'}]\n"
+        "  environment: {place: {PASSWORD: 'secret://file/sub/password', ELSE: 'secret://file//abs'}}\n",
         encoding="utf-8",
     )
     monkeypatch.setenv("SECURE_PLATFORM_CONFIG", str(config))
@@ -104,11 +104,11 @@ def test_a_relative_file_is_relative_to_the_settings(tmp_path: Path, monkeypatch
     assert settings.vault is not None
     assert settings.vault.role_id == f"secret://file/{tmp_path}/deep/role"
     assert settings.vault.secret_id == "secret://env/ID"
-    assert [each.secret for each in settings.secrets.rotated] == [
-        "secret://vault/kv/x#y",
-        "secret://file//abs",
-    ]
-    assert settings.secrets.environment["place"]["PASSWORD"] == f"secret://file/{tmp_path}/deep/sub/password"
+    assert [each.secret for each in settings.secrets.rotated] == ["secret://vault/kv/x#y"]
+    assert settings.secrets.environment["place"] == {
+        "PASSWORD": f"secret://file/{tmp_path}/deep/sub/password",
+        "ELSE": "secret://file//abs",
+    }
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ class Shelf(SecretsProvider):
         self.value: bytes | None = b'{"user": "u", "password": "one"}'
         self.asked: list[str] = []
         self.gate: threading.Event | None = None
+        self.answers = True
 
     def read(self, path: str) -> Secret:
         self.asked.append(path)
@@ -33,6 +34,8 @@ class Shelf(SecretsProvider):
     def rotate(self, path: str, field: str | None, *, actor: str) -> None:
         del path, field, actor
         self.value = b'{"user": "u", "password": "rotated"}'
+        if not self.answers:
+            raise ServiceError("The shelf did not answer", "Look at it.")
 
 
 class Clock:
@@ -109,6 +112,14 @@ def test_after_a_rotation_from_here_the_former_one_is_forgotten(secrets: Secrets
     secrets.rotate("secret://shelf/a#password", actor="ada")
     assert secrets.get("secret://shelf/a#password").line == "rotated"
     assert len(shelf.asked) == 2
+
+
+def test_after_a_rotation_whose_answer_was_lost_it_is_read_again(secrets: Secrets, shelf: Shelf) -> None:
+    assert secrets.get("secret://shelf/a#password").line == "one"
+    shelf.answers = False
+    with pytest.raises(ServiceError, match="did not answer"):
+        secrets.rotate("secret://shelf/a#password", actor="ada")
+    assert secrets.get("secret://shelf/a#password").line == "rotated"
 
 
 def test_many_threads_ask_once(secrets: Secrets, shelf: Shelf) -> None:

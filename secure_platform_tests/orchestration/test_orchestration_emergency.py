@@ -14,7 +14,7 @@ from secure_platform.keys.catalog import KeyState
 from secure_platform.keys.signing import keyid_of
 from secure_platform.orchestration.steps import emergency as answer
 from secure_platform.orchestration.steps.deploy import deploy, verified_package
-from secure_platform.orchestration.steps.emergency import Emergency, emergency
+from secure_platform.orchestration.steps.emergency import Emergency, emergency, leaked_version
 from secure_platform.release.bundle import signer_of
 from secure_platform.release.layout import SIGNATURE, release_directory
 from secure_platform.release.trust import read_trust_root
@@ -128,6 +128,7 @@ def test_said_again_after_it_died_it_finishes_the_same_leak(
         with pytest.raises(KeyboardInterrupt):
             leak(deployed, "sign")
     assert state(deployed.services, "sign", 1) == KeyState.DECRYPT_ONLY
+    assert leaked_version(deployed.services, "sign").version == 1
     done = leak(deployed, "sign")
     assert (done.leaked, done.version) == (1, 2)
     assert state(deployed.services, "sign", 1) == KeyState.DISABLED

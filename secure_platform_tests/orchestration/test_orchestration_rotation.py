@@ -15,6 +15,7 @@ from secure_platform.keys.secrets.local import LocalSecrets
 from secure_platform.orchestration.home import open_instance, prepare
 from secure_platform.orchestration.rotation import rotation
 from secure_platform.orchestration.stamp import stamp
+from secure_platform.release.trust import TRUST_ROOT, read_trust_root
 from secure_platform.services import SCHEDULER, Services
 from secure_platform.settings import load_settings
 
@@ -83,14 +84,18 @@ def home(vault_server: VaultServer, tmp_path: Path) -> Iterator[Home]:
         settings = load_settings()
         prepare(settings)
         services = Services(settings)
-        with pytest.MonkeyPatch.context() as past:
-            past.setattr("secure_platform.keys.lifecycle.utc_now", lambda: utc_now() - DAYS * 2)
-            for name in DUE:
-                services.keys.lifecycle.rotate(name, actor="admin")
+        rotate_long_ago(services, *DUE)
         local = LocalSecrets(settings.home / "secrets", services.keys, services.audit, clock=_long_ago)
         local.set("old", b"former", actor="admin")
         services.local_secrets.set("fresh", b"fresh", actor="admin")
         yield Home(tenant)
+
+
+def rotate_long_ago(services: Services, *names: str) -> None:
+    with pytest.MonkeyPatch.context() as past:
+        past.setattr("secure_platform.keys.lifecycle.utc_now", lambda: utc_now() - DAYS * 2)
+        for name in names:
+            services.keys.lifecycle.rotate(name, actor="admin")
 
 
 def _long_ago() -> datetime:
@@ -115,6 +120,17 @@ def test_what_is_due_is_rotated_and_what_fails_stops_nothing_and_is_told_once(ho
     assert home.recorded("key.rotate")[-2:] == ["data done", "mac done"]
     assert home.told() == {"key.rotation_failed": 2, "secret.rotation_failed": 1, "key.rotated": 2}
     assert home.services.custody.due() == []
+
+
+def test_a_new_signing_key_is_in_the_trust_root_that_is_published(home: Home) -> None:
+    services = home.services
+    rotate_long_ago(services, "sign")
+    home.services.local_secrets.set("absent", b"there now", actor="admin")
+    assert home.turn().success
+    root = read_trust_root((services.releases / TRUST_ROOT).read_bytes())
+    signing = [each.public_key for each in home.services.keys.versions() if each.name == "sign"]
+    assert [key.public_key for key in root.keys] == signing
+    assert len(signing) == 3
 
 
 def test_nobody_but_the_scheduler_starts_it(home: Home) -> None:

@@ -103,10 +103,13 @@ class Secrets(NotPickled):
             ServiceError: If its keeper cannot be reached, or refuses; the secret is then as it was.
         """
         named = SecretReference.parse(reference)
-        self.provider(named.provider).rotate(named.path, named.field, actor=actor)
-        slot = self._slot(named)
-        with slot.lock:
-            slot.secret = None
+        try:
+            self.provider(named.provider).rotate(named.path, named.field, actor=actor)
+        finally:
+            # Also after an error: a keeper whose answer was lost may have changed it.
+            slot = self._slot(named)
+            with slot.lock:
+                slot.secret = None
 
     def provider(self, name: str) -> SecretsProvider:
         """The provider of this name, opened when it is first asked for.

@@ -93,7 +93,7 @@ def emergency(services: Services, caller: Principal, name: str, version: int | N
         UsageError: If there is no such key.
     """
     custody = services.custody
-    leaked = custody.find(name, version or _unfinished(services, name))
+    leaked = leaked_version(services, name, version)
     # The schedule may rotate; only a person may end everybody's access.
     for action in (Action.KEY_ROTATE, Action.KEY_DISABLE):
         services.policy.require(caller, action, custody.resource(leaked))
@@ -107,6 +107,15 @@ def emergency(services: Services, caller: Principal, name: str, version: int | N
         outcome |= {"version": done.version, "tokens": done.tokens, "sessions": done.sessions}
     services.audit.checkpoint()
     return done
+
+
+def leaked_version(services: Services, name: str, version: int | None = None) -> KeyVersion:
+    """Which version an answer is about: as `emergency` is told, or finds out.
+
+    Raises:
+        UsageError: If there is no such key.
+    """
+    return services.custody.find(name, version or _unfinished(services, name))
 
 
 def publish_trust_root(services: Services, *, actor: str) -> tuple[TrustRoot, Path]:

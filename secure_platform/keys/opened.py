@@ -8,7 +8,7 @@ from secure_platform.keys.algorithms import require_opening
 from secure_platform.keys.catalog import ALGORITHMS, StoredKey
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import KEY_BYTES, NotPickled, derive
-from secure_platform.keys.provider import KeyProvider
+from secure_platform.keys.provider import KeyProvider, require_same
 from secure_platform.keys.signing import Signature, SigningKey
 
 _Source: TypeAlias = tuple[str, int, str, str, bytes | None]
@@ -81,13 +81,17 @@ class OpenedKeys(NotPickled):
         """The same material under the newest version of the provider's key.
 
         Raises:
-            IntegrityError: If it was wrapped by another provider, or is not what that provider wrapped.
+            IntegrityError: If it was wrapped by another provider, is not what that provider wrapped, or would
+                not open any more.
         """
-        return self.provider.rewrap(self._wrapped(stored), context=stored.context)
+        anew = self.provider.rewrap(self._wrapped(stored), context=stored.context)
+        require_same(self.provider, anew, self.material(stored), context=stored.context)
+        return anew
 
     def wrapped_by(self, to: KeyProvider, stored: StoredKey) -> bytes:
         """The same material wrapped by another provider, under whose name it is known from here on, too."""
         wrapped = to.wrap(self.material(stored), context=stored.context)
+        require_same(to, wrapped, self.material(stored), context=stored.context)
         moved = replace(stored, about=replace(stored.about, provider=to.name), wrapped=wrapped)
         self._opened[_source(moved)] = self._open(stored)
         return wrapped

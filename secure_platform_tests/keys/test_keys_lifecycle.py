@@ -311,3 +311,61 @@ def test_after_a_kill_at_any_commit_the_key_is_as_before_or_as_after_and_repeati
             after.open_data_key(wrapped, CONTEXT)
     else:
         assert after.open_data_key(wrapped, CONTEXT)
+
+
+class LyingProvider(LocalKeyProvider):
+    """A service that gives back something else than it was asked for."""
+
+    def __init__(self, path: Path, passphrase: bytes | None) -> None:
+        super().__init__(path, passphrase)
+        self.makes = super().generate
+        self.wraps: Callable[..., bytes] = super().wrap
+
+    def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
+        return self.makes(context)
+
+    def wrap(self, plaintext: bytes, *, context: Mapping[str, str]) -> bytes:
+        return self.wraps(plaintext, context=context)
+
+
+def lying(home: Home) -> tuple[KeyRing, LyingProvider]:
+    provider = LyingProvider.open(home.directory / "keys")
+    database = ControlDatabase.at(home.directory / "control.db")
+    return HomeKeys(provider, database, home.directory / "audit.db").ring, provider
+
+
+@pytest.mark.parametrize("lie", ["nothing", "another key", "another context"])
+@pytest.mark.parametrize("act", ["rewrap", "move"])
+def test_what_a_service_wraps_anew_replaces_nothing_unless_it_opens(home: Home, lie: str, act: str) -> None:
+    data = home.ring.new_data_key(CONTEXT)
+    ring, provider = lying(home)
+    honest = provider.wraps
+    lies: dict[str, Callable[..., bytes]] = {
+        "nothing": lambda _, **__: b"None",
+        "another key": lambda _, *, context: honest(bytes(32), context=context),
+        "another context": lambda plaintext, **__: honest(plaintext, context=CONTEXT),
+    }
+    provider.wraps = lies[lie]
+    before = home.rows()
+    with pytest.raises(IntegrityError):
+        ring.lifecycle.rewrap(actor="admin", to=provider if act == "move" else None)
+    assert home.rows() == before
+    assert home.reopened().open_data_key(data.wrapped, CONTEXT) == data.plaintext
+
+
+@pytest.mark.parametrize("lie", ["empty", "short", "another key"])
+def test_a_key_that_a_service_did_not_make_as_it_should_is_not_used(home: Home, lie: str) -> None:
+    ring, provider = lying(home)
+    honest = provider.makes
+
+    def made(context: Mapping[str, str]) -> tuple[bytes, bytes]:
+        material = {"empty": b"", "short": bytes(31)}.get(lie)
+        if material is None:
+            return bytes(32), honest(context)[1]
+        return material, provider.wraps(material, context=context)
+
+    provider.makes = made
+    before = home.rows()
+    with pytest.raises(IntegrityError, match="The key provider 'local'"):
+        ring.lifecycle.rotate("mac", actor="admin")
+    assert home.rows() == before

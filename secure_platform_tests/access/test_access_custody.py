@@ -108,6 +108,24 @@ def test_a_key_that_nobody_is_known_to_have_disabled_is_not_destroyed(services: 
         services.custody.destroy(who(services, "petra"), "token/patient", 1)
 
 
+def test_the_schedule_rotates_a_secret_and_never_chooses_it(services: Services) -> None:
+    """The secret of a proxy, or of an identity provider, is enough to be anybody."""
+    custody, scheduler = services.secret_custody, who(services, "service:scheduler")
+    custody.set(who(services, "ada"), "proxy", b"chosen by a person")
+    before = services.secrets.get("secret://local/proxy").value
+    for change in (
+        lambda: custody.set(scheduler, "proxy", b"known to a thief"),
+        lambda: custody.remove(scheduler, "proxy"),
+    ):
+        with pytest.raises(AccessDeniedError, match="secret_manage"):
+            change()
+    assert services.secrets.get("secret://local/proxy").value == before
+    custody.rotate(scheduler, "secret://local/proxy")
+    assert services.secrets.get("secret://local/proxy").value != before
+    with pytest.raises(AccessDeniedError, match="key_rotate"):
+        custody.rotate(who(services, "petra"), "secret://local/proxy")
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_what_somebody_enabled_meanwhile_is_not_destroyed(
     services: Services, monkeypatch: pytest.MonkeyPatch, *, again: bool

@@ -1,8 +1,9 @@
 """Secrets are set, removed and rotated by who may, and what becomes of it is recorded; nobody is shown one.
 
 Who sets a secret knows it, and could speak for whoever it belongs to: no service may. Who rotates one learns
-nothing. A rotation that fails leaves the secret as it was, is recorded as failed, and is told to the channels. Of two
-processes that rotate the same secret at once, one waits, and then finds that it is not due any more.
+nothing. A rotation that fails leaves the secret as it was, is recorded as failed, and is told to the
+channels. Of two processes that rotate the same secret at once, one waits, and then finds that it is not due
+any more.
 """
 
 from collections.abc import Callable, Sequence

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from secure_platform.errors import IntegrityError
 from secure_platform.keys.algorithms import require_opening
-from secure_platform.keys.catalog import ALGORITHMS, StoredKey
+from secure_platform.keys.catalog import ALGORITHMS, SIGN, StoredKey
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import KEY_BYTES, NotPickled, derive
 from secure_platform.keys.provider import KeyProvider, require_same
@@ -116,7 +116,13 @@ class OpenedKeys(NotPickled):
     def _unwrapped(self, stored: StoredKey) -> bytes:
         wrapped = self._wrapped(stored)
         require_opening(stored.about.algorithm, fips=self.fips)
-        return self.provider.unwrap(wrapped, context=stored.context)
+        material = self.provider.unwrap(wrapped, context=stored.context)
+        if stored.about.kind != SIGN and len(material) != KEY_BYTES:
+            raise IntegrityError(
+                f"{stored.about.title} opens as no key of {KEY_BYTES} bytes",
+                f"Look whether the key provider {self.provider.name!r} is the service that it should be.",
+            )
+        return material
 
     def _wrapped(self, stored: StoredKey) -> bytes:
         """What our provider wrapped."""

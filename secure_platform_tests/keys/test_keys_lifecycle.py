@@ -369,3 +369,14 @@ def test_a_key_that_a_service_did_not_make_as_it_should_is_not_used(home: Home, 
     with pytest.raises(IntegrityError, match="The key provider 'local'"):
         ring.lifecycle.rotate("mac", actor="admin")
     assert home.rows() == before
+
+
+def test_what_a_service_opens_as_no_key_is_none(home: Home) -> None:
+    home.ring.token_key("patient")
+    ring, provider = lying(home)
+    stored = home.ring._rows.of("token/patient")[0]
+    honest = provider.unwrap
+    ring.versions()
+    provider.unwrap = lambda wrapped, **bound: honest(wrapped, **bound)[:3]  # type: ignore[method-assign]
+    with pytest.raises(IntegrityError, match=r"token/patient.* opens as no key of 32 bytes"):
+        ring._opened.material(stored)

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -199,6 +201,21 @@ def test_an_empty_home_gets_the_keys_and_a_log_of_its_own(
     assert ours["log"]["public_key"] != theirs["log"]["public_key"]
     assert theirs["data"]["version"] == 2
     assert new("audit", "verify").code == 0
+
+
+def test_a_home_whose_keys_were_deleted_is_not_taken_for_an_empty_one(
+    cli: Cli, file: Path, passphrase: Path
+) -> None:
+    """Else who can empty a table would have what was disabled brought back by whoever restores."""
+    with closing(sqlite3.connect(cli.home / "control.db")) as database, database:
+        database.execute("CREATE TEMP TABLE kept AS SELECT * FROM key_version")
+        database.execute("DELETE FROM key_version")
+        database.commit()
+        code, said = restore(cli, file, passphrase)
+        assert (code, "has an audit log and no keys" in said) == (5, True)
+        assert database.execute("SELECT count(*) FROM key_version").fetchone() == (0,)
+        database.execute("INSERT INTO key_version SELECT * FROM kept")
+    assert cli("keys", "check").code == 0
 
 
 def test_a_wrong_passphrase_and_a_damaged_file_are_told_apart(

@@ -113,12 +113,10 @@ def test_the_schedule_rotates_a_secret_and_never_chooses_it(services: Services) 
     custody, scheduler = services.secret_custody, who(services, "service:scheduler")
     custody.set(who(services, "ada"), "proxy", b"chosen by a person")
     before = services.secrets.get("secret://local/proxy").value
-    for change in (
-        lambda: custody.set(scheduler, "proxy", b"known to a thief"),
-        lambda: custody.remove(scheduler, "proxy"),
-    ):
-        with pytest.raises(AccessDeniedError, match="secret_manage"):
-            change()
+    with pytest.raises(AccessDeniedError, match="secret_manage"):
+        custody.set(scheduler, "proxy", b"known to a thief")
+    with pytest.raises(AccessDeniedError, match="secret_manage"):
+        custody.remove(scheduler, "proxy")
     assert services.secrets.get("secret://local/proxy").value == before
     custody.rotate(scheduler, "secret://local/proxy")
     assert services.secrets.get("secret://local/proxy").value != before

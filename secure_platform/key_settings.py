@@ -41,6 +41,8 @@ def _rotatable(text: str) -> str:
 def _address(text: str) -> str:
     parts = urlsplit(text)
     host = parts.hostname or ""
+    if "@" in parts.netloc:
+        raise ValueError("write no user name or password into an address: it is shown in errors")
     if parts.scheme == "https" and host:
         return text
     try:

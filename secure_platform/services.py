@@ -54,6 +54,7 @@ SCHEDULER: Final = "service:scheduler"
 DEPLOYER: Final = "service:deployer"
 ADMINISTRATOR: Final = "admin"
 INITIALISED: Final = ".initialised"
+AUDIT_LOG: Final = "audit.db"
 ROOMS: Final = ("lake", "releases", "warehouse", "keys", "tmp", "dagster", "dbt")
 
 
@@ -104,7 +105,7 @@ class Services:
         return HomeKeys(
             self.key_provider,
             self.database,
-            self.settings.home / "audit.db",
+            self.settings.home / AUDIT_LOG,
             fips=self.settings.keys.fips,
         )
 

@@ -77,3 +77,13 @@ def test_the_settings_of_other_documents_are_read(
         if isinstance(yaml.safe_load(block), dict):
             (tmp_path / "platform.yaml").write_text(block, "utf-8")
             load_settings()
+
+
+@pytest.mark.parametrize(
+    "address", ["https://user:canary@vault.example.org", "https://canary@127.0.0.1:8200"]
+)
+def test_a_secret_in_an_address_is_refused_and_not_repeated(address: str) -> None:
+    """Errors name the address."""
+    with pytest.raises(ValidationError, match="no user name or password") as refusal:
+        VaultSettings(address=address, role_id="secret://env/R", secret_id="secret://env/S")
+    assert "canary" not in str(refusal.value)

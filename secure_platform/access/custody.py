@@ -229,10 +229,12 @@ class Custody:
 
         Raises:
             AccessDeniedError: If the policy does not let the caller, such as when it is not disabled.
+            GateRefusedError: If it was enabled, or disabled by another one, since the policy was asked.
             UsageError: If there is no such version.
         """
-        self._require(caller, Action.KEY_DESTROY, self.find(name, version))
-        changed = self._keys.lifecycle.destroy(name, version, actor=caller.name)
+        about = self.find(name, version)
+        self._require(caller, Action.KEY_DESTROY, about)
+        changed = self._keys.lifecycle.destroy(name, version, actor=caller.name, seen=about)
         self._announce("key.destroyed", product=None)
         return changed
 

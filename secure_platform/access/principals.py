@@ -284,6 +284,11 @@ def _check(added: Principal) -> None:
         )
     if added.kind not in _KINDS:
         raise UsageError(f"{added.kind!r} is not a kind of principal", "Use user or service.")
+    if added.kind == "user" and not is_persons_name(added.name):
+        raise UsageError(
+            f"{added.name[:64]!r} names a program, not a person",
+            "The audit log would tell people and the platform apart no more: leave out `service:`.",
+        )
     require_roles(added.roles)
 
 

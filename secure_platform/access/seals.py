@@ -116,7 +116,7 @@ class SealedRows:
         query = select(table).where(*where).order_by(*table.primary_key.columns)
         rows: list[Row] = [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's documented access to a row by name
         for row in rows:
-            genuine = self._keys.verify_mac(_PURPOSE, _message(table, row), row["seal"])
+            genuine = self._keys.verify_mac(_PURPOSE, _message(table, row), str(row["seal"]))
             if not genuine or not self._witness.counts(self._name(table, row), row["seal"], since):
                 raise _tampered(table)
         return rows

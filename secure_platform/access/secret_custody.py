@@ -1,7 +1,9 @@
 """Secrets are set, removed and rotated by who may, and what becomes of it is recorded; nobody is shown one.
 
-A rotation that fails leaves the secret as it was, is recorded as failed, and is told to the channels. Of two
-processes that rotate the same secret at once, one waits, and then finds that it is not due any more.
+Who sets a secret knows it, and could speak for whoever it belongs to: no service may. Who rotates one learns
+nothing. A rotation that fails leaves the secret as it was, is recorded as failed, and is told to the
+channels. Of two processes that rotate the same secret at once, one waits, and then finds that it is not due
+any more.
 """
 
 from collections.abc import Callable, Sequence
@@ -118,7 +120,7 @@ class SecretCustody:
             UsageError: If it is no reference, or cannot be changed from here.
             ServiceError: If its keeper cannot be reached, or refuses; the secret is then as it was.
         """
-        self._require(caller, Action.SECRET_MANAGE)
+        self._require(caller, Action.KEY_ROTATE)
         with self._rotating():
             self._rotate(caller, reference)
 
@@ -128,7 +130,7 @@ class SecretCustody:
         Raises:
             AccessDeniedError: If the policy does not let the caller.
         """
-        self._require(caller, Action.SECRET_MANAGE)
+        self._require(caller, Action.KEY_ROTATE)
         with self._rotating():
             done = [self._rotate_if_due(caller, each) for each in rotated]
         return [rotation for rotation in done if rotation is not None]

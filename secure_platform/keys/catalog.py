@@ -142,7 +142,8 @@ def stored_keys(connection: Connection, *names: str) -> list[StoredKey]:
 def _stored(row: dict[str, Any]) -> StoredKey:
     wrapped, seal = row.pop("wrapped"), row.pop("seal")
     moments = {name: as_utc(row[name]) for name in ("created_at", "changed_at")}
-    return StoredKey(KeyVersion(**{**row, **moments}), wrapped, seal)
+    # SQLite keeps whatever type was written: what is no text is no seal.
+    return StoredKey(KeyVersion(**{**row, **moments}), wrapped, str(seal))
 
 
 def newest(keys: Sequence[StoredKey], name: str) -> StoredKey:

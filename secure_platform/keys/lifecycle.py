@@ -93,16 +93,22 @@ class Lifecycle(NotPickled):
         """
         return self._change("key.enable", name, version, KeyState.DECRYPT_ONLY, actor)
 
-    def destroy(self, name: str, version: int, *, actor: str) -> KeyVersion:
+    def destroy(self, name: str, version: int, *, actor: str, seen: KeyVersion | None = None) -> KeyVersion:
         """Remove the material of a version for ever; what was made with it cannot be read by anybody.
 
         Copies of the control database still hold it, and so does a provider that holds the key itself.
+
+        Args:
+            name: Of the key.
+            version: Its number.
+            actor: Who destroys it.
+            seen: The version as it was judged; None for however it is.
 
         Raises:
             UsageError: If there is no such version, or it is the newest, or is destroyed already.
             GateRefusedError: If it was changed by somebody else at the same time.
         """
-        destroyed = self._change("key.destroy", name, version, KeyState.DESTROYED, actor)
+        destroyed = self._change("key.destroy", name, version, KeyState.DESTROYED, actor, seen)
         self._database.scrub()
         return destroyed
 
@@ -137,22 +143,16 @@ class Lifecycle(NotPickled):
             return self._opened.wrapped_by(to, key)
         return self._opened.rewrapped(key)
 
-    def _change(self, action: str, name: str, version: int, state: KeyState, actor: str) -> KeyVersion:
-        keys, found = self._changeable(name, version, state)
-        if state != KeyState.DECRYPT_ONLY:
-            self._release(name, actor)
-            # Somebody else may have changed it meanwhile, even destroyed it.
-            keys, found = self._changeable(name, version, state)
-        changed = _in_state(found, state)
-        self._rows.write(action, [changed], seen=keys, actor=actor, subject=f"{name}/{version}")
-        return changed.about
-
-    def _changeable(self, name: str, version: int, state: KeyState) -> tuple[Sequence[StoredKey], StoredKey]:
-        """Every version of a key, and the one that is to get this state."""
-        keys = self._of(name)
-        found = next((key for key in keys if key.about.version == version), None)
-        if found is None:
-            raise UsageError(f"Key {name!r} has no version {version}", _LIST)
+    def _change(
+        self,
+        action: str,
+        name: str,
+        version: int,
+        state: KeyState,
+        actor: str,
+        seen: KeyVersion | None = None,
+    ) -> KeyVersion:
+        keys, found = self._version(name, version, seen)
         if found.about.state not in _FROM[state]:
             raise UsageError(
                 f"{found.about.title} is {found.about.state} and cannot become {state}",
@@ -162,6 +162,26 @@ class Lifecycle(NotPickled):
             raise UsageError(
                 f"{found.about.title} is the newest, and nothing could be made without it",
                 f"Make a new version first: secure-platform keys rotate {name}",
+            )
+        if state != KeyState.DECRYPT_ONLY:
+            self._release(name, actor)
+            keys, found = self._version(name, version, found.about)
+        changed = _in_state(found, state)
+        self._rows.write(action, [changed], seen=keys, actor=actor, subject=f"{name}/{version}")
+        return changed.about
+
+    def _version(
+        self, name: str, version: int, seen: KeyVersion | None
+    ) -> tuple[Sequence[StoredKey], StoredKey]:
+        """All versions of a key, and one of them, which must still be as it was seen."""
+        keys = self._of(name)
+        found = next((key for key in keys if key.about.version == version), None)
+        if found is None:
+            raise UsageError(f"Key {name!r} has no version {version}", _LIST)
+        if seen not in {None, found.about}:
+            raise GateRefusedError(
+                f"{found.about.title} was changed by somebody else since it was looked at",
+                "Look at the key, and do it again if it is still to be done.",
             )
         return keys, found
 

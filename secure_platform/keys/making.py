@@ -1,11 +1,17 @@
-"""New key material comes from the provider's random generator, wrapped before anything else sees it."""
+"""New key material comes from the provider's random generator, wrapped before anything else sees it.
+
+A key that is shorter than it should be would be guessed, and one that does not open again would be lost with
+what it encrypts: neither is made.
+"""
 
 from dataclasses import replace
 from datetime import datetime
 
+from secure_platform.errors import IntegrityError
 from secure_platform.keys.algorithms import require_making
 from secure_platform.keys.catalog import ALGORITHMS, LOG, SIGN, KeyState, KeyVersion, StoredKey, kind_of
-from secure_platform.keys.provider import KeyProvider
+from secure_platform.keys.material import KEY_BYTES
+from secure_platform.keys.provider import KeyProvider, require_same
 from secure_platform.keys.signing import SigningKey, log_public_key
 
 
@@ -22,6 +28,7 @@ def make_version(
         fips: Whether only algorithms that FIPS 140-3 approves may make keys.
 
     Raises:
+        IntegrityError: If the provider does not give what it should.
         UsageError: If the algorithm of this kind of key may not make new things.
     """
     kind = kind_of(name)
@@ -46,8 +53,15 @@ def _wrapped(provider: KeyProvider, about: KeyVersion) -> StoredKey:
     if about.kind == SIGN:
         material = SigningKey.generate()
         about = replace(about, public_key=SigningKey(material).public_key_pem)
-        return StoredKey(about, provider.wrap(material, context=context))
-    material, wrapped = provider.generate(context)
-    if about.kind == LOG:
-        about = replace(about, public_key=log_public_key(material).hex())
+        wrapped = provider.wrap(material, context=context)
+    else:
+        material, wrapped = provider.generate(context)
+        if len(material) != KEY_BYTES:
+            raise IntegrityError(
+                f"The key provider {provider.name!r} made no key of {KEY_BYTES} bytes",
+                "Look whether this is the service that it should be.",
+            )
+        if about.kind == LOG:
+            about = replace(about, public_key=log_public_key(material).hex())
+    require_same(provider, wrapped, material, context=context)
     return StoredKey(about, wrapped)

@@ -5,10 +5,10 @@ from typing import TypeAlias
 
 from secure_platform.errors import IntegrityError
 from secure_platform.keys.algorithms import require_opening
-from secure_platform.keys.catalog import ALGORITHMS, StoredKey
+from secure_platform.keys.catalog import ALGORITHMS, SIGN, StoredKey
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import KEY_BYTES, NotPickled, derive
-from secure_platform.keys.provider import KeyProvider, RemoteSigner
+from secure_platform.keys.provider import KeyProvider, RemoteSigner, require_same
 from secure_platform.keys.signing import Signature, SigningKey
 
 _Source: TypeAlias = tuple[str, int, str, str, bytes | None]
@@ -89,13 +89,17 @@ class OpenedKeys(NotPickled):
         """The same material under the newest version of the provider's key.
 
         Raises:
-            IntegrityError: If it was wrapped by another provider, or is not what that provider wrapped.
+            IntegrityError: If it was wrapped by another provider, is not what that provider wrapped, or would
+                not open any more.
         """
-        return self.provider.rewrap(self._wrapped(stored), context=stored.context)
+        anew = self.provider.rewrap(self._wrapped(stored), context=stored.context)
+        require_same(self.provider, anew, self.material(stored), context=stored.context)
+        return anew
 
     def wrapped_by(self, to: KeyProvider, stored: StoredKey) -> bytes:
         """The same material wrapped by another provider, under whose name it is known from here on, too."""
         wrapped = to.wrap(self.material(stored), context=stored.context)
+        require_same(to, wrapped, self.material(stored), context=stored.context)
         moved = replace(stored, about=replace(stored.about, provider=to.name), wrapped=wrapped)
         self._opened[_source(moved)] = self._open(stored)
         return wrapped
@@ -122,7 +126,13 @@ class OpenedKeys(NotPickled):
     def _unwrapped(self, stored: StoredKey) -> bytes:
         wrapped = self._wrapped(stored)
         require_opening(stored.about.algorithm, fips=self.fips)
-        return self.provider.unwrap(wrapped, context=stored.context)
+        material = self.provider.unwrap(wrapped, context=stored.context)
+        if stored.about.kind != SIGN and len(material) != KEY_BYTES:
+            raise IntegrityError(
+                f"{stored.about.title} opens as no key of {KEY_BYTES} bytes",
+                f"Look whether the key provider {self.provider.name!r} is the service that it should be.",
+            )
+        return material
 
     def _wrapped(self, stored: StoredKey) -> bytes:
         """What our provider wrapped."""

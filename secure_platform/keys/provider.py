@@ -1,12 +1,15 @@
 """A provider wraps key material and never lets its own key out; the ring works the same above any of them.
 
 The ring asks it once per process for each key version: never per row, never per snapshot. A context (names
-and values, at most 1 KiB) is authenticated with what is wrapped: it opens under no other.
+and values, at most 1 KiB) is authenticated with what is wrapped: it opens under no other. What a provider has
+wrapped is opened once before it takes the place of anything: what does not open again is a key that is lost.
 """
 
+import hmac
 from collections.abc import Mapping
 from typing import Protocol
 
+from secure_platform.errors import IntegrityError
 from secure_platform.keys.signing import Signature
 
 
@@ -66,3 +69,18 @@ class KeyProvider(Protocol):
             reference: Of the version that signs; None for the provider's newest.
         """
         ...
+
+
+def require_same(
+    provider: KeyProvider, wrapped: bytes, plaintext: bytes, *, context: Mapping[str, str]
+) -> None:
+    """Open what a provider has just wrapped.
+
+    Raises:
+        IntegrityError: If it holds something else, or does not open.
+    """
+    if not hmac.compare_digest(provider.unwrap(wrapped, context=context), plaintext):
+        raise IntegrityError(
+            f"The key provider {provider.name!r} wrapped another key than it was to wrap",
+            "Nothing was changed. Look whether this is the service that it should be.",
+        )

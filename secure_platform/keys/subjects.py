@@ -2,7 +2,8 @@
 
 The keys are random, wrapped under the ring's `subject` key, and found by a keyed hash of the identifier. The
 key of that hash is kept in the same way, under no name: rotating other keys does not lose a person. A
-destroyed key leaves its row, and the audit log names it: deleting or putting back the row is noticed.
+destroyed key leaves its row, and the audit log names it: deleting or putting back the row is noticed, and so
+is one that nobody destroyed. Without the key of the hash nobody would be found, and all would get new keys.
 """
 
 from collections.abc import Collection, Iterator
@@ -25,6 +26,7 @@ from secure_platform.keys.rows import KeyRows
 from secure_platform.keys.usage import KeyUses
 
 _DESTROYED: Final = "key_destroyed"
+_GONE: Final = "destroyed"
 _INDEX: Final = ""
 _AT_ONCE: Final = 5_000
 
@@ -53,25 +55,29 @@ class SubjectKeys(NotPickled):
         """
         places = self._places(domain, subjects)
         # Before the rows: what is destroyed meanwhile is no contradiction.
-        destroyed = self._rows.witness.known(_DESTROYED)
+        since, destroyed = self._rows.witness.seen(), self._rows.witness.known(_DESTROYED)
         found = self._read(domain, places)
         if missing := [place for place in places if place not in found]:
             if any(_name(domain, place) in destroyed for place in missing):
-                raise _tampered(domain)
+                raise _revived(domain)
             self._make(domain, missing)
             found |= self._read(domain, missing)
         keys = {}
         for place, row in found.items():
             if row.wrapped is not None:
                 if _name(domain, place) in destroyed:
-                    raise _tampered(domain)
+                    raise _revived(domain)
                 keys[places[place]] = self._unwrap(row)
+            elif not self._rows.witness.counts(_name(domain, place), _GONE, since):
+                raise _tampered(
+                    f"A subject's key of {domain} is destroyed in the control database, not in the audit log"
+                )
         return keys
 
     def destroy(self, domain: str, subject: str, *, actor: str) -> None:
         """Remove the key of a subject for ever, and see that it never gets another."""
         (place,) = self._places(domain, [subject])
-        sealed: JSON = {_name(domain, place): "destroyed"}
+        sealed: JSON = {_name(domain, place): _GONE}
         with self._rows.log.effect(
             "key.destroy", actor=actor, subject=f"{SUBJECT}/{domain}", detail={"sealed": sealed}
         ) as outcome:
@@ -115,11 +121,21 @@ class SubjectKeys(NotPickled):
         return {hmac_sha256(index, subject.encode()).hex(): subject for subject in subjects}
 
     def _index(self, domain: str) -> bytes:
-        found = self._read(domain, [_INDEX])
-        if not found:
+        # Before the rows: what is destroyed meanwhile is no contradiction.
+        destroyed = self._rows.witness.known(_DESTROYED)
+        first = self._first(domain)
+        if first is None and not any(name.rpartition("/")[0] == _of_domain(domain) for name in destroyed):
             self._make(domain, [_INDEX])
-            found = self._read(domain, [_INDEX])
-        return self._unwrap(found[_INDEX])
+            first = self._first(domain)
+        if first is None or first.subject != _INDEX or first.wrapped is None:
+            raise _tampered(f"The control database does not hold what finds the subjects' keys of {domain}")
+        return self._unwrap(first)
+
+    def _first(self, domain: str) -> Row[Any] | None:
+        """The row of the index, which precedes all others, if it is there."""
+        query = select(subject_key).where(subject_key.c.domain == domain).order_by(subject_key.c.subject)
+        with self._database.read() as connection:
+            return connection.execute(query.limit(1)).first()
 
     def _read(self, domain: str, places: Collection[str]) -> dict[str, Row[Any]]:
         with self._database.read() as connection:
@@ -171,12 +187,22 @@ def _associated(domain: str, place: str, version: int) -> bytes:
     return canonical.dumps([domain, place, version])
 
 
+def _of_domain(domain: str) -> str:
+    return f"{_DESTROYED}:{domain}"
+
+
 def _name(domain: str, place: str) -> str:
-    return f"{_DESTROYED}:{domain}/{place}"
+    return f"{_of_domain(domain)}/{place}"
 
 
-def _tampered(domain: str) -> IntegrityError:
+def _revived(domain: str) -> IntegrityError:
+    return _tampered(
+        f"The key of a subject of {domain} was destroyed, and the control database does not say so"
+    )
+
+
+def _tampered(what: str) -> IntegrityError:
     return IntegrityError(
-        f"The key of a subject of {domain} was destroyed, and the control database does not say so",
+        what,
         "Treat the control database as tampered with: restore it from a copy, and look who can write to it.",
     )

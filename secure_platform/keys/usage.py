@@ -87,7 +87,7 @@ class KeyUses(NotPickled):
         if not _is_counted(stored):
             return 0
         row = connection.execute(select(key_usage).where(_here(stored))).first()
-        if row is None or not hmac.compare_digest(row.seal, self._seal(stored, row.reserved)):
+        if row is None or not self._is_sealed(stored, row.reserved, row.seal):
             raise IntegrityError(
                 f"The count of uses of {stored.about.title} was changed or deleted",
                 "Restore the control database from a copy, or rotate the key.",
@@ -147,6 +147,10 @@ class KeyUses(NotPickled):
             values = {"reserved": reserved + taken, "seal": self._seal(stored, reserved + taken)}
             connection.execute(update(key_usage).where(_here(stored)).values(values))
         return taken
+
+    def _is_sealed(self, stored: StoredKey, reserved: int, seal: object) -> bool:
+        # SQLite keeps whatever type was written.
+        return hmac.compare_digest(str(seal).encode(), self._seal(stored, reserved).encode())
 
     def _seal(self, stored: StoredKey, reserved: int) -> str:
         message = f"{stored.about.name}\n{stored.about.version}\n{reserved}".encode()

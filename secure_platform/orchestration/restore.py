@@ -2,8 +2,9 @@
 
 In their own home the backup only stands in for the provider that was lost: which versions are disabled or
 destroyed is said by the home's rows, which the audit log witnesses, so that an old backup revives no leaked
-key. An empty home has no such witness: it gets the states of the backup, and begins a log of its own. Killed
-at any moment, it can be done again.
+key. An empty home has no such witness: it gets the states of the backup, and begins a log of its own; so a
+home that has its log is not empty, whoever emptied its control database. Killed at any moment, it can be done
+again.
 """
 
 import secrets
@@ -19,7 +20,7 @@ from secure_platform.keys.providers.choice import prepare_provider
 from secure_platform.keys.providers.local import ROOT_KEY_FILE
 from secure_platform.keys.restored import BackupProvider, first_rows
 from secure_platform.orchestration.home import prepare
-from secure_platform.services import INITIALISED, ROOMS, Services
+from secure_platform.services import AUDIT_LOG, INITIALISED, ROOMS, Services
 from secure_platform.settings import Settings
 
 _ACTION: Final = "key.restore"
@@ -29,7 +30,7 @@ def restore_keys(settings: Settings, backup: Backup) -> str:
     """Restore; returns in words what was done.
 
     Raises:
-        IntegrityError: If the home's keys are others than those of the backup, or newer ones.
+        IntegrityError: If the home's keys are others than those of the backup, newer ones, or were deleted.
         UsageError: If the home's keys open: there is nothing to restore.
     """
     require_private(private_directory(settings.home))
@@ -72,6 +73,11 @@ def _into_empty_home(settings: Settings, backup: Backup, begun: list[StoredKey])
     if begun:
         _require_begun_with(backup, begun)
         return len(begun)
+    if (settings.home / AUDIT_LOG).exists():
+        raise IntegrityError(
+            "This home has an audit log and no keys: its control database was lost or emptied",
+            "Restore control.db from a copy of the home, or name an empty home with --home.",
+        )
     for room in ROOMS:
         private_directory(settings.home / room)
     prepare_provider(settings.keys, settings.home / "keys")

@@ -13,6 +13,7 @@ import binascii
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -145,7 +146,7 @@ def _trusted(version: KeyVersion, after: KeyVersion | None) -> TrustedKey:
 def _public_key(key: TrustedKey) -> ec.EllipticCurvePublicKey:
     try:
         public = load_pem_public_key(key.public_key.encode())
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         public = None
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
         raise IntegrityError("The trust root holds a key that is not a P-256 key", _FIX)

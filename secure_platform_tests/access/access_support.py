@@ -291,7 +291,7 @@ ALLOWED: dict[str, list[Case]] = {
     "scheduler-rotates": [
         Case(SCHEDULER, Action.KEY_ROTATE, KEY),
         Case(coming(SCHEDULER, channel="api"), Action.KEY_ROTATE, KEY),
-        Case(SCHEDULER, Action.SECRET_MANAGE, PLATFORM),
+        Case(SCHEDULER, Action.KEY_ROTATE, PLATFORM),
     ],
     "custodians-disable-and-destroy-keys": [
         *by(CUSTODIANS, Action.KEY_DISABLE, KEY),
@@ -438,7 +438,7 @@ FORBIDDEN: dict[str, list[Case]] = {
     ],
     "forbid-service-custody": [
         Case(service("admin"), action, about(action))
-        for action in (Action.KEY_DISABLE, Action.KEY_DESTROY, Action.KEY_BACKUP)
+        for action in (Action.KEY_DISABLE, Action.KEY_DESTROY, Action.KEY_BACKUP, Action.SECRET_MANAGE)
     ],
     "forbid-destroying-used-keys": [
         Case(person("admin"), Action.KEY_DESTROY, replace(DISABLED, state=state))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import LargeBinary, update
@@ -106,6 +107,45 @@ def test_a_key_that_nobody_is_known_to_have_disabled_is_not_destroyed(services: 
     services.keys.lifecycle.disable("token/patient", 1, actor="somebody-else")
     with pytest.raises(AccessDeniedError, match="forbid-destroying-alone"):
         services.custody.destroy(who(services, "petra"), "token/patient", 1)
+
+
+def test_the_schedule_rotates_a_secret_and_never_chooses_it(services: Services) -> None:
+    """The secret of a proxy, or of an identity provider, is enough to be anybody."""
+    custody, scheduler = services.secret_custody, who(services, "service:scheduler")
+    custody.set(who(services, "ada"), "proxy", b"chosen by a person")
+    before = services.secrets.get("secret://local/proxy").value
+    with pytest.raises(AccessDeniedError, match="secret_manage"):
+        custody.set(scheduler, "proxy", b"known to a thief")
+    with pytest.raises(AccessDeniedError, match="secret_manage"):
+        custody.remove(scheduler, "proxy")
+    assert services.secrets.get("secret://local/proxy").value == before
+    custody.rotate(scheduler, "secret://local/proxy")
+    assert services.secrets.get("secret://local/proxy").value != before
+    with pytest.raises(AccessDeniedError, match="key_rotate"):
+        custody.rotate(who(services, "petra"), "secret://local/proxy")
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_somebody_enabled_meanwhile_is_not_destroyed(
+    services: Services, monkeypatch: pytest.MonkeyPatch, *, again: bool
+) -> None:
+    """Whether it was left enabled, or the one who destroys it has disabled it alone."""
+    custody, ada, petra = services.custody, who(services, "ada"), who(services, "petra")
+    custody.rotate(ada, "token/patient")
+    custody.disable(ada, "token/patient", 1)
+    other = Services(services.settings).custody
+    decides = services.policy.require
+
+    def decided_and_then(*asked: Any, **further: Any) -> None:
+        decides(*asked, **further)
+        other.enable(ada, "token/patient", 1)
+        if again:
+            other.disable(petra, "token/patient", 1)
+
+    monkeypatch.setattr(services.policy, "require", decided_and_then)
+    with pytest.raises(GateRefusedError, match="changed by somebody else since it was looked at"):
+        custody.destroy(petra, "token/patient", 1)
+    assert state(services, "token/patient", 1) == (KeyState.DISABLED if again else KeyState.DECRYPT_ONLY)
 
 
 @pytest.mark.parametrize("name", ["mac", "digest", "sign", "log"])

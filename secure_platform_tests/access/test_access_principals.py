@@ -42,7 +42,7 @@ def test_add_get_list(home: Home) -> None:
     assert home.principals.list() == [bob, deployer, scheduler]
 
 
-@pytest.mark.parametrize("name", ["ab", "a1", "service:x", "eve@example.org", "a" * 128, "a.b_c-d:e@f"])
+@pytest.mark.parametrize("name", ["ab", "a1", "eve@example.org", "a" * 128, "a.b_c-d:e@f"])
 def test_names_that_can_be_used(home: Home, name: str) -> None:
     assert home.principals.add(name, roles=[], actor="admin").name == name
 
@@ -72,6 +72,15 @@ def test_names_that_cannot(home: Home, name: str) -> None:
         home.principals.add(name, roles=[], actor="admin")
     assert home.principals.list() == []
     assert home.audit.size() == 0
+
+
+@pytest.mark.parametrize("name", ["service:key-ring", "service:gate", "service:nobody"])
+def test_nobody_is_named_as_the_platform_names_itself(home: Home, name: str) -> None:
+    """The audit log says who did something by name only."""
+    with pytest.raises(UsageError, match="names a program, not a person"):
+        home.principals.add(name, roles=["admin"], actor="admin")
+    assert home.principals.get(name) is None
+    assert home.principals.add(name, kind="service", roles=["pipeline"], actor="admin").kind == "service"
 
 
 @pytest.mark.parametrize("role", ["Admin", "root", "", "admin ", "steward"])

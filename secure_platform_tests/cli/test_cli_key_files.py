@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -227,6 +229,21 @@ def test_a_restore_into_an_empty_home_that_was_killed_is_done_again(
     code, told = restore(new, file, passphrase)
     assert code == 2
     assert "nothing to restore" in told
+
+
+def test_a_home_whose_keys_were_deleted_is_not_taken_for_an_empty_one(
+    cli: Cli, file: Path, passphrase: Path
+) -> None:
+    """Else who can empty a table would have what was disabled brought back by whoever restores."""
+    with closing(sqlite3.connect(cli.home / "control.db")) as database, database:
+        database.execute("CREATE TEMP TABLE kept AS SELECT * FROM key_version")
+        database.execute("DELETE FROM key_version")
+        database.commit()
+        code, said = restore(cli, file, passphrase)
+        assert (code, "has an audit log and no keys" in said) == (5, True)
+        assert database.execute("SELECT count(*) FROM key_version").fetchone() == (0,)
+        database.execute("INSERT INTO key_version SELECT * FROM kept")
+    assert cli("keys", "check").code == 0
 
 
 def test_a_wrong_passphrase_and_a_damaged_file_are_told_apart(

@@ -96,6 +96,15 @@ def test_no_credentials_are_said(moto_server: AwsServer, monkeypatch: pytest.Mon
     assert "has no AWS credentials" in refused(settings)
 
 
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KMS"])
+@pytest.mark.usefixtures("aws_credentials")
+def test_an_address_from_the_environment_gets_no_keys(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the one that other programs of the machine use for an object store, without TLS."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:9000")
+    session = AwsSession(AwsSettings(region=REGION, key_id=KEY))
+    assert session._client("kms").meta.endpoint_url == f"https://kms.{REGION}.amazonaws.com"
+
+
 @pytest.mark.usefixtures("aws_credentials")
 def test_what_was_wrapped_under_another_key_or_context_does_not_open(moto_server: AwsServer) -> None:
     """ministack opens it all the same; moto calls another key a missing right."""

@@ -239,7 +239,7 @@ def test_what_somebody_else_destroyed_meanwhile_stays_destroyed(
         return rewrap(subjects, actor=actor)
 
     monkeypatch.setattr(SubjectKeys, "rewrap", meanwhile)
-    with pytest.raises(UsageError, match="is destroyed and cannot become disabled"):
+    with pytest.raises(GateRefusedError, match="was changed by somebody else"):
         home.ring.lifecycle.disable("subject", 1, actor="admin")
     assert states(home.reopened(), "subject") == [(1, "destroyed"), (2, "active")]
 
@@ -329,3 +329,72 @@ def test_after_a_kill_at_any_commit_the_key_is_as_before_or_as_after_and_repeati
             after.open_data_key(wrapped, CONTEXT)
     else:
         assert after.open_data_key(wrapped, CONTEXT)
+
+
+class LyingProvider(LocalKeyProvider):
+    """A service that gives back something else than it was asked for."""
+
+    def __init__(self, path: Path, passphrase: bytes | None) -> None:
+        super().__init__(path, passphrase)
+        self.makes = super().generate
+        self.wraps: Callable[..., bytes] = super().wrap
+
+    def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
+        return self.makes(context)
+
+    def wrap(self, plaintext: bytes, *, context: Mapping[str, str]) -> bytes:
+        return self.wraps(plaintext, context=context)
+
+
+def lying(home: Home) -> tuple[KeyRing, LyingProvider]:
+    provider = LyingProvider.open(home.directory / "keys")
+    database = ControlDatabase.at(home.directory / "control.db")
+    return HomeKeys(provider, database, home.directory / "audit.db").ring, provider
+
+
+@pytest.mark.parametrize("lie", ["nothing", "another key", "another context"])
+@pytest.mark.parametrize("act", ["rewrap", "move"])
+def test_what_a_service_wraps_anew_replaces_nothing_unless_it_opens(home: Home, lie: str, act: str) -> None:
+    data = home.ring.new_data_key(CONTEXT)
+    ring, provider = lying(home)
+    honest = provider.wraps
+    lies: dict[str, Callable[..., bytes]] = {
+        "nothing": lambda _, **__: b"None",
+        "another key": lambda _, *, context: honest(bytes(32), context=context),
+        "another context": lambda plaintext, **__: honest(plaintext, context=CONTEXT),
+    }
+    provider.wraps = lies[lie]
+    before = home.rows()
+    with pytest.raises(IntegrityError):
+        ring.lifecycle.rewrap(actor="admin", to=provider if act == "move" else None)
+    assert home.rows() == before
+    assert home.reopened().open_data_key(data.wrapped, CONTEXT) == data.plaintext
+
+
+@pytest.mark.parametrize("lie", ["empty", "short", "another key"])
+def test_a_key_that_a_service_did_not_make_as_it_should_is_not_used(home: Home, lie: str) -> None:
+    ring, provider = lying(home)
+    honest = provider.makes
+
+    def made(context: Mapping[str, str]) -> tuple[bytes, bytes]:
+        material = {"empty": b"", "short": bytes(31)}.get(lie)
+        if material is None:
+            return bytes(32), honest(context)[1]
+        return material, provider.wraps(material, context=context)
+
+    provider.makes = made
+    before = home.rows()
+    with pytest.raises(IntegrityError, match="The key provider 'local'"):
+        ring.lifecycle.rotate("mac", actor="admin")
+    assert home.rows() == before
+
+
+def test_what_a_service_opens_as_no_key_is_none(home: Home) -> None:
+    home.ring.token_key("patient")
+    ring, provider = lying(home)
+    stored = home.ring._rows.of("token/patient")[0]
+    honest = provider.unwrap
+    ring.versions()
+    provider.unwrap = lambda wrapped, **bound: honest(wrapped, **bound)[:3]  # type: ignore[method-assign]
+    with pytest.raises(IntegrityError, match=r"token/patient.* opens as no key of 32 bytes"):
+        ring._opened.material(stored)

@@ -244,6 +244,7 @@ def test_every_tampered_column_is_refused_even_after_the_key_was_unwrapped(home:
         ("created_at", rows["data"].created_at.replace(year=2099)),
         ("seal", stranger.seal),
         ("seal", ""),
+        ("seal", b"m1"),
         ("seal", "m9" + rows[name].seal[2:]),
     ):
         home.set(name, **{column: value})

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from keys_support import Home, counted, migrate
 from sqlalchemy import Row, delete, event, insert, select, update
 
-from secure_platform.control.database import ControlDatabase
+from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import subject_key
 from secure_platform.errors import IntegrityError
 from secure_platform.keys.home import HomeKeys
@@ -196,6 +196,32 @@ def test_a_destroyed_key_whose_row_is_deleted_is_not_made_again(home: Home) -> N
         with pytest.raises(IntegrityError, match="was destroyed"):
             ring.subject_keys("patient", ["a", "new"])
     assert row.subject not in rows(home)
+
+
+@pytest.mark.parametrize("deleted", ["the index", "everything"])
+def test_without_the_key_of_the_hash_nobody_gets_a_new_key(home: Home, deleted: str) -> None:
+    """Under a new one everybody would be somebody new, whoever was destroyed among them."""
+    home.ring.subject_keys("patient", ["a", "b"])
+    home.ring.destroy_subject_key("patient", "a", actor="admin")
+    here = subject_key.c.subject == "" if deleted == "the index" else subject_key.c.domain == "patient"
+    with home.database.write() as connection:
+        connection.execute(delete(subject_key).where(here))
+    for ring in (home.ring, home.reopened()):
+        with pytest.raises(IntegrityError, match="does not hold what finds"):
+            ring.subject_keys("patient", ["a"])
+        assert ring.subject_keys("claim", ["a"]).keys() == {"a"}
+
+
+@pytest.mark.parametrize("subject", ["the index", "b"])
+def test_nobody_is_erased_by_who_only_writes_to_the_database(home: Home, subject: str) -> None:
+    home.ring.subject_keys("patient", ["a", "b"])
+    place = "" if subject == "the index" else row_of(home, "b").subject
+    with home.database.write() as connection:
+        here = subject_key.c.subject == place
+        connection.execute(update(subject_key).where(here).values(wrapped=None, destroyed_at=utc_now()))
+    for ring in (home.ring, home.reopened()):
+        with pytest.raises(IntegrityError, match="control database"):
+            ring.subject_keys("patient", ["a", "b"])
 
 
 def test_every_changed_column_is_refused(home: Home) -> None:

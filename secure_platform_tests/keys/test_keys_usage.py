@@ -143,6 +143,8 @@ def test_a_count_that_was_changed_deleted_or_taken_from_another_key_is_refused(h
         {**true, "reserved": true["reserved"] + 1},
         {**true, "reserved": -(2**40)},
         {**true, "seal": ""},
+        {**true, "seal": b"seal"},
+        {**true, "seal": "é"},
         *({**true, "reserved": row["reserved"], "seal": row["seal"]} for row in others),
     ]
     here = (key_usage.c.name == "data") & (key_usage.c.version == 2)

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,22 @@ def test_secrets_that_change_places_are_refused(secrets: LocalSecrets, home: Pat
     for reader in (secrets, local(home)):
         with pytest.raises(IntegrityError):
             reader.read("chat")
+
+
+def test_counting_files_neither_waits_for_a_pipe_nor_follows_a_link(
+    secrets: LocalSecrets, home: Path
+) -> None:
+    """As `keys destroy` does, to say what is lost."""
+    secrets.set("mail", b"secret", actor="ada")
+    assert secrets.sealed_with(1) == 1
+    planted = home / "secrets" / "planted.sealed"
+    os.mkfifo(planted, 0o600)
+    with pytest.raises(UsageError, match="is not a regular file"):
+        secrets.sealed_with(1)
+    planted.unlink()
+    planted.symlink_to(home / "secrets" / "mail.sealed")
+    with pytest.raises(UsageError, match="is a symbolic link"):
+        secrets.sealed_with(1)
 
 
 def test_a_file_that_was_made_up_deleted_or_damaged_is_refused(secrets: LocalSecrets, home: Path) -> None:

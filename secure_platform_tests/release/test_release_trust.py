@@ -14,7 +14,7 @@ from secure_platform import canonical
 from secure_platform.control.database import utc_now
 from secure_platform.errors import IntegrityError
 from secure_platform.keys.ring import KeyRing
-from secure_platform.keys.signing import SigningKey
+from secure_platform.keys.signing import SigningKey, keyid_of
 from secure_platform.release.bundle import pae, signer_of
 from secure_platform.release.layout import SIGNATURE, attestations_directory
 from secure_platform.release.resign import resign
@@ -93,12 +93,24 @@ def test_what_the_log_does_not_know_is_not_signed_again(home: Home, tmp_path: Pa
     assert (attestations_directory(package(home)) / SIGNATURE).read_bytes() == bundle
 
 
+def of_another_curve(document: dict[str, Any]) -> None:
+    """By a key whose curve no library knows."""
+    key = document["trust_root"]["keys"][1]
+    lines = key["public_key"].splitlines()
+    raw = bytearray(base64.b64decode("".join(lines[1:-1])))
+    raw[22] ^= 1
+    lines[1:-1] = [base64.b64encode(raw).decode()]
+    key["public_key"] = "\n".join(lines) + "\n"
+    key["keyid"] = document["signature"]["keyid"] = keyid_of(key["public_key"])
+
+
 FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a key was added": lambda d: d["trust_root"]["keys"].append(d["trust_root"]["keys"][0]),
     "a revocation was taken back": lambda d: d["trust_root"]["keys"][0].update(revoked_at=None),
     "a member was added": lambda d: d["trust_root"].update(more=1),
     "the number was raised": lambda d: d["trust_root"].update(number=10**6),
     "a key has another name": lambda d: d["trust_root"]["keys"][1].update(keyid="0" * 64),
+    "a key is on another curve": of_another_curve,
     "it has no keys": lambda d: d["trust_root"].update(keys=[]),
     "the signature is gone": lambda d: d.pop("signature"),
     "it names no key": lambda d: d["signature"].pop("keyid"),

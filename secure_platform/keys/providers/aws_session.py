@@ -1,6 +1,7 @@
 """The connection to AWS for everybody in this process who needs it.
 
-Credentials come from where AWS's own tools find them (environment, profile, role of the machine). A call is
+Credentials come from where AWS's own tools find them (environment, profile, role of the machine), the address
+from our settings only. A call is
 tried again, a few times and after growing random pauses, when AWS throttles or fails. What AWS says about a
 failure is never repeated: its text may name what was sent.
 """
@@ -71,5 +72,7 @@ def _client(settings: AwsSettings, service: str) -> Any:
             connect_timeout=seconds,
             read_timeout=seconds,
             retries={"mode": "standard", "total_max_attempts": TRIES},
+            # Else AWS_ENDPOINT_URL, which people set for an object store, would send keys there, by http too.
+            ignore_configured_endpoint_urls=True,
         ),
     )

@@ -1,12 +1,10 @@
 """Vault's Transit engine wraps our keys; its key never leaves Vault.
 
-The context is bound as associated data. What Vault made is opened once before it is relied on: a server that
-ignores associated data would otherwise be found out when the data is lost. Rewrapping passes through this
-process: Vault's own `rewrap` takes no associated data.
+The context is bound as associated data. Rewrapping passes through this process: Vault's own `rewrap` takes
+no associated data.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -41,10 +39,7 @@ class VaultKeyProvider(NotPickled):
         """A new 32-byte key that Vault made, and its wrapped form."""
         body = {"bits": _BITS, "associated_data": _associated(context)}
         data = self._transit("datakey/plaintext", body)
-        plaintext, wrapped = _decoded(data.get("plaintext")), str(data.get("ciphertext")).encode()
-        if self.unwrap(wrapped, context=context) != plaintext:
-            raise IntegrityError("Vault wrapped another key than it gave", "Look whether this is Vault.")
-        return plaintext, wrapped
+        return _decoded(data.get("plaintext")), str(data.get("ciphertext")).encode()
 
     def wrap(self, plaintext: bytes, *, context: Mapping[str, str]) -> bytes:
         """Encrypt a secret under the newest version of Vault's key, so that it opens in this context only."""
@@ -97,15 +92,21 @@ class VaultSigner(NotPickled):
         self._mount = session.settings.transit_mount
         self._key, _, version = reference.partition(":")
         about = _data(session.read(f"{self._mount}/keys/{self._key}"))
-        self._version = int(version or about["latest_version"])
-        public = about["keys"].get(str(self._version))
-        if about["type"] != "ecdsa-p256" or public is None:
+        try:
+            self._version = int(version or about["latest_version"])
+            public = dict(about["keys"]).get(str(self._version))
+            is_p256 = about["type"] == "ecdsa-p256"
+        except (KeyError, TypeError, ValueError):
+            raise _not_vault() from None
+        if not is_p256 or not isinstance(public, dict):
             raise ServiceError(
                 f"Vault's key {self._key!r} has no version {self._version} that signs with ECDSA P-256",
                 "Make it with type=ecdsa-p256, or correct vault.signing_key.",
             )
         self.reference = f"{self._key}:{self._version}"
-        self.public_key_pem = p256_pem(str(public["public_key"]).encode(), name=f"Vault's key {self._key!r}")
+        self.public_key_pem = p256_pem(
+            str(public.get("public_key")).encode(), name=f"Vault's key {self._key!r}"
+        )
 
     def sign(self, message: bytes) -> Signature:
         """ECDSA P-256 signature over SHA-256 of the message, DER."""
@@ -131,9 +132,11 @@ def _data(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _decoded(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise _not_vault()
     try:
-        return base64.b64decode(str(text), validate=True)
-    except binascii.Error:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
         raise _not_vault() from None
 
 

@@ -81,7 +81,11 @@ class LocalSecrets(SecretsProvider, NotPickled):
         return sorted(name for name in there | known if self._opened(name) is not None)
 
     def sealed_with(self, version: int) -> int:
-        """How many files name this version of the data key; nothing is opened or believed."""
+        """How many files name this version of the data key; nothing in them is believed.
+
+        Raises:
+            UsageError: If one is not a regular, private file of ours.
+        """
         head = version.to_bytes(_VERSION_BYTES, "big")
         return sum(_begins(file, head) for file in self._directory.glob(f"*{_SUFFIX}"))
 
@@ -172,5 +176,4 @@ def _tampered(name: str) -> IntegrityError:
 
 
 def _begins(file: Path, head: bytes) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(len(head)) == head
+    return read_secret(file, name="The secret", limit=len(head)) == head

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final, Protocol
 
+from secure_platform.control.database import as_utc
 from secure_platform.errors import ServiceError, UsageError
 from secure_platform.keys.secrets.provider import SecretsProvider
 from secure_platform.keys.secrets.secret import Secret
@@ -57,7 +58,7 @@ class VaultSecrets(SecretsProvider):
             json.dumps(document, ensure_ascii=False).encode(errors="surrogatepass"),
             f"secret://vault/{path}",
             str(metadata["version"]),
-            datetime.fromisoformat(metadata["created_time"]),
+            metadata["created_time"],
         )
 
     def rotate(self, path: str, field: str | None, *, actor: str) -> None:
@@ -80,9 +81,9 @@ class VaultSecrets(SecretsProvider):
             answer = self._vault.read(_data(path))["data"]
             return dict(answer["data"]), {
                 "version": int(answer["metadata"]["version"]),
-                "created_time": str(answer["metadata"]["created_time"]),
+                "created_time": as_utc(datetime.fromisoformat(answer["metadata"]["created_time"])),
             }
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise ServiceError(
                 f"secret://vault/{path} is not in a KV engine of version 2", "Name a mount that is one."
             ) from None

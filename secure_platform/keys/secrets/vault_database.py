@@ -8,6 +8,7 @@ whose password Vault rotates.
 
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -107,7 +108,7 @@ class DatabaseLease(NotPickled):
         asked_at = time.monotonic()
         answer = vault.read(path)
         try:
-            self._id, self._seconds = str(answer["lease_id"]), float(answer["lease_duration"])
+            self._id, self._seconds = str(answer["lease_id"]), _seconds(answer)
         except (KeyError, TypeError, ValueError):
             raise _not_ours(path) from None
         self._secret = _login(path, answer)
@@ -157,7 +158,14 @@ class DatabaseLease(NotPickled):
         asked_at = time.monotonic()
         wanted = {"lease_id": self._id, "increment": int(self._seconds)}
         granted = self._vault.write("sys/leases/renew", wanted)
-        self._ends_at = asked_at + float(granted["lease_duration"])
+        self._ends_at = asked_at + _seconds(granted)
+
+
+def _seconds(answer: Mapping[str, Any]) -> float:
+    seconds = float(answer["lease_duration"])
+    if not math.isfinite(seconds):
+        raise ValueError(seconds)
+    return seconds
 
 
 def _login(path: str, answer: Mapping[str, Any], *, changed_at: datetime | None = None) -> Secret:

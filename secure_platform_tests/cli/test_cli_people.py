@@ -26,6 +26,7 @@ def test_init_creates_a_home_once(tmp_path: Path) -> None:
         "home": str(cli.home),
         "created": True,
         "administrator_token": str(cli.home / "keys" / "admin.token"),
+        "unsaved_keys": ["data", "digest", "log", "mac", "sign", "subject"],
     }
     assert again == {**created, "created": False}
     assert stat.S_IMODE(cli.home.stat().st_mode) == 0o700

@@ -26,7 +26,7 @@ from secure_platform.orchestration.steps.deploy import deploy, rollback
 from secure_platform.orchestration.steps.emergency import emergency
 from secure_platform.orchestration.steps.marts import Mart, build_marts
 from secure_platform.orchestration.steps.package import package
-from secure_platform.orchestration.steps.protect import protect
+from secure_platform.orchestration.steps.protect import current_plan, protect
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.sample.generate import generate
 from secure_platform.services import ADMINISTRATOR, Services, initialise
@@ -162,6 +162,8 @@ def new_home(place: Place) -> None:
     initialise(services.settings)
     if services.principals.get(STEWARD) is None:
         services.principals.add(STEWARD, roles=["data_steward"], actor="admin")
+    # The first plan makes the keys of token domains: made later, each repetition would have other tokens.
+    current_plan(open_line(place).product, services.keys)
 
 
 STAGES: Mapping[str, Callable[[Place], None]] = {

@@ -246,7 +246,8 @@ def test_sigterm_ends_everything(parsed_home: Path, tmp_path: Path) -> None:
     shutil.copytree(parsed_home, tmp_path / "home")
     with serving(tmp_path) as started:
         assert started.port
-        assert wait_for(lambda: len(processes_of(started.home)) >= 4, 30)
+        assert wait_for(lambda: _ask(started, "GET", "/readyz")[0] == 200, START_SECONDS)
+        assert len(processes_of(started.home)) >= 4
         assert started.stop(signal.SIGTERM) == 0
         assert processes_of(started.home) == []
         assert "Traceback" not in started.text()

@@ -162,8 +162,9 @@ def new_home(place: Place) -> None:
     initialise(services.settings)
     if services.principals.get(STEWARD) is None:
         services.principals.add(STEWARD, roles=["data_steward"], actor="admin")
-    # The first plan makes the keys of token domains: made later, each repetition would have other tokens.
-    current_plan(open_line(place).product, services.keys)
+    # Made when they are first needed, the keys of token domains would be others in each repetition.
+    for domain in current_plan(open_line(place).product, services.keys).token_versions:
+        services.keys.token_key(domain)
 
 
 STAGES: Mapping[str, Callable[[Place], None]] = {

@@ -27,7 +27,7 @@ STEPS: Final = "secure_platform.orchestration.steps"
 MART: Final = "models/healthcare/condition_prevalence.sql"
 # What the changed dbt project does depends on the memory that it is allowed: one project is parsed once.
 WRONG: Final = "100MB"
-LITTLE: Final = "48MB"
+LITTLE: Final = "96MB"
 ENDLESS: Final = "40MB"
 MEMORY: Final = "env_var('SECURE_PLATFORM_BUILD_MEMORY', '')"
 DESCRIPTION: Final = 'min(conditions."DESCRIPTION") as description'
@@ -46,7 +46,7 @@ where '{{{{ {MEMORY} }}}}' = '{WRONG}' and (select count(*) from {{{{ ref('encou
 """,  # noqa: S608 - dbt's text
 )
 # Every kept text many times, grouped: more than the memory that is allowed, and in one case without end.
-TIMES: Final = f"{{{{ {{'{LITTLE}': 9000, '{ENDLESS}': 10 ** 10}}.get({MEMORY}, 1) }}}}"
+TIMES: Final = f"{{{{ {{'{LITTLE}': 18000, '{ENDLESS}': 10 ** 10}}.get({MEMORY}, 1) }}}}"
 PRESSING: Final = (
     MART,
     "with total as (",

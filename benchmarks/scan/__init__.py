@@ -1,0 +1,1 @@
+"""How well and how fast columns are classified, against labels that were written before any tuning."""

@@ -163,27 +163,31 @@ def refused(findings: Iterable[Finding], contract: Contract) -> list[Finding]:
     open_columns = {
         column.name for column in contract.columns if column.classification < Classification.CONFIDENTIAL
     }
-    return [finding for finding in findings if finding.column in open_columns and _sensitive(finding)]
+    types = info_types()
+    return [
+        finding
+        for finding in findings
+        if finding.column in open_columns
+        and types[finding.info_type].classification >= Classification.CONFIDENTIAL
+    ]
 
 
 def residual(findings: Iterable[Finding], *, safe_harbor: bool = False) -> list[Finding]:
-    """Findings that must not be in protected data: every confidential or restricted type.
+    """Findings that must not be in protected data: every identifier and secret.
 
-    Weak evidence needs no exception here, because what protection leaves behind is no evidence to begin with:
-    under a telling header the scan counts only cells that have the type's format, or, for types without one,
-    cells that are not null, tokens, digests, UUIDs, redaction marks or numbers (years, ages, ZIP3). Value
-    evidence always counts.
+    Attributes, which say something about a person without naming one, are kept on purpose. Weak evidence needs
+    no exception here, because what protection leaves behind is no evidence to begin with: under a telling
+    header the scan counts only cells that have the type's format and are no token or redaction mark, or, for
+    types without one, cells that are not null, tokens, digests, UUIDs, redaction marks or numbers (years, ages,
+    ZIP3). Value evidence always counts.
 
     Args:
         findings: What a scan of protected data found.
         safe_harbor: Also block every type that 45 CFR 164.514(b)(2)(i) names, whatever its classification:
             a full date, say.
     """
-    return [f for f in findings if _sensitive(f) or (safe_harbor and info_types()[f.info_type].hipaa)]
-
-
-def _sensitive(finding: Finding) -> bool:
-    return info_types()[finding.info_type].classification >= Classification.CONFIDENTIAL
+    types = info_types()
+    return [f for f in findings if types[f.info_type].sensitive or (safe_harbor and types[f.info_type].hipaa)]
 
 
 def _finding(column: str, kind: str, verdict: Judgement, filled: int) -> Finding:

@@ -14,10 +14,12 @@ import polars as pl
 
 from secure_platform.scan.cells import text_of
 from secure_platform.scan.headers import vetoed
-from secure_platform.scan.patterns import NOISE, OPAQUE, TypePatterns, matches, union
-from secure_platform.taxonomy.validators import Rule
+from secure_platform.scan.patterns import LEFT_BEHIND, NOISE, OPAQUE, TypePatterns, matches, union
+from secure_platform.taxonomy.validators import Validator
 
 SAMPLE: Final = 1000
+# Candidates that a rule is asked about which is no expression; it may cost 50 microseconds each.
+ASKED: Final = 1000
 # Grouping pays where values repeat; above this many distinct values its table would outgrow a batch.
 FEW_DISTINCT: Final = 100_000
 REPEATS: Final = 4
@@ -59,7 +61,8 @@ class Tally:
         context: A keyword and a value stand together.
         sure: What needs no header: the format (what the validator accepts, if any), or keyword and value.
         named: Cells that count under a header that means the type.
-        valid: The format, and the validator accepts it; 0 where there is no validator.
+        asked: Cells that the validator was asked about; 0 where there is none.
+        valid: Those of them that it accepts.
     """
 
     cell: int = 0
@@ -67,6 +70,7 @@ class Tally:
     context: int = 0
     sure: int = 0
     named: int = 0
+    asked: int = 0
     valid: int = 0
 
 
@@ -143,7 +147,8 @@ def _hits(look: Look, each: TypePatterns) -> list[pl.Expr]:
     cell = None if vetoed(kind, look.column) else each.cell
     named = pl.lit(False)
     if kind.id in look.named:
-        named = ~matches(_VALUE, OPAQUE) if each.by_header_only else matches(_VALUE, each.named_cell)
+        format_fits = pl.lit(True) if each.by_header_only else matches(_VALUE, each.named_cell)
+        named = format_fits & ~matches(_VALUE, OPAQUE if each.by_header_only else LEFT_BEHIND)
     hits = {
         "cell": matches(_VALUE, cell),
         "text": matches(_searched(each), each.text),
@@ -173,23 +178,35 @@ def _checked(frame: pl.LazyFrame, looks: Sequence[Look], found: Tallies) -> dict
     for look in looks:
         for each in look.patterns:
             key = (look.column, each.kind.id)
-            if each.validator and found.get(key, Tally()).format:
+            tally = found.get(key, Tally())
+            if each.validator and (tally.format or tally.named):
                 keys.append(key)
-                queries.append(_check(frame, look, each, each.validator.check))
-    return {key: replace(found[key], **row) for key, row in zip(keys, _collect(queries), strict=True)}
+                queries.append(_check(frame, look, each, each.validator))
+    rows = zip(keys, _collect(queries), strict=True)
+    return {key: _with_rule(found[key], **row) for key, row in rows}
 
 
-def _check(frame: pl.LazyFrame, look: Look, each: TypePatterns, accepts: Rule) -> pl.LazyFrame:
-    cell, text, context = (_hit(each, name) for name in ("cell", "text", "context"))
-    valid = cell & accepts(_VALUE).fill_null(False)
+def _check(frame: pl.LazyFrame, look: Look, each: TypePatterns, validator: Validator) -> pl.LazyFrame:
+    cell, text, context, named = (_hit(each, name) for name in ("cell", "text", "context", "named"))
+    valid = (cell | named) & validator.check(_VALUE).fill_null(False)
     if each.text:
-        inside = _searched(each).str.extract_all(each.text).list.eval(accepts(pl.element())).list.any()
+        inside = _searched(each).str.extract_all(each.text).list.eval(validator.check(pl.element())).list.any()
         valid = valid | inside.fill_null(False)
-    found = _weighted(frame, look).with_columns(_hits(look, each)).filter(cell | text | context)
-    counted = found.with_columns(valid.alias("valid"))
-    return counted.select(
-        _cells(pl.col("valid")).alias("valid"), _cells(pl.col("valid") | context).alias("sure")
+    found = _weighted(frame, look).with_columns(_hits(look, each)).filter(cell | text | context | named)
+    asked = found.head(ASKED) if validator.sampled else found
+    return asked.with_columns(valid.alias("valid")).select(
+        _cells(pl.col("valid")).alias("valid"),
+        _cells(pl.col("valid") | context).alias("sure"),
+        _cells(cell | text | named).alias("asked"),
+        (pl.len() < ASKED if validator.sampled else pl.lit(True)).alias("all"),
     )
+
+
+def _with_rule(tally: Tally, *, valid: int, sure: int, asked: int, all: bool) -> Tally:  # noqa: A002 - a column
+    """The tally with what the validator said; of a sample, the share is taken for all cells."""
+    if not all:
+        sure = max(tally.context, tally.format * valid // max(asked, 1))
+    return replace(tally, valid=valid, sure=sure, asked=asked)
 
 
 def _hit(each: TypePatterns, evidence: str) -> pl.Expr:

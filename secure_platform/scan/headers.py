@@ -6,7 +6,8 @@ without any separator may equal a phrase written together.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from secure_platform.taxonomy.info_types import InfoType, header_tokens
+from secure_platform.taxonomy.info_types import InfoType
+from secure_platform.taxonomy.reading import header_tokens
 
 Phrase = tuple[str, ...]
 

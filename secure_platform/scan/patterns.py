@@ -27,18 +27,29 @@ _MASK: Final = r"[*#\x{2022}\x{2588}]"
 _WORDS: Final = (
     "redacted|masked|removed|suppressed|withheld|hidden|deleted|anonymi[sz]ed|unknown|none|null|nan|n/a"
 )
-_SAYS_NOTHING: Final = (
-    _UUID,
+_REPLACED: Final = (
     _TOKEN,
-    "[0-9a-f]{32,128}",  # digests
-    r"[-+0-9.,%]+",  # years, ages, ZIP3, counts
-    _BLANK,
     rf"{_BLANK}{_MASK}{_BLANK}{_MASK}{_BLANK}.{{0,4}}",  # masked up to the last four characters
     r"[xX][xX -]*",
     rf"(?i)[\[<({{]?(?:{_WORDS})[\]>)}}]?",
 )
+_SAYS_NOTHING: Final = (
+    *_REPLACED,
+    _UUID,
+    "[0-9a-f]{32,128}",  # digests
+    r"[-+0-9.,%]+",  # years, ages, ZIP3, counts
+    _BLANK,
+)
+
+
+def _any_whole(forms: Iterable[str]) -> str:
+    return f"^(?:{'|'.join(f'(?:{form})' for form in forms)})$"
+
+
+# Cells that protection has replaced: no evidence under a header, whatever its format.
+LEFT_BEHIND: Final = _any_whole(_REPLACED)
 # Cells that are no evidence under a header alone.
-OPAQUE: Final = f"^(?:{'|'.join(f'(?:{form})' for form in _SAYS_NOTHING)})$"
+OPAQUE: Final = _any_whole(_SAYS_NOTHING)
 
 
 @dataclass(frozen=True)

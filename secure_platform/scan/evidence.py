@@ -190,7 +190,9 @@ def _check(frame: pl.LazyFrame, look: Look, each: TypePatterns, validator: Valid
     cell, text, context, named = (_hit(each, name) for name in ("cell", "text", "context", "named"))
     valid = (cell | named) & validator.check(_VALUE).fill_null(False)
     if each.text:
-        inside = _searched(each).str.extract_all(each.text).list.eval(validator.check(pl.element())).list.any()
+        inside = (
+            _searched(each).str.extract_all(each.text).list.eval(validator.check(pl.element())).list.any()
+        )
         valid = valid | inside.fill_null(False)
     found = _weighted(frame, look).with_columns(_hits(look, each)).filter(cell | text | context | named)
     asked = found.head(ASKED) if validator.sampled else found

@@ -180,7 +180,10 @@ def passport_mrz(line: str) -> bool:
     if len(line) != 44:
         return False
     parts = (line[:9], line[13:19], line[21:27], line[:10] + line[13:20] + line[21:43])
-    return all(_mrz(part) == check for part, check in zip(parts, line[9] + line[19] + line[27] + line[43], strict=True))
+    return all(
+        _mrz(part) == check
+        for part, check in zip(parts, line[9] + line[19] + line[27] + line[43], strict=True)
+    )
 
 
 def crypto_address(address: str) -> bool:

@@ -55,7 +55,8 @@ def refuse_unless(condition: object, culprit: str, key: str) -> None:
     """Raise the error that names the entry and the key, unless the condition holds."""
     if not condition:
         raise ContractError(
-            f"{culprit}: {key} is not acceptable", "Correct the document; docs/info-types.md explains its keys."
+            f"{culprit}: {key} is not acceptable",
+            "Correct the document; docs/info-types.md explains its keys.",
         )
 
 

@@ -136,7 +136,9 @@ def value_by_value(rule: NumberRule) -> Rule:
 
 def _sampled(chances: Mapping[str, float]) -> dict[str, Validator]:
     rules = {name: OWN_RULES.get(name) or library_rule(name.removeprefix("stdnum.")) for name in chances}
-    return {name: Validator(value_by_value(rules[name]), chance, sampled=True) for name, chance in chances.items()}
+    return {
+        name: Validator(value_by_value(rules[name]), chance, sampled=True) for name, chance in chances.items()
+    }
 
 
 # Measured on random texts of the formats that use the rule, as a test does again.

@@ -83,7 +83,7 @@ def test_other_addresses_are_no_street(name: str) -> None:
 
 def test_a_bare_name_is_a_persons_only_beside_personal_columns() -> None:
     people = {"NAME": ["Jane Doe"], "GENDER": ["F"]}
-    assert set(scan(people)) == {("NAME", "PERSON_NAME")}
+    assert set(scan(people)) == {("NAME", "PERSON_NAME"), ("GENDER", "GENDER")}
     assert scan({"NAME": ["STURDY MEMORIAL HOSPITAL"], "REVENUE": ["0.0"], "STATE": ["MA"]}) == {}
 
 

@@ -175,11 +175,11 @@ def refused(findings: Iterable[Finding], contract: Contract) -> list[Finding]:
 def residual(findings: Iterable[Finding], *, safe_harbor: bool = False) -> list[Finding]:
     """Findings that must not be in protected data: every identifier and secret.
 
-    Attributes, which say something about a person without naming one, are kept on purpose. Weak evidence needs
-    no exception here, because what protection leaves behind is no evidence to begin with: under a telling
-    header the scan counts only cells that have the type's format and are no token or redaction mark, or, for
-    types without one, cells that are not null, tokens, digests, UUIDs, redaction marks or numbers (years, ages,
-    ZIP3). Value evidence always counts.
+    Attributes, which say something about a person without naming one, are kept on purpose. Weak evidence
+    needs no exception here, because what protection leaves behind is no evidence to begin with: under a
+    telling header the scan counts only cells that have the type's format and are no token or redaction mark,
+    or, for types without one, cells that are not null, tokens, digests, UUIDs, redaction marks or numbers
+    (years, ages, ZIP3). Value evidence always counts.
 
     Args:
         findings: What a scan of protected data found.

@@ -1,4 +1,4 @@
-"""Taxonomy documents are strict YAML: a key that is not known, given twice or of another type refuses the whole.
+"""Taxonomy documents are strict YAML: a key unknown, given twice or of another type refuses the whole.
 
 An error names the entry and the key, never what stands there.
 """
@@ -18,7 +18,7 @@ ID: Final = re.compile(r"[A-Z][A-Z0-9_]{1,40}")
 _WORD: Final = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
 # Letters that Unicode does not take apart into a base letter and a mark.
 _LETTERS: Final = str.maketrans(
-    {"ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "ł": "l", "Ł": "L", "đ": "d", "ı": "i"}
+    {"ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "AE", "œ": "oe", "ł": "l", "Ł": "L", "đ": "d", "ı": "i"}  # noqa: RUF001 - a letter of Turkish
 )
 
 
@@ -146,7 +146,7 @@ def compiles(pattern: str) -> bool:
 
 
 class _StrictLoader(yaml.CSafeLoader):
-    """The safe loader, refusing aliases and keys given twice: both would silently stand for something else."""
+    """The safe loader, refusing aliases and keys given twice: both silently stand for something else."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - the base class's signature
         if node in self.constructed_objects:

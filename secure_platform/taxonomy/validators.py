@@ -18,6 +18,7 @@ LUHN_CHANCE: Final = 0.1
 # An IBAN has at most 34 characters, two digits each; 97 times a piece fits 64 bits.
 _PIECE: Final = 9
 _PIECES: Final = 8
+_PADDING: Final = " \t\r\n\"'"
 
 # Length by country: SWIFT's IBAN Registry, and from AO on the countries that use IBANs without being in it.
 _IBAN_LENGTHS: Final = (
@@ -124,11 +125,11 @@ def _compact(text: pl.Expr) -> pl.Expr:
 
 
 def value_by_value(rule: NumberRule) -> Rule:
-    """A rule that is no expression, asked once about each different value."""
+    """A rule that is no expression, asked once about each different value without its padding and quotes."""
 
     def answers(values: pl.Series) -> pl.Series:
         different = values.drop_nulls().unique()
-        said = [rule(value) for value in different]
+        said = [rule(value.strip(_PADDING)) for value in different]
         return values.replace_strict(different, said, default=None, return_dtype=pl.Boolean)
 
     return lambda text: text.map_batches(answers, return_dtype=pl.Boolean, is_elementwise=True)

@@ -30,7 +30,7 @@ types:
     default_transform: keep
 """
 
-# 45 CFR 164.514(b)(2)(i): at least one type for each of the eighteen, the fax number being a telephone number.
+# 45 CFR 164.514(b)(2)(i): at least one type for each of the eighteen; a fax number is a telephone number.
 HIPAA = {
     "A": {"PERSON_NAME"},
     "B": {"STREET_ADDRESS", "US_ZIP", "POSTAL_CODE", "CITY", "COUNTY", "PLACE_NAME", "GPS_COORDINATE"},

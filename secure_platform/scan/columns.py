@@ -4,8 +4,9 @@ The first look is one row of aggregates over all of them. The second look
 reads again only the columns that had candidates or a telling name.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
@@ -14,12 +15,14 @@ from secure_platform.contract.model import Contract
 from secure_platform.scan.cells import column_of, shape, text_of
 from secure_platform.scan.evidence import Look, Tally, tallies
 from secure_platform.scan.fuse import Judgement, by_type, judge
-from secure_platform.scan.headers import named_types
+from secure_platform.scan.headers import named_types, vetoed_types
+from secure_platform.scan.nested import DOCUMENT, Leaves, leaves
 from secure_platform.scan.patterns import compile_types, matches, union
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
 
 DATE: Final = "DATE"
+INSIDE: Final = "inside nested values"
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,19 @@ class Scanner:
         named = named_types(self._types, header)
         columns = [name for name in observed.columns if name in named]
         counts = {name: _Counts(**observed.get_column(name).item()) for name in columns}
-        looks = [self._second_look(name, schema[name], named[name], counts[name]) for name in columns]
-        found = self._judged(frame, [look for look in looks if look.patterns and look.filled])
+        looks = [
+            self._second_look(
+                name, schema[name], _texts(frame, name, schema[name]), named[name], counts[name]
+            )
+            for name in columns
+        ]
+        found = self._judged(looks)
+        found += self._inside([look for look in looks if counts[look.column].documents], counts, header)
         for name in columns:
             if counts[name].filled and shape(name, schema[name]) == "date":
                 found += self._dated(name, named[name], counts[name].filled)
         places = {name: place for place, name in enumerate(columns)}
-        return sorted(self._unexplained(found), key=lambda finding: places[finding.column])
+        return sorted(self._unexplained(self._merged(found)), key=lambda finding: places[finding.column])
 
     def scan(self, frame: pl.LazyFrame) -> list[Finding]:
         """Both looks at once, over every row and column."""
@@ -100,25 +109,74 @@ class Scanner:
         counts = {
             "filled": filled,
             "candidates": matches(text, self._union).sum() if searched else pl.lit(0),
+            "documents": matches(text, DOCUMENT).sum() if searched else pl.lit(0),
             "distinct": text.approx_n_unique() if searched else filled,
         }
         return pl.struct(count.cast(pl.UInt64).alias(key) for key, count in counts.items()).alias(name)
 
-    def _second_look(self, name: str, dtype: pl.DataType, named: frozenset[str], counts: "_Counts") -> Look:
+    def _second_look(
+        self, name: str, dtype: pl.DataType, texts: pl.LazyFrame, named: frozenset[str], counts: "_Counts"
+    ) -> Look:
         form = shape(name, dtype)
+        if counts.documents:
+            # A document fits every name; what is inside is looked at by itself.
+            named = frozenset(
+                p.kind.id for p in self._patterns if p.kind.id in named and not p.by_header_only
+            )
         wanted = {
             "text": [p for p in self._patterns if p.kind.id in named or (counts.candidates and p.by_value)],
             "number": [p for p in self._patterns if p.kind.id in named and p.named_cell],
         }
         return Look(
-            name, dtype, tuple(wanted.get(form, ())), named, counts.filled, counts.candidates, counts.distinct
+            column=name,
+            texts=texts,
+            patterns=tuple(wanted.get(form, ())),
+            named=named,
+            vetoed=vetoed_types(self._types, name),
+            filled=counts.filled,
+            candidates=counts.candidates,
+            distinct=counts.distinct,
         )
 
-    def _judged(self, frame: pl.LazyFrame, looks: Sequence[Look]) -> list[Finding]:
-        found = tallies(frame, looks)
-        judged = [
-            (look, each.kind.id, judge(each, found.get((look.column, each.kind.id), Tally()), look.filled))
+    def _inside(
+        self, looks: Sequence[Look], counts: Mapping[str, "_Counts"], header: Sequence[str]
+    ) -> list[Finding]:
+        """What the values inside documents are; at most as many as there are cells."""
+        inner = [
+            (look.column, each)
             for look in looks
+            for each in leaves(self._types, look.column, look.texts, header)
+        ]
+        rows = pl.collect_all([_leaf_counts(each, self._union) for _, each in inner], engine="streaming")
+        found = self._judged(
+            [
+                self._leaf_look(column, each, _Counts(**row.row(0, named=True)))
+                for (column, each), row in zip(inner, rows, strict=True)
+            ]
+        )
+        return [_of_cells(finding, counts[finding.column].filled) for finding in found]
+
+    def _leaf_look(self, column: str, each: Leaves, counts: "_Counts") -> Look:
+        patterns = [
+            p for p in self._patterns if p.kind.id in each.named or (counts.candidates and p.by_value)
+        ]
+        return Look(
+            column=column,
+            texts=each.values,
+            patterns=tuple(patterns),
+            named=each.named,
+            vetoed=each.vetoed,
+            filled=counts.filled,
+            candidates=counts.candidates,
+            distinct=counts.distinct,
+        )
+
+    def _judged(self, looks: Sequence[Look]) -> list[Finding]:
+        looks = [look for look in looks if look.patterns and look.filled]
+        found = tallies(looks)
+        judged = [
+            (look, each.kind.id, judge(each, found.get((place, each.kind.id), Tally()), look.filled))
+            for place, look in enumerate(looks)
             for each in look.patterns
         ]
         return [
@@ -132,6 +190,17 @@ class Scanner:
             _finding(name, kind, by_type(named=kind != DATE, filled=filled), filled)
             for kind in (*narrower, DATE)
         ]
+
+    def _merged(self, found: Sequence[Finding]) -> list[Finding]:
+        """One finding for a column and type, in the order of the taxonomy: the surer of several."""
+        several: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+        for finding in found:
+            several[finding.column, finding.info_type].append(finding)
+        ranks = {kind: rank for rank, kind in enumerate(self._types)}
+        merged = [
+            max(alike, key=lambda finding: (finding.confidence, finding.count)) for alike in several.values()
+        ]
+        return sorted(merged, key=lambda finding: ranks[finding.info_type])
 
     def _unexplained(self, found: Sequence[Finding]) -> list[Finding]:
         """Without the findings that a narrower type explains, cell for cell."""
@@ -148,11 +217,19 @@ class Scanner:
 
 @dataclass(frozen=True)
 class _Counts:
-    """One column's first look: non-null cells, cells the prefilter matches, estimated distinct values."""
+    """One column's first look.
+
+    Attributes:
+        filled: Non-null cells.
+        candidates: Cells that the prefilter matches.
+        distinct: Estimated distinct values.
+        documents: Cells that are JSON objects or arrays.
+    """
 
     filled: int
     candidates: int
     distinct: int
+    documents: int = 0
 
 
 def refused(findings: Iterable[Finding], contract: Contract) -> list[Finding]:
@@ -188,6 +265,24 @@ def residual(findings: Iterable[Finding], *, safe_harbor: bool = False) -> list[
     """
     types = info_types()
     return [f for f in findings if types[f.info_type].sensitive or (safe_harbor and types[f.info_type].hipaa)]
+
+
+def _texts(frame: pl.LazyFrame, name: str, dtype: pl.DataType) -> pl.LazyFrame:
+    return frame.select(text_of(name, dtype).alias("value")).filter(pl.col("value").is_not_null())
+
+
+def _leaf_counts(each: Leaves, candidates: str) -> pl.LazyFrame:
+    value = pl.col("value")
+    return each.values.select(
+        value.count().alias("filled"),
+        matches(value, candidates).sum().alias("candidates"),
+        value.approx_n_unique().alias("distinct"),
+    )
+
+
+def _of_cells(finding: Finding, filled: int) -> Finding:
+    count = min(finding.count, filled)
+    return replace(finding, count=count, ratio=count / filled, reasons=(*finding.reasons, INSIDE))
 
 
 def _finding(column: str, kind: str, verdict: Judgement, filled: int) -> Finding:

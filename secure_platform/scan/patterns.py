@@ -1,8 +1,8 @@
 """What is looked for in cells: the taxonomy's patterns, joined so that one pass decides most columns.
 
 The union of everything that is evidence without a header is the prefilter; a column in which it matches
-nowhere and whose name means nothing is never read again. Tokens of this platform, UUIDs and object
-identifiers are runs of digits and letters by construction and are taken out before numbers are searched.
+nowhere and whose name means nothing is never read again. Tokens of this platform, UUIDs, object
+identifiers and long fractions are runs of digits by construction and are taken out before numbers are searched.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,9 +18,10 @@ from secure_platform.taxonomy.validators import VALIDATORS, Validator
 _UUID: Final = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
 _TOKEN: Final = r"[th][0-9]+_[0-9a-f]{32}"  # noqa: S105 - the form of a token
 _OBJECT_IDENTIFIER: Final = r"[0-9]+(?:\.[0-9]+){4,}"
+_FRACTION: Final = r"[0-9]+\.[0-9]{11,}"
 
 # Parts of text that look like identifiers and are none.
-NOISE: Final = rf"(?-u:\b)(?:{_UUID}|{_TOKEN}|{_OBJECT_IDENTIFIER})(?-u:\b)"
+NOISE: Final = rf"(?-u:\b)(?:{_UUID}|{_TOKEN}|{_OBJECT_IDENTIFIER}|{_FRACTION})(?-u:\b)"
 
 _BLANK: Final = r"[^\p{L}\p{N}]*"
 _MASK: Final = r"[*#\x{2022}\x{2588}]"

@@ -14,7 +14,6 @@ from scan_support import SCANNER, kinds, scan
 
 from secure_platform.errors import DataRefusedError
 from secure_platform.scan import evidence
-from secure_platform.scan.cells import text_of
 from secure_platform.scan.columns import Finding, Scanner
 from secure_platform.taxonomy.info_types import info_types
 
@@ -131,17 +130,20 @@ def test_only_the_columns_asked_for_are_observed() -> None:
     assert [f.column for f in SCANNER.findings(observed, frame, ["a", "b"])] == ["b"]
 
 
-def test_clean_columns_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = pl.LazyFrame({"clean": ["x"], "mail": [MAIL], "code": ["123456789"]})
-    observed = SCANNER.observe(frame).collect()
+def test_clean_columns_are_not_read_again() -> None:
     read: list[str] = []
 
-    def remember(name: str, dtype: pl.DataType) -> pl.Expr:
-        read.append(name)
-        return text_of(name, dtype)
+    def remembered(name: str) -> pl.Expr:
+        def look(values: pl.Series) -> pl.Series:
+            read.append(name)
+            return values
 
-    monkeypatch.setattr(evidence, "text_of", remember)
-    SCANNER.findings(observed, frame, frame.collect_schema().names())
+        return pl.col(name).map_batches(look, return_dtype=pl.String)
+
+    frame = pl.LazyFrame({"clean": ["x"], "mail": [MAIL], "code": ["123456789"]})
+    observed = SCANNER.observe(frame).collect()
+    watched = frame.with_columns(remembered(name) for name in observed.columns)
+    SCANNER.findings(observed, watched, observed.columns)
     assert set(read) == {"mail"}
 
 

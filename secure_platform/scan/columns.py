@@ -12,12 +12,12 @@ from typing import Final
 import polars as pl
 
 from secure_platform.contract.model import Contract
-from secure_platform.scan.cells import column_of, shape, text_of
+from secure_platform.scan.cells import Shape, column_of, shape, text_of
 from secure_platform.scan.evidence import Look, Tally, tallies
 from secure_platform.scan.fuse import Judgement, by_type, judge
 from secure_platform.scan.headers import named_types, vetoed_types
-from secure_platform.scan.nested import DOCUMENT, Leaves, leaves
-from secure_platform.scan.patterns import compile_types, matches, union
+from secure_platform.scan.nested import Values, inside
+from secure_platform.scan.patterns import DOCUMENT, compile_types, matches, union
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
 
@@ -82,8 +82,8 @@ class Scanner:
         columns = [name for name in observed.columns if name in named]
         counts = {name: _Counts(**observed.get_column(name).item()) for name in columns}
         looks = [
-            self._second_look(
-                name, schema[name], _texts(frame, name, schema[name]), named[name], counts[name]
+            self._look(
+                name, shape(name, schema[name]), _values(self._types, frame, name, named[name]), counts[name]
             )
             for name in columns
         ]
@@ -114,25 +114,19 @@ class Scanner:
         }
         return pl.struct(count.cast(pl.UInt64).alias(key) for key, count in counts.items()).alias(name)
 
-    def _second_look(
-        self, name: str, dtype: pl.DataType, texts: pl.LazyFrame, named: frozenset[str], counts: "_Counts"
-    ) -> Look:
-        form = shape(name, dtype)
-        if counts.documents:
-            # A document fits every name; what is inside is looked at by itself.
-            named = frozenset(
-                p.kind.id for p in self._patterns if p.kind.id in named and not p.by_header_only
-            )
+    def _look(self, name: str, form: Shape, values: Values, counts: "_Counts") -> Look:
         wanted = {
-            "text": [p for p in self._patterns if p.kind.id in named or (counts.candidates and p.by_value)],
-            "number": [p for p in self._patterns if p.kind.id in named and p.named_cell],
+            "text": [
+                p for p in self._patterns if p.kind.id in values.named or (counts.candidates and p.by_value)
+            ],
+            "number": [p for p in self._patterns if p.kind.id in values.named and p.named_cell],
         }
         return Look(
             column=name,
-            texts=texts,
+            texts=values.texts,
             patterns=tuple(wanted.get(form, ())),
-            named=named,
-            vetoed=vetoed_types(self._types, name),
+            named=values.named,
+            vetoed=values.vetoed,
             filled=counts.filled,
             candidates=counts.candidates,
             distinct=counts.distinct,
@@ -143,33 +137,18 @@ class Scanner:
     ) -> list[Finding]:
         """What the values inside documents are; at most as many as there are cells."""
         inner = [
-            (look.column, each)
+            (look.column, values)
             for look in looks
-            for each in leaves(self._types, look.column, look.texts, header)
+            for values in inside(self._types, look.column, look.texts, header)
         ]
-        rows = pl.collect_all([_leaf_counts(each, self._union) for _, each in inner], engine="streaming")
+        rows = pl.collect_all([_counted(values, self._union) for _, values in inner], engine="streaming")
         found = self._judged(
             [
-                self._leaf_look(column, each, _Counts(**row.row(0, named=True)))
-                for (column, each), row in zip(inner, rows, strict=True)
+                self._look(column, "text", values, _Counts(**row.row(0, named=True)))
+                for (column, values), row in zip(inner, rows, strict=True)
             ]
         )
         return [_of_cells(finding, counts[finding.column].filled) for finding in found]
-
-    def _leaf_look(self, column: str, each: Leaves, counts: "_Counts") -> Look:
-        patterns = [
-            p for p in self._patterns if p.kind.id in each.named or (counts.candidates and p.by_value)
-        ]
-        return Look(
-            column=column,
-            texts=each.values,
-            patterns=tuple(patterns),
-            named=each.named,
-            vetoed=each.vetoed,
-            filled=counts.filled,
-            candidates=counts.candidates,
-            distinct=counts.distinct,
-        )
 
     def _judged(self, looks: Sequence[Look]) -> list[Finding]:
         looks = [look for look in looks if look.patterns and look.filled]
@@ -203,15 +182,13 @@ class Scanner:
         return sorted(merged, key=lambda finding: ranks[finding.info_type])
 
     def _unexplained(self, found: Sequence[Finding]) -> list[Finding]:
-        """Without the findings that a narrower type explains, cell for cell."""
-        explained = {
-            (finding.column, other)
-            for finding in found
-            for other in self._types[finding.info_type].supersedes
-            if all(
-                f.count <= finding.count for f in found if (f.column, f.info_type) == (finding.column, other)
-            )
-        }
+        """Without the findings that another type explains, cell for cell; of two alike the first stays."""
+        counts = {(finding.column, finding.info_type): finding.count for finding in found}
+        explained: set[tuple[str, str]] = set()
+        for finding in found:
+            others = {(finding.column, other) for other in self._types[finding.info_type].supersedes}
+            if (finding.column, finding.info_type) not in explained:
+                explained |= {other for other in others if counts.get(other, 0) <= finding.count}
         return [finding for finding in found if (finding.column, finding.info_type) not in explained]
 
 
@@ -267,13 +244,14 @@ def residual(findings: Iterable[Finding], *, safe_harbor: bool = False) -> list[
     return [f for f in findings if types[f.info_type].sensitive or (safe_harbor and types[f.info_type].hipaa)]
 
 
-def _texts(frame: pl.LazyFrame, name: str, dtype: pl.DataType) -> pl.LazyFrame:
-    return frame.select(text_of(name, dtype).alias("value")).filter(pl.col("value").is_not_null())
+def _values(types: Mapping[str, InfoType], frame: pl.LazyFrame, name: str, named: frozenset[str]) -> Values:
+    text = text_of(name, frame.collect_schema()[name]).alias("value")
+    return Values(frame.select(text).filter(pl.col("value").is_not_null()), named, vetoed_types(types, name))
 
 
-def _leaf_counts(each: Leaves, candidates: str) -> pl.LazyFrame:
+def _counted(values: Values, candidates: str) -> pl.LazyFrame:
     value = pl.col("value")
-    return each.values.select(
+    return values.texts.select(
         value.count().alias("filled"),
         matches(value, candidates).sum().alias("candidates"),
         value.approx_n_unique().alias("distinct"),

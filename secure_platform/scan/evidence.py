@@ -1,9 +1,9 @@
 """The second look: how many texts of one column carry which evidence for which info type.
 
-Only columns with candidates or a telling name, and the values inside nested cells, come here. Every text is
-counted, by queries that run streaming and return one row of counts, so memory does not grow with the column. A
-sample decides nothing but the order of work: types that it shows are counted at once, all others together by
-one union, and one by one where that union matches.
+Only columns with candidates or a telling name, and the values inside nested cells, come here. Every text
+is counted, by queries that run streaming and return one row of counts, so memory does not grow with the
+column. A sample decides nothing but the order of work: types that it shows are counted at once, all others
+together by one union, and one by one where that union matches.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

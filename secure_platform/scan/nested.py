@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from secure_platform.scan.headers import named_types, vetoed_types
+from secure_platform.scan.patterns import DOCUMENT
 from secure_platform.taxonomy.info_types import InfoType
 
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'
@@ -19,9 +20,6 @@ _SCALAR: Final = rf"(?:{_STRING}|-?[0-9][0-9.eE+-]*)"
 _BEFORE_VALUE: Final = rf"^{_STRING}\s*:\s*(?:\[\s*)?"
 _PAIR: Final = _BEFORE_VALUE.removeprefix("^") + _SCALAR
 _FLAT: Final = rf"^\s*\[\s*{_SCALAR}(?:\s*,\s*{_SCALAR})*\s*\]\s*$"
-
-# A whole cell that is a JSON object or array.
-DOCUMENT: Final = r'(?s)^\s*(?:\{\s*"|\[\s*[\[{"0-9-]).*[}\]]\s*$'
 
 # Keys that say little by themselves are read together with the name of their column.
 _VAGUE: Final = frozenset({"code", "content", "date", "display", "line", "name", "number", "text", "value"})
@@ -31,23 +29,23 @@ _MOST_KEYS: Final = 1000
 
 
 @dataclass(frozen=True)
-class Leaves:
-    """Values of one nested column whose keys mean the same.
+class Values:
+    """Values whose names, of columns or of keys, mean the same.
 
     Attributes:
-        values: A frame with the column `value`.
-        named: Ids of the info types that the keys mean.
-        vetoed: Ids of the info types that the keys rule out.
+        texts: A frame with the column `value`.
+        named: Ids of the info types that the names mean.
+        vetoed: Ids of the info types that they rule out.
     """
 
-    values: pl.LazyFrame
+    texts: pl.LazyFrame
     named: frozenset[str]
     vetoed: frozenset[str]
 
 
-def leaves(
+def inside(
     types: Mapping[str, InfoType], column: str, texts: pl.LazyFrame, header: Sequence[str]
-) -> list[Leaves]:
+) -> list[Values]:
     """The values inside a column's documents, by what their keys mean.
 
     Args:
@@ -71,7 +69,7 @@ def leaves(
     if len(keys) == _MOST_KEYS:
         nothing = (frozenset[str](), frozenset[str]())
         selected[nothing] = selected.get(nothing, pl.lit(value=False)) | unnamed
-    return [Leaves(pairs.filter(chosen).select("value"), *meaning) for meaning, chosen in selected.items()]
+    return [Values(pairs.filter(chosen).select("value"), *meaning) for meaning, chosen in selected.items()]
 
 
 _Meaning = tuple[frozenset[str], frozenset[str]]

@@ -1,8 +1,8 @@
 """What is looked for in cells: the taxonomy's patterns, joined so that one pass decides most columns.
 
 The union of everything that is evidence without a header is the prefilter; a column in which it matches
-nowhere and whose name means nothing is never read again. Tokens of this platform, UUIDs, object
-identifiers and long fractions are runs of digits by construction and are taken out before numbers are searched.
+nowhere and whose name means nothing is never read again. Tokens of this platform, UUIDs, object identifiers
+and long fractions are runs of digits by construction and are taken out before numbers are searched.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,17 +28,21 @@ _MASK: Final = r"[*#\x{2022}\x{2588}]"
 _WORDS: Final = (
     "redacted|masked|removed|suppressed|withheld|hidden|deleted|anonymi[sz]ed|unknown|none|null|nan|n/a"
 )
+_DOCUMENT: Final = r'(?s:\s*(?:\{\s*"|\[\s*[\[{"0-9-]).*[}\]]\s*)'
 _REPLACED: Final = (
     _TOKEN,
     rf"{_BLANK}{_MASK}{_BLANK}{_MASK}{_BLANK}.{{0,4}}",  # masked up to the last four characters
     r"[xX][xX -]*",
-    rf"(?i)[\[<({{]?(?:{_WORDS})[\]>)}}]?",
+    rf"(?i)[\[<({{]?(?:{_WORDS})(?:_[a-z_]+)?[\]>)}}]?",
 )
 _SAYS_NOTHING: Final = (
     *_REPLACED,
+    _DOCUMENT,
     _UUID,
     "[0-9a-f]{32,128}",  # digests
     r"[-+0-9.,%]+",  # years, ages, ZIP3, counts
+    r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2,}",  # hosts and packages
+    r"[a-z][a-z0-9+.-]*:[^\s]+",  # URLs, URNs, ARNs
     _BLANK,
 )
 
@@ -47,8 +51,11 @@ def _any_whole(forms: Iterable[str]) -> str:
     return f"^(?:{'|'.join(f'(?:{form})' for form in forms)})$"
 
 
-# Cells that protection has replaced: no evidence under a header, whatever its format.
-LEFT_BEHIND: Final = _any_whole(_REPLACED)
+# A whole cell that is a JSON object or array.
+DOCUMENT: Final = _any_whole([_DOCUMENT])
+# Cells that protection has replaced, and documents, which fit every name and are looked at inside: no
+# evidence under a header, whatever its format.
+LEFT_BEHIND: Final = _any_whole([*_REPLACED, _DOCUMENT])
 # Cells that are no evidence under a header alone.
 OPAQUE: Final = _any_whole(_SAYS_NOTHING)
 

@@ -19,6 +19,7 @@ PEERS = {
     "overhead": "python -c pass",
     "web": "the stock server",
     "demo": "",
+    "scan": "Polars searches every cell for one pattern",
 }
 
 

@@ -24,8 +24,9 @@ _FLAT: Final = rf"^\s*\[\s*{_SCALAR}(?:\s*,\s*{_SCALAR})*\s*\]\s*$"
 # Keys that say little by themselves are read together with the name of their column.
 _VAGUE: Final = frozenset({"code", "content", "date", "display", "line", "name", "number", "text", "value"})
 _LONGEST_KEY: Final = 64
-# Objects whose keys are data have no end of them; keys behind these name nothing.
-_MOST_KEYS: Final = 1000
+# Objects whose keys are data have no end of them: keys behind these name nothing.
+_PAIRS: Final = 1_000_000
+_KEYS: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -55,21 +56,18 @@ def inside(
         header: All column names of the table.
     """
     pairs = _pairs(texts)
-    keys: list[str | None] = (
-        pairs.select(pl.col("key").unique().sort().head(_MOST_KEYS))
-        .collect(engine="streaming")["key"]
-        .to_list()
-    )
-    groups = _by_meaning(types, column, keys, header)
-    known = [key for members in groups.values() for key in members]
-    unnamed = ~pl.col("key").is_in(known, nulls_equal=True)
-    selected = {
-        meaning: pl.col("key").is_in(members, nulls_equal=True) for meaning, members in groups.items()
-    }
-    if len(keys) == _MOST_KEYS:
-        nothing = (frozenset[str](), frozenset[str]())
-        selected[nothing] = selected.get(nothing, pl.lit(value=False)) | unnamed
-    return [Values(pairs.filter(chosen).select("value"), *meaning) for meaning, chosen in selected.items()]
+    keys = pairs.head(_PAIRS).select(pl.col("key").unique().sort().head(_KEYS)).collect(engine="streaming")
+    groups = _by_meaning(types, column, keys["key"].to_list(), header)
+    telling = [key for members in groups.values() for key in members]
+    rest = Values(pairs.filter(~_is_in(telling)).select("value"), frozenset(), frozenset())
+    return [
+        rest,
+        *(Values(pairs.filter(_is_in(keys)).select("value"), *meaning) for meaning, keys in groups.items()),
+    ]
+
+
+def _is_in(keys: Sequence[str | None]) -> pl.Expr:
+    return pl.col("key").is_in(pl.Series(keys, dtype=pl.String).implode(), nulls_equal=True)
 
 
 _Meaning = tuple[frozenset[str], frozenset[str]]
@@ -78,11 +76,14 @@ _Meaning = tuple[frozenset[str], frozenset[str]]
 def _by_meaning(
     types: Mapping[str, InfoType], column: str, keys: Iterable[str | None], header: Sequence[str]
 ) -> Mapping[_Meaning, list[str | None]]:
+    """The keys that mean or rule out a type."""
     names = {key: _name(column, key) for key in keys}
     named = named_types(types, [*dict.fromkeys([*names.values(), *header])])
     groups: dict[_Meaning, list[str | None]] = defaultdict(list)
     for key, name in names.items():
-        groups[named[name], vetoed_types(types, name)].append(key)
+        vetoed = vetoed_types(types, name)
+        if named[name] or vetoed:
+            groups[named[name], vetoed].append(key)
     return groups
 
 

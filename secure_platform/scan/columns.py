@@ -1,11 +1,12 @@
 """Every cell of every column is looked at; reported are column, type, counts and reasons, never a value.
 
-The first look is one row of aggregates over all of them. The second look
-reads again only the columns that had candidates or a telling name.
+The first look is one row of aggregates over all of them. The second look reads again only the columns that had
+candidates or a telling name, and all text for secrets: what these look like is said by rules of their own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -16,6 +17,10 @@ from secure_platform.scan.evidence import Look, Tally, tallies
 from secure_platform.scan.fuse import Judgement, by_type, judge
 from secure_platform.scan.headers import named_types
 from secure_platform.scan.patterns import compile_types, matches, union
+from secure_platform.scan.secrets.columns import scan_columns
+from secure_platform.scan.secrets.document import own_rules
+from secure_platform.scan.secrets.engine import Engine
+from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
 
@@ -42,12 +47,16 @@ class Finding:
 
 
 class Scanner:
-    """Finds the info types of a taxonomy in frames of any column types."""
+    """Finds the info types of a taxonomy, and secrets, in frames of any column types."""
 
     def __init__(self, types: Mapping[str, InfoType]) -> None:
         self._types = types
         self._patterns = compile_types(types)
         self._union = union(self._patterns)
+
+    @cached_property
+    def _secrets(self) -> Engine:
+        return Engine(own_rules(), MINIMUM_CONFIDENCE)
 
     def observe(self, frame: pl.LazyFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The first look: one lazy row with one struct per column that can hold evidence.
@@ -83,8 +92,11 @@ class Scanner:
         for name in columns:
             if counts[name].filled and shape(name, schema[name]) == "date":
                 found += self._dated(name, named[name], counts[name].filled)
-        places = {name: place for place, name in enumerate(columns)}
-        return sorted(self._unexplained(found), key=lambda finding: places[finding.column])
+        found = self._with_secrets(found, frame.select(column_of(name) for name in columns), counts)
+        places, order = ({name: place for place, name in enumerate(names)} for names in (columns, self._types))
+        return sorted(
+            self._unexplained(found), key=lambda each: (places[each.column], order.get(each.info_type, 0))
+        )
 
     def scan(self, frame: pl.LazyFrame) -> list[Finding]:
         """Both looks at once, over every row and column."""
@@ -131,6 +143,28 @@ class Scanner:
         return [
             _finding(name, kind, by_type(named=kind != DATE, filled=filled), filled)
             for kind in (*narrower, DATE)
+        ]
+
+    def _with_secrets(
+        self, found: list[Finding], frame: pl.LazyFrame, counts: Mapping[str, "_Counts"]
+    ) -> list[Finding]:
+        """What a rule says of the values outweighs what the column's name says of them."""
+        secrets = [
+            Finding(
+                each.column,
+                each.info_type,
+                each.rows,
+                each.rows / counts[each.column].filled,
+                each.confidence,
+                tuple(each.reasons),
+            )
+            for each in scan_columns(self._secrets, frame)
+        ]
+        by_value = {(finding.column, finding.info_type): finding for finding in secrets}
+        by_name = {(finding.column, finding.info_type): finding for finding in found}
+        return [
+            finding if finding.count >= by_name.get(place, finding).count else by_name[place]
+            for place, finding in (by_name | by_value).items()
         ]
 
     def _unexplained(self, found: Sequence[Finding]) -> list[Finding]:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from secure_platform.errors import ContractError
+from secure_platform.scan.secrets.document import own_rules
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import (
     DOCUMENT,
@@ -70,7 +71,9 @@ def test_only_account_data_is_pci() -> None:
 
 
 def test_secrets_are_restricted_and_never_kept() -> None:
-    secrets = [info_types()[name] for name in ("AWS_ACCESS_KEY", "PRIVATE_KEY", "JWT", "URL_CREDENTIALS")]
+    names = {rule.info_type for rule in own_rules().rules.values()}
+    assert len(names) == 7
+    secrets = [info_types()[name] for name in names]
     assert {kind.classification for kind in secrets} == {Classification.RESTRICTED}
     assert {kind.default_transform for kind in secrets} == {"drop", "redact"}
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 from secure_platform.errors import UsageError
 from secure_platform.scan.secrets.linear import Pattern, compile_pattern
 from secure_platform.scan.secrets.members import Members
-from secure_platform.scan.secrets.rules import Allowlist, RuleSet, SecretRule, Target
+from secure_platform.scan.secrets.rules import GENERAL, Allowlist, RuleSet, SecretRule, Target
+from secure_platform.taxonomy.info_types import info_types
 
 OWN_RULES: Final = Path(__file__).with_name("rules.toml")
 LONGEST_FILE: Final = 4 << 20
@@ -23,11 +24,11 @@ _DEPTH: Final = 2
 _TOP: Final = frozenset({"title", "description", "minVersion", "extend", "rules", "allowlist", "allowlists"})
 _EXTEND: Final = frozenset({"useDefault", "path", "disabledRules"})
 _RULE: Final = frozenset(
-    {"id", "description", "source", "regex", "gate", "secretGroup", "entropy", "keywords", "path", "tags"}
+    {"id", "infoType", "description", "source", "regex", "gate", "secretGroup", "entropy", "keywords", "path", "tags"}
     | {"allowlist", "allowlists"}
 )
 _ALLOWLIST: Final = frozenset(
-    {"description", "condition", "paths", "regexes", "regexTarget", "stopwords", "targetRules"}
+    {"description", "condition", "paths", "regexes", "regexTarget", "stopwords", "targetRules", "targetTags"}
 )
 _TARGETS: Final[Mapping[str, Target]] = {"secret": "secret", "match": "match", "line": "line", "": "secret"}
 _ALL_OF: Final = {"AND": True, "&&": True, "OR": False, "||": False, "": False}
@@ -121,6 +122,7 @@ def _rule(name: str, body: Mapping[str, Any]) -> _Stated:
     members.require(pattern is None or not pattern.search(b""), "regex, which matches the empty text,")
     rule = SecretRule(
         id=members.required("id"),
+        info_type=_info_type(members),
         description=members.text("description"),
         source=members.text("source"),
         regex=pattern,
@@ -141,6 +143,7 @@ def _merged(base: SecretRule | None, stated: _Stated, name: str) -> SecretRule:
     if base is not None:
         rule = replace(
             base,
+            info_type=rule.info_type if "infoType" in members else base.info_type,
             description=rule.description or base.description,
             source=rule.source or base.source,
             regex=rule.regex or base.regex,
@@ -182,9 +185,16 @@ def _allowlist(members: Members) -> Allowlist:
         stopwords=tuple(word.lower().encode() for word in members.texts("stopwords")),
         target=_TARGETS[target],
         rules=frozenset(members.texts("targetRules")),
+        tags=frozenset(members.texts("targetTags")),
     )
     members.require(bool(found.paths or found.regexes or found.stopwords), "paths, regexes and stopwords")
     return found
+
+
+def _info_type(members: Members) -> str:
+    name = members.text("infoType") or GENERAL
+    members.require(name in info_types(), "infoType")
+    return name
 
 
 def _gate(members: Members) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from secure_platform.scan.secrets.entropy import shannon
-from secure_platform.scan.secrets.layers import layers
+from secure_platform.scan.secrets.layers import LAYERED, layers
 from secure_platform.scan.secrets.linear import Match, any_of
 from secure_platform.scan.secrets.plausible import doubt
 from secure_platform.scan.secrets.rules import MOST_MORE, RuleSet, SecretRule, Target
@@ -73,13 +73,14 @@ class Engine:
         self._signs = any_of(self._by_keyword, gates) if self._by_keyword or gates else None
         self._paths = [rule for rule in worth if rule.regex is None]
 
-    def signs(self, text: bytes) -> Iterator[int]:
-        """Where something in a text announces a secret; everywhere else there is none, unless it is encoded."""
+    def signs(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """What in a text announces a secret: whatever touches none of these spans holds none."""
         if self._always:
-            yield from range(len(text))
-        elif self._signs is not None:
-            for match in self._signs.finditer(text):
-                yield match.span()[0]
+            yield 0, len(text)
+            return
+        if self._signs is not None:
+            yield from (match.span() for match in self._signs.finditer(text))
+        yield from (match.span() for match in LAYERED.finditer(text))
 
     def hits(self, text: bytes, path: str = "") -> list[Hit]:
         """The secrets in a text, in order of their places.
@@ -184,7 +185,7 @@ class Engine:
         yield Hit(rule, start, end, round(entropy, 2), round(confidence, 2), secret)
 
     def _allowed(self, rule: SecretRule, path: bytes, texts: Mapping[Target, bytes]) -> bool:
-        common = (each for each in self._ruleset.allowlists if not each.rules or rule.id in each.rules)
+        common = (each for each in self._ruleset.allowlists if each.concerns(rule))
         return any(each.allows(path, texts) for each in (*rule.allowlists, *common))
 
 
@@ -220,7 +221,11 @@ def _by_keyword(rules: Iterable[SecretRule]) -> dict[bytes, frozenset[str]]:
     for rule in rules:
         for keyword in rule.keywords:
             own.setdefault(keyword, set()).add(rule.id)
-    return {word: frozenset().union(*(own[other] for other in own if other in word)) for word in own}
+    return {word: frozenset().union(*(own.get(part, ()) for part in _parts(word))) for word in own}
+
+
+def _parts(word: bytes) -> Iterator[bytes]:
+    return (word[start:end] for start in range(len(word)) for end in range(start + 1, len(word) + 1))
 
 
 def _lines_from(text: bytes, start: int, end: int) -> tuple[int, int]:

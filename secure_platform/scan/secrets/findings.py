@@ -34,37 +34,23 @@ class FilePlace:
 
 
 @dataclass(frozen=True)
-class ColumnPlace:
-    """Where in a table.
-
-    Attributes:
-        rows: How many cells hold one.
-        ratio: Their share of the non-null cells.
-        distinct: How many different cells hold one.
-    """
-
-    column: str
-    rows: int
-    ratio: float
-    distinct: int
-
-
-@dataclass(frozen=True)
 class SecretFinding:
     """A secret that was found.
 
     Attributes:
         rule: Id of the rule.
+        info_type: What the secret is, in the taxonomy.
         description: What the secret is.
-        entropy: In bits per byte; in a column, the highest.
+        entropy: In bits per byte.
         confidence: 0-1.
-        fingerprint: Keyed digest of the secret; of rule and column name for a column.
+        fingerprint: Keyed digest of the secret.
         reasons: What the confidence rests on.
     """
 
     rule: str
+    info_type: str
     description: str
-    place: FilePlace | ColumnPlace
+    place: FilePlace
     entropy: float
     confidence: float
     fingerprint: str

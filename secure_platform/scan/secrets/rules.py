@@ -11,6 +11,7 @@ Target = Literal["secret", "match", "line"]
 
 # Regexes that may span more lines than the few around a keyword.
 _WIDE: Final = (r"[\s\S", r"[\S\s", r"[\w\W", r"[\W\w", r"[\d\D", r"[\D\d", "(?s", "(?is", "(?ms", "(?ims")
+GENERAL: Final = "SECRET_TOKEN"
 _GENERIC: Final = "generic"
 _CONFIDENCE: Final[Mapping[str, float]] = {"format": 0.95, "context": 0.85, _GENERIC: 0.6}
 _WEAK: Final = "weak"
@@ -29,7 +30,7 @@ class Allowlist:
         all_of: Whether every stated kind of evidence must hold, rather than one.
         paths, regexes, stopwords: The evidence; stopwords in lower case.
         target: What `regexes` look at.
-        rules: The rules that it is for; all when empty.
+        rules, tags: The rules that it is for, by id or by a tag they have; all when both are empty.
     """
 
     description: str = ""
@@ -39,6 +40,12 @@ class Allowlist:
     stopwords: tuple[bytes, ...] = ()
     target: Target = "secret"
     rules: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
+
+    def concerns(self, rule: "SecretRule") -> bool:
+        """Whether it is for this rule."""
+        everyone = not self.rules and not self.tags
+        return everyone or rule.id in self.rules or not self.tags.isdisjoint(rule.tags)
 
     def allows(self, path: bytes, texts: Mapping[Target, bytes]) -> bool:
         """Whether the secret in `texts` is no finding."""
@@ -55,9 +62,10 @@ class Allowlist:
 
 @dataclass(frozen=True)
 class SecretRule:
-    """One rule; the members are those of the gitleaks format, `source` and `gate`.
+    """One rule; the members are those of the gitleaks format, `source`, `gate` and `infoType`.
 
     Attributes:
+        info_type: What the secret is, in the taxonomy.
         source: The vendor's page that documents the format.
         regex: What the secret and its surroundings look like; none for a rule about paths alone.
         secret_group: The group that is the secret; 0 for the first group that took part, or the whole match.
@@ -67,10 +75,12 @@ class SecretRule:
         gate: In place of keywords that are everywhere: a cheap pattern that must match near, in any case. A
             member of ours; gitleaks tries such a rule always.
         path: Which files it is for.
-        tags: `format`, `context` or `generic` grade what a match says; others are the author's.
+        tags: `format`, `context` or `generic` grade what a match says, `weak` says that it is little; others are the
+            author's.
     """
 
     id: str
+    info_type: str = GENERAL
     description: str = ""
     source: str = ""
     regex: Pattern | None = None

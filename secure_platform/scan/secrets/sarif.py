@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import quote
 
-from secure_platform.scan.secrets.findings import ColumnPlace, FilePlace, SecretFinding
+from secure_platform.scan.secrets.findings import FilePlace, SecretFinding
 from secure_platform.scan.secrets.rules import RuleSet
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -55,9 +55,7 @@ def _result(finding: SecretFinding, place: int) -> dict[str, Any]:
     }
 
 
-def _location(place: FilePlace | ColumnPlace) -> dict[str, Any]:
-    if isinstance(place, ColumnPlace):
-        return {"logicalLocations": [{"name": place.column, "kind": "member"}]}
+def _location(place: FilePlace) -> dict[str, Any]:
     physical: dict[str, Any] = {"artifactLocation": {"uri": quote(place.path)}}
     if place.line:
         physical["region"] = {

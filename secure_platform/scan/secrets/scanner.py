@@ -59,6 +59,7 @@ class SecretScanner:
         named = [
             SecretFinding(
                 rule.id,
+                rule.info_type,
                 rule.description,
                 FilePlace(path, 0, 0, 0, 0),
                 0.0,
@@ -70,10 +71,6 @@ class SecretScanner:
         ]
         return [*named, *self._in_blocks(stream, path)]
 
-    def identity(self, *parts: bytes) -> str:
-        """The fingerprint of something."""
-        return fingerprint(self._key, *parts)
-
     def _in_blocks(self, stream: BinaryIO, path: str) -> Iterator[SecretFinding]:
         seen: set[tuple[str, int]] = set()
         for block in _blocks(stream):
@@ -83,6 +80,7 @@ class SecretScanner:
                 if identity not in seen:
                     yield SecretFinding(
                         hit.rule.id,
+                        hit.rule.info_type,
                         hit.rule.description,
                         places.place(path, hit),
                         hit.entropy,

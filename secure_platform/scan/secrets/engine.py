@@ -4,6 +4,7 @@ The pass is one automaton. What it matches can hide other keywords that begin in
 there. Where the matches of rules overlap, the rule that says most stays.
 """
 
+import string
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,9 +19,11 @@ from secure_platform.scan.secrets.rules import MOST_MORE, RuleSet, SecretRule, T
 ALLOW_COMMENT: Final = b"secure-platform:allow"
 _BEFORE: Final = 1 << 10
 _AFTER: Final = 8 << 10
-_LINES_AFTER: Final = 3
+_LINES_AFTER: Final = 5
 _DEPTH: Final = 2
 _BITS_PER_CONFIDENCE: Final = 25
+_BLOB: Final = 64
+_BASE64: Final = (string.ascii_letters + string.digits + "+/").encode()
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,7 @@ class Engine:
         groups = rule.regex.groups if rule.regex else 0
         start, end = rule.secret_span([match.span(group) for group in range(groups + 1)])
         secret = text[start:end]
-        if start < 0 or (rule.path and not rule.path.search(path)):
+        if start < 0 or (rule.path and not rule.path.search(path)) or _in_blob(text, start):
             return
         entropy = shannon(secret)
         if rule.entropy and entropy <= rule.entropy:
@@ -214,6 +217,12 @@ def _finds(rule: SecretRule, text: bytes, start: int, end: int) -> Iterator[Matc
         yield match
         spans = [match.span(group) for group in range(pattern.groups + 1)]
         start = max(rule.secret_span(spans)[1], start + 1)
+
+
+def _in_blob(text: bytes, start: int) -> bool:
+    """Whether a place is deep inside base64, where any short format comes by chance."""
+    before = text[max(0, start - _BLOB) : start]
+    return len(before) == _BLOB and before[-1:] in {b"+", b"/"} and not before.translate(None, _BASE64)
 
 
 def _by_keyword(rules: Iterable[SecretRule]) -> dict[bytes, frozenset[str]]:

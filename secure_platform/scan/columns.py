@@ -1,7 +1,7 @@
 """Every cell of every column is looked at; reported are column, type, counts and reasons, never a value.
 
-The first look is one row of aggregates over all of them. The second look reads again only the columns that had
-candidates or a telling name, and all text for secrets: what these look like is said by rules of their own.
+The first look is one row of aggregates over all of them. The second look reads again only the columns that
+had candidates or a telling name, and all text for secrets, whose looks are told by rules of their own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,9 +93,10 @@ class Scanner:
             if counts[name].filled and shape(name, schema[name]) == "date":
                 found += self._dated(name, named[name], counts[name].filled)
         found = self._with_secrets(found, frame.select(column_of(name) for name in columns), counts)
-        places, order = ({name: place for place, name in enumerate(names)} for names in (columns, self._types))
+        order = list(self._types)
         return sorted(
-            self._unexplained(found), key=lambda each: (places[each.column], order.get(each.info_type, 0))
+            self._unexplained(found),
+            key=lambda each: (columns.index(each.column), order.index(each.info_type)),
         )
 
     def scan(self, frame: pl.LazyFrame) -> list[Finding]:

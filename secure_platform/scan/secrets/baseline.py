@@ -1,12 +1,14 @@
 """Known findings are named by fingerprint, with a reason and a day on which the excuse ends.
 
-The file holds no secret and no place where one is: only who has the key can tell what it is about. An entry
+The file holds no secret and no place where one is. It carries the key of its fingerprints: whoever has it
+also has the files that it excuses, and whoever has a report alone can try no guess against that. An entry
 past its day suppresses nothing, and one that suppressed nothing is told, so that the file does not rot.
 """
 
 import re
+import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +20,11 @@ from secure_platform.scan.secrets.findings import FINGERPRINT_DIGITS, SecretFind
 
 SCHEMA: Final = "secure_platform/secrets-baseline/v1"
 LONGEST_FILE: Final = 4 << 20
+KEY_BYTES: Final = 32
+_KEY: Final = re.compile(f"[0-9a-f]{{{2 * KEY_BYTES}}}")
 _FINGERPRINT: Final = re.compile(f"[0-9a-f]{{{FINGERPRINT_DIGITS}}}")
 _MEMBERS: Final = frozenset({"fingerprint", "rule", "reason", "expires"})
-_FIX: Final = "Correct the baseline: schema and findings, each with fingerprint, rule, reason and expires."
+_FIX: Final = "Correct it: schema, marked_by and findings, each with fingerprint, rule, reason and expires."
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,18 @@ class Excuse:
     rule: str
     reason: str
     expires: date
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The known findings of one file.
+
+    Attributes:
+        key: Of the fingerprints.
+    """
+
+    key: bytes = field(default_factory=lambda: secrets.token_bytes(KEY_BYTES), repr=False)
+    excuses: tuple[Excuse, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,7 @@ class Sifted:
     unused: tuple[Excuse, ...]
 
 
-def load_baseline(path: Path) -> tuple[Excuse, ...]:
+def load_baseline(path: Path) -> Baseline:
     """Read a baseline.
 
     Raises:
@@ -68,31 +84,42 @@ def load_baseline(path: Path) -> tuple[Excuse, ...]:
     return parse_baseline(text, path.name)
 
 
-def parse_baseline(text: str, name: str) -> tuple[Excuse, ...]:
+def parse_baseline(text: str, name: str) -> Baseline:
     """Read a baseline that is no file."""
     _require(len(text) <= LONGEST_FILE, name, "size")
     try:
         events = yaml.parse(text, Loader=yaml.CSafeLoader)
         aliased = any(isinstance(event, yaml.AliasEvent) for event in events)
-        document = None if aliased else yaml.load(text, Loader=yaml.CSafeLoader)
+        document: Any = None if aliased else yaml.load(text, Loader=yaml.CSafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise UsageError(f"{name} is not plain YAML", _FIX) from None
-    _require(isinstance(document, dict) and set(document) == {"schema", "findings"}, name, "document")
-    _require(document["schema"] == SCHEMA, name, "schema")
-    _require(isinstance(document["findings"], list), name, "findings")
-    excuses = tuple(_excuse(f"{name}, entry {n}", body) for n, body in enumerate(document["findings"], 1))
-    keys = {(excuse.fingerprint, excuse.rule) for excuse in excuses}
-    _require(len(keys) == len(excuses), name, "a finding that is there twice")
-    return excuses
+    _require(
+        isinstance(document, dict) and set(document) == {"schema", "marked_by", "findings"},
+        name,
+        "document",
+    )
+    members: Mapping[str, Any] = document
+    key, listed = members["marked_by"], members["findings"]
+    _require(members["schema"] == SCHEMA, name, "schema")
+    _require(isinstance(key, str) and _KEY.fullmatch(key) is not None, name, "marked_by")
+    _require(isinstance(listed, list), name, "findings")
+    excuses = tuple(_excuse(f"{name}, entry {n}", body) for n, body in enumerate(listed, 1))
+    named = {(excuse.fingerprint, excuse.rule) for excuse in excuses}
+    _require(len(named) == len(excuses), name, "a finding that is there twice")
+    return Baseline(bytes.fromhex(key), excuses)
 
 
-def dump_baseline(findings: Iterable[SecretFinding], reason: str, expires: date) -> str:
-    """A baseline that excuses findings, for one reason and until one day."""
-    known = sorted({(finding.fingerprint, finding.rule) for finding in findings})
-    entries = [
-        {"fingerprint": mark, "rule": rule, "reason": reason, "expires": expires} for mark, rule in known
-    ]
-    return yaml.safe_dump({"schema": SCHEMA, "findings": entries}, sort_keys=False, allow_unicode=True)
+def dump_baseline(baseline: Baseline, findings: Iterable[SecretFinding], reason: str, expires: date) -> str:
+    """The baseline with more findings excused, for one reason and until one day."""
+    known = {(excuse.fingerprint, excuse.rule): excuse for excuse in baseline.excuses}
+    new = {(each.fingerprint, each.rule) for each in findings}
+    known |= {(mark, rule): Excuse(mark, rule, reason, expires) for mark, rule in new}
+    document = {
+        "schema": SCHEMA,
+        "marked_by": baseline.key.hex(),
+        "findings": [asdict(known[each]) for each in sorted(known)],
+    }
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
 def sift(findings: Iterable[SecretFinding], excuses: Iterable[Excuse], today: date) -> Sifted:

@@ -1,7 +1,7 @@
 """Columns of data frames: one pass per batch picks the cells that can hold a secret; only these are searched.
 
-The cells of a batch are one text to that pass, so that a cell costs no call of its own. What a column's name says
-is the business of the taxonomy: here a value speaks for itself.
+The cells of a batch are one text to that pass, so that a cell costs no call of its own. What a column's name
+says is the business of the taxonomy: here a value speaks for itself.
 """
 
 from collections import defaultdict
@@ -73,11 +73,15 @@ def _batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
 
 def signed(engine: Engine, cells: pl.Series) -> pl.DataFrame:
     """The different cells in which something announces a secret, and how often each is there."""
-    text = "\n".join(cells).encode()
+    if cells.is_empty():
+        return pl.DataFrame(schema={_CELL: pl.String, _ROWS: pl.UInt32})
+    text = cells.str.join("\n").item().encode()
     ends = (cells.str.len_bytes().cast(pl.Int64) + 1).cum_sum().to_numpy()
-    spans = np.fromiter((place for span in engine.signs(text) for place in span), dtype=np.int64).reshape(-1, 2)
-    first, last = (np.searchsorted(ends, spans[:, side] - side, side="right") for side in (0, 1))
-    # A cell is signed if more spans begin at or before it than end before it.
-    changes = np.bincount(first, minlength=len(cells) + 1) - np.bincount(last + 1, minlength=len(cells) + 2)[:-1]
-    chosen = cells.filter(pl.Series(np.cumsum(changes)[: len(cells)] > 0))
+    places = np.fromiter((place for span in engine.signs(text) for place in span), dtype=np.int64)
+    starts, stops = places[::2], places[1::2]
+    size = len(cells) + 1
+    begun = np.bincount(np.searchsorted(ends, starts, side="right"), minlength=size)
+    ended = np.bincount(np.searchsorted(ends, stops - 1, side="right") + 1, minlength=size + 1)
+    # A cell is signed if more signs have begun than have ended before it.
+    chosen = cells.filter(pl.Series(np.cumsum(begun - ended[:size])[: len(cells)] > 0))
     return chosen.to_frame().group_by(_CELL).agg(pl.len().alias(_ROWS)).sort(_CELL)

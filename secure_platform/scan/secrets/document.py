@@ -24,7 +24,19 @@ _DEPTH: Final = 2
 _TOP: Final = frozenset({"title", "description", "minVersion", "extend", "rules", "allowlist", "allowlists"})
 _EXTEND: Final = frozenset({"useDefault", "path", "disabledRules"})
 _RULE: Final = frozenset(
-    {"id", "infoType", "description", "source", "regex", "gate", "secretGroup", "entropy", "keywords", "path", "tags"}
+    {
+        "id",
+        "infoType",
+        "description",
+        "source",
+        "regex",
+        "gate",
+        "secretGroup",
+        "entropy",
+        "keywords",
+        "path",
+        "tags",
+    }
     | {"allowlist", "allowlists"}
 )
 _ALLOWLIST: Final = frozenset(

@@ -1,4 +1,4 @@
-"""One pass over the bytes finds keywords and gates; only the few lines around one are searched, by its rules alone.
+"""One pass over the bytes finds keywords and gates; only the few lines around one are searched, by its rules.
 
 The pass is one automaton. What it matches can hide other keywords that begin in it, so these are looked for
 there. Where the matches of rules overlap, the rule that says most stays.
@@ -6,7 +6,7 @@ there. Where the matches of rules overlap, the rule that says most stays.
 
 import string
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -147,7 +147,7 @@ class Engine:
             yield current
 
     def _announced(self, text: bytes, start: int, end: int) -> set[str]:
-        """The rules of all keywords that begin in a sign, which may be longer and may be what a gate matched."""
+        """The rules of all keywords that begin in a sign, which may be what a gate matched."""
         announced: set[str] = set()
         while self._keywords is not None and start < end:
             match = self._keywords.search(text, start, min(len(text), end + self._longest))
@@ -208,7 +208,7 @@ def without_overlaps(hits: Iterable[Hit], order: Mapping[str, int]) -> list[Hit]
 
 
 def _finds(rule: SecretRule, text: bytes, start: int, end: int) -> Iterator[Match]:
-    """All matches; the next is looked for from the end of the secret, so that neighbours share a delimiter."""
+    """All matches; the next is looked for from the end of the secret: neighbours share a delimiter."""
     pattern = rule.regex
     while pattern is not None and start < end:
         match = pattern.search(text, start, end)

@@ -1,7 +1,7 @@
 """Texts inside a text: base64, hex, percent-encoding, and string literals that are joined.
 
-Only what can be plain text once it is decoded is looked at, so that a digest or a picture costs nothing: the first
-of four characters of base64 is one of 32 then, and the first of two hexadecimal digits one of six.
+Only what can be plain text once it is decoded is looked at, so that a digest or a picture costs nothing: the
+first of four characters of base64 is one of 32 then, and the first of two hexadecimal digits one of six.
 """
 
 import base64
@@ -41,8 +41,9 @@ class Layer:
 def layers(text: bytes) -> Iterator[Layer]:
     """The texts that are wrapped in a text, in order."""
     for match in LAYERED.finditer(text):
-        spans = (match.span(group) for group in range(1, len(_KINDS) + 1))
-        (start, end), kind = next((span, kind) for span, kind in zip(spans, _KINDS, strict=True) if span[0] >= 0)
+        spans = [match.span(group) for group in range(1, len(_KINDS) + 1)]
+        start, end = max(spans)
+        kind = _KINDS[spans.index((start, end))]
         wrapped = text[start : min(end, start + LONGEST)]
         inner = _unwrapped(wrapped, kind)
         if inner and inner != wrapped:

@@ -70,13 +70,13 @@ class SecretRule:
         regex: What the secret and its surroundings look like; none for a rule about paths alone.
         secret_group: The group that is the secret; 0 for the first group that took part, or the whole match.
         entropy: Shannon entropy in bits per byte that the secret must exceed.
-        keywords: One of them must be near, in lower case; without any, and without a gate, the regex is always
-            tried.
+        keywords: One of them must be near, in lower case; without any, and without a gate, the regex is
+            always tried.
         gate: In place of keywords that are everywhere: a cheap pattern that must match near, in any case. A
             member of ours; gitleaks tries such a rule always.
         path: Which files it is for.
-        tags: `format`, `context` or `generic` grade what a match says, `weak` says that it is little; others are the
-            author's.
+        tags: `format`, `context` or `generic` grade what a match says, `weak` says that it is little; others
+            are the author's.
     """
 
     id: str

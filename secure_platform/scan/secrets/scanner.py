@@ -1,10 +1,10 @@
-"""Texts of any length are scanned by blocks: memory is bounded, and a secret across a border is found once."""
+"""Texts of any length are scanned by blocks: memory is bounded; a secret across a border is found once."""
 
 import codecs
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 from secure_platform.scan.secrets.engine import Engine, Hit
 from secure_platform.scan.secrets.findings import (
@@ -54,24 +54,28 @@ class SecretScanner:
         """The secrets in a text."""
         return self.stream(io.BytesIO(text.encode(errors="replace")), path)
 
-    def stream(self, stream: BinaryIO, path: str) -> list[SecretFinding]:
-        """The secrets in a stream of text in UTF-8, UTF-16, UTF-32 (with its mark) or Latin-1."""
-        named = [
+    def path(self, path: str) -> list[SecretFinding]:
+        """The findings that a file's path is, whatever is in it."""
+        mark = fingerprint(self._key, b"path", path.encode(errors="surrogateescape"))
+        return [
             SecretFinding(
-                rule.id,
-                rule.info_type,
-                rule.description,
-                FilePlace(path, 0, 0, 0, 0),
-                0.0,
-                rule.confidence,
-                fingerprint(self._key, b"path", path.encode(errors="surrogateescape")),
-                ("the path",),
+                rule=rule.id,
+                info_type=rule.info_type,
+                description=rule.description,
+                place=FilePlace(path, 0, 0, 0, 0),
+                entropy=0.0,
+                confidence=rule.confidence,
+                fingerprint=mark,
+                reasons=("the path",),
             )
             for rule in self.engine.forbidden_path(path)
         ]
-        return [*named, *self._in_blocks(stream, path)]
 
-    def _in_blocks(self, stream: BinaryIO, path: str) -> Iterator[SecretFinding]:
+    def stream(self, stream: IO[bytes], path: str) -> list[SecretFinding]:
+        """The secrets in a stream of text in UTF-8, UTF-16, UTF-32 (with its mark) or Latin-1."""
+        return list(self._in_blocks(stream, path))
+
+    def _in_blocks(self, stream: IO[bytes], path: str) -> Iterator[SecretFinding]:
         seen: set[tuple[str, int]] = set()
         for block in _blocks(stream):
             places = _Places(block)
@@ -79,14 +83,14 @@ class SecretScanner:
             for identity, hit in now.items():
                 if identity not in seen:
                     yield SecretFinding(
-                        hit.rule.id,
-                        hit.rule.info_type,
-                        hit.rule.description,
-                        places.place(path, hit),
-                        hit.entropy,
-                        hit.confidence,
-                        fingerprint(self._key, hit.secret),
-                        reasons([hit]),
+                        rule=hit.rule.id,
+                        info_type=hit.rule.info_type,
+                        description=hit.rule.description,
+                        place=places.place(path, hit),
+                        entropy=hit.entropy,
+                        confidence=hit.confidence,
+                        fingerprint=fingerprint(self._key, hit.secret),
+                        reasons=reasons([hit]),
                     )
             seen = set(now)
 
@@ -96,7 +100,7 @@ def is_binary(head: bytes) -> bool:
     return b"\0" in head[:_SNIFFED] and not any(head.startswith(mark) for mark, _ in _MARKS)
 
 
-def _blocks(stream: BinaryIO) -> Iterator[_Block]:
+def _blocks(stream: IO[bytes]) -> Iterator[_Block]:
     """The text in pieces that end with a line where they can, and begin with the end of the one before."""
     carried, offset, line, column = b"", 0, 1, 0
     for data, last in _utf8(stream):
@@ -112,7 +116,7 @@ def _blocks(stream: BinaryIO) -> Iterator[_Block]:
         offset, carried = offset + keep, text[keep:]
 
 
-def _utf8(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+def _utf8(stream: IO[bytes]) -> Iterator[tuple[bytes, bool]]:
     """The stream as UTF-8, and whether it ends; bytes that are not UTF-8 are read as Latin-1."""
     chunk = stream.read(BLOCK)
     name = next((name for mark, name in _MARKS if chunk.startswith(mark)), "utf-8")

@@ -104,7 +104,7 @@ def _zip(stream: IO[bytes], path: str, budget: Budget) -> Iterator[Entry]:
     with zipfile.ZipFile(stream) as archive:
         for member in archive.infolist():
             name = f"{path}{SEPARATOR}{member.filename}"
-            if member.is_dir():
+            if member.filename.endswith("/"):
                 continue
             if member.flag_bits & _ENCRYPTED:
                 yield Entry(name, None, "encrypted")

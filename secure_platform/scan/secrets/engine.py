@@ -208,7 +208,7 @@ def without_overlaps(hits: Iterable[Hit], order: Mapping[str, int]) -> list[Hit]
 
 
 def _finds(rule: SecretRule, text: bytes, start: int, end: int) -> Iterator[Match]:
-    """All matches; the next is looked for from the end of the secret: neighbours share a delimiter."""
+    """All matches; in a window the next may begin behind the last one's secret: they share a delimiter."""
     pattern = rule.regex
     while pattern is not None and start < end:
         match = pattern.search(text, start, end)
@@ -216,7 +216,7 @@ def _finds(rule: SecretRule, text: bytes, start: int, end: int) -> Iterator[Matc
             return
         yield match
         spans = [match.span(group) for group in range(pattern.groups + 1)]
-        start = max(rule.secret_span(spans)[1], start + 1)
+        start = max(spans[0][1] if rule.wide else rule.secret_span(spans)[1], start + 1)
 
 
 def _in_blob(text: bytes, start: int) -> bool:

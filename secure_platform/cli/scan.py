@@ -32,7 +32,7 @@ class _Group(click.Group):
         return super().parse_args(ctx, args if named else [_PATHS, *args])
 
 
-@click.group(cls=_Group, epilog=example("scan src config.yaml", "scan repo --sarif > secrets.sarif"))
+@click.group(cls=_Group, epilog=example("scan src config.yaml", "scan repo --sarif"))
 def scan() -> None:
     """Look for secrets: `scan PATH…` in files, folders and archives, `scan repo` in a repository."""
 
@@ -76,7 +76,7 @@ def scan_paths(paths: Sequence[Path], baseline: Path | None, **options: Any) -> 
     return _scan({path: _name(path) for path in paths}, baseline, **options)
 
 
-@scan.command("repo", epilog=example("scan repo", "scan repo ../other --sarif > secrets.sarif"))
+@scan.command("repo", epilog=example("scan repo", "scan repo ../other --sarif"))
 @click.argument("path", default=".", type=click.Path(path_type=Path))
 @_options
 def scan_repo(path: Path, baseline: Path | None, **options: Any) -> int:

@@ -19,6 +19,12 @@ from secure_platform.scan.secrets.linear import Match, Pattern, compile_pattern
 from secure_platform.scan.secrets.rules import RuleSet
 
 TOKEN = sample(own_rules().rules["github-pat"]).strip()
+WIDE = """
+[[rules]]
+id = "wide"
+regex = '''(?s)begin-([a-z]{4}).*'''
+keywords = ["begin-"]
+"""
 TWO = """
 [[rules]]
 id = "one"
@@ -175,6 +181,15 @@ def test_twice_the_text_is_at_most_about_twice_the_work(counting: Engine, unit: 
     size = 16 << 10
     once, twice = (steps(counting, (unit * count)[:count]) for count in (size, 2 * size))
     assert once > 0
+    assert twice <= 2.5 * once
+
+
+def test_a_rule_that_spans_lines_is_linear_work_too() -> None:
+    rule = parse_rules(WIDE, "wide.toml").rules["wide"]
+    assert rule.wide
+    assert rule.regex
+    engine = Engine(RuleSet({"wide": replace(rule, regex=Counted(rule.regex))}))
+    once, twice = (steps(engine, b"begin-abcd " * count) for count in (200, 400))
     assert twice <= 2.5 * once
 
 

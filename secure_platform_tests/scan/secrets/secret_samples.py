@@ -3,18 +3,19 @@
 The same seed gives the same sample in every process.
 """
 
+import importlib
 import random
 import re
 import string
 from collections.abc import Iterable
-from re import _constants as op
-from re import _parser as parser
 from typing import Any, Final
 
 from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.engine import Engine
 from secure_platform.scan.secrets.rules import SecretRule
 
+op: Any = importlib.import_module("re._constants")
+parser: Any = importlib.import_module("re._parser")
 ENGINE: Final = Engine(own_rules())
 ATTEMPTS: Final = 200
 ENOUGH: Final = 12
@@ -60,15 +61,17 @@ def _text(tree: Any, rng: random.Random) -> str:
 
 def _node(kind: Any, value: Any, rng: random.Random) -> str:
     if kind in {op.MAX_REPEAT, op.MIN_REPEAT}:
-        return _repeated(*value, rng)
+        least, most, inner = value
+        return _repeated(least, most, inner, rng)
     if kind == op.IN:
         return _one_of(value, rng)
     if kind == op.BRANCH:
         return _text(rng.choice(value[1]), rng)
     if kind == op.SUBPATTERN:
         return _text(value[-1], rng)
-    single = {op.LITERAL: lambda: chr(value), op.AT: str}
-    return single.get(kind, lambda: rng.choice(_PRINTABLE))()
+    if kind == op.AT:
+        return ""
+    return chr(value) if kind == op.LITERAL else rng.choice(_PRINTABLE)
 
 
 def _repeated(least: int, most: Any, inner: Any, rng: random.Random) -> str:

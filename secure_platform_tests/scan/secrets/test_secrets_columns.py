@@ -1,5 +1,7 @@
 """Secrets in columns: every cell, by value; in bounds; beside what the scanner finds by names."""
 
+from collections.abc import Mapping, Sequence
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ def rows(cells: list[str | None]) -> dict[str, int]:
     return {each.info_type: each.rows for each in scan_columns(ENGINE, frame)}
 
 
-def scan(table: dict[str, list[str | None]]) -> dict[tuple[str, str], Finding]:
+def scan(table: Mapping[str, Sequence[str | None]]) -> dict[tuple[str, str], Finding]:
     return {(each.column, each.info_type): each for each in SCANNER.scan(pl.LazyFrame(table))}
 
 
@@ -107,7 +109,10 @@ def test_a_telling_name_is_enough_and_what_protection_leaves_is_not() -> None:
         ("password", "PASSWORD"): 2,
         ("api_key", "SECRET_TOKEN"): 1,
     }
-    left = {"password": ["[REDACTED]", "t1_" + "a" * 32], "reset_password_at": ["2024-01-31", None]}
+    left: Mapping[str, Sequence[str | None]] = {
+        "password": ["[REDACTED]", "t1_" + "a" * 32],
+        "reset_password_at": ["2024-01-31", None],
+    }
     assert not [finding for finding in scan(left).values() if finding.info_type == "PASSWORD"]
 
 

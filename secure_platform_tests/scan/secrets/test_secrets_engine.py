@@ -15,7 +15,7 @@ from secure_platform.errors import UsageError
 from secure_platform.scan.secrets import engine as engine_module
 from secure_platform.scan.secrets.document import own_rules, parse_rules
 from secure_platform.scan.secrets.engine import ALLOW_COMMENT, Engine
-from secure_platform.scan.secrets.linear import Match, Pattern, compile_pattern
+from secure_platform.scan.secrets.linear import Match, Pattern, any_of, compile_pattern
 from secure_platform.scan.secrets.rules import RuleSet
 
 TOKEN = sample(own_rules().rules["github-pat"]).strip()
@@ -125,19 +125,23 @@ class Counted:
 
     def __init__(self, pattern: Pattern) -> None:
         self._pattern = pattern
-        self.groups = pattern.groups
 
-    def search(self, text: bytes, pos: int = 0, endpos: int | None = None) -> Match | None:
-        match = self._pattern.search(text, pos, len(text) if endpos is None else endpos)
-        end = match.span()[1] if match else endpos
-        Counted.shown += (len(text) if end is None else end) - pos
+    @property
+    def groups(self) -> int:
+        return self._pattern.groups
+
+    def search(self, text: bytes, pos: int | None = None, endpos: int | None = None, /) -> Match | None:
+        start, stop = pos or 0, len(text) if endpos is None else endpos
+        match = self._pattern.search(text, start, stop)
+        Counted.shown += (match.span()[1] if match else stop) - start
         return match
 
-    def finditer(self, text: bytes) -> Iterator[Any]:
+    def finditer(self, text: bytes, pos: int | None = None, endpos: int | None = None, /) -> Iterator[Any]:
+        assert (pos, endpos) == (None, None)
         Counted.shown += len(text)
         return iter(self._pattern.finditer(text))
 
-    def fullmatch(self, text: bytes) -> Match | None:
+    def fullmatch(self, text: bytes, /) -> Match | None:
         Counted.shown += len(text)
         return self._pattern.fullmatch(text)
 
@@ -149,11 +153,10 @@ def counting() -> Iterator[Engine]:
         name: replace(rule, regex=Counted(rule.regex)) for name, rule in own.rules.items() if rule.regex
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine_module, "any_of", lambda *words: Counted(ANY_OF(*words)))
+        patch.setattr(engine_module, "any_of", lambda *words: Counted(any_of(*words)))
         yield Engine(RuleSet(counted, own.allowlists))
 
 
-ANY_OF = engine_module.any_of
 UNITS = [
     *(
         b"password=",

@@ -36,8 +36,8 @@ def found(root: Path) -> list[str]:
     return [finding.place.path for finding in scanned(root).findings]
 
 
-def skipped(root: Path, **options: int) -> dict[str, str]:
-    return {each.path: each.why for each in scanned(root, **options).skipped}
+def skipped(root: Path, *, largest: int) -> dict[str, str]:
+    return {each.path: each.why for each in scanned(root, largest=largest).skipped}
 
 
 def zipped(members: dict[str, bytes]) -> bytes:

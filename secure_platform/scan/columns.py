@@ -157,7 +157,7 @@ class Scanner:
                 each.rows,
                 each.rows / counts[each.column].filled,
                 each.confidence,
-                tuple(each.reasons),
+                tuple(sorted(each.reasons)),
             )
             for each in scan_columns(self._secrets, frame)
         ]

@@ -6,7 +6,9 @@ says is the business of the taxonomy: here a value speaks for itself.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -28,21 +30,21 @@ class ColumnSecrets:
 
     Attributes:
         rows: How many cells hold one.
-        reasons: What the confidence rests on, in the order in which it was met.
+        reasons: What the confidence rests on.
     """
 
     column: str
     info_type: str
     rows: int = 0
     confidence: float = 0.0
-    reasons: dict[str, None] = field(default_factory=dict)
+    reasons: set[str] = field(default_factory=set)
 
     def add(self, hits: Iterable[Hit], rows: int) -> None:
         """Count cells with these hits."""
         self.rows += rows
         for hit in hits:
             self.confidence = max(self.confidence, hit.confidence)
-            self.reasons |= dict.fromkeys((hit.rule.description or hit.rule.id, *reasons([hit])))
+            self.reasons |= {hit.rule.description or hit.rule.id, *reasons([hit])}
 
 
 def scan_columns(engine: Engine, frame: pl.LazyFrame) -> list[ColumnSecrets]:
@@ -54,25 +56,29 @@ def scan_columns(engine: Engine, frame: pl.LazyFrame) -> list[ColumnSecrets]:
     schema = frame.collect_schema()
     texts = {name: text_of(name, dtype) for name, dtype in schema.items() if shape(name, dtype) == "text"}
     found: dict[tuple[str, str], ColumnSecrets] = {}
-    for batch in _batches(frame.select(text.alias(name) for name, text in texts.items())):
-        for name in texts:
-            cells = batch.get_column(name).alias(_CELL)
-            for cell, rows in signed(engine, cells.filter(cells.str.len_bytes() >= _SHORTEST)).iter_rows():
-                by_type: defaultdict[str, list[Hit]] = defaultdict(list)
-                for hit in engine.hits(cell.encode()):
-                    by_type[hit.rule.info_type].append(hit)
-                for kind, hits in by_type.items():
-                    found.setdefault((name, kind), ColumnSecrets(name, kind)).add(hits, rows)
+    for name, cell, rows in _signed(engine, frame.select(text.alias(name) for name, text in texts.items())):
+        by_type: defaultdict[str, list[Hit]] = defaultdict(list)
+        for hit in engine.hits(cell.encode()):
+            by_type[hit.rule.info_type].append(hit)
+        for kind, hits in by_type.items():
+            found.setdefault((name, kind), ColumnSecrets(name, kind)).add(hits, rows)
     places = {name: place for place, name in enumerate(texts)}
     return sorted(found.values(), key=lambda each: (places[each.column], each.info_type))
 
 
-def _batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    return frame.collect_batches(chunk_size=_BATCH, maintain_order=False, engine="streaming")
+def _signed(engine: Engine, frame: pl.LazyFrame) -> Iterator[tuple[str, str, int]]:
+    """Column, cell and how often it is there; RE2 and Polars let other threads work beside them."""
+    batches = frame.collect_batches(chunk_size=_BATCH, maintain_order=False, engine="streaming")
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        for batch in batches:
+            chosen = pool.map(partial(signed, engine), batch.get_columns())
+            for name, cells in zip(batch.columns, chosen, strict=True):
+                yield from ((name, cell, rows) for cell, rows in cells.iter_rows())
 
 
 def signed(engine: Engine, cells: pl.Series) -> pl.DataFrame:
     """The different cells in which something announces a secret, and how often each is there."""
+    cells = cells.alias(_CELL).filter(cells.str.len_bytes() >= _SHORTEST)
     if cells.is_empty():
         return pl.DataFrame(schema={_CELL: pl.String, _ROWS: pl.UInt32})
     text = cells.str.join("\n").item().encode()

@@ -215,8 +215,13 @@ def _gate(members: Members) -> str:
     return gate
 
 
-def _patterns(members: Members, key: str) -> tuple[Pattern, ...]:
-    return tuple(compile_pattern(text, f"{members.culprit}, {key}") for text in members.texts(key))
+def _patterns(members: Members, key: str) -> Pattern | None:
+    """One pattern for all of them, each compiled alone before so that an error is about it."""
+    texts = members.texts(key)
+    for text in texts:
+        compile_pattern(text, f"{members.culprit}, {key}")
+    union = "|".join(f"(?:{text})" for text in texts)
+    return compile_pattern(union, f"{members.culprit}, {key}") if union else None
 
 
 def _pattern(text: str, culprit: str, key: str) -> Pattern | None:

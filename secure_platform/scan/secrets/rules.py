@@ -35,8 +35,8 @@ class Allowlist:
 
     description: str = ""
     all_of: bool = False
-    paths: tuple[Pattern, ...] = ()
-    regexes: tuple[Pattern, ...] = ()
+    paths: Pattern | None = None
+    regexes: Pattern | None = None
     stopwords: tuple[bytes, ...] = ()
     target: Target = "secret"
     rules: frozenset[str] = frozenset()
@@ -51,9 +51,9 @@ class Allowlist:
         """Whether the secret in `texts` is no finding."""
         evidence = []
         if self.paths:
-            evidence.append(any(each.search(path) for each in self.paths))
+            evidence.append(self.paths.search(path) is not None)
         if self.regexes:
-            evidence.append(any(each.search(texts[self.target]) for each in self.regexes))
+            evidence.append(self.regexes.search(texts[self.target]) is not None)
         if self.stopwords:
             lowered = texts["secret"].lower()
             evidence.append(any(word in lowered for word in self.stopwords))

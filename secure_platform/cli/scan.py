@@ -14,6 +14,7 @@ from secure_platform.errors import DataRefusedError, UsageError
 from secure_platform.files import replace_private
 from secure_platform.scan.secrets.baseline import Baseline, Sifted, dump_baseline, load_baseline, sift
 from secure_platform.scan.secrets.document import load_rules, own_rules
+from secure_platform.scan.secrets.findings import SecretFinding
 from secure_platform.scan.secrets.report import document, sarif
 from secure_platform.scan.secrets.scanner import SecretScanner
 from secure_platform.scan.secrets.tree import TreeReport, scan_tree
@@ -129,32 +130,22 @@ def _excuse(baseline: Path, known: Baseline, sifted: Sifted, reason: str, until:
 
 def _render(out: Console, report: TreeReport, sifted: Sifted) -> None:
     if sifted.open:
-        table(
-            out,
-            ("source", "line", "info type", "rule", "confidence", "because"),
-            [
-                (
-                    each.place.path,
-                    each.place.line or None,
-                    each.info_type,
-                    each.rule,
-                    f"{each.confidence:.2f}",
-                    "; ".join(each.reasons),
-                )
-                for each in sifted.open
-            ],
-        )
+        columns = ("source", "line", "info type", "rule", "confidence", "because")
+        table(out, columns, map(_row, sifted.open))
     for excuse in sifted.expired:
         line(out, f"The excuse for {excuse.rule} ({excuse.fingerprint[:8]}) ended on {excuse.expires}.")
     for excuse in sifted.unused:
         line(out, f"The excuse for {excuse.rule} ({excuse.fingerprint[:8]}) excuses nothing: remove it.")
     if report.skipped:
         table(out, ("skipped", "because"), [(each.path, each.why) for each in report.skipped])
-    line(
-        out,
-        f"{len(sifted.open)} secrets in {report.files} files; {len(sifted.excused)} excused,"
-        f" {len(report.skipped)} files skipped.",
-    )
+    counted = f"{len(sifted.open)} secrets in {report.files} files"
+    line(out, f"{counted}; {len(sifted.excused)} excused, {len(report.skipped)} files skipped.")
+
+
+def _row(finding: SecretFinding) -> tuple[Any, ...]:
+    place, confidence = finding.place, f"{finding.confidence:.2f}"
+    because = "; ".join(finding.reasons)
+    return place.path, place.line or None, finding.info_type, finding.rule, confidence, because
 
 
 def _name(path: Path) -> str:

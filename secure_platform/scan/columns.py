@@ -1,12 +1,13 @@
 """Every cell of every column is looked at; reported are column, type, counts and reasons, never a value.
 
-The first look is one row of aggregates over all of them. The second look
-reads again only the columns that had candidates or a telling name.
+The first look is one row of aggregates over all of them. The second look reads again only the columns that
+had candidates or a telling name, and all text for secrets, whose looks are told by rules of their own.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -18,6 +19,10 @@ from secure_platform.scan.fuse import Judgement, by_type, judge
 from secure_platform.scan.headers import named_types, vetoed_types
 from secure_platform.scan.nested import Values, inside
 from secure_platform.scan.patterns import DOCUMENT, compile_types, matches, union
+from secure_platform.scan.secrets.columns import scan_columns
+from secure_platform.scan.secrets.document import own_rules
+from secure_platform.scan.secrets.engine import Engine
+from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
 
@@ -45,12 +50,16 @@ class Finding:
 
 
 class Scanner:
-    """Finds the info types of a taxonomy in frames of any column types."""
+    """Finds the info types of a taxonomy, and secrets, in frames of any column types."""
 
     def __init__(self, types: Mapping[str, InfoType]) -> None:
         self._types = types
         self._patterns = compile_types(types)
         self._union = union(self._patterns)
+
+    @cached_property
+    def _secrets(self) -> Engine:
+        return Engine(own_rules(), MINIMUM_CONFIDENCE)
 
     def observe(self, frame: pl.LazyFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The first look: one lazy row with one struct per column that can hold evidence.
@@ -92,6 +101,7 @@ class Scanner:
         for name in columns:
             if counts[name].filled and shape(name, schema[name]) == "date":
                 found += self._dated(name, named[name], counts[name].filled)
+        found += self._secret(frame.select(column_of(name) for name in columns), counts)
         places = {name: place for place, name in enumerate(columns)}
         return sorted(self._unexplained(self._merged(found)), key=lambda finding: places[finding.column])
 
@@ -170,16 +180,26 @@ class Scanner:
             for kind in (*narrower, DATE)
         ]
 
+    def _secret(self, frame: pl.LazyFrame, counts: Mapping[str, "_Counts"]) -> list[Finding]:
+        return [
+            Finding(
+                each.column,
+                each.info_type,
+                each.rows,
+                each.rows / counts[each.column].filled,
+                each.confidence,
+                tuple(sorted(each.reasons)),
+            )
+            for each in scan_columns(self._secrets, frame)
+        ]
+
     def _merged(self, found: Sequence[Finding]) -> list[Finding]:
-        """One finding for a column and type, in the order of the taxonomy: the surer of several."""
+        """One finding for a column and type, in the order of the taxonomy: as sure as the surest of several."""
         several: dict[tuple[str, str], list[Finding]] = defaultdict(list)
         for finding in found:
             several[finding.column, finding.info_type].append(finding)
         ranks = {kind: rank for rank, kind in enumerate(self._types)}
-        merged = [
-            max(alike, key=lambda finding: (finding.confidence, finding.count)) for alike in several.values()
-        ]
-        return sorted(merged, key=lambda finding: ranks[finding.info_type])
+        return sorted(map(_one, several.values()), key=lambda finding: ranks[finding.info_type])
 
     def _unexplained(self, found: Sequence[Finding]) -> list[Finding]:
         """Without the findings that another type explains, cell for cell; of two alike the first stays."""
@@ -261,6 +281,13 @@ def _counted(values: Values, candidates: str) -> pl.LazyFrame:
 def _of_cells(finding: Finding, filled: int) -> Finding:
     count = min(finding.count, filled)
     return replace(finding, count=count, ratio=count / filled, reasons=(*finding.reasons, INSIDE))
+
+
+def _one(alike: Sequence[Finding]) -> Finding:
+    """What the surest says, of as many cells as the most common of them."""
+    surest = max(alike, key=lambda finding: (finding.confidence, finding.count))
+    most = max(alike, key=lambda finding: finding.count)
+    return replace(surest, count=most.count, ratio=most.ratio)
 
 
 def _finding(column: str, kind: str, verdict: Judgement, filled: int) -> Finding:

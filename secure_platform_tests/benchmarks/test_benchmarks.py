@@ -18,6 +18,7 @@ PEERS = {
     "audit": "plain SQLite commits",
     "overhead": "python -c pass",
     "web": "the stock server",
+    "secret_scan": "the same rules, each searched by Python's re",
     "demo": "",
     "scan": "Polars searches every cell for one pattern",
 }

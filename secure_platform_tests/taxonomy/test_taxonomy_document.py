@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from secure_platform.scan.secrets.document import own_rules
 from secure_platform.taxonomy.info_types import DOCUMENT, Family, InfoType, info_types, taxonomy
 
 HEADINGS = (
@@ -21,7 +22,7 @@ Made from `secure_platform/taxonomy/info_types.yaml`; a test keeps it true. The 
 
 **How it is found**: *name*, the column name alone; *name and format*, cells of a format under such a name;
 *format*, cells that need no name; *in text*, the format inside free text; *keyword*, a word with the value
-behind it. *Rule* is a check digit or number rule: of python-stdnum where it begins with `stdnum.`, else of
+behind it; *secret rules*, the rules in `secure_platform/scan/secrets/rules.toml`. *Rule* is a check digit or number rule: of python-stdnum where it begins with `stdnum.`, else of
 `taxonomy/validators.py` and `taxonomy/number_rules.py`, which name its source. A type without any of these is
 a label for contracts.
 
@@ -74,6 +75,8 @@ def _evidence(kind: InfoType) -> Iterator[str]:
         yield "in text"
     if kind.context_pattern:
         yield "keyword"
+    if kind.id in {rule.info_type for rule in own_rules().rules.values()}:
+        yield "secret rules"
 
 
 def test_the_table_of_info_types_is_the_published_one() -> None:

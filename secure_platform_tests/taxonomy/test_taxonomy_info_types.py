@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from secure_platform.errors import ContractError
+from secure_platform.scan.secrets.document import own_rules
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import DOCUMENT, TRANSFORMS, info_types, load_taxonomy, taxonomy
 from secure_platform.taxonomy.reading import header_tokens
@@ -95,6 +96,17 @@ def test_secrets_are_restricted_and_never_kept() -> None:
     secrets = [kind for kind in info_types().values() if kind.group == "secret"]
     assert {kind.classification for kind in secrets} == {Classification.RESTRICTED}
     assert {kind.default_transform for kind in secrets} == {"drop", "redact"}
+
+
+def test_what_a_secret_rule_finds_is_a_secret_of_the_taxonomy() -> None:
+    named = {rule.info_type for rule in own_rules().rules.values()}
+    assert len(named) == 8
+    assert {info_types()[name].group for name in named} == {"secret"}
+
+
+def test_only_the_secret_rules_know_secrets_by_their_values() -> None:
+    secrets = [kind for kind in info_types().values() if kind.group == "secret"]
+    assert not [k.id for k in secrets if k.value_patterns or k.text_pattern or k.context_pattern]
 
 
 def test_only_what_names_nobody_is_kept_by_default() -> None:

@@ -21,6 +21,8 @@ class Scale:
         repeats: Of what is cheap enough to repeat.
         demos: Runs of the demo, one after the other on one home.
         requests: To each web server.
+        files: Written with and without an envelope.
+        file_rows: Of each of them.
         tables: Labelled tables that are scanned; all if None.
         scan_rows: Of the table that is classified for speed.
     """
@@ -33,14 +35,26 @@ class Scale:
     repeats: int = 3
     demos: int = 2
     requests: int = 300
+    files: int = 50
+    file_rows: tuple[int, ...] = (1_000, 100_000)
     tables: int | None = None
     scan_rows: int = 200_000
 
 
 TINY = Scale(
-    rows=3_000, step_rows=1_000, datasets=(2,), entries=20, steps=2, repeats=1, demos=1, requests=2, tables=2,
+    rows=3_000,
+    step_rows=1_000,
+    datasets=(2,),
+    entries=20,
+    steps=2,
+    repeats=1,
+    demos=1,
+    requests=2,
+    files=2,
+    file_rows=(1_000,),
+    tables=2,
     scan_rows=500,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,6 @@ def load(watch: Stopwatch, folder: str) -> dict[str, Any]:
     with watch:
         with _part(parts, "imports"):
             import dagster as dg  # noqa: PLC0415 - importing is measured
-            import dagster_dbt  # noqa: F401
 
             from secure_platform.contract.product import load_products  # noqa: PLC0415
             from secure_platform.orchestration.component import product_definitions  # noqa: PLC0415

@@ -4,10 +4,15 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+import polars as pl
+
+from benchmarks.data import FIRST
 from secure_platform.contract.product import COMPONENT
 from secure_platform.settings import PACKAGE
 
 DATASETS: Final = 10
+PRODUCT: Final = "product{:04}"
+FIRST_PRODUCT: Final = PRODUCT.format(0)
 PROJECT: Final = '[tool.dg]\ndirectory_type = "project"\n\n[tool.dg.project]\nroot_module = "many"\n'
 DEFINITION: Final = """\
 type: {component}
@@ -94,15 +99,38 @@ def write_project(root: Path, datasets: int) -> None:
     _write(root / "pyproject.toml", PROJECT)
     _write(root / "many" / "__init__.py", "")
     for number in range(0, datasets, DATASETS):
-        _write_product(root, f"product{number // DATASETS:04}", min(DATASETS, datasets - number))
+        _write_product(root, PRODUCT.format(number // DATASETS), min(DATASETS, datasets - number))
     ours = PACKAGE.parent / "dbt"
     shutil.copytree(ours / "macros", root / "dbt" / "macros")
     shutil.copy(ours / "dbt_project.yml", root / "dbt")
 
 
+def dataset_names(datasets: int) -> list[str]:
+    """The datasets of a product with this many."""
+    return [f"visits{number:02}" for number in range(datasets)]
+
+
+def write_visits(source: Path, datasets: int, rows: int) -> None:
+    """The files that the datasets of the first product are pulled from."""
+    source.mkdir()
+    number = pl.int_range(rows, eager=True)
+    visits = pl.select(
+        visit=pl.format("V{}", number),
+        earlier_visit=pl.format("V{}", number // 2),
+        patient_name=pl.format("{} Adler", pl.Series(FIRST).gather(number % len(FIRST))),
+        ssn=pl.format("123-45-{}", (number % 9_000 + 1_000)),
+        began=pl.lit("2026-01-02T03:04:05Z"),
+        ward=pl.format("W{}", number % 20),
+        cost=number % 500,
+        outcome=pl.lit("well"),
+    )
+    for name in dataset_names(datasets):
+        visits.write_csv(source / f"{name}.csv")
+
+
 def _write_product(root: Path, product: str, datasets: int) -> None:
     folder, models = root / "many" / "defs" / product, root / "dbt" / "models" / product
-    names = [f"visits{number:02}" for number in range(datasets)]
+    names = dataset_names(datasets)
     named = {"product": product, "first": names[0], "component": COMPONENT}
     _write(folder / "defs.yaml", DEFINITION.format(**named))
     for name in names:

@@ -40,7 +40,7 @@ def shop(folder: Path) -> tuple[Services, Product]:
 
 def orders_plan(services: Services, product: Product) -> DatasetPlan:
     """What happens to each column of the orders."""
-    return compile_plan(product, services.keys.token_version(), date(2026, 1, 1)).datasets[DATASET]
+    return compile_plan(product, services.keys.token_version, date(2026, 1, 1)).datasets[DATASET]
 
 
 def commit(draft: Draft) -> Snapshot:

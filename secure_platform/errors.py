@@ -1,6 +1,7 @@
 """Every error names the culprit and the fix, never contains a data value, and carries its exit code.
 
-Exit codes: 2 usage, 3 data or contract refused, 4 gate refused, 5 integrity, 6 storage.
+Exit codes: 2 usage, 3 data or contract refused, 4 gate refused, 5 integrity, 6 storage,
+7 a service that keeps keys or secrets.
 An error that wraps a library's error is raised `from None` when the library's text may hold data values.
 """
 
@@ -91,6 +92,12 @@ class IntegrityError(SecurePlatformError):
     """Something stored is not what was written: a digest, MAC, signature or proof does not match."""
 
     exit_code: ClassVar[int] = 5
+
+
+class ServiceError(SecurePlatformError):
+    """A service that keeps keys or secrets cannot be reached, refuses, or lacks what was asked for."""
+
+    exit_code: ClassVar[int] = 7
 
 
 class StorageError(SecurePlatformError):

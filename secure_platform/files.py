@@ -10,8 +10,11 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from secure_platform.errors import UsageError
+
 PRIVATE_DIRECTORY: Final = 0o700
 PRIVATE_FILE: Final = 0o600
+OTHERS: Final = 0o077
 CHUNK: Final = 1 << 20
 
 
@@ -21,6 +24,17 @@ def private_directory(path: Path) -> Path:
     for directory in reversed(missing):
         directory.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
     return path
+
+
+def require_private(home: Path) -> None:
+    """Refuse a home that others may read.
+
+    Raises:
+        UsageError: If its mode is open, or it belongs to somebody else.
+    """
+    status = home.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & OTHERS:
+        raise UsageError(f"The home {home} is open to other users", f"Make it private: chmod 700 {home}.")
 
 
 def write_private(path: Path, data: bytes) -> None:

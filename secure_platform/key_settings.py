@@ -1,15 +1,64 @@
 """Who keeps the keys and the secrets: this home, Vault, or AWS; with no word in the settings, this home.
 
-A secret is named by a reference (`secret://…`, see docs/keys.md), never written here. What opens Vault or AWS
-itself comes from a file or the environment: nothing else could be read yet.
+A secret is named by a reference (`secret://…`, see docs/secrets.md), never written here. What opens Vault or
+AWS itself comes from a file or the environment: nothing else could be read yet.
 """
 
-from typing import Annotated, Literal, TypeAlias
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Final, Self, TypeAlias
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Reference: TypeAlias = Annotated[str, Field(pattern=r"^secret://[a-z][a-z0-9-]*/[^\s]+$", max_length=1024)]
-Opening: TypeAlias = Annotated[str, Field(pattern=r"^secret://(file|env)/[^\s]+$", max_length=1024)]
+from secure_platform.errors import UsageError
+from secure_platform.secret_reference import FILE, OPENING, SecretReference
+
+LOCAL: Final = "local"
+VAULT: Final = "vault"
+AWS: Final = "aws"
+
+
+def _reference(text: str) -> str:
+    try:
+        return str(SecretReference.parse(text))
+    except UsageError as error:
+        raise ValueError(error.culprit) from None
+
+
+def _opening(text: str) -> str:
+    if SecretReference.parse(text).provider not in OPENING:
+        raise ValueError("it must be read before any other provider is open: name a file or a variable")
+    return text
+
+
+def _rotatable(text: str) -> str:
+    if SecretReference.parse(text).provider in OPENING:
+        raise ValueError("a file or a variable is changed where it was made, not from here")
+    return text
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    host = parts.hostname or ""
+    if "@" in parts.netloc:
+        raise ValueError("write no user name or password into an address: it is shown in errors")
+    if parts.scheme == "https" and host:
+        return text
+    try:
+        is_loopback = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if parts.scheme != "http" or not is_loopback:
+        raise ValueError("write an https:// address; http:// only reaches this machine")
+    return text
+
+
+Address: TypeAlias = Annotated[str, AfterValidator(_address)]
+Reference: TypeAlias = Annotated[str, AfterValidator(_reference)]
+Opening: TypeAlias = Annotated[Reference, AfterValidator(_opening)]
+Rotatable: TypeAlias = Annotated[Reference, AfterValidator(_rotatable)]
+Kind: TypeAlias = Annotated[str, Field(pattern=r"^(data|token|cell|subject|mac|digest|sign|log)$")]
 Days: TypeAlias = Annotated[int, Field(ge=1, le=3650)]
 
 
@@ -23,10 +72,10 @@ class VaultSettings(_Part):
     Attributes:
         address: Its URL; https, or http on loopback.
         namespace: Of Vault Enterprise or OpenBao; None for the root namespace.
-        ca: Reference to the PEM of the certificate authorities; None for those of the system.
+        ca: PEM file of the certificate authorities; None for those that come with Python's certifi.
         auth_mount: Where AppRole is mounted.
         role_id: Reference to the role id.
-        secret_id: Reference to the secret id, or to the token that it is wrapped in.
+        secret_id: Reference to the secret id, or to the file with the token that it is wrapped in.
         wrapped: Whether `secret_id` names a response-wrapping token, which opens once.
         transit_mount: Where the Transit engine is mounted.
         transit_key: Its key that wraps ours.
@@ -34,9 +83,9 @@ class VaultSettings(_Part):
         timeout_seconds: How long one call may take.
     """
 
-    address: str
+    address: Address
     namespace: str | None = None
-    ca: Opening | None = None
+    ca: Path | None = None
     auth_mount: str = "approle"
     role_id: Opening
     secret_id: Opening
@@ -45,6 +94,13 @@ class VaultSettings(_Part):
     transit_key: str = "secure-platform"
     signing_key: str | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10
+
+    @model_validator(mode="after")
+    def _wrapped_in_a_file(self) -> Self:
+        """What a wrapping token held is kept beside it, for the processes that follow."""
+        if self.wrapped and SecretReference.parse(self.secret_id).provider != FILE:
+            raise ValueError("a wrapped secret id comes in a file")
+        return self
 
 
 class AwsSettings(_Part):
@@ -61,7 +117,7 @@ class AwsSettings(_Part):
     region: str
     key_id: str | None = None
     signing_key_id: str | None = None
-    endpoint_url: str | None = None
+    endpoint_url: Address | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10
 
 
@@ -79,15 +135,17 @@ class KeySettings(_Part):
     """Who wraps the keys of this home, and how long each may be used for new things.
 
     Attributes:
-        provider: `local`, `vault` or `aws`.
+        provider: `local`, `vault`, `aws`, or one that an installed package brings (docs/key-providers.md).
         local: The root key in this home.
+        options: What a provider of another package is told.
         rotate_after_days: Kind of key → days (NIST SP 800-57 part 1 rev. 5 §5.3.6); built-in defaults else.
         fips: Whether algorithms that FIPS 140-3 does not approve are refused.
     """
 
-    provider: Literal["local", "vault", "aws"] = "local"
+    provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = LOCAL
     local: LocalKeySettings = LocalKeySettings()
-    rotate_after_days: dict[str, Days] = {}
+    options: dict[str, str] = {}
+    rotate_after_days: dict[Kind, Days] = {}
     fips: bool = False
 
 
@@ -99,7 +157,7 @@ class RotatedSecret(_Part):
         every_days: How often.
     """
 
-    secret: Reference
+    secret: Rotatable
     every_days: Days = 30
 
 

@@ -4,7 +4,6 @@ A home is initialised once, under a lock, before anything else touches it: sever
 create the same databases at once corrupt them.
 """
 
-import os
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,14 +12,18 @@ from pathlib import Path
 from typing import Final, Literal
 
 from secure_platform.access.credentials import Credentials, Invitation
+from secure_platform.access.custody import Custody
 from secure_platform.access.freezes import Freezes
 from secure_platform.access.grants import Grants
+from secure_platform.access.key_backups import KeyBackups
 from secure_platform.access.policy import Policy
-from secure_platform.access.principals import ANONYMOUS, Principal, Principals, read_token
+from secure_platform.access.principals import ANONYMOUS, Principal, Principals
 from secure_platform.access.seals import SealedRows
+from secure_platform.access.secret_custody import SecretCustody
 from secure_platform.access.sessions import Sessions
 from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.access.throttle import Throttle
+from secure_platform.access.tokens import Tokens, read_token
 from secure_platform.access.windows import read_window
 from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product, load_products
@@ -28,10 +31,17 @@ from secure_platform.control.database import ControlDatabase
 from secure_platform.control.locks import file_lock
 from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import UsageError
-from secure_platform.files import private_directory, replace_private, write_private
+from secure_platform.files import private_directory, replace_private, require_private, write_private
 from secure_platform.gate.releases import Gate
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.home import HomeKeys
+from secure_platform.keys.provider import KeyProvider
+from secure_platform.keys.providers.aws_session import AwsSession
+from secure_platform.keys.providers.choice import open_provider, prepare_provider
+from secure_platform.keys.providers.vault_session import VaultSession
 from secure_platform.keys.ring import KeyRing
+from secure_platform.keys.secrets.local import LocalSecrets
+from secure_platform.keys.secrets.opened import open_secrets
+from secure_platform.keys.secrets.resolver import Secrets
 from secure_platform.monitor.volume import Metrics
 from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
@@ -44,8 +54,8 @@ SCHEDULER: Final = "service:scheduler"
 DEPLOYER: Final = "service:deployer"
 ADMINISTRATOR: Final = "admin"
 INITIALISED: Final = ".initialised"
+AUDIT_LOG: Final = "audit.db"
 ROOMS: Final = ("lake", "releases", "warehouse", "keys", "tmp", "dagster", "dbt")
-PRIVATE_MASK: Final = 0o077
 
 
 class Services:
@@ -53,38 +63,61 @@ class Services:
 
     Args:
         settings: The resolved settings; the home must be initialised (see `initialise`).
+        key_provider: Opens the keys in place of the provider that the settings choose.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, key_provider: KeyProvider | None = None) -> None:
         self.settings = settings
+        self._stand_in = key_provider
 
     @cached_property
     def database(self) -> ControlDatabase:
         """The control database."""
         return ControlDatabase.at(self.settings.home / "control.db")
 
-    @cached_property
+    @property
     def keys(self) -> KeyRing:
-        """The key ring over the local provider."""
-        return KeyRing(LocalKeyProvider.open(self.settings.home / "keys"), self.database)
+        """The key ring over the provider of the settings."""
+        return self._opened.ring
 
     @cached_property
+    def key_provider(self) -> KeyProvider:
+        """What wraps the keys."""
+        return self._stand_in or self.provider()
+
+    def provider(self, name: str | None = None) -> KeyProvider:
+        """What wraps the keys; another one than the settings choose, by its name, to move keys from or to."""
+        return open_provider(
+            self.settings.keys,
+            self.settings.home / "keys",
+            vault=lambda: self.vault,
+            aws=lambda: self.aws,
+            name=name,
+        )
+
+    @property
     def audit(self) -> AuditLog:
         """The tamper-evident log."""
-        # The log's own key names it, so that two homes never sign as one log.
-        identity = self.keys.log_signer("secure-platform").public_key.hex()[:16]
-        origin = f"secure-platform/{identity}"
-        return AuditLog(
-            self.settings.home / "audit.db",
-            origin=origin,
-            signer=self.keys.log_signer(origin),
-            identify=self.keys.identify,
+        return self._opened.audit
+
+    @cached_property
+    def _opened(self) -> HomeKeys:
+        return HomeKeys(
+            self.key_provider,
+            self.database,
+            self.settings.home / AUDIT_LOG,
+            fips=self.settings.keys.fips,
         )
 
     @cached_property
     def principals(self) -> Principals:
         """Who may be asked."""
         return Principals(self.database, self.audit, self.sealed_rows)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """What a program proves who it is with."""
+        return Tokens(self.database, self.audit, self.sealed_rows, self.principals)
 
     @cached_property
     def sessions(self) -> Sessions:
@@ -142,6 +175,82 @@ class Services:
         return Freezes(self.sealed_rows, self.keys, self.policy, self.situation, announce=self._announce)
 
     @cached_property
+    def key_backups(self) -> KeyBackups:
+        """The backups of the keys."""
+        return KeyBackups(
+            self.keys,
+            self.policy,
+            self.sealed_rows,
+            self.audit,
+            home=self.settings.home,
+            environment=self.settings.environment,
+            announce=self._announce,
+        )
+
+    @cached_property
+    def custody(self) -> Custody:
+        """What is done to keys."""
+        return Custody(
+            self.keys,
+            self.key_backups,
+            self.policy,
+            self.principals,
+            self.audit,
+            self.database,
+            rotate_after_days=self.settings.keys.rotate_after_days,
+            announce=self._announce,
+        )
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """What `secret://…` stands for."""
+        return open_secrets(
+            local=lambda: self.local_secrets,
+            vault=lambda: self.vault,
+            aws=lambda: self.aws,
+            ttl_seconds=self.settings.secrets.ttl_seconds,
+        )
+
+    @cached_property
+    def local_secrets(self) -> LocalSecrets:
+        """The secrets that this home keeps itself."""
+        return LocalSecrets(self.settings.home / "secrets", self.keys, self.audit)
+
+    @cached_property
+    def secret_custody(self) -> SecretCustody:
+        """Who may change secrets."""
+        return SecretCustody(
+            self.secrets,
+            lambda: self.local_secrets,
+            self.settings.home / "secrets",
+            self.policy,
+            self.audit,
+            announce=self._announce,
+        )
+
+    @cached_property
+    def vault(self) -> VaultSession:
+        """The login at Vault.
+
+        Raises:
+            UsageError: If the settings name no Vault.
+        """
+        if self.settings.vault is None:
+            raise UsageError("No Vault is named", "Set vault: in platform.yaml; see docs/settings.md.")
+        return VaultSession(self.settings.vault)
+
+    @cached_property
+    def aws(self) -> AwsSession:
+        """The connection to AWS.
+
+        Raises:
+            UsageError: If the settings name no AWS region.
+        """
+        if self.settings.aws is None:
+            raise UsageError("No AWS is named", "Set aws: in platform.yaml; see docs/settings.md.")
+        return AwsSession(self.settings.aws)
+
+    @cached_property
     def store(self) -> SnapshotStore:
         """The encrypted snapshots."""
         return SnapshotStore(self.settings.home / "lake", self.temporary, self.keys, self.audit)
@@ -173,6 +282,7 @@ class Services:
             self.database,
             self.audit,
             self.settings.channels,
+            secrets=self.secrets,
             environment=self.settings.environment,
             url=self.settings.server.url,
         )
@@ -216,7 +326,7 @@ class Services:
         """The principal whose token was presented, else the anonymous one, which may only build and read."""
         if self.settings.token_file is None:
             return ANONYMOUS
-        return self.principals.authenticate(read_token(self.settings.token_file))
+        return self.tokens.authenticate(read_token(self.settings.token_file))
 
     def requester(self, stamped: str | None = None) -> Principal:
         """Who a build is recorded for: who its run was stamped for, else the caller, else the scheduler."""
@@ -232,7 +342,7 @@ class Services:
             UsageError: If this process cannot read the deployer's token.
             AccessDeniedError: If the token is not valid.
         """
-        return self.principals.authenticate(read_token(self.settings.deployer_token_file))
+        return self.tokens.authenticate(read_token(self.settings.deployer_token_file))
 
     def _announce(self, event: Event, *, product: str | None) -> None:
         # Each is told, however often it happens.
@@ -268,7 +378,7 @@ def initialise(settings: Settings, *, prepare: Callable[[Settings], None] | None
         UsageError: If the home exists with an open mode or belongs to somebody else.
     """
     home = private_directory(settings.home)
-    _require_private(home)
+    require_private(home)
     if (home / INITIALISED).exists():
         return False
     with file_lock(home / ".lock", holder=f"the home {home}"):
@@ -283,12 +393,6 @@ def initialise(settings: Settings, *, prepare: Callable[[Settings], None] | None
     return True
 
 
-def _require_private(home: Path) -> None:
-    status = home.stat()
-    if status.st_uid != os.geteuid() or status.st_mode & PRIVATE_MASK:
-        raise UsageError(f"The home {home} is open to other users", f"Make it private: chmod 700 {home}.")
-
-
 def _create_state(settings: Settings) -> None:
     services = Services(settings)
     keys = settings.home / "keys"
@@ -296,11 +400,8 @@ def _create_state(settings: Settings) -> None:
     for unfinished in keys.glob(".*"):
         unfinished.unlink()
     services.database.migrate()
-    if not (keys / "root.key").exists():
-        LocalKeyProvider.create(keys)
-    created = services.keys.initialise()
-    for key in created:
-        services.audit.append("key.create", actor=SCHEDULER, subject=key)
+    prepare_provider(settings.keys, keys)
+    services.keys.initialise()
     _create_principals(services)
     services.audit.append("home.initialise", actor=SCHEDULER, subject=settings.environment)
     services.audit.checkpoint()
@@ -318,5 +419,5 @@ def _create_principals(services: Services) -> None:
             services.principals.add(name, kind=kind, roles=roles, actor=SCHEDULER)
         token_file = services.settings.home / "keys" / (token_name or "")
         if token_name is not None and not token_file.exists():
-            issued = services.principals.issue_token(name, actor=SCHEDULER, days=365)
+            issued = services.tokens.issue(name, actor=SCHEDULER, days=365)
             replace_private(token_file, issued.secret.encode() + b"\n")

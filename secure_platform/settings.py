@@ -15,14 +15,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from secure_platform.errors import UsageError
-from secure_platform.key_settings import AwsSettings, KeySettings, SecretSettings, VaultSettings
+from secure_platform.key_settings import AWS, VAULT, AwsSettings, KeySettings, SecretSettings, VaultSettings
+from secure_platform.secret_reference import SCHEME, SecretReference
 from secure_platform.site import ChannelSettings, IdentitySettings, ServerSettings
 
 PREFIX: Final = "SECURE_PLATFORM_"
 CONFIG_NAME: Final = "platform.yaml"
 PACKAGE: Final = Path(__file__).resolve().parent
 TEXTS: Final = frozenset({"environment", "memory_limit"})
-FILES: Final = frozenset({"certificate", "key", "client_ca", "ca", "secret_file", "client_secret_file"})
+FILES: Final = frozenset({"certificate", "key", "client_ca", "ca"})
 DOCUMENTS: Final = frozenset({"server", "identity", "channels", "keys", "secrets", "vault", "aws"})
 
 
@@ -74,8 +75,8 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _provided(self) -> Self:
         """The chosen key provider has what it needs."""
-        ready = {"local": True, "vault": self.vault is not None, "aws": bool(self.aws and self.aws.key_id)}
-        if not ready[self.keys.provider]:
+        ready = {VAULT: self.vault is not None, AWS: bool(self.aws and self.aws.key_id)}
+        if not ready.get(self.keys.provider, True):
             raise ValueError(self.keys.provider)
         return self
 
@@ -170,10 +171,23 @@ def _resolve_files(value: Any, base: Path) -> Any:
         return [_resolve_files(item, base) for item in value]
     if not isinstance(value, dict):
         return value
-    return {
-        name: base / item if name in FILES and isinstance(item, str) else _resolve_files(item, base)
-        for name, item in value.items()
-    }
+    return {name: _resolve_file(name, item, base) for name, item in value.items()}
+
+
+def _resolve_file(name: str, item: Any, base: Path) -> Any:
+    if not isinstance(item, str):
+        return _resolve_files(item, base)
+    if item.startswith(SCHEME):
+        return _resolve_reference(item, base)
+    return base / item if name in FILES else item
+
+
+def _resolve_reference(text: str, base: Path) -> str:
+    try:
+        return str(SecretReference.parse(text).below(base))
+    except UsageError:
+        # Whoever validates the setting names it.
+        return text
 
 
 def _from_environment() -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Where the server is reached, who may log in and how, and where notices go; every part has a default.
 
-Secrets are never written here: a setting names the 0600 file that holds one.
+Secrets are never written here: a setting refers to one (`secret://…`, see docs/secrets.md).
 """
 
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
+
+from secure_platform.key_settings import Reference
 
 Event: TypeAlias = Literal[
     "release.pending",
@@ -18,13 +20,20 @@ Event: TypeAlias = Literal[
     "release.rolled_back",
     "break_glass.opened",
     "freeze.set",
+    "key.rotated",
+    "key.rotation_failed",
+    "secret.rotation_failed",
+    "key.disabled",
+    "key.destroyed",
+    "key.backed_up",
+    "key.moved",
 ]
 Kind: TypeAlias = Literal["slack", "webhook", "servicenow", "pagerduty", "email"]
 _NEEDED: Final[dict[Kind, tuple[str, ...]]] = {
-    "slack": ("secret_file",),
-    "webhook": ("secret_file",),
-    "servicenow": ("secret_file", "user"),
-    "pagerduty": ("secret_file",),
+    "slack": ("secret",),
+    "webhook": ("secret",),
+    "servicenow": ("secret", "user"),
+    "pagerduty": ("secret",),
     "email": ("sender", "recipients"),
 }
 
@@ -55,12 +64,12 @@ class ProxySettings(_Part):
     Attributes:
         addresses: Its addresses, as CIDR; headers from any other address are refused.
         user_header: Header with the principal's name, which the proxy has authenticated; None for none.
-        secret_file: 0600 file with the value of the header `X-Proxy-Secret` that the proxy must send.
+        secret: Reference to the value of the header `X-Proxy-Secret` that the proxy must send.
     """
 
     addresses: tuple[str, ...]
     user_header: str | None = None
-    secret_file: Path | None = None
+    secret: Reference | None = None
 
 
 class ServerSettings(_Part):
@@ -93,7 +102,7 @@ class OidcSettings(_Part):
     Attributes:
         issuer: Its URL; https, or http on loopback.
         client_id: Of this platform.
-        client_secret_file: 0600 file; None for a public client.
+        client_secret: Reference to the client's secret; None for a public client.
         scopes: What is asked for.
         groups_claim: Claim with the groups.
         roles: Group → the platform's roles that its members have.
@@ -105,7 +114,7 @@ class OidcSettings(_Part):
 
     issuer: str
     client_id: str
-    client_secret_file: Path | None = None
+    client_secret: Reference | None = None
     scopes: tuple[str, ...] = ("openid", "profile", "email", "groups")
     groups_claim: str = "groups"
     roles: dict[str, tuple[str, ...]] = {}
@@ -171,8 +180,8 @@ class ChannelSettings(_Part):
         name: Of the channel.
         kind: What is sent: a Slack message, our signed webhook, a ServiceNow or PagerDuty event, an e-mail.
         url: Where to: https, or `smtps://` / `smtp://` (with STARTTLS) for e-mail.
-        secret_file: 0600 file with the webhook's `whsec_…`, the routing key, the password, or what follows
-            the URL of a Slack webhook.
+        secret: Reference to the webhook's `whsec_…`, the routing key, the password, or what follows the URL
+            of a Slack webhook.
         user: Login of the mail server or of ServiceNow.
         sender: From whom an e-mail is.
         recipients: To whom an e-mail goes.
@@ -185,7 +194,7 @@ class ChannelSettings(_Part):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
     kind: Kind
     url: str
-    secret_file: Path | None = None
+    secret: Reference | None = None
     user: str | None = None
     sender: str | None = None
     recipients: tuple[str, ...] = ()

@@ -1,10 +1,11 @@
-"""A home after one real build, made once and only copied; a pytest plugin named in pyproject.toml."""
+"""A fresh home, and one after a real build: made once, then only copied; a plugin named in pyproject.toml."""
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 
 from secure_platform import canonical
 from secure_platform.access.principals import Principal
@@ -67,25 +68,42 @@ class Built:
 
 
 @pytest.fixture(scope="session")
-def built_once(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The original: copy it before anything else."""
-    # Every test run loads this plugin: Dagster is imported when a test needs it.
-    from secure_platform.orchestration.home import prepare  # noqa: PLC0415
-    from secure_platform.orchestration.launch import run_build  # noqa: PLC0415
+def parsed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh home with what dbt parsed of our project: copy it before anything else."""
+    return made_once(tmp_path_factory, "parsed", _parse) / "home"
 
-    built = Built(tmp_path_factory.mktemp("built"))
+
+def _parse(root: Path) -> None:
+    # Every test run loads this plugin: Dagster is imported when a test needs it.
+    from secure_platform.orchestration.dbt import load_manifest  # noqa: PLC0415
+    from secure_platform.orchestration.home import prepare  # noqa: PLC0415
+
+    settings = load_settings(home=root / "home")
+    prepare(settings)
+    load_manifest(settings)
+
+
+@pytest.fixture(scope="session")
+def built_once(parsed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The original: copy it before anything else."""
+    return Built(made_once(tmp_path_factory, "built", lambda root: _build(root, parsed_home)))
+
+
+def _build(root: Path, fresh: Path) -> None:
+    from secure_platform.orchestration.launch import run_build  # noqa: PLC0415 - as above
+
+    built = Built(root)
+    shutil.copytree(fresh, built.home)
     generate(built.source, patients=40)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECURE_PLATFORM_HOME", str(built.home))
-        prepare(load_settings())
         for name, roles in PEOPLE.items():
             built.services.principals.add(name, roles=roles, actor="admin")
-            built.token(name).write_text(built.services.principals.issue_token(name, actor="admin").secret)
+            built.token(name).write_text(built.services.tokens.issue(name, actor="admin").secret)
             built.token(name).chmod(0o600)
         patch.setenv("SECURE_PLATFORM_TOKEN_FILE", str(built.token("dana")))
         settings = load_settings()
         assert run_build(settings, built.product, source=built.source, listener=lambda _: None).succeeded
-    return built
 
 
 @pytest.fixture

@@ -43,10 +43,10 @@ class Certificates:
         return context
 
 
-def certificates(directory: Path, *, host: str = "localhost") -> Certificates:
-    """Made afresh, for this host, valid for a day."""
+def certificates(directory: Path, *, host: str = "localhost", days: int = 0) -> Certificates:
+    """Made afresh, for this host, valid for a day; the server's from so many days on."""
     authority, ca = _signed("authority", None, None)
-    key, certificate = _signed(host, authority, ca)
+    key, certificate = _signed(host, authority, ca, days)
     made = Certificates(directory / "ca.pem", directory / "server.pem", directory / "server.key")
     made.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     made.server.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -59,9 +59,9 @@ def certificates(directory: Path, *, host: str = "localhost") -> Certificates:
 
 
 def _signed(
-    name: str, authority: ec.EllipticCurvePrivateKey | None, ca: x509.Certificate | None
+    name: str, authority: ec.EllipticCurvePrivateKey | None, ca: x509.Certificate | None, days: int = 0
 ) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC) + timedelta(days=days)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     identifier = x509.SubjectKeyIdentifier.from_public_key((authority or key).public_key())
     built = (

@@ -25,7 +25,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT /
 def drawn() -> str:
     """The map of the healthcare product as Markdown."""
     product = load_product(PACKAGE / "defs" / "healthcare")
-    picture = data_map(product, compile_plan(product, 1, date(2026, 1, 1)))
+    picture = data_map(product, compile_plan(product, lambda _: 1, date(2026, 1, 1)))
     parts = [f"```mermaid\n{chart}\n```\n" for chart in (picture.flow_chart(), picture.key_chart())]
     for title, columns, rows in picture.tables():
         lines = [" | ".join(row) for row in (columns, ["---"] * len(columns), *rows)]

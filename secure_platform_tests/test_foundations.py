@@ -138,6 +138,7 @@ def test_every_error_has_its_documented_exit_code() -> None:
         "AccessDeniedError": 4,
         "IntegrityError": 5,
         "StorageError": 6,
+        "ServiceError": 7,
     }
 
 
@@ -209,8 +210,11 @@ def test_no_disk_is_found_behind_another_error(error: Exception) -> None:
 def test_importing_the_package_closes_the_spill_core_dumps_and_telemetry() -> None:
     shown = "os.environ['POLARS_OOC_DISK_BUDGET_MB'], os.environ['DO_NOT_TRACK']"
     limit = "resource.getrlimit(resource.RLIMIT_CORE)[0]"
+    dumpable = "ctypes.CDLL(None).prctl(3)"
     allowed = "resource.setrlimit(resource.RLIMIT_CORE, resource.getrlimit(resource.RLIMIT_CORE)[1:] * 2)"
-    script = f"import os, resource; {allowed}; import secure_platform; print({shown}, {limit})"
+    script = (
+        f"import ctypes, os, resource; {allowed}; import secure_platform; print({shown}, {limit}, {dumpable})"
+    )
     finished = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
@@ -218,4 +222,4 @@ def test_importing_the_package_closes_the_spill_core_dumps_and_telemetry() -> No
         text=True,
         env={"PATH": os.environ["PATH"]},
     )
-    assert finished.stdout.split() == ["0", "1", "0"]
+    assert finished.stdout.split() == ["0", "1", "0", "0"]

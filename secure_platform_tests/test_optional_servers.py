@@ -29,7 +29,12 @@ def program(tmp_path: Path) -> Program:
 def install(tmp_path: Path, script: Path = SCRIPT) -> tuple[int, str, str]:
     """Exit code and errors of the script, and what it asked of apt."""
     finished = subprocess.run(
-        ["/bin/sh", str(script)], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+        ["/bin/sh", str(script)],
+        cwd=tmp_path if script != SCRIPT else None,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     calls = tmp_path / "calls"
     return finished.returncode, finished.stderr, calls.read_text() if calls.exists() else ""
@@ -54,17 +59,31 @@ def test_root_installs_what_is_missing(program: Program, tmp_path: Path) -> None
     assert installed.startswith("install -y -qq --no-install-recommends chromium")
 
 
-def test_the_identity_provider_is_installed_by_its_lock_file(program: Program, tmp_path: Path) -> None:
+def test_what_binds_other_versions_is_installed_beside_its_lock_file(
+    program: Program, tmp_path: Path
+) -> None:
     program("id", "echo 0")
     script = tmp_path / "tests" / SCRIPT.name
-    script.parent.mkdir()
+    there = [script.parent / "oidc/node_modules/oidc-provider", script.parent / "aws/.venv/bin/ministack"]
+    for path in [script, *there]:
+        path.parent.mkdir(parents=True, exist_ok=True)
     script.write_text(SCRIPT.read_text())
+    record = f'echo "$*" >> {tmp_path}/fetched'
+    for python in (tmp_path / ".venv/bin/python", script.parent / "aws/.venv/bin/python"):
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.write_text(f"#!/bin/sh\n{record}\n")
+        python.chmod(0o755)
     assert install(tmp_path, script)[0] == 0
-    asked = (tmp_path / "fetched").read_text()
-    assert asked == f"ci --prefix {script.parent}/oidc --ignore-scripts --no-audit --no-fund\n"
-    (script.parent / "oidc" / "node_modules" / "oidc-provider").mkdir(parents=True)
+    oidc, venv, pip = (tmp_path / "fetched").read_text().splitlines()
+    assert oidc == f"ci --prefix {script.parent}/oidc --ignore-scripts --no-audit --no-fund"
+    assert venv == f"-m venv {script.parent}/aws/.venv"
+    assert "--require-hashes --only-binary :all:" in pip
+    assert pip.endswith(f"-r {script.parent}/aws/requirements.txt")
+    for path in there:
+        path.mkdir()
+        path.chmod(0o755)
     assert install(tmp_path, script)[0] == 0
-    assert (tmp_path / "fetched").read_text() == asked
+    assert len((tmp_path / "fetched").read_text().splitlines()) == 3
 
 
 def test_what_is_there_is_not_fetched(program: Program, tmp_path: Path) -> None:

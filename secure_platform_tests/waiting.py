@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from required import missing
+
 T = TypeVar("T")
 
 
@@ -19,6 +21,8 @@ def wait_for(ask: Callable[[], T], seconds: float, pause: float = 0.1) -> T:
 
 def processes_of(home: Path, argument: str = "") -> list[int]:
     """Every living process that was given this home or a path below it, and this argument if one is named."""
+    if not sees_processes():
+        missing("what holds keys shows its environment to root only: run the tests as root")
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
@@ -29,3 +33,8 @@ def processes_of(home: Path, argument: str = "") -> list[int]:
         if os.fsencode(home) in environment and (not argument or argument.encode() in command):
             found.append(int(directory.name))
     return found
+
+
+def sees_processes() -> bool:
+    """Whether the environment of a process that is not dumpable can be read."""
+    return os.geteuid() == 0

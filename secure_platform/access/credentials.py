@@ -124,7 +124,7 @@ class Credentials:
             The person; None if the link or the code is wrong.
 
         Raises:
-            UsageError: If the password is not good enough.
+            UsageError: If the password is not good enough, or the settings allow none (`keys.fips`).
         """
         row, secret = self._linked(link), self.secret_for(link, browser)
         principal = None if row is None else self._active(row["principal"])
@@ -144,6 +144,7 @@ class Credentials:
     def _new_hash(self, name: str, password: str) -> str | None:
         if self._principals.is_vouched(name):
             return None
+        self._keys.require(passwords.ALGORITHM)
         passwords.require_good(password, name)
         return passwords.hash_password(password)
 

@@ -16,6 +16,7 @@ from secure_platform.access.circumstances import Channel, Circumstances, Method
 from secure_platform.access.policy import (
     Action,
     Decision,
+    KeyResource,
     PlatformResource,
     Policy,
     ProductResource,
@@ -52,9 +53,9 @@ class Caller(_Part):
 
 
 class On(_Part):
-    """On what: a product, or a release of it; `kind: platform` for neither."""
+    """On what: a product, a release of it, the platform, or a version of a key."""
 
-    kind: Literal["platform", "product", "release"] = "product"
+    kind: Literal["platform", "product", "release", "key"] = "product"
     product: str = "product"
     environment: str = "production"
     classification: Classification = "internal"
@@ -65,6 +66,8 @@ class On(_Part):
     requested_by: str = "requester"
     approvers: frozenset[str] = frozenset()
     approver_groups: frozenset[str] = frozenset()
+    key: str = "token/domain"
+    disabled_by: str = "custodian"
 
 
 class Expectation(_Part):
@@ -178,3 +181,5 @@ def _resource(on: On) -> Resource:
                 levels=min(1, len(on.approver_groups)),
                 levels_met=0,
             )
+        case "key":
+            return KeyResource(on.key, 1, on.state, on.disabled_by)

@@ -8,7 +8,7 @@ from secure_platform.access.cedar import kept_question
 from secure_platform.access.matrix import Permission, permission_matrix
 from secure_platform.access.policy import Action, Policy, Resource, Seen
 from secure_platform.access.principals import ROLES, Principal
-from secure_platform.audit.log import Entry
+from secure_platform.audit.reader import Entry
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Final
 from secure_platform.access.circumstances import Circumstances
 from secure_platform.access.policy import (
     Action,
+    KeyResource,
     PlatformResource,
     Policy,
     ProductResource,
@@ -32,9 +33,18 @@ _ABOUT_THE_PLATFORM: Final = frozenset(
     {
         *(Action.PRINCIPAL_MANAGE, Action.AUDIT_READ, Action.UI_READ, Action.RUN_READ, Action.INSTANCE_READ),
         *(Action.PLATFORM_OPERATE, Action.ACCESS_READ, Action.GRANT_GIVE, Action.GRANT_DELEGATE),
-        Action.BREAK_GLASS_REVIEW,
+        *(Action.BREAK_GLASS_REVIEW, Action.KEY_READ, Action.KEY_BACKUP, Action.SECRET_MANAGE),
     }
 )
+# A key in the state that the action is meant for, disabled by somebody else.
+ABOUT_KEYS: Final = {
+    action: KeyResource("token/domain", 1, state, disabled_by="custodian")
+    for action, state in (
+        (Action.KEY_ROTATE, "active"),
+        (Action.KEY_DISABLE, "decrypt-only"),
+        (Action.KEY_DESTROY, "disabled"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -119,6 +129,8 @@ def _resource(action: Action, classification: int) -> Resource:
         return PlatformResource()
     if action in _ABOUT_PRODUCTS:
         return ProductResource("product", "production", classification)
+    if action in ABOUT_KEYS:
+        return ABOUT_KEYS[action]
     return ReleaseResource(
         digest=_DIGEST,
         product="product",
@@ -132,7 +144,7 @@ def _resource(action: Action, classification: int) -> Resource:
 
 
 def _seen(action: Action) -> Seen:
-    if action in _ABOUT_THE_PLATFORM | _ABOUT_PRODUCTS:
+    if action in _ABOUT_THE_PLATFORM | _ABOUT_PRODUCTS | ABOUT_KEYS.keys():
         return {}
     return {"digest": _DIGEST, "base": None}
 

@@ -17,6 +17,7 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from secure_platform.errors import UsageError
 
+ALGORITHM: Final = "Argon2id"
 SHORTEST: Final = 12
 LONGEST: Final = 128
 _DIFFERENT: Final = 6

@@ -25,7 +25,7 @@ from secure_platform.access.cedar import (
     text,
     uid,
 )
-from secure_platform.access.principals import Principal
+from secure_platform.access.principals import ANONYMOUS, Principal
 from secure_platform.access.rules import PolicyRules, load_rules
 from secure_platform.access.situation import NOTHING, Held, Situation
 from secure_platform.audit.log import JSON, AuditLog
@@ -63,6 +63,12 @@ class Action(StrEnum):
     BREAK_GLASS = "break_glass"
     BREAK_GLASS_REVIEW = "break_glass_review"
     FREEZE = "freeze"
+    KEY_READ = "key_read"
+    KEY_ROTATE = "key_rotate"
+    KEY_DISABLE = "key_disable"
+    KEY_DESTROY = "key_destroy"
+    KEY_BACKUP = "key_backup"
+    SECRET_MANAGE = "secret_manage"  # noqa: S105 - the name of an action
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,22 @@ class PlatformResource:
     """The platform itself."""
 
 
-Resource: TypeAlias = ProductResource | ReleaseResource | PlatformResource
+@dataclass(frozen=True)
+class KeyResource:
+    """One version of a key.
+
+    Attributes:
+        name: Its kind, or `kind/qualifier`.
+        disabled_by: Name of who disabled it; nobody's where it is not disabled, or that is not known.
+    """
+
+    name: str
+    version: int
+    state: str
+    disabled_by: str = ANONYMOUS.name
+
+
+Resource: TypeAlias = ProductResource | ReleaseResource | PlatformResource | KeyResource
 
 
 class Seen(TypedDict, total=False):
@@ -361,7 +382,7 @@ def product_of(resource: Resource) -> str | None:
             return resource.name
         case ReleaseResource():
             return resource.product
-        case PlatformResource():
+        case PlatformResource() | KeyResource():
             return None
 
 
@@ -370,6 +391,8 @@ def _resource_entity(resource: Resource, situation: Situation, at: datetime) -> 
         return {"uid": uid("Platform", "platform"), "attrs": {}, "parents": []}
     if isinstance(resource, ReleaseResource):
         return _release_entity(resource, situation, at)
+    if isinstance(resource, KeyResource):
+        return _key_entity(resource)
     declared = situation.declared(resource.name)
     attributes = {
         "environment": resource.environment,
@@ -404,11 +427,22 @@ def _release_entity(resource: ReleaseResource, situation: Situation, at: datetim
     }
 
 
+def _key_entity(resource: KeyResource) -> Entity:
+    attributes = {
+        "kind": resource.name.partition("/")[0],
+        "state": resource.state,
+        "disabled_by": reference(PRINCIPAL, resource.disabled_by),
+    }
+    return {"uid": uid("Key", f"{resource.name}:{resource.version}"), "attrs": attributes, "parents": []}
+
+
 def _title(resource: Resource) -> str:
     match resource:
         case ProductResource():
             return f"product:{resource.name}"
         case ReleaseResource():
             return f"release:{resource.digest}"
+        case KeyResource():
+            return f"key:{resource.name}:{resource.version}"
         case PlatformResource():
             return "platform"

@@ -6,17 +6,16 @@ of the new row in the audit log before it is written, and a row with another one
 between the two, the announced row and the one before it both count until the next change.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 from sqlalchemy import Connection, Table, insert, select, update
 
 from secure_platform import canonical
-from secure_platform.audit.log import JSON, AuditLog, Entry
+from secure_platform.audit.log import JSON, AuditLog
+from secure_platform.audit.seals import SealWitness
 from secure_platform.control.database import ControlDatabase, as_utc
 from secure_platform.control.tables import session as session_table
 from secure_platform.control.witness import Kept
@@ -26,7 +25,6 @@ from secure_platform.keys.ring import KeyRing
 Row: TypeAlias = Mapping[str, Any]
 
 _PURPOSE: Final = "control-row"
-_FAILED: Final = '"phase":"failed"'
 # What changes with every request is neither sealed nor recorded.
 _UNSEALED: Final = {session_table.c.seen_at}
 
@@ -44,20 +42,10 @@ class Change:
     before: Row | None
     after: Row
 
-
-@dataclass
-class _Mark:
-    """What the log says of one seal.
-
-    Attributes:
-        intents: The entries that announced it and did not fail: two may announce the same row.
-        settled: Whether the row with it was written for certain.
-        until: The entry that put another row in its place.
-    """
-
-    intents: set[int]
-    settled: bool = False
-    until: int | None = None
+    @classmethod
+    def of(cls, table: Table, row: Row, **values: object) -> Self:
+        """The same row with other values in these columns."""
+        return cls(table, row, {**{name: row[name] for name in row if name != "seal"}, **values})
 
 
 class SealedRows:
@@ -73,13 +61,9 @@ class SealedRows:
         self._database = database
         self._keys = keys
         self._audit = audit
-        self._read_up_to = 0
-        self._marks: dict[str, dict[str, _Mark]] = {}
-        self._open: dict[int, Mapping[str, str]] = {}
-        self._changes: Counter[str] = Counter()
+        self._witness = SealWitness(audit, audit.sealed)
         self._whole: dict[str, tuple[int, list[Row]]] = {}
         self._kept = Kept[tuple[str, str], tuple[str, Row] | None](database.state)
-        self._lock = Lock()
 
     def write(
         self,
@@ -105,6 +89,7 @@ class SealedRows:
             GateRefusedError: If a row was changed by somebody else since it was read.
         """
         rows = [self._sealed(change) for change in changes]
+        self._witness.seen()
         names: dict[str, JSON] = {
             self._name(change.table, row): row["seal"] for change, row in zip(changes, rows, strict=True)
         }
@@ -117,7 +102,7 @@ class SealedRows:
             check(connection)
             for change, row in zip(changes, rows, strict=True):
                 _write(connection, change, row)
-                if change.before is None and self._is_known(self._name(change.table, row)):
+                if change.before is None and self._witness.is_known(self._name(change.table, row)):
                     raise _tampered(change.table)
             outcome["sealed"] = names
 
@@ -127,12 +112,12 @@ class SealedRows:
         Raises:
             IntegrityError: If one was edited, made up, or put back.
         """
-        since = self._seen()
+        since = self._witness.seen()
         query = select(table).where(*where).order_by(*table.primary_key.columns)
         rows: list[Row] = [dict(row._mapping) for row in connection.execute(query)]  # noqa: SLF001 - SQLAlchemy's documented access to a row by name
         for row in rows:
-            genuine = self._keys.verify_mac(_PURPOSE, _message(table, row), row["seal"])
-            if not genuine or not self._counts(self._name(table, row), row["seal"], since):
+            genuine = self._keys.verify_mac(_PURPOSE, _message(table, row), str(row["seal"]))
+            if not genuine or not self._witness.counts(self._name(table, row), row["seal"], since):
                 raise _tampered(table)
         return rows
 
@@ -145,14 +130,14 @@ class SealedRows:
         Raises:
             IntegrityError: If it was edited, made up, put back, or deleted: none of these rows ever is.
         """
-        since = self._seen()
+        since = self._witness.seen()
         found = self._kept.get((table.name, key), lambda: self._found(table, key))
         if found is None:
-            if self._is_known(self._name_of(table, key)):
+            if self._witness.is_known(self._name_of(table, key)):
                 raise _tampered(table)
             return None
         name, row = found
-        if not self._counts(name, row["seal"], since):
+        if not self._witness.counts(name, row["seal"], since):
             raise _tampered(table)
         return row
 
@@ -162,25 +147,17 @@ class SealedRows:
         Raises:
             IntegrityError: If one was edited, made up, put back, or deleted: none of these rows ever is.
         """
-        with self._lock:
-            self._catch_up()
-            changes = self._changes[table.name]
-            kept = self._whole.get(table.name)
+        changes, kept = self._witness.changes(table.name), self._whole.get(table.name)
         if kept is not None and kept[0] == changes:
             return kept[1]
         # What the log knows is looked up first: a row that is added meanwhile is not missed.
-        known = {name for name in self._names(table) if self._is_known(name)}
+        known = self._witness.known(table.name)
         with self._database.read() as connection:
             rows = self.read(connection, table)
         if known - {self._name(table, row) for row in rows}:
             raise _tampered(table)
-        with self._lock:
-            # What was announced may still be written without another word in the log.
-            announced = any(
-                name.startswith(f"{table.name}:") for sealed in self._open.values() for name in sealed
-            )
-            if not announced:
-                self._whole[table.name] = changes, rows
+        if not self._witness.is_changing(table.name):
+            self._whole[table.name] = changes, rows
         return rows
 
     def pseudonym(self, name: str) -> str:
@@ -194,83 +171,6 @@ class SealedRows:
             rows = self.read(connection, table, column == key)
         return (self._name_of(table, key), rows[0]) if rows else None
 
-    def _seen(self) -> int:
-        """The size of the log, all of which was looked at."""
-        with self._lock:
-            self._catch_up()
-            return self._read_up_to
-
-    def _counts(self, name: str, seal: str, since: int) -> bool:
-        """Whether a row with this seal counted at any time since the log had this size.
-
-        Args:
-            name: Of the row.
-            seal: Of the row.
-            since: As `_seen` told it before the row was read.
-        """
-        with self._lock:
-            if not self._counted(name, seal, since):
-                self._catch_up()
-            return self._counted(name, seal, since)
-
-    def _counted(self, name: str, seal: str, since: int) -> bool:
-        mark = self._marks.get(name, {}).get(seal)
-        return mark is not None and (mark.until is None or mark.until >= since)
-
-    def _is_known(self, name: str) -> bool:
-        """Whether the log knows that there is such a row."""
-        with self._lock:
-            self._catch_up()
-            return any(mark.settled for mark in self._marks.get(name, {}).values())
-
-    def _names(self, table: Table) -> list[str]:
-        with self._lock:
-            return [name for name in self._marks if name.startswith(f"{table.name}:")]
-
-    def _catch_up(self) -> None:
-        """Read what was recorded since the last look."""
-        start, size = self._read_up_to, self._audit.size()
-        if start == size:
-            return
-        for entry in self._audit.sealed(start, size):
-            self._note(entry)
-        if self._open:
-            for entry in self._audit.backwards(_FAILED, max(start, min(self._open))):
-                for name, seal in self._open.pop(entry.body["intent"], {}).items():
-                    mark = self._marks[name][seal]
-                    mark.intents.discard(entry.body["intent"])
-                    if not mark.intents:
-                        del self._marks[name][seal]
-        self._read_up_to = size
-
-    def _note(self, entry: Entry) -> None:
-        """An intent adds a row that counts; its success ends those that were announced before it.
-
-        Whoever changes a row has read the one before: a later intent may be about the row after this one.
-        """
-        sealed = entry.body["detail"].get("sealed", {})
-        self._changes.update(name.partition(":")[0] for name in sealed)
-        if entry.body["phase"] == "intent":
-            self._open[entry.seq] = sealed
-            for name, seal in sealed.items():
-                mark = self._marks.setdefault(name, {}).setdefault(seal, _Mark(set()))
-                mark.intents.add(entry.seq)
-                mark.until = None
-            return
-        intent = entry.body["intent"]
-        for seq, others in list(self._open.items()):
-            if seq <= intent:
-                self._open[seq] = {name: seal for name, seal in others.items() if name not in sealed}
-        self._open = {seq: others for seq, others in self._open.items() if others}
-        for name, seal in sealed.items():
-            marks = self._marks[name]
-            for mark in marks.values():
-                if max(mark.intents) < intent and mark.until is None:
-                    mark.until = entry.seq
-            overtaken = any(mark.settled and max(mark.intents) > intent for mark in marks.values())
-            marks[seal].settled = True
-            marks[seal].until = entry.seq if overtaken else None
-
     def _sealed(self, change: Change) -> Row:
         message = _message(change.table, change.after)
         return {**change.after, "seal": self._keys.mac(_PURPOSE, message)}
@@ -280,8 +180,8 @@ class SealedRows:
         return self._name_of(table, str(row[key.name]))
 
     def _name_of(self, table: Table, key: str) -> str:
-        """How the log names a row: a person's name is there as its keyed hash only."""
-        return f"{table.name}:{self._audit.identify(key)}"
+        """How the log names a row: a person's name is there as its keyed hash only, of when it was new."""
+        return self._witness.name_in_use([f"{table.name}:{each}" for each in self._keys.identifiers(key)])
 
 
 def _write(connection: Connection, change: Change, row: Row) -> None:

@@ -171,14 +171,14 @@ class Sessions:
         The secret is another one from now on: whoever copied the one before has no part in the proof.
         """
         row, secret = self._require(session_id), _new_secret(session_id)
-        after = {**_without_seal(row), "mfa_at": self._clock(), "secret_hash": _hash(secret)}
+        change = Change.of(session_table, row, mfa_at=self._clock(), secret_hash=_hash(secret))
         self._rows.write(
             "session.mfa",
-            [Change(session_table, row, after)],
+            [change],
             actor=row["principal"],
             subject=f"session:{session_id}",
         )
-        return OpenedSession(_session(after), secret)
+        return OpenedSession(_session(change.after), secret)
 
     def revoke(self, session_id: str, *, actor: str) -> None:
         """End a session at once.
@@ -188,10 +188,9 @@ class Sessions:
         """
         row = self._require(session_id)
         if row["revoked_at"] is None:
-            after = {**_without_seal(row), "revoked_at": self._clock()}
             self._rows.write(
                 "session.revoke",
-                [Change(session_table, row, after)],
+                [Change.of(session_table, row, revoked_at=self._clock())],
                 actor=actor,
                 subject=f"session:{session_id}",
             )
@@ -232,10 +231,6 @@ def _session(row: Row) -> Session:
         name: as_utc(value) if isinstance(value, datetime) else value for name, value in row.items()
     }
     return Session(**{name: said[name] for name in Session.__dataclass_fields__})
-
-
-def _without_seal(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "seal"}
 
 
 def _new_secret(session_id: str) -> str:

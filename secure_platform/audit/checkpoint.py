@@ -7,6 +7,7 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,6 +76,12 @@ class NoteKey:
             except InvalidSignature:
                 raise IntegrityError(f"The checkpoint's signature by {self.name} is not valid", FIX) from None
         return text
+
+
+def signing_key(note: str, keys: Sequence[NoteKey]) -> NoteKey:
+    """The first of these keys whose signature the note claims to carry; else the first of them."""
+    claimed = {(name, signature[:KEY_ID_BYTES]) for name, signature in _split(note)[1]}
+    return next((key for key in keys if (key.name, key.key_id) in claimed), keys[0])
 
 
 def read_checkpoint(note: str, *, origin: str, key: NoteKey) -> Checkpoint:

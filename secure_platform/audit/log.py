@@ -7,19 +7,25 @@ entry ever holds a data value or the text of an exception.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias, Union
 
 from secure_platform import canonical
-from secure_platform.audit.checkpoint import Checkpoint, NoteKey, read_checkpoint, require_note_name
+from secure_platform.audit.checkpoint import (
+    Checkpoint,
+    NoteKey,
+    read_checkpoint,
+    require_note_name,
+    signing_key,
+)
 from secure_platform.audit.proof import InclusionProof
-from secure_platform.audit.storage import NAMES_SEALED_ROWS, Storage, log_size, node_reader
+from secure_platform.audit.reader import Entry, LogReader
+from secure_platform.audit.storage import log_size, node_reader
 from secure_platform.audit.tiles import CHECKPOINT_NAME, write_tiles
 from secure_platform.audit.tree import consistency_path, grow, inclusion_path, leaf_hash, root
-from secure_platform.audit.verify import VerifyReport, parse_body, recompute
+from secure_platform.audit.verify import VerifyReport, recompute
 from secure_platform.errors import IntegrityError, SecurePlatformError, UsageError
 from secure_platform.files import private_directory
 
@@ -28,13 +34,6 @@ Phase: TypeAlias = Literal["intent", "done", "failed", "event"]
 Identify: TypeAlias = Callable[[str], str]
 
 MAX_ENTRY_BYTES: Final = 65_535  # A C2SP entry bundle counts an entry's bytes in 16 bits.
-PAGE: Final = 1_000
-_FORWARDS: Final = """SELECT seq, body, hash FROM entry LEFT JOIN node ON level = 0 AND idx = seq
-    WHERE seq BETWEEN ? AND ? ORDER BY seq"""
-_BACKWARDS: Final = """SELECT seq, body, hash FROM entry LEFT JOIN node ON level = 0 AND idx = seq
-    WHERE seq BETWEEN ? AND ? AND instr(body, ?) ORDER BY seq DESC"""
-_SEALED: Final = f"""SELECT seq, body, hash FROM entry LEFT JOIN node ON level = 0 AND idx = seq
-    WHERE {NAMES_SEALED_ROWS} AND seq BETWEEN ? AND ? ORDER BY seq LIMIT {PAGE}"""  # noqa: S608 - constants only
 ACTION: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -47,22 +46,21 @@ class Signer(Protocol):
 
     @property
     def public_key(self) -> bytes:
-        """32-byte Ed25519 public key."""
+        """32-byte Ed25519 public key that signs now."""
+
+    @property
+    def readable_keys(self) -> Sequence[bytes]:
+        """Public keys whose signatures count, newest first."""
+
+    @property
+    def own_keys(self) -> Sequence[bytes]:
+        """Public keys of this log, also those whose signatures do not count any more."""
 
     def sign(self, message: bytes) -> bytes:
         """64-byte Ed25519 signature."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One record: its position, RFC 6962 leaf hash and members."""
-
-    seq: int
-    leaf: bytes
-    body: Mapping[str, Any]
-
-
-class AuditLog:
+class AuditLog(LogReader):
     """Append, prove, verify and export; usable from several threads and processes at once.
 
     Args:
@@ -73,12 +71,17 @@ class AuditLog:
     """
 
     def __init__(self, path: Path, *, origin: str, signer: Signer, identify: Identify) -> None:
+        super().__init__(path)
         require_note_name(origin)
+        require_note_name(signer.name)
         self._origin = origin
         self._signer = signer
-        self._key = NoteKey(signer.name, signer.public_key)
         self._identify = identify
-        self._storage = Storage(path)
+
+    @property
+    def origin(self) -> str:
+        """The log's identity."""
+        return self._origin
 
     def identify(self, identifier: str) -> str:
         """The keyed hash under which an identifier appears in this log."""
@@ -136,53 +139,6 @@ class AuditLog:
             raise
         self._append(action, actor, subject, "done", {"intent": intent, "detail": outcome})
 
-    def size(self) -> int:
-        """Number of entries."""
-        return self._storage.size()
-
-    def tail(self, count: int) -> list[Entry]:
-        """The newest `count` entries, oldest of them first."""
-        return list(self.entries(max(0, self.size() - count)))
-
-    def entries(self, start: int = 0, end: int | None = None) -> Iterator[Entry]:
-        """Entries `start … end - 1` in order, read page by page.
-
-        Raises:
-            IntegrityError: If a body is not the entry of its position, or not what was recorded for it.
-        """
-        stop = self.size() if end is None else min(end, self.size())
-        for first in range(start, stop, PAGE):
-            with self._storage.read() as connection:
-                rows = connection.execute(_FORWARDS, (first, min(first + PAGE, stop) - 1)).fetchall()
-            yield from map(_entry, rows)
-
-    def backwards(self, text: str, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
-        """The entries `start … stop - 1` in which this text occurs, newest first, read page by page.
-
-        The text narrows down what is parsed, it decides nothing: the caller compares members.
-
-        Raises:
-            IntegrityError: If a body is not the entry of its position, or not what was recorded for it.
-        """
-        newest = self.size() if stop is None else min(stop, self.size())
-        for end in range(newest, start, -PAGE):
-            with self._storage.read() as connection:
-                span = (max(start, end - PAGE), end - 1, text.encode())
-                rows = connection.execute(_BACKWARDS, span).fetchall()
-            yield from map(_entry, rows)
-
-    def sealed(self, start: int, end: int) -> Iterator[Entry]:
-        """The entries `start … end - 1` that tell of sealed rows, in order; an index finds them.
-
-        Raises:
-            IntegrityError: If a body is not the entry of its position, or not what was recorded for it.
-        """
-        while start < end:
-            with self._storage.read() as connection:
-                rows = connection.execute(_SEALED, (start, end - 1)).fetchall()
-            yield from map(_entry, rows)
-            start = rows[-1][0] + 1 if len(rows) == PAGE else end
-
     def checkpoint(self) -> str:
         """Sign, store and return a checkpoint of the present state.
 
@@ -197,7 +153,7 @@ class AuditLog:
             if newest is not None:
                 self._require_extends(newest[0], size, lambda earlier: root(earlier, read))
             text = Checkpoint(self._origin, size, root(size, read)).text()
-            note = self._key.attach(text, self._signer.sign(text.encode()))
+            note = self._note_key().attach(text, self._signer.sign(text.encode()))
             connection.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?)", (size, note))
         return note
 
@@ -214,7 +170,7 @@ class AuditLog:
             stored = connection.execute("SELECT size, note FROM checkpoint ORDER BY size").fetchall()
             states = [self._read(note) for note in checkpoints]
             for size, note in stored:
-                state = self._read(note)
+                state = self._read_stored(note)
                 if state.size != size:
                     raise IntegrityError(
                         f"The checkpoint stored for {size} entries covers {state.size}",
@@ -239,7 +195,7 @@ class AuditLog:
         if body is None:
             raise IntegrityError(f"Audit entry {seq} is missing", "Verify the audit log.")
         proof = InclusionProof(seq, size, body[0].decode(), tuple(hashes), note)
-        proof.verify(origin=self._origin, key=self._key)
+        proof.verify(origin=self._origin, key=self._note_key())
         return proof
 
     def consistency(self, old: int, new: int) -> list[bytes]:
@@ -270,10 +226,6 @@ class AuditLog:
         with self._storage.read() as connection:
             write_tiles(connection, directory, self._read(note).size, note)
 
-    def close(self) -> None:
-        """Close the idle connections of this process; the log opens new ones when it is used again."""
-        self._storage.close()
-
     def _append(
         self, action: str, actor: str, subject: str, phase: Phase, members: Mapping[str, Any]
     ) -> Entry:
@@ -296,10 +248,21 @@ class AuditLog:
         return Entry(seq, leaf, entry)
 
     def _read(self, note: str) -> Checkpoint:
-        return read_checkpoint(note, origin=self._origin, key=self._key)
+        return self._read_under(note, self._signer.readable_keys)
+
+    def _read_stored(self, note: str) -> Checkpoint:
+        """One of the log's own: it is only compared with the log, so a key that is disabled does no harm."""
+        return self._read_under(note, self._signer.own_keys)
+
+    def _read_under(self, note: str, public_keys: Sequence[bytes]) -> Checkpoint:
+        keys = [NoteKey(self._signer.name, public_key) for public_key in public_keys]
+        return read_checkpoint(note, origin=self._origin, key=signing_key(note, keys))
+
+    def _note_key(self) -> NoteKey:
+        return NoteKey(self._signer.name, self._signer.public_key)
 
     def _require_extends(self, note: str, size: int, root_at: Callable[[int], bytes]) -> None:
-        earlier = self._read(note)
+        earlier = self._read_stored(note)
         if earlier.size > size or root_at(earlier.size) != earlier.root:
             raise IntegrityError(
                 f"The audit log no longer begins with the {earlier.size} entries it signed before",
@@ -307,15 +270,23 @@ class AuditLog:
             )
 
 
-def _entry(row: tuple[int, bytes, bytes | None]) -> Entry:
-    seq, body, recorded = row
-    entry = Entry(seq, leaf_hash(body), parse_body(seq, body))
-    if entry.leaf != recorded:
-        raise IntegrityError(
-            f"Audit entry {seq} does not match the hash that was recorded for it",
-            "Treat the log as tampered with: compare it with an exported copy.",
-        )
-    return entry
+class LateLog(LogReader):
+    """The log for those whose keys it is signed with: they read it first, and write once it can be opened.
+
+    Args:
+        path: The log's SQLite file.
+        open_log: Opens the log.
+    """
+
+    def __init__(self, path: Path, open_log: Callable[[], AuditLog]) -> None:
+        super().__init__(path)
+        self._open_log = open_log
+
+    def effect(
+        self, action: str, *, actor: str, subject: str, detail: Mapping[str, JSON] = {}
+    ) -> AbstractContextManager[dict[str, JSON]]:
+        """As `AuditLog.effect`."""
+        return self._open_log().effect(action, actor=actor, subject=subject, detail=detail)
 
 
 def _now() -> str:

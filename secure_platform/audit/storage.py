@@ -21,6 +21,8 @@ from secure_platform.files import PRIVATE_FILE, private_directory
 BUSY_TIMEOUT_SECONDS: Final = 30
 # The bytes `"sealed":`, in every entry that tells of rows of the control database.
 NAMES_SEALED_ROWS: Final = "instr(body, x'227365616c6564223a')"
+# The bytes `"sealed":{"key_`, in every entry that tells of keys.
+NAMES_KEYS: Final = "instr(body, x'227365616c6564223a7b226b65795f')"
 TABLES: Final = (
     "CREATE TABLE entry(seq INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT",
     """CREATE TABLE node(
@@ -28,6 +30,7 @@ TABLES: Final = (
     ) STRICT, WITHOUT ROWID""",
     "CREATE TABLE checkpoint(size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT",
     f"CREATE INDEX sealed ON entry(seq) WHERE {NAMES_SEALED_ROWS}",
+    f"CREATE INDEX sealed_keys ON entry(seq) WHERE {NAMES_KEYS}",
 )
 
 

@@ -3,12 +3,14 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from rich.console import Console
 
+from secure_platform.cli.output import line
 from secure_platform.errors import StorageError, UsageError
 from secure_platform.orchestration.home import prepare
 from secure_platform.services import Services
@@ -123,6 +125,13 @@ def command(words: str, *, home: Path | None = None, same_caller: bool = False) 
     server = click.get_current_context().meta.get(_SERVER)
     there = [] if server is None else [f"--server {shlex.quote(server)}"]
     return " ".join([_program(), *(f"{name} {near(path)}" for name, path in options if path), words, *there])
+
+
+def tell_unsaved(out: Console, unsaved: Sequence[str]) -> None:
+    """Say that keys are in no backup, if so."""
+    if unsaved:
+        line(out, f"In no backup, and lost with this home: the keys {', '.join(unsaved)}. Back them up:")
+        line(out, f"  {command('--token-file admin.token keys backup FILE')}")
 
 
 def near(path: Path) -> str:

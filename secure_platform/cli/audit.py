@@ -75,7 +75,7 @@ def tail(count: int, *, as_json: bool) -> None:
     """Show the newest entries, oldest of them first; actors that this home knows are shown by name."""
     services = _reading()
     names = [*(principal.name for principal in services.principals.list()), *OTHER_ACTORS]
-    known = {services.keys.identify(name): name for name in names}
+    known = {hashed: name for name in names for hashed in services.keys.identifiers(name)}
     data = [_named(dict(entry.body), known) for entry in services.audit.tail(count)]
     columns = ("seq", "time (UTC)", "actor", "action", "phase", "subject", "detail")
     show(

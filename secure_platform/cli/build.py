@@ -15,6 +15,7 @@ from secure_platform.cli.access import (
     prepare_home,
     require_home,
     server_option,
+    tell_unsaved,
 )
 from secure_platform.cli.local import Platform
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
@@ -24,6 +25,7 @@ from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.launch import run_deploy
 from secure_platform.orchestration.steps.exchange import AssetEvent, RunReport, record_data
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 
@@ -32,19 +34,22 @@ from secure_platform.settings import load_settings
 def init(*, as_json: bool) -> None:
     """Create the home: keys, databases, the services' and the administrator's principals.
 
-    Doing it again changes nothing. Keep a copy of keys/root.key in a safe place: without it nothing in the
-    home can be read.
+    Doing it again changes nothing. Back the keys up: without them nothing in the home can be read.
     """
     settings = load_settings()
     created = prepare_home(settings)
-    keys = settings.home / "keys"
-    token = keys / "admin.token"
-    data = {"home": str(settings.home), "created": created, "administrator_token": str(token)}
+    token = settings.home / "keys" / "admin.token"
+    unsaved = Services(settings).key_backups.unsaved()
+    data = {
+        "home": str(settings.home),
+        "created": created,
+        "administrator_token": str(token),
+        "unsaved_keys": unsaved,
+    }
 
     def render(out: Console) -> None:
         line(out, f"{'Created' if created else 'Already there, nothing changed:'} {settings.home}")
-        if created:
-            line(out, f"Keep a copy of {keys / 'root.key'} in a safe place: without it nothing can be read.")
+        tell_unsaved(out, unsaved)
         line(out, "The administrator's token is in a private file; add principals with it:")
         line(out, f"  {command(f'--token-file {near(token)} principal add alice --role data_steward')}")
         line(out, f"  {command(f'--token-file {near(token)} token issue alice --out alice.token')}")
@@ -74,11 +79,12 @@ def run(product: str, source: Path | None, *, as_json: bool) -> int:
     progress.start(f"Building {product} from {origin}, requested by {platform.requester()}")
     report = platform.build(product, source, progress)
     record = platform.record(report.release) if report.succeeded and report.release else None
-    show(
-        run_data(report, record),
-        as_json=as_json,
-        render=lambda out: _render_build(out, product, report, record),
-    )
+
+    def render(out: Console) -> None:
+        render_build(out, product, report, record)
+        tell_unsaved(out, platform.unsaved_keys())
+
+    show(run_data(report, record), as_json=as_json, render=render)
     return report.exit_code
 
 
@@ -182,7 +188,8 @@ def render_failures(out: Console, report: RunReport) -> None:
         line(out, "Correct the data at its source, or say otherwise in the contract, and run it again.")
 
 
-def _render_build(out: Console, product: str, report: RunReport, record: ReleaseRecord | None) -> None:
+def render_build(out: Console, product: str, report: RunReport, record: ReleaseRecord | None) -> None:
+    """What came of a build, and what is to be done with it."""
     if record is None:
         render_failures(out, report)
     elif record.state is ReleaseState.PENDING:

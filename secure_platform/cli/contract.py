@@ -91,7 +91,7 @@ def _with_protection(old: Product, new: Product) -> ContractDiff:
     plans = []
     for side, product in (("old", old), ("new", new)):
         try:
-            plans.append(compile_plan(product, 1, AS_OF).to_json())
+            plans.append(compile_plan(product, lambda _: 1, AS_OF).to_json())
         except PlanRefusedError as refused:
             refusal = Change("breaking", None, None, f"the {side} protection plan is refused: {refused}")
             return replace(found, changes=(refusal, *found.changes))

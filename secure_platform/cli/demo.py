@@ -12,7 +12,8 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from secure_platform.access.principals import Principal, read_token
+from secure_platform.access.principals import Principal
+from secure_platform.access.tokens import read_token
 from secure_platform.cli.access import command, near, open_services
 from secure_platform.cli.build import render_failures, run_data
 from secure_platform.cli.output import Output, brief, example, heading, json_option, line, records, show
@@ -98,7 +99,7 @@ def _prepare(services: Services, out: Console) -> None:
             line(out, f"Created {name}: {', '.join(roles)}")
         file = _token_file(services, name)
         if not file.exists():
-            issued = services.principals.issue_token(name, actor=ADMINISTRATOR, days=365)
+            issued = services.tokens.issue(name, actor=ADMINISTRATOR, days=365)
             replace_private(file, issued.secret.encode() + b"\n")
             line(out, f"Wrote a random token of {name}: {near(file)}")
 
@@ -182,7 +183,7 @@ def _refused(report: RunReport, out: Console, *, as_json: bool) -> int:
 
 
 def _principal(services: Services, name: str) -> Principal:
-    return services.principals.authenticate(read_token(_token_file(services, name)))
+    return services.tokens.authenticate(read_token(_token_file(services, name)))
 
 
 def _token_file(services: Services, name: str) -> Path:

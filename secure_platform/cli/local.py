@@ -44,6 +44,9 @@ class Platform(Protocol):
     def base(self, product: str) -> str | None:
         """Digest of the release in production."""
 
+    def unsaved_keys(self) -> list[str]:
+        """Names of the keys that no backup has, as far as it is the caller's to make one."""
+
     def in_production(self, product: str) -> ReleaseRecord:
         """The release that a rollback leaves."""
 
@@ -113,6 +116,10 @@ class Local:
     def base(self, product: str) -> str | None:
         """From the target."""
         return self._services.target.base(product)
+
+    def unsaved_keys(self) -> list[str]:
+        """From the home."""
+        return self._services.key_backups.unsaved()
 
     def in_production(self, product: str) -> ReleaseRecord:
         """From the target, or from the gate if a rollback was not recorded."""

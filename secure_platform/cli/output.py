@@ -82,7 +82,7 @@ def require_new(path: Path) -> None:
 
 def cannot_write(path: Path, why: str | None) -> UsageError:
     """An error about a file that a command was to write."""
-    return UsageError(f"{path} cannot be written: {why}", "Name a new file with --out.")
+    return UsageError(f"{path} cannot be written: {why}", "Name a new file that can be written.")
 
 
 def heading(out: Console, text: str) -> None:

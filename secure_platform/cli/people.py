@@ -165,13 +165,11 @@ def token_issue(
     """Issue a token of the principal NAME into a private file; it cannot be shown again."""
     services, caller = _managing()
     require_new(out)
-    issued = services.principals.issue_token(
-        name, actor=caller, days=days, label=label, scopes=scopes or None
-    )
+    issued = services.tokens.issue(name, actor=caller, days=days, label=label, scopes=scopes or None)
     try:
         write_private(out, issued.secret.encode() + b"\n")
     except OSError as error:
-        services.principals.revoke_token(issued.token_id, actor=caller)
+        services.tokens.revoke(issued.token_id, actor=caller)
         raise StorageError.behind(f"Writing {out}", error) or cannot_write(out, error.strerror) from None
     data = {"token_id": issued.token_id, "expires_at": issued.expires_at.isoformat(), "file": str(out)}
     text = f"Token {issued.token_id} of {name}, valid until {issued.expires_at:%Y-%m-%d}, is in {out}."
@@ -192,7 +190,7 @@ def token_list(name: str | None, *, as_json: bool) -> None:
             "scopes": None if each.scopes is None else sorted(each.scopes),
             "expires_at": each.expires_at.isoformat(),
         }
-        for each in services.principals.tokens(name)
+        for each in services.tokens.list(name)
     ]
 
     def render(out: Console) -> None:
@@ -217,7 +215,7 @@ def token_list(name: str | None, *, as_json: bool) -> None:
 def token_revoke(token_id: str, *, as_json: bool) -> None:
     """Revoke a token at once; TOKEN_ID is what stands between `spt_` and the next `_`."""
     services, caller = _managing()
-    services.principals.revoke_token(token_id, actor=caller)
+    services.tokens.revoke(token_id, actor=caller)
     show(
         {"token_id": token_id, "revoked": True},
         as_json=as_json,

@@ -1,6 +1,8 @@
 """`release`: list, show, verify, compare and decide."""
 
-from typing import Final
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -16,6 +18,9 @@ from secure_platform.gate.records import ReleaseRecord
 from secure_platform.orchestration.steps.exchange import record_data
 from secure_platform.orchestration.steps.review import compared
 from secure_platform.release.diff import diff_manifests
+from secure_platform.release.layout import release_directory
+from secure_platform.release.trust import MAX_BYTES, read_trust_root
+from secure_platform.release.verify import authentic_package
 
 product_argument = click.argument("product")
 number_argument = click.argument("number", type=click.IntRange(1), required=False)
@@ -87,23 +92,53 @@ def release_show(product: str, number: int | None, *, as_json: bool) -> None:
     show(data, as_json=as_json, render=lambda out: render_review(out, record, manifest, diff))
 
 
-@release.command("verify", epilog=example("release verify healthcare 3"))
+@release.command(
+    "verify",
+    epilog=example(
+        "release verify healthcare 3",
+        "release verify healthcare 3 --trust-root trust-root.json --releases .",
+    ),
+)
 @product_argument
 @number_argument
+@click.option(
+    "--trust-root",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Verify signature and files as this document says, without a home: see keys trust-root.",
+)
+@click.option(
+    "--releases",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    help="With --trust-root: the folder that holds PRODUCT/NUMBER; default the current one.",
+)
 @server_option
 @json_option
-def release_verify(product: str, number: int | None, *, as_json: bool) -> None:
+def release_verify(
+    product: str, number: int | None, trust_root: Path | None, releases: Path, *, as_json: bool
+) -> None:
     """Derive everything again from the package's bytes; exits 5 if anything differs."""
-    platform = open_platform()
-    record = _record(platform, product, number)
-    data = {"digest": record.digest, "tables": platform.verify(record), "verified": True}
-    show(
-        data,
-        as_json=as_json,
-        render=lambda out: line(
-            out, f"Release {record.number} of {product} is whole and signed: {record.digest}"
-        ),
-    )
+    if trust_root is not None:
+        data = _verified_outside(trust_root, releases, product, number)
+    else:
+        platform = open_platform()
+        record = _record(platform, product, number)
+        tables = platform.verify(record)
+        data = {"number": record.number, "digest": record.digest, "tables": tables, "verified": True}
+    text = f"Release {data['number']} of {product} is whole and signed: {data['digest']}"
+    show(data, as_json=as_json, render=lambda out: line(out, text))
+
+
+def _verified_outside(trust_root: Path, releases: Path, product: str, number: int | None) -> dict[str, Any]:
+    """What a package says whose signature and files were verified by those who have no key of the home."""
+    if number is None:
+        raise UsageError("Which release is not said", "Give its number after the product.")
+    with trust_root.open("rb") as opened:
+        trusted = read_trust_root(opened.read(MAX_BYTES + 1))
+    with TemporaryDirectory() as scratch:
+        found = authentic_package(release_directory(releases, product, number), trusted, Path(scratch))
+    known = {"environment": trusted.environment, "log": trusted.origin, "issued_at": trusted.issued_at}
+    return {"number": number, "digest": found.digest, "verified": True, "trust_root": known}
 
 
 @release.command("diff", epilog=example("release diff healthcare 2 3"))

@@ -18,7 +18,7 @@ import httpx
 import polars as pl
 
 from secure_platform import errors
-from secure_platform.access.principals import read_token
+from secure_platform.access.tokens import read_token
 from secure_platform.cli.local import Verb
 from secure_platform.errors import AccessDeniedError, GateRefusedError, SecurePlatformError, UsageError
 from secure_platform.gate.records import ReleaseRecord
@@ -179,6 +179,10 @@ class Remote:
         """From the API."""
         base = self._product(product)["base"]
         return None if base is None else str(base)
+
+    def unsaved_keys(self) -> list[str]:
+        """None: a server's keys are backed up there."""
+        return []
 
     def in_production(self, product: str) -> ReleaseRecord:
         """From the API."""

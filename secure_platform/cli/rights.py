@@ -1,5 +1,6 @@
 """`access`: check, explain and try policies; give, lend, take and stop rights for a time."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from secure_platform.access.expectations import Failure, failures
 from secure_platform.access.explain import changed_cells, decisions, replayed, would_help
-from secure_platform.access.matrix import matrix_rows, permission_matrix
+from secure_platform.access.matrix import Permission, matrix_rows, permission_matrix
 from secure_platform.access.policy import Action, PlatformResource, Policy, Resource, Seen, product_of
 from secure_platform.access.principals import ANONYMOUS, Principal
 from secure_platform.access.rules import POLICIES
@@ -113,19 +114,19 @@ def explain(
         "fix": None if decision.allowed else fix,
         "would_help": helps,
     }
+    show(data, as_json=as_json, render=lambda out: _explained(out, data, reason))
 
-    def render(out: Console) -> None:
-        verb = "may" if decision.allowed else "may not"
-        line(out, f"{who.name} {verb} do {action} on {resource}: {reason}")
-        for what in ("roles", "groups", "grants", "behalf"):
-            if data[what]:
-                line(out, f"{what.capitalize()}: {', '.join(data[what])}")
-        if not decision.allowed:
-            line(out, fix)
-        for change in helps:
-            line(out, f"It would be allowed with {change}.")
 
-    show(data, as_json=as_json, render=render)
+def _explained(out: Console, data: Mapping[str, Any], reason: str) -> None:
+    verb = "may" if data["allowed"] else "may not"
+    line(out, f"{data['principal']} {verb} do {data['action']} on {data['resource']}: {reason}")
+    for what in ("roles", "groups", "grants", "behalf"):
+        if data[what]:
+            line(out, f"{what.capitalize()}: {', '.join(data[what])}")
+    if not data["allowed"]:
+        line(out, data["fix"])
+    for change in data["would_help"]:
+        line(out, f"It would be allowed with {change}.")
 
 
 def _principal(services: Services, name: str) -> Principal:
@@ -199,24 +200,18 @@ def simulate(policies: Path, last: int, *, as_json: bool) -> None:
 
     def render(out: Console) -> None:
         heading(out, f"{len(cells)} cells of the permission matrix would change")
-        columns = ("caller", "action", "MFA", "now", "then")
-        rows = [
-            (
-                b.caller,
-                str(b.action),
-                "yes" if b.mfa else "no",
-                _words(b.classifications),
-                _words(a.classifications),
-            )
-            for b, a in cells
-        ]
-        if rows:
-            table(out, columns, rows)
+        if cells:
+            table(out, ("caller", "action", "MFA", "now", "then"), [_cell(*each) for each in cells])
         heading(out, f"{len(changed)} of the last {len(asked)} decisions would change")
         if changed:
             table(out, ("entry", "action", "subject", "then", "by"), [_row(each) for each in changed])
 
     show(data, as_json=as_json, render=render)
+
+
+def _cell(before: Permission, after: Permission) -> tuple[str, ...]:
+    now, then = _words(before.classifications), _words(after.classifications)
+    return before.caller, str(before.action), "yes" if before.mfa else "no", now, then
 
 
 def _row(each: Any) -> tuple[Any, ...]:

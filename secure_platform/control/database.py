@@ -65,6 +65,15 @@ class ControlDatabase:
         """
         return object() if self._witness is None else self._witness.state()
 
+    def scrub(self) -> None:
+        """Let go of the former content of changed pages, as far as no reader still needs it.
+
+        SQLite overwrites what is deleted (`secure_delete`); its journal holds it until it is emptied.
+        """
+        if self._witness is not None:
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def migrate(self) -> None:
         """Bring the schema to the newest revision. Call it under the home's lock only."""
         with self.write() as connection:

@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -152,14 +153,47 @@ notice: Final = Table(
 key_version: Final = Table(
     "key_version",
     metadata,
-    Column("name", String(64), primary_key=True),
+    Column("name", String(255), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("algorithm", String(32), nullable=False),
     Column("state", String(16), nullable=False),
     Column("provider", String(64), nullable=False),
+    Column("reference", String(512), nullable=True),
     Column("wrapped", LargeBinary, nullable=True),
     Column("public_key", Text, nullable=True),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    Column("seal", String(80), nullable=False),
+)
+
+key_usage: Final = Table(
+    "key_usage",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("reserved", BigInteger, nullable=False),
+    Column("seal", String(80), nullable=False),
+)
+
+subject_key: Final = Table(
+    "subject_key",
+    metadata,
+    Column("domain", String(255), primary_key=True),
+    Column("subject", String(64), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("wrapped", LargeBinary, nullable=True),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("destroyed_at", DateTime(timezone=True), nullable=True),
+)
+
+key_backup: Final = Table(
+    "key_backup",
+    metadata,
+    Column("backup_id", String(32), primary_key=True),
+    Column("made_by", String(255), nullable=False),
+    Column("made_at", DateTime(timezone=True), nullable=False),
+    Column("covers", JSON, nullable=False),
+    Column("seal", String(80), nullable=False),
 )
 
 release: Final = Table(

@@ -20,7 +20,7 @@ from secure_platform.release.layout import CONTENT_DIGEST
 from secure_platform.release.manifest import Manifest, Table
 from secure_platform.release.verify import VerifiedRelease, scan_table
 from secure_platform.store import duckdb, parquet
-from secure_platform.store.digest import BATCH_ROWS, ContentDigest, type_name
+from secure_platform.store.digest import BATCH_ROWS, ContentDigest, key_version, type_name
 
 _FIX: Final = "Deploy the release again: its database is built anew from its package."
 # What DuckDB gives back exactly as it got it; it stores times to the microsecond and every zone as UTC.
@@ -102,7 +102,7 @@ def _check_table(database: Any, title: str, name: str, table: Table, keys: KeyRi
     columns = [(column, type_name(dtype, column=column)) for column, dtype in schema.items()]
     if columns != [(column.name, column.type) for column in table.columns]:
         raise IntegrityError(f"{title} has other columns than the release", _FIX)
-    digest = ContentDigest(keys.digest_key(CONTENT_DIGEST), schema)
+    digest = ContentDigest(keys.digest_key(CONTENT_DIGEST, key_version(table.content_digest)), schema)
     for batch in reader:
         digest.update(pl.DataFrame(batch))
     if (digest.rows, digest.finish()) != (table.rows, table.content_digest):

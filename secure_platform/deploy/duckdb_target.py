@@ -18,7 +18,7 @@ from secure_platform import canonical
 from secure_platform.audit.log import JSON, AuditLog
 from secure_platform.deploy import database
 from secure_platform.deploy.pointer import Pointer
-from secure_platform.deploy.shelf import PUBLISH, ROLLBACK, SETTLE, Shelf
+from secure_platform.deploy.shelf import PUBLISH, RESIGN, ROLLBACK, SETTLE, Shelf
 from secure_platform.errors import GateRefusedError, IntegrityError, UsageError
 from secure_platform.files import file_sha256, private_directory, sync_directory
 from secure_platform.keys.ring import KeyRing
@@ -170,6 +170,17 @@ class DuckDBTarget:
             detail: dict[str, JSON] = {"release": pointer.release, "number": pointer.number}
             with self._audit.effect(SETTLE, actor=actor, subject=product, detail=detail) as outcome:
                 outcome["sequence"], outcome["file_digest"] = pointer.state
+
+    def resign(self, product: str, leaked: str, *, actor: str) -> int:
+        """Seal every state of production again that this key signed; returns how many.
+
+        Raises:
+            IntegrityError: If one of them is not what was published.
+        """
+        shelf = self._shelf(product)
+        with shelf.lock(), self._audit.effect(RESIGN, actor=actor, subject=product) as outcome:
+            outcome["pointers"] = count = shelf.resign(leaked)
+        return count
 
     def query(
         self, product: str, sql: str, *, limit: int, actor: str, purpose: str | None = None

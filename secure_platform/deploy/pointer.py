@@ -70,6 +70,11 @@ def seal(pointer: Pointer, keys: KeyRing) -> bytes:
     return canonical.dumps(_document(body, keys.mac(MAC_PURPOSE, message), signature.keyid, signature.value))
 
 
+def signer_of(document: bytes) -> str:
+    """The name of the key that a pointer, which `unseal` accepted, was signed with."""
+    return str(canonical.loads(document, name="A production pointer")["signature"]["keyid"])
+
+
 def unseal(document: bytes, keys: KeyRing, product: str) -> Pointer:
     """Read a pointer of this product.
 

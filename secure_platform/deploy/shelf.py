@@ -19,7 +19,7 @@ from typing import Final
 
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.locks import file_lock
-from secure_platform.deploy.pointer import MAX_BYTES, Pointer, seal, unseal
+from secure_platform.deploy.pointer import MAX_BYTES, Pointer, seal, signer_of, unseal
 from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.files import private_directory, replace_private
 from secure_platform.keys.ring import KeyRing
@@ -28,6 +28,7 @@ from secure_platform.store.location import NAME, list_directory, open_file
 PUBLISH: Final = "deploy.publish"
 ROLLBACK: Final = "deploy.rollback"
 SETTLE: Final = "deploy.settle"
+RESIGN: Final = "deploy.resign"
 CHANGES: Final = frozenset({PUBLISH, ROLLBACK, SETTLE})
 CURRENT: Final = "CURRENT"
 HISTORY: Final = "history"
@@ -108,6 +109,35 @@ class Shelf:
         replace_private(self.folder / HISTORY / f"{pointer.sequence:09}.json", document)
         replace_private(self.folder / CURRENT, document)
 
+    def resign(self, leaked: str) -> int:
+        """Seal every pointer that a key signed which is not believed any more under the present ones.
+
+        Besides its signature, the MAC, which another key makes, and the log speak for a pointer. One that
+        never became current is removed. Hold the lock.
+
+        Returns:
+            How many were sealed again.
+
+        Raises:
+            IntegrityError: If one is not ours, or the log does not know it.
+        """
+        current = self.current()
+        if current is None:
+            return 0
+        done, count = set(self._done(0, self._audit.size())), 0
+        for record in list(self.records()):
+            name = f"{record.sequence:09}.json"
+            if record.sequence > current.sequence:
+                (self.folder / HISTORY / name).unlink()
+            elif record.state not in done:
+                raise IntegrityError(
+                    f"The audit log does not know state {record.sequence} of production of {self._product}",
+                    "Restore its warehouse folder, and find out who changed it.",
+                )
+            else:
+                count += self._seal_again(record, leaked, HISTORY, name)
+        return count + self._seal_again(current, leaked, CURRENT)
+
     def database(self, pointer: Pointer) -> Path:
         """The pointer's database file, whose digest was checked.
 
@@ -153,6 +183,12 @@ class Shelf:
             if len(kept) >= keep and not awaited:
                 break
         return kept
+
+    def _seal_again(self, pointer: Pointer, leaked: str, *parts: str) -> bool:
+        if signer_of(self._read(*parts) or b"") != leaked:
+            return False
+        replace_private(self.folder.joinpath(*parts), seal(pointer, self._keys))
+        return True
 
     def _problem(self, pointer: Pointer) -> str | None:
         wal = self.folder / f"{pointer.file}.wal"

@@ -119,6 +119,27 @@ class Approval:
     bundle: bytes
 
 
+@dataclass(frozen=True)
+class Said:
+    """Why somebody decides, encrypted before the database is locked: the key's uses are counted in it.
+
+    Attributes:
+        nonce: Of the decision.
+        reason: Free text.
+        sealed: As it is stored.
+    """
+
+    nonce: str
+    reason: str
+    sealed: bytes
+
+
+def say(keys: KeyRing, reason: str) -> Said:
+    """Encrypt the reason of a new decision."""
+    nonce = secrets.token_hex(16)
+    return Said(nonce, reason, seal_reason(keys, nonce, reason))
+
+
 def reason_hash(keys: KeyRing, reason: str) -> str:
     """The keyed hash under which a reason is signed and logged.
 
@@ -136,11 +157,10 @@ def decide(
     *,
     base: str | None,
     given: Given,
-    reason: str,
+    said: Said,
     now: datetime,
 ) -> Approval:
     """Sign a decision."""
-    nonce = secrets.token_hex(16)
     predicate = {
         **_bound(record),
         "principal": principal,
@@ -150,8 +170,8 @@ def decide(
         "circumstances": given.to_json(),
         "created_at": now.isoformat(),
         "not_after": record.expires_at.isoformat(),
-        "nonce": nonce,
-        "reason": reason_hash(keys, reason),
+        "nonce": said.nonce,
+        "reason": reason_hash(keys, said.reason),
     }
     bundle = sign_statement(
         keys,
@@ -161,11 +181,20 @@ def decide(
         predicate=predicate,
     )
     return Approval(
-        record.digest, principal, decision, base, given, now, record.expires_at, nonce, reason, bundle
+        record.digest,
+        principal,
+        decision,
+        base,
+        given,
+        now,
+        record.expires_at,
+        said.nonce,
+        said.reason,
+        bundle,
     )
 
 
-def store(connection: Connection, keys: KeyRing, approval: Approval) -> None:
+def store(connection: Connection, approval: Approval, said: Said) -> None:
     """Keep a decision; it replaces the same decision of the same principal on the same release."""
     columns = approval_table.c
     connection.execute(
@@ -180,7 +209,7 @@ def store(connection: Connection, keys: KeyRing, approval: Approval) -> None:
             release=approval.release,
             principal=approval.principal,
             decision=approval.decision,
-            reason=seal_reason(keys, approval.nonce, approval.reason),
+            reason=said.sealed,
             bundle=approval.bundle.decode(),
             created_at=approval.created_at,
         )

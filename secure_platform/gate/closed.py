@@ -7,7 +7,8 @@ changes the log too, by its checkpoints.
 
 from typing import Final
 
-from secure_platform.audit.log import AuditLog, Entry
+from secure_platform.audit.log import AuditLog
+from secure_platform.audit.reader import Entry
 from secure_platform.errors import IntegrityError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import OPEN, ReleaseState

@@ -19,7 +19,7 @@ from secure_platform.audit.log import JSON, AuditLog
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import release as release_table
 from secure_platform.errors import AccessDeniedError, GateRefusedError, UsageError
-from secure_platform.gate.approvals import Approval, Given, Verb, decide, reason_hash, store, stored
+from secure_platform.gate.approvals import Approval, Given, Verb, decide, reason_hash, say, store, stored
 from secure_platform.gate.closed import REGISTERED, Closings, release_subject
 from secure_platform.gate.records import (
     ReleaseRecord,
@@ -333,6 +333,7 @@ class Gate:
         detail = {"base": base, "reason": reason_hash(self._keys, reason)}
         self._write_expiry()
         closings = Closings(self._audit, digest)
+        said = say(self._keys, reason)
         with (
             self._audit.effect(
                 f"release.{verb}", actor=principal.name, subject=release_subject(digest), detail=detail
@@ -349,10 +350,8 @@ class Gate:
             asked = resource(record, holding)
             decision = self._policy.require(present, action, asked, at=now, digest=digest, base=base)
             given = Given.of(present.circumstances, decision, now)
-            made = decide(
-                self._keys, record, present.name, verb, base=base, given=given, reason=reason, now=now
-            )
-            store(connection, self._keys, made)
+            made = decide(self._keys, record, present.name, verb, base=base, given=given, said=said, now=now)
+            store(connection, made, said)
             record = self._settle(connection, record, target, now)
             outcome.update(nonce=made.nonce, bundle=canonical.sha256(made.bundle), state=str(record.state))
         # Signed before anybody can act on it: who rewrites the log afterwards contradicts a checkpoint.

@@ -1,9 +1,9 @@
 """Which keys the ring has, and which of their versions may be used for what.
 
-Every key name has exactly one algorithm. Only the newest version makes new things: when it is not active,
-nothing is made, rather than something under an older version. `active` and `decrypt-only` versions open and
-verify what exists; `disabled` and `destroyed` ones do nothing. Material is stored wrapped by the provider,
-bound to name, version and algorithm.
+A key is named by its kind, or by its kind and a domain (`token/patient`); each kind has one algorithm.
+Only the newest version makes new things: when it is not active, nothing is made, rather than something under
+an older version. `active` and `decrypt-only` versions open and verify what exists; `disabled` and `destroyed`
+ones do nothing. Material is stored wrapped by the provider, bound to name, version and algorithm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
@@ -21,6 +21,8 @@ from secure_platform.errors import IntegrityError
 
 DATA: Final = "data"
 TOKEN: Final = "token"  # noqa: S105 the name of a key, not a secret
+CELL: Final = "cell"
+SUBJECT: Final = "subject"
 MAC: Final = "mac"
 SIGN: Final = "sign"
 LOG: Final = "log"
@@ -30,6 +32,8 @@ ALGORITHMS: Final[Mapping[str, str]] = MappingProxyType(
     {
         DATA: "AES-256-GCM",
         TOKEN: "HKDF-SHA-256",
+        CELL: "AES-256-SIV",
+        SUBJECT: "AES-256-GCM",
         MAC: "HMAC-SHA-256",
         SIGN: "ECDSA-P256-SHA-256",
         LOG: "Ed25519",
@@ -40,13 +44,17 @@ ALGORITHMS: Final[Mapping[str, str]] = MappingProxyType(
 PURPOSES: Final[Mapping[str, str]] = MappingProxyType(
     {
         DATA: "wraps the key of each snapshot, release and database",
-        TOKEN: "makes tokens, by a key derived for each token domain",
+        TOKEN: "makes tokens; each token domain has its own",
+        CELL: "encrypts cells so that they can be read again; each domain has its own",
+        SUBJECT: "wraps the key of each person, which is destroyed with what it encrypts",
         MAC: "authenticates sidecars, pointers and the texts of approvals",
         SIGN: "signs releases, approvals and pointers",
         LOG: "signs checkpoints of the audit log",
         DIGEST: "digests content and identifiers, so that they cannot be guessed",
     }
 )
+# The others are made for a domain when it first needs one.
+SINGLE: Final = (DATA, SUBJECT, MAC, SIGN, LOG, DIGEST)
 
 
 class KeyState(StrEnum):
@@ -58,18 +66,44 @@ class KeyState(StrEnum):
     DESTROYED = "destroyed"
 
 
-_READABLE: Final = frozenset({KeyState.ACTIVE, KeyState.DECRYPT_ONLY})
+READABLE: Final = frozenset({KeyState.ACTIVE, KeyState.DECRYPT_ONLY})
 
 
 @dataclass(frozen=True)
 class KeyVersion:
-    """One version of one key, without its material."""
+    """One version of one key, without its material.
+
+    Attributes:
+        provider: Who wraps it, or holds it.
+        reference: What the provider calls it, if the provider holds it and signs with it.
+        public_key: Of a signing key: SPKI PEM; of the log's: 64 hex digits.
+        changed_at: When its state or its wrapping was last changed.
+    """
 
     name: str
     version: int
     algorithm: str
     state: str
+    provider: str
+    reference: str | None
+    public_key: str | None
     created_at: datetime
+    changed_at: datetime
+
+    @property
+    def kind(self) -> str:
+        """What kind of key it is."""
+        return kind_of(self.name)
+
+    @property
+    def readable(self) -> bool:
+        """Whether what was made with it may still be opened and verified."""
+        return self.state in READABLE
+
+    @property
+    def title(self) -> str:
+        """Its name for an error."""
+        return f"Version {self.version} of key {self.name!r}"
 
 
 @dataclass(frozen=True)
@@ -77,54 +111,58 @@ class StoredKey:
     """One version of one key as the database holds it."""
 
     about: KeyVersion
-    provider: str
     wrapped: bytes | None = field(repr=False)
-    public_key: str | None
-
-    @property
-    def title(self) -> str:
-        """The key's name for an error."""
-        return f"Version {self.about.version} of key {self.about.name!r}"
+    seal: str = field(default="", repr=False)
 
     @property
     def context(self) -> dict[str, str]:
         """What the wrapping binds the material to."""
-        return {
-            "name": self.about.name,
-            "version": str(self.about.version),
-            "algorithm": self.about.algorithm,
-        }
+        about = self.about
+        return {"name": about.name, "version": str(about.version), "algorithm": about.algorithm}
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Its columns."""
+        return {**vars(self.about), "wrapped": self.wrapped, "seal": self.seal}
 
 
-def stored_keys(connection: Connection, name: str | None = None) -> list[StoredKey]:
-    """All versions, or those of one key, oldest first."""
+def kind_of(name: str) -> str:
+    """What kind of key has this name."""
+    return name.partition("/")[0]
+
+
+def stored_keys(connection: Connection, *names: str) -> list[StoredKey]:
+    """All versions, or those of the keys of these names, by name and oldest first; nothing is verified."""
     query = select(key_version).order_by(key_version.c.name, key_version.c.version)
-    if name is not None:
-        query = query.where(key_version.c.name == name)
-    return [
-        StoredKey(
-            KeyVersion(row.name, row.version, row.algorithm, row.state, as_utc(row.created_at)),
-            row.provider,
-            row.wrapped,
-            row.public_key,
-        )
-        for row in connection.execute(query)
-    ]
+    if names:
+        query = query.where(key_version.c.name.in_(names))
+    return [_stored(dict(row)) for row in connection.execute(query).mappings()]
+
+
+def _stored(row: dict[str, Any]) -> StoredKey:
+    wrapped, seal = row.pop("wrapped"), row.pop("seal")
+    moments = {name: as_utc(row[name]) for name in ("created_at", "changed_at")}
+    # SQLite keeps whatever type was written: what is no text is no seal.
+    return StoredKey(KeyVersion(**{**row, **moments}), wrapped, str(seal))
 
 
 def newest(keys: Sequence[StoredKey], name: str) -> StoredKey:
     """The version that makes new things.
+
+    Args:
+        keys: All versions of the key, oldest first.
+        name: Of the key.
 
     Raises:
         IntegrityError: If there is none, or the newest version is not active.
     """
     if not keys:
         raise IntegrityError(f"The home has no key {name!r}", "Run: secure-platform init")
-    current = max(keys, key=lambda key: key.about.version)
+    current = keys[-1]
     if current.about.state != KeyState.ACTIVE:
         raise IntegrityError(
-            f"{current.title} is {current.about.state}, and no older version is used in its place",
-            "Restore the control database that has it active.",
+            f"{current.about.title} is {current.about.state}, and no older version is used in its place",
+            "Make a new version: secure-platform keys rotate " + name,
         )
     return current
 
@@ -141,8 +179,12 @@ def readable(keys: Sequence[StoredKey], name: str, version: int) -> StoredKey:
             f"The home has no version {version} of key {name!r}",
             "Use the home that the data was written in, or restore its control database.",
         )
-    if found.about.state not in _READABLE:
+    if not found.about.readable:
+        disabled = found.about.state == KeyState.DISABLED
         raise IntegrityError(
-            f"{found.title} is {found.about.state}", "What was made with it cannot be used; make it again."
+            f"{found.about.title} is {found.about.state}",
+            f"If it may be trusted: secure-platform keys enable {name} {version}"
+            if disabled
+            else "What was made with it cannot be used; make it again.",
         )
     return found

@@ -4,6 +4,7 @@ One key per purpose is derived with HKDF-SHA-256 (RFC 5869, empty salt: the inpu
 """
 
 import hmac
+import secrets
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
@@ -43,7 +44,7 @@ class TokenKey(NotPickled):
     """The key of one token domain.
 
     Attributes:
-        version: The version of the token key that it was derived from; tokens carry it.
+        version: Of the domain's token key; tokens carry it.
         key: 32 bytes.
     """
 
@@ -51,9 +52,40 @@ class TokenKey(NotPickled):
     key: bytes = field(repr=False)
 
 
-def derive(key: bytes, purpose: str) -> bytes:
-    """The 32-byte key for one purpose: HKDF-SHA-256(key, salt="", info=purpose) (RFC 5869)."""
-    return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(key)
+@dataclass(frozen=True)
+class CellKey(NotPickled):
+    """The key that the cells of one domain are encrypted with.
+
+    Attributes:
+        version: Of the domain's cell key; encrypted cells carry it.
+        key: 64 bytes, for AES-256-SIV (RFC 5297).
+    """
+
+    version: int
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class DigestKey(NotPickled):
+    """The key of the digests for one purpose.
+
+    Attributes:
+        version: Of the digest key; what is digested says it.
+        key: 32 bytes.
+    """
+
+    version: int
+    key: bytes = field(repr=False)
+
+
+def random_key() -> bytes:
+    """32 bytes of the operating system's generator."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+def derive(key: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
+    """The key for one purpose: HKDF-SHA-256(key, salt="", info=purpose) (RFC 5869)."""
+    return HKDF(algorithm=SHA256(), length=length, salt=None, info=purpose.encode()).derive(key)
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:

@@ -6,40 +6,55 @@ key that was disabled elsewhere stops working at once. Material and keys derived
 
 import hmac
 import re
-import secrets
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
 from typing import Final
-
-from sqlalchemy import Connection, insert
 
 from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase, utc_now
-from secure_platform.control.tables import key_version
-from secure_platform.control.witness import Kept
-from secure_platform.errors import IntegrityError
+from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError
+from secure_platform.keys.algorithms import require_making
 from secure_platform.keys.catalog import (
-    ALGORITHMS,
+    CELL,
     DATA,
     DIGEST,
     LOG,
     MAC,
     SIGN,
+    SINGLE,
     TOKEN,
     KeyState,
     KeyVersion,
     StoredKey,
     newest,
     readable,
-    stored_keys,
 )
 from secure_platform.keys.envelope import Envelope, commitment
-from secure_platform.keys.material import KEY_BYTES, DataKey, NotPickled, TokenKey, derive, hmac_sha256
+from secure_platform.keys.lifecycle import Lifecycle
+from secure_platform.keys.log_key import RingLogSigner, identity
+from secure_platform.keys.making import make_version
+from secure_platform.keys.material import (
+    KEY_BYTES,
+    CellKey,
+    DataKey,
+    DigestKey,
+    NotPickled,
+    TokenKey,
+    hmac_sha256,
+    random_key,
+)
+from secure_platform.keys.opened import OpenedKeys
 from secure_platform.keys.provider import KeyProvider
-from secure_platform.keys.signing import LogSigner, Signature, SigningKey, keyid_of
+from secure_platform.keys.rows import KeyLog, KeyRows
+from secure_platform.keys.signing import Signature, keyid_of, verify_pem
+from secure_platform.keys.subjects import SubjectKeys
+from secure_platform.keys.usage import Due, KeyUses
 from secure_platform.keys.wrapped import WrappedDataKey
 
+RING: Final = "service:key-ring"
 _MAC: Final = re.compile(r"m([1-9][0-9]{0,8}):([0-9a-f]{64})")
 _IDENTIFIER_HEX: Final = 32
 _VERSION: Final = struct.Struct(">I")
@@ -51,39 +66,60 @@ class KeyRing(NotPickled):
     Args:
         provider: Wraps their material.
         database: Holds the wrapped material and the states.
+        log: Witness of the states; it is signed by the ring itself, so it may open later.
+        fips: Whether only algorithms that FIPS 140-3 approves may be used.
     """
 
-    def __init__(self, provider: KeyProvider, database: ControlDatabase) -> None:
-        self._provider = provider
+    def __init__(
+        self, provider: KeyProvider, database: ControlDatabase, log: KeyLog, *, fips: bool = False
+    ) -> None:
         self._database = database
-        self._material: dict[StoredKey, bytes] = {}
-        self._derived: dict[tuple[bytes, str], bytes] = {}
-        self._stored = Kept[str, Sequence[StoredKey]](database.state)
+        self._opened = OpenedKeys(provider, fips=fips)
+        self._uses = KeyUses(database, self._opened)
+        self._rows = KeyRows(database, log, self._opened, self._uses)
+        self._subjects = SubjectKeys(database, self._rows, self._opened, self._uses)
+        self.lifecycle = Lifecycle(self._rows, self._opened, self._subjects, database)
 
     def initialise(self) -> list[str]:
-        """Create version 1 of every key that is missing, and return their names.
+        """Create version 1 of every missing key that is not a domain's own, and return their names.
 
         Keys that exist are opened first: a home whose root key was lost is refused, not given new keys.
 
         Raises:
-            IntegrityError: If a key that exists does not open.
+            IntegrityError: If a key that exists does not open, or was deleted.
         """
-        with self._database.write() as connection:
-            existing = {name: stored_keys(connection, name) for name in ALGORITHMS}
-            for keys in existing.values():
-                if keys and keys[-1].about.state == KeyState.ACTIVE:
-                    self._unwrap(keys[-1])
-            missing = [name for name, keys in existing.items() if not keys]
-            for name in missing:
-                self._create(connection, name)
-        return missing
+        created: list[str] = []
+        if not self._rows.all():
+            new = [self._new(name) for name in SINGLE]
+            if self._rows.write_first(new):
+                created = [row.about.name for row in new]
+        if self._rows.is_silent():
+            self._rows.announce(self._rows.all(), actor=RING)
+        for name in SINGLE:
+            if not self._rows.of(name):
+                self._make(name)
+                created.append(name)
+        return created
+
+    def adopt(self, keys: Sequence[StoredKey]) -> bool:
+        """Begin with these keys, unless there are some already; returns whether it did.
+
+        Args:
+            keys: In versions, wrapped by this ring's provider, without their seals.
+
+        Raises:
+            IntegrityError: If no MAC key among them is active.
+        """
+        return self._rows.write_first(keys)
 
     def new_data_key(self, context: Mapping[str, str]) -> DataKey:
         """A fresh random 32-byte key, and its wrapped form, which opens only under the same context."""
-        stored, material = self._current(DATA)
-        plaintext = secrets.token_bytes(KEY_BYTES)
+        stored = self._newest(DATA)
+        self._uses.take(stored)
+        plaintext = random_key()
         header = WrappedDataKey(DATA, stored.about.version, commitment(plaintext))
-        sealed = Envelope(material).seal(plaintext, header.associated(context))
+        envelope = Envelope(self._opened.material(stored))
+        sealed = envelope.seal(plaintext, header.associated(context))
         return DataKey(plaintext, replace(header, sealed=sealed).encode())
 
     def open_data_key(self, wrapped: str, context: Mapping[str, str]) -> bytes:
@@ -97,10 +133,8 @@ class KeyRing(NotPickled):
             raise IntegrityError(
                 "A wrapped data key names a wrapping key that is not one", "Restore its file from a copy."
             )
-        material = self._existing(DATA, parsed.version)
-        plaintext = Envelope(material).open(
-            parsed.sealed, parsed.associated(context), name="A wrapped data key"
-        )
+        envelope = Envelope(self._opened.material(self._readable(DATA, parsed.version)))
+        plaintext = envelope.open(parsed.sealed, parsed.associated(context), name="A wrapped data key")
         if not hmac.compare_digest(commitment(plaintext), parsed.commitment):
             raise IntegrityError(
                 "A wrapped data key holds another key than it says", "Restore its file from a copy."
@@ -115,9 +149,10 @@ class KeyRing(NotPickled):
             context: Names the row that it belongs to; authenticated, not stored.
             secret: Any bytes.
         """
-        stored, material = self._current(DATA)
+        stored = self._newest(DATA)
+        self._uses.take(stored)
         header = _VERSION.pack(stored.about.version)
-        envelope = Envelope(derive(material, f"secret|{purpose}"))
+        envelope = self._opened.envelope(stored, f"secret|{purpose}")
         return header + envelope.seal(secret, header + canonical.dumps(dict(context)))
 
     def open_secret(self, purpose: str, context: Mapping[str, str], sealed: bytes) -> bytes:
@@ -131,8 +166,8 @@ class KeyRing(NotPickled):
             raise IntegrityError(
                 "A secret in the control database was cut off", "Restore the database from a copy."
             )
-        material = self._existing(DATA, *_VERSION.unpack(header))
-        return Envelope(derive(material, f"secret|{purpose}")).open(
+        stored = self._readable(DATA, *_VERSION.unpack(header))
+        return self._opened.envelope(stored, f"secret|{purpose}").open(
             sealed[_VERSION.size :],
             header + canonical.dumps(dict(context)),
             name="A secret in the control database",
@@ -140,8 +175,8 @@ class KeyRing(NotPickled):
 
     def mac(self, purpose: str, message: bytes) -> str:
         """HMAC-SHA-256 (RFC 2104) under a key of this purpose, as `m<version>:<64 hex>`."""
-        stored, material = self._current(MAC)
-        return f"m{stored.about.version}:{self._mac(material, purpose, message)}"
+        stored = self._newest(MAC)
+        return f"m{stored.about.version}:{self._mac(stored, purpose, message)}"
 
     def verify_mac(self, purpose: str, message: bytes, mac: str) -> bool:
         """Whether this is the MAC of the message for this purpose; malformed and unknown ones are just wrong.
@@ -153,41 +188,59 @@ class KeyRing(NotPickled):
         if parsed is None:
             return False
         version = int(parsed[1])
-        keys = self._keys(MAC)
+        keys = self._rows.of(MAC)
         if version not in {key.about.version for key in keys}:
             return False
-        material = self._unwrap(readable(keys, MAC, version))
-        return hmac.compare_digest(self._mac(material, purpose, message), parsed[2])
+        return hmac.compare_digest(self._mac(readable(keys, MAC, version), purpose, message), parsed[2])
 
-    def digest_key(self, purpose: str) -> bytes:
-        """32 bytes for the keyed digests of one purpose."""
-        return derive(self._current(DIGEST)[1], f"digest|{purpose}")
-
-    def identify(self, identifier: str) -> str:
-        """The keyed hash that stands for an identifier in the audit log, `p:<32 hex>`."""
-        key = self._derive(self._current(DIGEST)[1], "identify")
-        return f"p:{hmac_sha256(key, identifier.encode()).hex()[:_IDENTIFIER_HEX]}"
-
-    def token_key(self, domain: str, version: int | None = None) -> TokenKey:
-        """The key of a token domain, of the current token key or of the given version.
+    def digest_key(self, purpose: str, version: int | None = None) -> DigestKey:
+        """The key for the digests of one purpose, of the current digest key or of the given version.
 
         Raises:
             IntegrityError: If the version is unknown, disabled or destroyed.
         """
-        if version is None:
-            stored, material = self._current(TOKEN)
-            version = stored.about.version
-        else:
-            material = self._existing(TOKEN, version)
-        return TokenKey(version, derive(material, f"token|{domain}"))
+        stored = self._newest(DIGEST) if version is None else self._readable(DIGEST, version)
+        return DigestKey(stored.about.version, self._opened.derived(stored, f"digest|{purpose}"))
 
-    def token_version(self) -> int:
-        """The version that new tokens are made with."""
-        return newest(self._keys(TOKEN), TOKEN).about.version
+    def identify(self, identifier: str) -> str:
+        """The keyed hash that stands for an identifier in the audit log, `p:<32 hex>`."""
+        return self._identity(self._newest(DIGEST), identifier)
+
+    def identifiers(self, identifier: str) -> list[str]:
+        """Every keyed hash that may stand for it: that of `identify`, then those of older digest keys."""
+        newest_first = reversed(self._rows.of(DIGEST))
+        return [self._identity(key, identifier) for key in newest_first if key.about.readable]
+
+    def token_key(self, domain: str, version: int | None = None) -> TokenKey:
+        """The key of a token domain, its current one or the given version; the first is made when needed.
+
+        Raises:
+            IntegrityError: If the version is unknown, disabled or destroyed.
+        """
+        stored = self._of_domain(TOKEN, domain, version)
+        return TokenKey(stored.about.version, self._opened.derived(stored, f"token|{domain}"))
+
+    def token_version(self, domain: str) -> int:
+        """The version that new tokens of a domain are made with; 1 while its key has yet to be made."""
+        keys = self._rows.of(f"{TOKEN}/{domain}")
+        return newest(keys, keys[0].about.name).about.version if keys else 1
+
+    def cell_key(self, domain: str, version: int | None = None) -> CellKey:
+        """The key that encrypts the cells of a domain, as `token_key`."""
+        stored = self._of_domain(CELL, domain, version)
+        return CellKey(stored.about.version, self._opened.derived(stored, f"cell|{domain}", 2 * KEY_BYTES))
 
     def sign(self, message: bytes) -> Signature:
-        """ECDSA P-256 signature of the current signing key."""
-        return self._signing_key(newest(self._keys(SIGN), SIGN)).sign(message)
+        """ECDSA P-256 signature of the current signing key.
+
+        Raises:
+            IntegrityError: If the provider that holds the key signs with another one.
+        """
+        stored = self._newest(SIGN)
+        public_key = stored.about.public_key or ""
+        signature = self._opened.sign(stored, message)
+        verify_pem(public_key, message, signature.value)
+        return Signature(keyid_of(public_key), signature.value)
 
     def verify(self, message: bytes, signature: bytes, keyid: str) -> None:
         """Check a signature against one of this home's own keys.
@@ -195,7 +248,7 @@ class KeyRing(NotPickled):
         Raises:
             IntegrityError: If the key is not ours, or disabled, or the signature does not fit.
         """
-        self._own_signing_key(keyid).verify(message, signature)
+        verify_pem(self.public_key_pem(keyid), message, signature)
 
     def public_key_pem(self, keyid: str) -> str:
         """The public half (SPKI PEM) of one of this home's own signing keys, for outside verifiers.
@@ -203,93 +256,115 @@ class KeyRing(NotPickled):
         Raises:
             IntegrityError: If the key is not ours, or disabled.
         """
-        return self._own_signing_key(keyid).public_key_pem
-
-    def log_signer(self, name: str) -> LogSigner:
-        """What signs the audit log's checkpoints, under this C2SP key name."""
-        return LogSigner(name, self._current(LOG)[1])
-
-    def versions(self) -> list[KeyVersion]:
-        """Every version of every key, without material."""
-        with self._database.read() as connection:
-            return [key.about for key in stored_keys(connection)]
-
-    def _keys(self, name: str) -> Sequence[StoredKey]:
-        def read() -> Sequence[StoredKey]:
-            with self._database.read() as connection:
-                return stored_keys(connection, name)
-
-        return self._stored.get(name, read)
-
-    def _mac(self, material: bytes, purpose: str, message: bytes) -> str:
-        return hmac_sha256(self._derive(material, f"mac|{purpose}"), message).hex()
-
-    def _derive(self, material: bytes, purpose: str) -> bytes:
-        """Kept, for purposes that are few and asked for again and again."""
-        key = self._derived.get((material, purpose))
-        if key is None:
-            key = self._derived[material, purpose] = derive(material, purpose)
-        return key
-
-    def _current(self, name: str) -> tuple[StoredKey, bytes]:
-        stored = newest(self._keys(name), name)
-        return stored, self._unwrap(stored)
-
-    def _existing(self, name: str, version: int) -> bytes:
-        return self._unwrap(readable(self._keys(name), name, version))
-
-    def _unwrap(self, stored: StoredKey) -> bytes:
-        # The whole row is the cache's key: a row that was changed underneath is unwrapped, and refused, anew.
-        material = self._material.get(stored)
-        if material is None:
-            if stored.provider != self._provider.name:
-                raise IntegrityError(
-                    f"{stored.title} is wrapped by provider {stored.provider!r}, not {self._provider.name!r}",
-                    f"Open this home with the key provider {stored.provider!r}.",
-                )
-            if stored.wrapped is None or stored.about.algorithm != ALGORITHMS.get(stored.about.name):
-                raise IntegrityError(
-                    f"{stored.title} has no material of its algorithm", "Restore the control database."
-                )
-            material = self._provider.unwrap(stored.wrapped, context=stored.context)
-            self._material[stored] = material
-        return material
-
-    def _signing_key(self, stored: StoredKey) -> SigningKey:
-        key = SigningKey(self._unwrap(stored))
-        if key.public_key_pem != stored.public_key:
-            raise IntegrityError(
-                f"The public half of {stored.title} was changed", "Restore the control database."
-            )
-        return key
-
-    def _own_signing_key(self, keyid: str) -> SigningKey:
-        keys = self._keys(SIGN)
+        keys = self._rows.of(SIGN)
         for key in keys:
-            if key.public_key is not None and keyid_of(key.public_key) == keyid:
-                return self._signing_key(readable(keys, SIGN, key.about.version))
+            if key.about.public_key is not None and keyid_of(key.about.public_key) == keyid:
+                return readable(keys, SIGN, key.about.version).about.public_key or ""
         raise IntegrityError(
             "A signature names a key that is not one of this home's signing keys",
             "Verify it in the home that signed it.",
         )
 
-    def _create(self, connection: Connection, name: str) -> None:
-        material = SigningKey.generate() if name == SIGN else secrets.token_bytes(KEY_BYTES)
-        new = StoredKey(
-            KeyVersion(name, 1, ALGORITHMS[name], KeyState.ACTIVE, utc_now()),
-            self._provider.name,
-            wrapped=None,
-            public_key=SigningKey(material).public_key_pem if name == SIGN else None,
-        )
-        connection.execute(
-            insert(key_version).values(
-                name=name,
-                version=new.about.version,
-                algorithm=new.about.algorithm,
-                state=new.about.state,
-                provider=new.provider,
-                wrapped=self._provider.wrap(material, context=new.context),
-                public_key=new.public_key,
-                created_at=new.about.created_at,
-            )
-        )
+    def log_signer(self, name: str) -> RingLogSigner:
+        """What signs the audit log's checkpoints, under this C2SP key name."""
+        return RingLogSigner(name, self._rows, self._opened)
+
+    def log_identity(self) -> str:
+        """What names this home's log, whichever of its keys signs it."""
+        return identity(self._rows.of(LOG))
+
+    def subject_keys(self, domain: str, subjects: Collection[str]) -> dict[str, bytes]:
+        """32 bytes for each person of a domain; those that have none get one, destroyed ones are left out.
+
+        Raises:
+            IntegrityError: If a row was changed, put back or deleted, or the wrapping key cannot be used.
+        """
+        return self._subjects.of(domain, subjects)
+
+    def destroy_subject_key(self, domain: str, subject: str, *, actor: str) -> None:
+        """Remove the key of a person for ever, and see that they never get another."""
+        self._subjects.destroy(domain, subject, actor=actor)
+
+    def require(self, algorithm: str) -> None:
+        """Refuse to make something by an algorithm that is retired, or that the settings do not allow.
+
+        Raises:
+            UsageError: If it is.
+        """
+        require_making(algorithm, fips=self._opened.fips)
+
+    def due(self, now: datetime, rotate_after_days: Mapping[str, int] = MappingProxyType({})) -> list[Due]:
+        """The keys that are to be rotated by now.
+
+        Args:
+            now: The present moment.
+            rotate_after_days: Kind of key → days, in place of the built-in ones.
+        """
+        return self._uses.due(self._rows.all(), now, rotate_after_days)
+
+    def uses(self) -> dict[tuple[str, int], int]:
+        """How often each version that makes new things was used at most, if its uses are limited."""
+        return self._uses.counts(self._rows.all())
+
+    def versions(self) -> list[KeyVersion]:
+        """Every version of every key, without material."""
+        return [key.about for key in self._rows.all()]
+
+    @property
+    def provider(self) -> KeyProvider:
+        """What wraps the keys now."""
+        return self._opened.provider
+
+    def taken_out(self) -> list[tuple[KeyVersion, bytes | None]]:
+        """Every version of every key with its material, for a backup; None where it has none here.
+
+        Raises:
+            IntegrityError: If one does not open.
+        """
+        return [
+            (key.about, None if key.wrapped is None else self._opened.material(key))
+            for key in self._rows.all()
+        ]
+
+    def broken(self) -> dict[str, str]:
+        """Open every version; those that do not open, or whose provider does not sign with them, and why."""
+        found = {}
+        for key in self._rows.all():
+            try:
+                if key.wrapped is not None:
+                    self._opened.material(key)
+                elif key.about.state == KeyState.ACTIVE:
+                    self._opened.held(key)
+            except SecurePlatformError as error:
+                found[key.about.title] = error.culprit
+        return found
+
+    def _newest(self, name: str) -> StoredKey:
+        return newest(self._rows.of(name), name)
+
+    def _readable(self, name: str, version: int) -> StoredKey:
+        return readable(self._rows.of(name), name, version)
+
+    def _of_domain(self, kind: str, domain: str, version: int | None) -> StoredKey:
+        name = f"{kind}/{domain}"
+        if version in (None, 1) and not self._rows.of(name):
+            self._make(name)
+        return self._newest(name) if version is None else self._readable(name, version)
+
+    def _mac(self, stored: StoredKey, purpose: str, message: bytes) -> str:
+        return hmac_sha256(self._opened.derived(stored, f"mac|{purpose}"), message).hex()
+
+    def _identity(self, stored: StoredKey, identifier: str) -> str:
+        key = self._opened.derived(stored, "identify")
+        return f"p:{hmac_sha256(key, identifier.encode()).hex()[:_IDENTIFIER_HEX]}"
+
+    def _new(self, name: str) -> StoredKey:
+        return make_version(self._opened.provider, name, 1, utc_now(), fips=self._opened.fips)
+
+    def _make(self, name: str) -> None:
+        try:
+            self._rows.write("key.create", [self._new(name)], seen=[], actor=RING, subject=name)
+        except GateRefusedError:
+            # Somebody else made it at the same time.
+            if not self._rows.of(name):
+                raise

@@ -4,6 +4,7 @@ Releases and approvals: ECDSA P-256 with SHA-256, DER (FIPS 186-5). Log checkpoi
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_der_private_key,
+    load_pem_public_key,
 )
 
 from secure_platform.errors import IntegrityError
@@ -98,14 +100,41 @@ class LogSigner(NotPickled):
         """32-byte Ed25519 public key."""
         return self._key.public_key().public_bytes_raw()
 
+    @property
+    def readable_keys(self) -> Sequence[bytes]:
+        """It alone."""
+        return (self.public_key,)
+
+    @property
+    def own_keys(self) -> Sequence[bytes]:
+        """It alone."""
+        return (self.public_key,)
+
     def sign(self, message: bytes) -> bytes:
         """64-byte signature of the message."""
         return self._key.sign(message)
 
 
+def log_public_key(seed: bytes) -> bytes:
+    """The public half of a key that signs checkpoints."""
+    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+
+
 def keyid_of(public_key_pem: str) -> str:
     """The name of a public key: SHA-256 of its PEM, 64 hex digits."""
     return hashlib.sha256(public_key_pem.encode()).hexdigest()
+
+
+def verify_pem(public_key_pem: str, message: bytes, signature: bytes) -> None:
+    """Check an ECDSA P-256 signature by the public half of the key.
+
+    Raises:
+        IntegrityError: If it is not a P-256 key, or not its signature over these bytes.
+    """
+    key = load_pem_public_key(public_key_pem.encode())
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise IntegrityError("The signing key is not a P-256 key", "Restore the control database.")
+    verify_p256(key, message, signature)
 
 
 def verify_p256(public_key: ec.EllipticCurvePublicKey, message: bytes, signature: bytes) -> None:

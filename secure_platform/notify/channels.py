@@ -1,15 +1,19 @@
-"""A channel is a kind of message and a place; its secret is read from its file when a notice is sent."""
+"""A channel is a kind of message and a place; its secret is resolved when a notice is sent.
+
+A channel that refuses its secret is tried once more, if there is another one by now.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from secure_platform.errors import UsageError
-from secure_platform.keys.secret_file import read_secret
+from secure_platform.keys.secrets.resolver import Secrets
+from secure_platform.keys.secrets.secret import Secret
 from secure_platform.notify import mail, pagerduty, servicenow, slack, webhook
+from secure_platform.notify.guard import SecretRefusedError
 from secure_platform.notify.notice import Notice
 from secure_platform.site import ChannelSettings, Kind
 
-_SECRET_BYTES: Final = 1024
 _SENDERS: Final[Mapping[Kind, Callable[[ChannelSettings, Notice, str], None]]] = {
     "slack": slack.send,
     "webhook": webhook.send,
@@ -19,14 +23,26 @@ _SENDERS: Final[Mapping[Kind, Callable[[ChannelSettings, Notice, str], None]]] =
 }
 
 
-def send(channel: ChannelSettings, notice: Notice) -> None:
+def send(channel: ChannelSettings, notice: Notice, secrets: Secrets) -> None:
     """Deliver a notice now.
 
     Raises:
         UndeliveredError: If the channel did not take it.
         UsageError: If the channel's settings or secret cannot be used.
+        ServiceError: If who keeps its secret cannot be reached, or refuses.
     """
-    _SENDERS[channel.kind](channel, notice, _secret(channel))
+    sender = _SENDERS[channel.kind]
+    if channel.secret is None:
+        sender(channel, notice, "")
+        return
+    secret = secrets.get(channel.secret)
+    try:
+        sender(channel, notice, _word(secret))
+    except SecretRefusedError:
+        newest = secrets.refresh(secret)
+        if newest.equals(secret.value):
+            raise
+        sender(channel, notice, _word(newest))
 
 
 def wants(channel: ChannelSettings, event: str, product: str | None) -> bool:
@@ -35,17 +51,7 @@ def wants(channel: ChannelSettings, event: str, product: str | None) -> bool:
     return about and (not channel.events or event in channel.events)
 
 
-def _secret(channel: ChannelSettings) -> str:
-    path = channel.secret_file
-    if path is None:
-        return ""
-    try:
-        content = read_secret(path, name=f"The secret of channel {channel.name}", limit=_SECRET_BYTES)
-    except FileNotFoundError:
-        raise UsageError(
-            f"{path} does not exist", f"Put the secret of channel {channel.name} there."
-        ) from None
-    secret = content.decode("ascii", "replace").strip()
-    if not secret or not secret.isprintable() or not secret.isascii():
-        raise UsageError(f"{path} does not hold one secret", "Put the secret alone into it, as one line.")
-    return secret
+def _word(secret: Secret) -> str:
+    if not secret.line.isascii():
+        raise UsageError(f"{secret.name} is not plain ASCII", "Put there what the service gave you.")
+    return secret.line.strip()

@@ -44,6 +44,10 @@ class UndeliveredError(SecurePlatformError):
     """A notice did not reach its channel; nothing secret is said about why."""
 
 
+class SecretRefusedError(UndeliveredError):
+    """The channel does not know the secret, or not any more."""
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where a URL leads to.

@@ -12,6 +12,7 @@ from secure_platform.errors import UsageError
 from secure_platform.notify.guard import (
     STEP_SECONDS,
     Destination,
+    SecretRefusedError,
     UndeliveredError,
     connected,
     destination,
@@ -50,7 +51,9 @@ def send(channel: ChannelSettings, notice: Notice, secret: str) -> None:
                 mail.quit()
         except smtplib.SMTPException as error:
             code = getattr(error, "smtp_code", "")
-            raise UndeliveredError(
+            refused = isinstance(error, smtplib.SMTPAuthenticationError)
+            kind = SecretRefusedError if refused else UndeliveredError
+            raise kind(
                 f"{place.host} refused the e-mail: {type(error).__name__} {code}".rstrip(),
                 "Check the channel's user, sender and recipients, and that it offers TLS.",
             ) from None

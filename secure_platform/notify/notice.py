@@ -18,9 +18,37 @@ TEXTS: Final[Mapping[Event, str]] = {
     "release.rolled_back": "Production went back from {what}",
     "break_glass.opened": "Somebody broke the glass for {what}; it must be reviewed",
     "freeze.set": "Deployments of {what} are frozen",
+    "key.rotated": "A key has a new version",
+    "key.rotation_failed": "A key that is due could not be rotated",
+    "secret.rotation_failed": "A secret could not be rotated and is as it was",
+    "key.disabled": "A version of a key was disabled; what was made with it cannot be read",
+    "key.destroyed": "A version of a key was destroyed",
+    "key.backed_up": "All keys were taken out into a backup",
+    "key.moved": "All keys were given to another provider",
 }
-URGENT: Final[frozenset[Event]] = frozenset({"deploy.failed", "break_glass.opened"})
-_PAGES: Final[Mapping[Event, str]] = {"break_glass.opened": "/access", "freeze.set": "/access"}
+URGENT: Final[frozenset[Event]] = frozenset(
+    {
+        "deploy.failed",
+        "break_glass.opened",
+        "key.rotation_failed",
+        "secret.rotation_failed",
+        "key.disabled",
+        "key.destroyed",
+        "key.backed_up",
+        "key.moved",
+    }
+)
+_PAGES: Final[Mapping[Event, str]] = {
+    "break_glass.opened": "/access",
+    "freeze.set": "/access",
+    "key.rotated": "/keys",
+    "key.rotation_failed": "/keys",
+    "secret.rotation_failed": "/keys",
+    "key.disabled": "/keys",
+    "key.destroyed": "/keys",
+    "key.backed_up": "/keys",
+    "key.moved": "/keys",
+}
 
 
 @dataclass(frozen=True)

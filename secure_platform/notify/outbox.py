@@ -19,6 +19,7 @@ from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase, as_utc, utc_now
 from secure_platform.control.tables import notice as notice_table
 from secure_platform.errors import SecurePlatformError, UsageError
+from secure_platform.keys.secrets.resolver import Secrets
 from secure_platform.notify.channels import send, wants
 from secure_platform.notify.notice import Notice, page_of
 from secure_platform.site import ChannelSettings, Event
@@ -64,6 +65,7 @@ class Notices:
         database: Holds them.
         audit: Where it is recorded who was told, and who could not be.
         channels: Where they go.
+        secrets: Where their secrets are.
         environment: What they say they are about.
         url: Of the server, for links.
         clock: The present moment, aware.
@@ -75,6 +77,7 @@ class Notices:
         audit: AuditLog,
         channels: Sequence[ChannelSettings],
         *,
+        secrets: Secrets,
         environment: str,
         url: str | None,
         clock: Callable[[], datetime] = utc_now,
@@ -82,6 +85,7 @@ class Notices:
         self._database = database
         self._audit = audit
         self._channels = {channel.name: channel for channel in channels}
+        self._secrets = secrets
         self._environment = environment
         self._url = url
         self._clock = clock
@@ -149,7 +153,7 @@ class Notices:
             known = ", ".join(self._channels) or "none"
             raise UsageError(f"There is no channel {channel[:64]!r}", f"The settings have: {known}.")
         notice = self._notice(secrets.token_hex(16), "release.pending", self._clock(), {"product": "a test"})
-        send(self._channels[channel], notice)
+        send(self._channels[channel], notice, self._secrets)
 
     def _queue(
         self, event: Event, subject: str, facts: dict[str, Any], told: Sequence[ChannelSettings]
@@ -186,7 +190,7 @@ class Notices:
         if taken.channel not in self._channels:
             return "The settings have no such channel any more"
         try:
-            send(self._channels[taken.channel], taken.notice)
+            send(self._channels[taken.channel], taken.notice, self._secrets)
         except SecurePlatformError as error:
             return error.culprit[:_PROBLEM_CHARACTERS]
         except Exception as error:  # noqa: BLE001 - whatever a library raises, the others are still told

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from secure_platform.notify.guard import (
+    SecretRefusedError,
     UndeliveredError,
     connected,
     destination,
@@ -15,6 +16,8 @@ from secure_platform.site import ChannelSettings
 PORTS: Final = {"https": 443, "http": 80}
 _OK: Final = range(200, 300)
 _REDIRECT: Final = range(300, 400)
+# Where the address is the secret, a wrong one is not found, or gone.
+_REFUSED: Final = frozenset({401, 403, 404, 410})
 
 
 def post(channel: ChannelSettings, url: str, body: bytes, headers: Mapping[str, str]) -> None:
@@ -43,6 +46,5 @@ def post(channel: ChannelSettings, url: str, body: bytes, headers: Mapping[str, 
             raise UndeliveredError(f"{place.host} did not answer in HTTP", "Look at it.") from None
     if status not in _OK:
         redirected = "; redirects are not followed" if status in _REDIRECT else ""
-        raise UndeliveredError(
-            f"{place.host} answered {status}{redirected}", "Look at it; it is tried again."
-        )
+        kind = SecretRefusedError if status in _REFUSED else UndeliveredError
+        raise kind(f"{place.host} answered {status}{redirected}", "Look at it; it is tried again.")

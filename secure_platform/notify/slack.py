@@ -9,7 +9,7 @@ from secure_platform.site import ChannelSettings
 
 
 def send(channel: ChannelSettings, notice: Notice, secret: str) -> None:
-    """Post to the incoming webhook; its address ends with what the secret file holds."""
+    """Post to the incoming webhook; its address ends with the secret."""
     post(channel, f"{channel.url.rstrip('/')}/{secret.lstrip('/')}", canonical.dumps(body(notice)), {})
 
 

@@ -25,7 +25,7 @@ def verify(
     """Check a delivery and return the notice's id.
 
     Args:
-        secret: `whsec_…`, as in the channel's secret file.
+        secret: `whsec_…`, the channel's secret.
         headers: Of the request; names in any case.
         body: Of the request, byte for byte.
         tolerance: How many seconds the timestamp may be away from now.

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 
@@ -15,6 +15,7 @@ from secure_platform.settings import load_settings
 from secure_platform.store.snapshots import Zone
 
 SENSOR_SECONDS = 15
+RETOKENIZE: Final = {"resources": {"platform": {"config": {"retokenize": True}}}}
 
 # Owners of jobs are beta in Dagster: the tests say what this platform needs of them, nobody needs a warning.
 warnings.filterwarnings("ignore", message="Parameter `owners` of", category=dg.BetaWarning)
@@ -30,16 +31,18 @@ def deploy_job_name(product: str) -> str:
     return f"{product}_deploy"
 
 
+def retokenize_job_name(product: str) -> str:
+    """The job from the raw snapshots of production to a pending release."""
+    return f"{product}_retokenize"
+
+
 def jobs(product: Product) -> list[Any]:
-    """The product's two jobs, with the gate between them; by their owner the UI knows who may launch them."""
+    """The product's jobs, with the gate between them; by their owner the UI knows who may launch them."""
     # A run that died is done again as a whole: what it finished is found and reused.
     tags = {PRODUCT_TAG: product.name, "dagster/retry_strategy": "ALL_STEPS"}
+    pulled = [asset_key(product, Zone.RAW, name) for name in product.contracts]
     built = [
-        *(
-            asset_key(product, zone, name)
-            for zone in (Zone.RAW, Zone.PROTECTED)
-            for name in product.contracts
-        ),
+        *(asset_key(product, Zone.PROTECTED, name) for name in product.contracts),
         *(asset_key(product, Zone.MARTS, model) for model in product.models),
         dg.AssetKey([product.name, "release"]),
     ]
@@ -47,10 +50,18 @@ def jobs(product: Product) -> list[Any]:
     return [
         dg.define_asset_job(
             build_job_name(product.name),
-            selection=dg.AssetSelection.assets(*built),
+            selection=dg.AssetSelection.assets(*pulled, *built),
             tags=tags,
             owners=[product.owner],
             description="Source to pending release.",
+        ),
+        dg.define_asset_job(
+            retokenize_job_name(product.name),
+            selection=dg.AssetSelection.assets(*built),
+            config=RETOKENIZE,
+            tags=tags,
+            owners=[product.owner],
+            description="After a token key was rotated: what is in production, to pending release.",
         ),
         dg.define_asset_job(
             deploy_job_name(product.name),

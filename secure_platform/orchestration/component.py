@@ -43,11 +43,11 @@ def product_definitions(product: Product) -> dg.Definitions:
         production_assets(product, classification, marts),
     ]
     cron = schedule(product)
-    build, deploy = jobs(product)
+    build, retokenize, deploy = jobs(product)
     linked = dg.map_asset_specs(lambda spec: with_page(spec, settings), assets)
     return dg.Definitions(
         assets=list(linked),
-        jobs=[build, deploy],
+        jobs=[build, retokenize, deploy],
         schedules=[cron] if cron else [],
         sensors=[approval_sensor(product), unchanged_sensor(product, build, deploy)],
     )

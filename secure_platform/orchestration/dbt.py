@@ -151,6 +151,7 @@ def dbt_command(project: Path, arguments: Sequence[str]) -> list[str]:
         "--quiet",
         "--no-use-colors",
         "--no-version-check",
+        "--no-send-anonymous-usage-stats",
         *arguments,
         "--project-dir",
         str(project),
@@ -181,7 +182,6 @@ def run_dbt(
         "DBT_TARGET_PATH": str(target),
         "DBT_LOG_PATH": str(target),
         "DBT_LOG_LEVEL_FILE": "none",
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         "DO_NOT_TRACK": "1",
     }
     # dbt's own output may quote values (a failing cast); only its result codes are read.

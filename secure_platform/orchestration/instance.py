@@ -43,6 +43,9 @@ ENDED: Final = frozenset(
 )
 
 
+STORAGE: Final = "secure_platform.orchestration.storage"
+
+
 class SecureInstance(dg.DagsterInstance):
     """A Dagster instance that redacts and audits what runs do; `instance_class` in `dagster.yaml`."""
 
@@ -59,7 +62,12 @@ class SecureInstance(dg.DagsterInstance):
 
         settings = load_settings()
         prepare(settings)
-        return InstanceRef.config_defaults(str(dagster_home(settings)))
+        defaults = InstanceRef.config_defaults(str(dagster_home(settings)))
+        stock = defaults["storage"]
+        return {
+            **defaults,
+            "storage": stock and stock._replace(module_name=STORAGE, class_name="HomeStorage"),
+        }
 
     def handle_new_event(
         self, event: "EventLogEntry", *, batch_metadata: "DagsterEventBatchMetadata | None" = None

@@ -7,7 +7,7 @@ from typing import Any, Final
 import dagster as dg
 
 from secure_platform.contract.product import Product
-from secure_platform.orchestration.automation import build_job_name, deploy_job_name
+from secure_platform.orchestration.automation import build_job_name, deploy_job_name, retokenize_job_name
 from secure_platform.orchestration.component import product_definitions
 from secure_platform.orchestration.governance import govern
 from secure_platform.orchestration.home import open_instance
@@ -21,16 +21,22 @@ QUIET: Final = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 def run_build(settings: Settings, product: Product, *, source: Path | None, listener: Listener) -> RunReport:
     """Run the build job: source to pending release."""
-    return _run(settings, product, build_job_name(product.name), source=source, listener=listener)
+    platform = {} if source is None else {"source": str(source.absolute())}
+    return _run(settings, product, build_job_name(product.name), listener, **platform)
+
+
+def run_retokenize(settings: Settings, product: Product, *, listener: Listener) -> RunReport:
+    """Run the job that makes anew what is in production: its raw snapshots to pending release."""
+    return _run(settings, product, retokenize_job_name(product.name), listener, retokenize=True)
 
 
 def run_deploy(settings: Settings, product: Product, *, listener: Listener) -> RunReport:
     """Run the deploy job: approved release to production."""
-    return _run(settings, product, deploy_job_name(product.name), source=None, listener=listener)
+    return _run(settings, product, deploy_job_name(product.name), listener)
 
 
 def _run(
-    settings: Settings, product: Product, job_name: str, *, source: Path | None, listener: Listener
+    settings: Settings, product: Product, job_name: str, listener: Listener, **platform: str | bool
 ) -> RunReport:
     definitions = govern(
         dg.Definitions.merge(
@@ -39,9 +45,7 @@ def _run(
         )
     )
     job = definitions.resolve_job_def(job_name)
-    config: dict[str, Any] = {"loggers": QUIET}
-    if source is not None:
-        config["resources"] = {"platform": {"config": {"source": str(source.absolute())}}}
+    config = {"loggers": QUIET, "resources": {"platform": {"config": platform}}}
     events: list[AssetEvent] = []
 
     def heard(entry: dg.EventLogEntry) -> None:

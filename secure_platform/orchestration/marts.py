@@ -7,17 +7,14 @@ import dagster as dg
 
 from secure_platform.contract.product import Product
 from secure_platform.errors import ContractError
-from secure_platform.orchestration.dbt import load_manifest, models_of, part_of
+from secure_platform.orchestration.dbt import load_manifest, part_of
+from secure_platform.orchestration.dbt_specs import UNIQUE_ID, declared_classification, mart_specs
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import (
-    CLASSIFICATION_TAG,
     COLUMN_SCHEMA,
-    PRODUCT_TAG,
-    ZONE_TAG,
     asset_key,
     check_result,
     snapshot_metadata,
-    zone_group,
 )
 from secure_platform.orchestration.resources import PlatformResource
 from secure_platform.orchestration.steps.context import CheckOutcome
@@ -26,7 +23,6 @@ from secure_platform.settings import Settings
 from secure_platform.store.snapshots import Zone
 from secure_platform.taxonomy.classification import Classification
 
-UNIQUE_ID: Final = "dagster_dbt/unique_id"
 RESIDUAL: Final = "residual"
 
 
@@ -42,7 +38,7 @@ def marts_assets(product: Product, settings: Settings, default: Classification) 
         ContractError: If a model that the product releases does not exist, or a model has no owner.
     """
     manifest = part_of(load_manifest(settings), product.name)
-    specs, checks = _specs(product, manifest, default)
+    specs, checks = mart_specs(product, manifest, default)
     marts = _marts(product, manifest, specs, checks, default)
     missing = sorted(set(product.models) - set(marts))
     if missing:
@@ -72,70 +68,6 @@ def marts_assets(product: Product, settings: Settings, default: Classification) 
     return built
 
 
-def _specs(
-    product: Product, manifest: Mapping[str, Any], default: Classification
-) -> tuple[Sequence[dg.AssetSpec], Sequence[dg.AssetCheckSpec]]:
-    from dagster_dbt import DagsterDbtTranslator
-    from dagster_dbt.asset_utils import build_dbt_specs
-
-    class Translator(DagsterDbtTranslator):
-        """Names models and sources as this platform does, and carries owner and classification over."""
-
-        def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: Any) -> dg.AssetSpec:
-            spec = super().get_asset_spec(manifest, unique_id, project)
-            node = manifest["sources"].get(unique_id) or manifest["nodes"][unique_id]
-            zone = Zone.PROTECTED if unique_id.startswith("source.") else Zone.MARTS
-            return spec.replace_attributes(
-                key=asset_key(product, zone, node["name"]),
-                group_name=zone_group(product, zone),
-                owners=list(spec.owners) or [product.owner],
-                tags={
-                    CLASSIFICATION_TAG: _declared(node, default).label,
-                    ZONE_TAG: str(zone),
-                    PRODUCT_TAG: product.name,
-                },
-                kinds={"dbt", "duckdb"},
-            ).merge_attributes(
-                metadata={COLUMN_SCHEMA: _declared_schema(node, default), UNIQUE_ID: unique_id}
-            )
-
-    return build_dbt_specs(
-        translator=Translator(),
-        manifest=manifest,
-        select=models_of(manifest, product.name),
-        exclude="",
-        selector="",
-        io_manager_key=None,
-        project=None,
-    )
-
-
-def _declared(node: Mapping[str, Any], default: Classification) -> Classification:
-    """The highest classification that a model's YAML gives it or one of its columns; `default` if none."""
-    metas = [node.get("meta", {}), *(_column_meta(column) for column in node.get("columns", {}).values())]
-    labels = [meta["classification"] for meta in metas if "classification" in meta]
-    return max(map(Classification.parse, labels), default=default)
-
-
-def _column_meta(column: Mapping[str, Any]) -> dict[str, Any]:
-    return {**(column.get("config") or {}).get("meta", {}), **(column.get("meta") or {})}
-
-
-def _declared_schema(node: Mapping[str, Any], default: Classification) -> dg.TableSchema:
-    """Columns as declared in the model's YAML, with their classification."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                name=column["name"],
-                type=column.get("data_type") or "",
-                description=column.get("description"),
-                tags={"classification": _column_meta(column).get("classification", default.label)},
-            )
-            for column in node.get("columns", {}).values()
-        ]
-    )
-
-
 def _marts(
     product: Product,
     manifest: Mapping[str, Any],
@@ -149,7 +81,9 @@ def _marts(
             unique_id=str(spec.metadata[UNIQUE_ID]),
             tests=tuple(str(check.metadata[UNIQUE_ID]) for check in checks if check.asset_key == spec.key),
             sources=_sources(manifest, str(spec.metadata[UNIQUE_ID]), set(product.contracts)),
-            classification=_declared(manifest["nodes"][str(spec.metadata[UNIQUE_ID])], default).label,
+            classification=declared_classification(
+                manifest["nodes"][str(spec.metadata[UNIQUE_ID])], default
+            ).label,
         )
         for spec in specs
     }

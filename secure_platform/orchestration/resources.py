@@ -14,10 +14,13 @@ from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError
 from secure_platform.keys.ring import KeyRing
+from secure_platform.keys.secrets.resolver import HeldSecrets
+from secure_platform.keys.secrets.secret import Secret
 from secure_platform.orchestration.instance import SecureInstance
 from secure_platform.orchestration.stamp import stamped
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.protect import current_plan, product_resource
+from secure_platform.orchestration.steps.retokenize import released
 from secure_platform.protect.plan import Plan
 from secure_platform.scan.columns import Scanner
 from secure_platform.services import Services
@@ -32,9 +35,11 @@ class PlatformResource(dg.ConfigurableResource["PlatformResource"]):
 
     Attributes:
         source: Folder of the source files for this run; empty takes the one from the settings.
+        retokenize: Whether this run begins with the raw snapshots that production was made from.
     """
 
     source: str = ""
+    retokenize: bool = False
     _services: Services | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -63,6 +68,7 @@ class PlatformResource(dg.ConfigurableResource["PlatformResource"]):
         Raises:
             AccessDeniedError: If who asked for the run may not build the product.
             IntegrityError: If the run claims a requester that was not recorded for it.
+            GateRefusedError: If it is to make anew what is in production, and nothing is.
         """
         requester = self.services.requester(stamped(self.services.keys, context.run))
         self.services.policy.require(requester, Action.BUILD, product_resource(self.services, product))
@@ -76,6 +82,7 @@ class PlatformResource(dg.ConfigurableResource["PlatformResource"]):
             if self.source
             else self.services.settings.source_directory(product.name),
             chosen=lambda zone, dataset: chosen.get((product.name, str(zone), dataset)),
+            again=released(self.services, product) if self.retokenize else None,
         )
 
 
@@ -97,6 +104,50 @@ class SnapshotStoreResource(dg.ConfigurableResource["SnapshotStoreResource"]):
     def open(self) -> SnapshotStore:
         """The home's store."""
         return self.platform.services.store
+
+
+class SecretsResource(dg.ConfigurableResource["SecretsResource"]):
+    """What `secret://…` stands for, inside a step; what is lent for the run is given back at its end."""
+
+    platform: dg.ResourceDependency[PlatformResource]
+    _held: HeldSecrets | None = PrivateAttr(default=None)
+    _run: dg.DagsterRun | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Remember for whom."""
+        self._run = context.run
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Give back what was lent, also after a failure."""
+        del context
+        if self._held is not None:
+            self._held.close()
+
+    def get(self, reference: str) -> Secret:
+        """The secret; use it, and never return, log or store it.
+
+        Raises:
+            UsageError: If it is no reference, or what it stands for is not there or cannot be used.
+            ServiceError: If who keeps it cannot be reached, or refuses.
+        """
+        return self._lent().get(reference)
+
+    def refresh(self, failed: Secret) -> Secret:
+        """The secret as it is now, after something refused the one that `get` gave.
+
+        Raises:
+            UsageError: If it is not there any more.
+            ServiceError: If who keeps it cannot be reached, or refuses.
+        """
+        return self._lent().refresh(failed)
+
+    def _lent(self) -> HeldSecrets:
+        if self._held is None:
+            services = self.platform.services
+            stamp = None if self._run is None else stamped(services.keys, self._run)
+            requester = services.requester(stamp).name
+            self._held = HeldSecrets(services.secrets, lambda: services.audit, requester)
+        return self._held
 
 
 class ScannerResource(dg.ConfigurableResource["ScannerResource"]):
@@ -137,6 +188,7 @@ def platform_resources() -> dict[str, Any]:
         "platform": platform,
         "key_ring": KeyRingResource(platform=platform),
         "snapshot_store": SnapshotStoreResource(platform=platform),
+        "secrets": SecretsResource(platform=platform),
         "scanner": ScannerResource(platform=platform),
         "audit_log": AuditLogResource(platform=platform),
         "masking": MaskingResource(platform=platform),

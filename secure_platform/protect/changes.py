@@ -11,7 +11,6 @@ WEAKER: Final = "WEAKER than before"
 """Marks a sentence about a column whose protection would not stand for the one it had."""
 _FACTS: Final = {
     "token_domain": "token domain",
-    "token_version": "token key version",
     "output_type": "output type",
     "classification": "classification",
     "info_type": "info type",
@@ -41,11 +40,13 @@ def _general(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         yield f"The rules of the protection profile {new['profile']} change."
     if old["as_of"] != new["as_of"]:
         yield f"Ages are reckoned at {new['as_of']} instead of {old['as_of']}."
-    if old["token_version"] != new["token_version"]:
-        yield (
-            f"Tokens are made with key version {new['token_version']} instead of {old['token_version']}: "
-            "they do not match those released before."
-        )
+    before = old["token_versions"]
+    for domain, version in new["token_versions"].items():
+        if domain in before and before[domain] != version:
+            yield (
+                f"Tokens of the domain {domain} are made with key version {version} instead of "
+                f"{before[domain]}: they do not match those released before."
+            )
 
 
 def _datasets(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -75,8 +76,8 @@ def _column(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
         yield f"{place}:{weaker} {_how(new)} instead of {_how(old)}. {new['reason']}."
         return
     for key, words in _FACTS.items():
-        # The version is said once, for the whole plan.
-        if old[key] != new[key] and key != "token_version":
+        # The version is said once, for the whole domain.
+        if old[key] != new[key]:
             yield f"{place}: the {words} changes from {_said(old[key])} to {_said(new[key])}."
     if old["input_classification"] != new["input_classification"]:
         before, after = old["input_classification"], new["input_classification"]

@@ -5,9 +5,11 @@ shown to the steward, stored in the release, and executed as it stands. It names
 and holds none.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, Self
 
@@ -113,9 +115,18 @@ class Plan:
     product: str
     profile: str
     profile_digest: str
-    token_version: int
     as_of: date
     datasets: Mapping[str, DatasetPlan] = field(hash=False)
+
+    @property
+    def token_versions(self) -> dict[str, int]:
+        """Token domain → version of its key, the same in every column of the domain."""
+        return {
+            column.token_domain: column.token_version
+            for dataset in self.datasets.values()
+            for column in dataset.columns
+            if column.token_domain is not None and column.token_version is not None
+        }
 
     @property
     def digest(self) -> str:
@@ -139,13 +150,12 @@ class Plan:
                 product=document["product"],
                 profile=document["profile"],
                 profile_digest=document["profile_digest"],
-                token_version=document["token_version"],
                 as_of=date.fromisoformat(document["as_of"]),
                 datasets=MappingProxyType(
                     {name: _dataset(name, c) for name, c in document["datasets"].items()}
                 ),
             )
-            same = plan.to_json() == document
+            same = plan.to_json() == document and not mixed_domains(document["datasets"].values())
         except (KeyError, TypeError, ValueError, AttributeError, ContractError):
             raise error from None
         if not same:
@@ -159,18 +169,35 @@ class Plan:
             "product": self.product,
             "profile": self.profile,
             "profile_digest": self.profile_digest,
-            "token_version": self.token_version,
+            "token_versions": self.token_versions,
             "as_of": self.as_of.isoformat(),
             "datasets": datasets,
         }
 
 
-def compile_plan(product: Product, token_version: int, as_of: date) -> Plan:
+def mixed_domains(datasets: Iterable[Iterable[Mapping[str, Any]]]) -> list[str]:
+    """Token domains that have two key versions: their tokens would not meet.
+
+    Args:
+        datasets: Columns of every dataset, as `ColumnPlan.to_json` writes them.
+    """
+    found = {
+        (column["token_domain"], column["token_version"])
+        for columns in datasets
+        for column in columns
+        if column["token_domain"] is not None
+    }
+    counts = Counter(domain for domain, _ in found)
+    return sorted(domain for domain, versions in counts.items() if versions > 1)
+
+
+def compile_plan(product: Product, token_version: Callable[[str], int], as_of: date) -> Plan:
     """Decide for every column of a product.
 
     Args:
         product: Its contracts and the name of its profile.
-        token_version: Version of the token key that tokens are made with.
+        token_version: The version that tokens of a domain are made with. It is asked once for each domain: a
+            rotation meanwhile gives all of its columns the old version or all the new one.
         as_of: Date that ages are reckoned at; the first day of a year, so that a plan holds for a year.
 
     Raises:
@@ -181,16 +208,18 @@ def compile_plan(product: Product, token_version: int, as_of: date) -> Plan:
     compiler = _Compiler(product, Decider(product, profile), token_version, as_of)
     datasets = {name: compiler.dataset(contract) for name, contract in product.contracts.items()}
     compiler.refuse()
-    return Plan(product.name, profile.name, profile.digest, token_version, as_of, MappingProxyType(datasets))
+    return Plan(product.name, profile.name, profile.digest, as_of, MappingProxyType(datasets))
 
 
 class _Compiler:
     """Compiles the datasets of one product and collects what is refused, so that it is said at once."""
 
-    def __init__(self, product: Product, decider: Decider, token_version: int, as_of: date) -> None:
+    def __init__(
+        self, product: Product, decider: Decider, token_version: Callable[[str], int], as_of: date
+    ) -> None:
         self._product = product
         self._decider = decider
-        self._token_version = token_version
+        self._token_version = cache(token_version)
         self._as_of = as_of
         self._refusals: list[PlanRefusedError] = []
 
@@ -239,7 +268,7 @@ class _Compiler:
             input_classification=column.classification,
             classification=min(column.classification, strengths().of(decision.protect).leaves),
             token_domain=domain if keyed else None,
-            token_version=self._token_version if keyed else None,
+            token_version=self._token_version(domain) if keyed else None,
             reference=column.reference if kept else None,
         )
 

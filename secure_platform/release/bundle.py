@@ -12,7 +12,7 @@ import binascii
 import hmac
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from secure_platform import canonical
 from secure_platform.errors import IntegrityError, UsageError
@@ -24,6 +24,18 @@ STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 MAX_BYTES: Final = 1 << 20
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _FIX: Final = "Do not use it: restore it from a copy, or have it signed again."
+
+
+class Verifier(Protocol):
+    """Whose signatures are believed: the key ring in its home, a trust root elsewhere."""
+
+    def verify(self, message: bytes, signature: bytes, keyid: str) -> None:
+        """Check a signature.
+
+        Raises:
+            IntegrityError: If the key is not trusted, or the signature does not fit.
+        """
+        ...
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -68,13 +80,29 @@ def sign_statement(
     return canonical.dumps(_bundle(payload, signature.value, signature.keyid))
 
 
+def signer_of(bundle: bytes) -> str:
+    """The name of the key that a bundle says it was signed with; nothing is verified.
+
+    Raises:
+        IntegrityError: If it is not of the form that `sign_statement` writes.
+    """
+    return _open(bundle)[2]
+
+
+def sign_again(keys: KeyRing, bundle: bytes) -> bytes:
+    """The same statement under the present signing key; the caller has verified that it is ours."""
+    payload, _, _ = _open(bundle)
+    signature = keys.sign(pae(PAYLOAD_TYPE, payload))
+    return canonical.dumps(_bundle(payload, signature.value, signature.keyid))
+
+
 def verify_bundle(
-    keys: KeyRing, bundle: bytes, *, predicate_type: str, subject_digest: str
+    keys: Verifier, bundle: bytes, *, predicate_type: str, subject_digest: str
 ) -> Mapping[str, Any]:
     """Verify a bundle against the subject's digest, which the caller derives from the subject's own bytes.
 
     Args:
-        keys: The ring whose signing keys are trusted.
+        keys: Whose signatures are believed.
         bundle: The bundle's bytes.
         predicate_type: The only predicate type that is accepted.
         subject_digest: `sha256:<64 hex digits>` of the subject's bytes.

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from secure_platform import canonical
 from secure_platform.errors import IntegrityError
+from secure_platform.protect.plan import mixed_domains
 
 MANIFEST: Final = "manifest.json"
 FORMAT: Final = "secure-platform/release/v1"
@@ -19,7 +20,7 @@ _FIX: Final = "Do not use this release: restore it from a copy, or build it agai
 
 Name = Annotated[str, StringConstraints(pattern=r"\A[a-z][a-z0-9_]{0,62}\z")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"\Asha256:[0-9a-f]{64}\z")]
-KeyedDigest = Annotated[str, StringConstraints(pattern=r"\Ahmac-sha256:[0-9a-f]{64}\z")]
+KeyedDigest = Annotated[str, StringConstraints(pattern=r"\Ahmac-sha256:[1-9][0-9]{0,8}:[0-9a-f]{64}\z")]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -80,7 +81,7 @@ class ContractRecord(_Part):
 
 
 class PlanRecord(_Part):
-    """The whole protection plan, and the SHA-256 of its canonical JSON."""
+    """The whole protection plan, which says the version of each token key, and its SHA-256."""
 
     digest: Sha256
     document: dict[str, Any]
@@ -156,11 +157,21 @@ def read_manifest(document: bytes) -> Manifest:
         raise IntegrityError("The manifest is not in canonical form", _FIX)
     if canonical.sha256(canonical.dumps(manifest.plan.document)) != manifest.plan.digest:
         raise IntegrityError("The manifest's protection plan does not have the digest it states", _FIX)
+    _check_tokens(manifest)
     _check_contracts(manifest)
     _check_sources(manifest)
     _check_verdicts(manifest)
     _check_dbt(manifest)
     return manifest
+
+
+def _check_tokens(manifest: Manifest) -> None:
+    try:
+        mixed = mixed_domains(manifest.plan.document["datasets"].values())
+    except (KeyError, TypeError, AttributeError):
+        raise IntegrityError("The manifest's protection plan is malformed", _FIX) from None
+    if mixed:
+        raise IntegrityError(f"The manifest's tokens of {', '.join(mixed)} have two key versions", _FIX)
 
 
 def _check_contracts(manifest: Manifest) -> None:

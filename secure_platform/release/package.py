@@ -36,7 +36,7 @@ from secure_platform.release.layout import (
 )
 from secure_platform.release.manifest import FORMAT, MANIFEST, read_manifest
 from secure_platform.store import parquet
-from secure_platform.store.digest import ContentDigest, type_name
+from secure_platform.store.digest import ContentDigest, key_version, type_name
 from secure_platform.store.location import NAME
 from secure_platform.store.snapshots import Snapshot, SnapshotStore
 
@@ -168,7 +168,7 @@ def _write_table(
 ) -> dict[str, Any]:
     frame = store.scan(snapshot)
     schema = frame.collect_schema()
-    digest = ContentDigest(keys.digest_key(CONTENT_DIGEST), schema)
+    digest = ContentDigest(keys.digest_key(CONTENT_DIGEST, key_version(snapshot.content_digest)), schema)
     parquet.write(path, frame, secret, consume=digest.update)
     content = digest.finish()
     if (content, digest.rows) != (snapshot.content_digest, snapshot.rows):

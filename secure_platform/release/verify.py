@@ -35,7 +35,7 @@ from secure_platform.release.layout import (
 )
 from secure_platform.release.manifest import MANIFEST, Manifest, Table, read_manifest
 from secure_platform.store import parquet
-from secure_platform.store.digest import BATCH_ROWS, ContentDigest, type_name
+from secure_platform.store.digest import BATCH_ROWS, ContentDigest, key_version, type_name
 from secure_platform.store.temporary import claimed_directory
 
 MAX_CHECKPOINT_BYTES: Final = 64 << 10
@@ -89,7 +89,7 @@ def verified(release_dir: Path, keys: KeyRing, temporary: Path) -> Iterator[Veri
         yield release
 
 
-def signed_manifest(release_dir: Path, keys: KeyRing, temporary: Path) -> SignedManifest:
+def signed_manifest(release_dir: Path, keys: bundle.Verifier, temporary: Path) -> SignedManifest:
     """Check the signed part of a release only: enough to show it, never to decide on it or to deploy it.
 
     Raises:
@@ -97,6 +97,16 @@ def signed_manifest(release_dir: Path, keys: KeyRing, temporary: Path) -> Signed
     """
     with claimed_directory(private_directory(temporary), "build") as copy, _opened(release_dir) as folders:
         return _statement(*folders, copy, keys, release_dir)
+
+
+def authentic_package(release_dir: Path, trusted: bundle.Verifier, temporary: Path) -> SignedManifest:
+    """Check signature, manifest and every file of a package without a key: its rows stay unread.
+
+    Raises:
+        IntegrityError: If anything is missing, added, changed, or not signed by a key that is trusted.
+    """
+    with claimed_directory(private_directory(temporary), "build") as copy:
+        return _take(release_dir, copy, trusted)
 
 
 def scan_table(release: VerifiedRelease, table: str, keys: KeyRing) -> pl.LazyFrame:
@@ -125,7 +135,7 @@ def _opened(release_dir: Path) -> Iterator[tuple[Folder, Folder]]:
         yield release, attestations
 
 
-def _take(release_dir: Path, copy: Path, keys: KeyRing) -> VerifiedRelease:
+def _take(release_dir: Path, copy: Path, keys: bundle.Verifier) -> VerifiedRelease:
     with _opened(release_dir) as (release, attestations):
         signed = _statement(release, attestations, copy, keys, release_dir)
         with release.folder(PAYLOAD) as payload:
@@ -134,7 +144,7 @@ def _take(release_dir: Path, copy: Path, keys: KeyRing) -> VerifiedRelease:
 
 
 def _statement(
-    release: Folder, attestations: Folder, copy: Path, keys: KeyRing, release_dir: Path
+    release: Folder, attestations: Folder, copy: Path, keys: bundle.Verifier, release_dir: Path
 ) -> SignedManifest:
     title = _title(release_dir)
     release.require_exactly({MANIFEST, PAYLOAD})
@@ -159,7 +169,7 @@ def _title(release_dir: Path) -> str:
     return f"Release {release_dir.parent.name}/{release_dir.name}"
 
 
-def _signed(keys: KeyRing, signature: bytes, digest: str, title: str) -> Mapping[str, Any]:
+def _signed(keys: bundle.Verifier, signature: bytes, digest: str, title: str) -> Mapping[str, Any]:
     """What the signature over the manifest states."""
     try:
         return bundle.verify_bundle(keys, signature, predicate_type=RELEASE_PREDICATE, subject_digest=digest)
@@ -205,7 +215,7 @@ def _check_table(release: VerifiedRelease, name: str, table: Table, keys: KeyRin
         columns = [(column, type_name(dtype, column=column)) for column, dtype in schema.items()]
         if columns != [(column.name, column.type) for column in table.columns]:
             raise IntegrityError(f"The columns of {title} are not those of the manifest", _FIX)
-        digest = ContentDigest(keys.digest_key(CONTENT_DIGEST), schema)
+        digest = ContentDigest(keys.digest_key(CONTENT_DIGEST, key_version(table.content_digest)), schema)
         for batch in frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
             digest.update(batch)
     if digest.rows != table.rows:

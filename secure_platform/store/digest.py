@@ -23,6 +23,7 @@ The stream, version 1 (all integers little-endian, unsigned):
 
 import hashlib
 import hmac
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
@@ -30,10 +31,11 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import polars as pl
 
-from secure_platform.errors import DataRefusedError
+from secure_platform.errors import DataRefusedError, IntegrityError
+from secure_platform.keys.material import DigestKey
 
 BATCH_ROWS: Final = 65_536
-PREFIX: Final = "hmac-sha256:"
+_DIGEST: Final = re.compile(r"hmac-sha256:([1-9][0-9]{0,8}):[0-9a-f]{64}")
 _Bytes: TypeAlias = bytes | memoryview
 _MAGIC: Final = b"secure-platform content digest 1\x00"
 _SIMPLE: Final[Mapping[type[pl.DataType], str]] = {
@@ -59,16 +61,17 @@ class ContentDigest:
     """Absorbs a table batch by batch.
 
     Args:
-        key: The HMAC key, 32 bytes.
+        key: The HMAC key; the digest says its version, so that it is verified under the same.
         schema: Names and types of the columns, in order.
 
     Raises:
         DataRefusedError: If a type has no canonical form (nested, categorical, unsized decimal).
     """
 
-    def __init__(self, key: bytes, schema: Mapping[str, pl.DataType]) -> None:
+    def __init__(self, key: DigestKey, schema: Mapping[str, pl.DataType]) -> None:
+        self._version = key.version
         self._schema = pl.Schema(schema)
-        self._mac = hmac.new(key, digestmod=hashlib.sha256)
+        self._mac = hmac.new(key.key, digestmod=hashlib.sha256)
         self._rest = pl.DataFrame(schema=self._schema)
         self._rows = 0
         self._mac.update(_MAGIC + struct.pack("<I", len(self._schema)))
@@ -94,12 +97,12 @@ class ContentDigest:
         self._rest = frame.slice(whole)
 
     def finish(self) -> str:
-        """The digest of everything absorbed, `hmac-sha256:<64 hex digits>`. Call it once."""
+        """The digest of everything absorbed, `hmac-sha256:<key version>:<64 hex digits>`. Call it once."""
         if self._rest.height:
             self._absorb(self._rest)
             self._rest = self._rest.clear()
         self._mac.update(struct.pack("<IQ", 0, self._rows))
-        return PREFIX + self._mac.hexdigest()
+        return f"hmac-sha256:{self._version}:{self._mac.hexdigest()}"
 
     @property
     def rows(self) -> int:
@@ -114,7 +117,19 @@ class ContentDigest:
                 self._mac.update(part)
 
 
-def content_digest(key: bytes, frame: pl.LazyFrame) -> str:
+def key_version(digest: str) -> int:
+    """The version of the key that a digest was made with.
+
+    Raises:
+        IntegrityError: If it is no content digest.
+    """
+    parsed = _DIGEST.fullmatch(digest)
+    if parsed is None:
+        raise IntegrityError("A content digest is malformed", "Restore what holds it from a copy.")
+    return int(parsed[1])
+
+
+def content_digest(key: DigestKey, frame: pl.LazyFrame) -> str:
     """The digest of a whole table, in bounded memory."""
     digest = ContentDigest(key, frame.collect_schema())
     for batch in frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):

@@ -9,7 +9,8 @@ done. Both questions are answered by the newest entries.
 from collections.abc import Iterator
 from typing import Final
 
-from secure_platform.audit.log import AuditLog, Entry
+from secure_platform.audit.log import AuditLog
+from secure_platform.audit.reader import Entry
 from secure_platform.store.location import Location
 
 WRITTEN: Final = "snapshot.write"

@@ -18,6 +18,7 @@ from polars.io.plugins import register_io_source
 
 from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatformError, StorageError
 from secure_platform.files import write_private
+from secure_platform.keys.material import NotPickled
 from secure_platform.store.digest import BATCH_ROWS
 
 ZSTD_LEVEL: Final = 1
@@ -29,7 +30,7 @@ _SYSTEM_ERROR: Final = re.compile(r"\(os error ([0-9]{1,3})\)")
 
 
 @dataclass(frozen=True)
-class FileKey:
+class FileKey(NotPickled):
     """What opens one file.
 
     Attributes:

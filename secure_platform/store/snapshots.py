@@ -61,7 +61,7 @@ class Snapshot:
     """A committed snapshot whose sidecar and files were verified.
 
     Attributes:
-        content_digest: Keyed digest of the logical content, `hmac-sha256:<hex>`.
+        content_digest: Keyed digest of the logical content, `hmac-sha256:<key version>:<hex>`.
         file_digest: `sha256:<hex>` of the encrypted file.
         bytes: Size of the encrypted file.
         columns: Column name → stable type name (see `store.digest.type_name`), in order.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from secure_platform.control.locks import file_lock
-from secure_platform.files import PRIVATE_DIRECTORY
+from secure_platform.files import PRIVATE_DIRECTORY, private_directory, replace_private
 
 Kind: TypeAlias = Literal["draft", "build"]
 _CLAIMED: Final = re.compile(r"(draft|build)-[0-9a-f]{32}")
@@ -37,6 +37,12 @@ def claimed_directory(temporary: Path, kind: Kind) -> Iterator[Path]:
         if path.exists():
             shutil.rmtree(path)
         os.close(claim)
+
+
+def replace_by_way_of(temporary: Path, path: Path, data: bytes) -> None:
+    """Replace a file atomically; what a killed process leaves of it is swept, and never lies beside it."""
+    with claimed_directory(private_directory(temporary), "build") as scratch:
+        replace_private(path, data, scratch=scratch)
 
 
 def sweep(temporary: Path) -> int:

@@ -46,7 +46,7 @@ class Authentication:
         self._services = services
         self._is_public = is_public
         server = services.settings.server
-        self._proxy = None if server.proxy is None else TrustedProxy(server.proxy)
+        self._proxy = None if server.proxy is None else TrustedProxy(server.proxy, services.secrets)
         self._secure = server.tls is not None or (server.url or "").startswith("https://")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +87,7 @@ class Authentication:
         throttle = self._services.throttle
         throttle.require_free(_TOKEN, address)
         try:
-            principal = self._services.principals.authenticate(token)
+            principal = self._services.tokens.authenticate(token)
         except AccessDeniedError:
             throttle.note_wrong(_TOKEN, address)
             return ANONYMOUS

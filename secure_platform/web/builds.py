@@ -52,10 +52,11 @@ def launch(
         GateRefusedError: If the server's code location does not have the product.
         UsageError: If the idempotency key is none.
     """
-    run_id = _run_id(services, principal, product, key)
+    run_id, *former = _run_ids(services, principal, product, key)
     with process_context(request).create_request_context(request) as context:
-        if context.instance.get_run_by_id(run_id) is not None:
-            return run_id
+        for known in (run_id, *former):
+            if context.instance.get_run_by_id(known) is not None:
+                return known
         selector = _selector(context, product)
         services.audit.append(
             "build.request", actor=principal.name, subject=product.name, detail={"run": run_id}
@@ -102,13 +103,14 @@ def state(
     }
 
 
-def _run_id(services: Services, principal: Principal, product: Product, key: str | None) -> str:
+def _run_ids(services: Services, principal: Principal, product: Product, key: str | None) -> list[str]:
+    """The id of a new run, then those it may already have from before a rotation of the digest key."""
     if key is None:
-        return str(uuid.uuid4())
+        return [str(uuid.uuid4())]
     if not _KEY.fullmatch(key):
         raise UsageError("The Idempotency-Key cannot be used", "Give 1 to 128 printable ASCII characters.")
-    hashed = services.keys.identify(f"build\n{principal.name}\n{product.name}\n{key}")
-    return str(uuid.UUID(hashed.removeprefix("p:"), version=4))
+    hashed = services.keys.identifiers(f"build\n{principal.name}\n{product.name}\n{key}")
+    return [str(uuid.UUID(each.removeprefix("p:"), version=4)) for each in hashed]
 
 
 def _is_run_id(text: str) -> bool:

@@ -6,7 +6,8 @@ before. Who somebody is, is the directory's own identifier of their entry.
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -93,26 +94,14 @@ class Directory:
             raise LoginRefusedError("The directory cannot be asked", "Try again later.") from None
 
     def _ask(self, name: str, password: str) -> DirectoryEntry | None:
-        from ldap3 import AUTO_BIND_NONE, SIMPLE, SUBTREE, Connection
+        from ldap3 import SUBTREE
         from ldap3.utils.conv import escape_filter_chars
         from ldap3.utils.dn import escape_rdn
 
         settings = self._settings
         user = settings.user.format(name=escape_rdn(name))
-        with_start_tls = urlsplit(settings.url).scheme == "ldap"
-        connection = Connection(
-            self._server(),
-            user,
-            password,
-            auto_bind=AUTO_BIND_NONE,
-            authentication=SIMPLE,
-            auto_referrals=False,
-            check_names=False,
-            read_only=True,
-            receive_timeout=_SECONDS,
-        )
-        try:
-            if with_start_tls and not connection.start_tls():
+        with self._connection(user, password) as connection:
+            if urlsplit(settings.url).scheme == "ldap" and not connection.start_tls():
                 raise OSError
             if not connection.bind():
                 return None
@@ -125,6 +114,24 @@ class Directory:
             )
             found = [each for each in connection.response or [] if each["type"] == "searchResEntry"]
             return _entry(found, user, settings.group_attribute)
+
+    @contextmanager
+    def _connection(self, user: str, password: str) -> Iterator[Any]:
+        from ldap3 import AUTO_BIND_NONE, SIMPLE, Connection
+
+        connection = Connection(
+            self._server(),
+            user,
+            password,
+            auto_bind=AUTO_BIND_NONE,
+            authentication=SIMPLE,
+            auto_referrals=False,
+            check_names=False,
+            read_only=True,
+            receive_timeout=_SECONDS,
+        )
+        try:
+            yield connection
         finally:
             # ldap3 leaves the socket open when TLS fails.
             opened = connection.socket

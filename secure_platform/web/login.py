@@ -8,7 +8,7 @@ from typing import Final
 
 import segno
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from secure_platform.access.circumstances import Method
 from secure_platform.access.principals import Principal
@@ -24,7 +24,7 @@ from secure_platform.web.entry import address_of, enter, local_path, login_page,
 from secure_platform.web.forms import csrf_token, form_of
 from secure_platform.web.oidc import CALLBACK, OidcLogin
 from secure_platform.web.problems import form_page
-from secure_platform.web.rendering import page
+from secure_platform.web.rendering import go, page
 from secure_platform.web.routes import AUTHENTICATED, PUBLIC, OwnRoute
 
 _LONGEST_NAME: Final = 128
@@ -146,7 +146,7 @@ class LoginPages:
         for session in self._services.sessions.list(principal.name):
             self._services.sessions.revoke(session.session_id, actor=principal.name)
         if self._services.principals.is_vouched(principal.name):
-            return _to_login(request)
+            return go(request, LOGIN)
         return enter(request, self._services, principal, method="password", mfa_at=utc_now(), wanted="")
 
     def _set_up_page(
@@ -221,12 +221,8 @@ class LoginPages:
             self._services.sessions.revoke(session.session_id, actor=session.principal)
             if session.method == "oidc" and self._oidc is not None:
                 elsewhere = self._oidc.logout_url(request)
-        response = _to_login(request)
+        response: Response = go(request, LOGIN)
         if elsewhere is not None:
             response = page(request, "signed_out.html", elsewhere=elsewhere)
         delete_cookie(request, response, COOKIE)
         return response
-
-
-def _to_login(request: Request) -> Response:
-    return RedirectResponse(f"{request.scope.get('root_path', '')}{LOGIN}", status_code=303)

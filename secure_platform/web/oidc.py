@@ -70,7 +70,7 @@ class OidcLogin:
         require_roles(role for given in settings.roles.values() for role in given)
         self._services = services
         longest = timedelta(hours=services.settings.identity.session.absolute_hours)
-        self._provider = Provider(settings, longest=longest, clock=clock)
+        self._provider = Provider(settings, services.secrets, longest=longest, clock=clock)
         self._clock = clock
         self._lock = Lock()
         self._used: dict[str, datetime] = {}

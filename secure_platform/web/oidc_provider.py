@@ -21,7 +21,7 @@ from joserfc.jwk import KeySet
 
 from secure_platform.control.database import utc_now
 from secure_platform.errors import UsageError
-from secure_platform.keys.secret_file import read_secret
+from secure_platform.keys.secrets.resolver import Secrets
 from secure_platform.site import OidcSettings
 from secure_platform.web.oidc_token import ALGORITHMS, Expected, ProviderRefusedError, read_id_token
 
@@ -29,7 +29,6 @@ KEPT: Final = timedelta(hours=1)
 AGAIN: Final = timedelta(minutes=1)
 LONGEST_ANSWER: Final = 1 << 20
 TIMEOUT_SECONDS: Final = 10
-_SECRET_BYTES: Final = 4096
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _KEYS: Final = frozenset({"RSA", "EC", "OKP"})
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -60,14 +59,21 @@ class Provider:
 
     Args:
         settings: Issuer, client and what its claims mean.
+        secrets: Where the client's secret is.
         longest: How long ago a login at the provider may be.
         clock: The present moment, aware.
     """
 
     def __init__(
-        self, settings: OidcSettings, *, longest: timedelta, clock: Callable[[], datetime] = utc_now
+        self,
+        settings: OidcSettings,
+        secrets: Secrets,
+        *,
+        longest: timedelta,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.settings = settings
+        self._secrets = secrets
         self._longest = longest
         self._clock = clock
         self._lock = Lock()
@@ -145,7 +151,20 @@ class Provider:
             raise ProviderRefusedError("issuer")
 
     def _tokens(self, code: str, verifier: str, redirect_uri: str) -> Mapping[str, Any]:
-        client, secret = self.settings.client_id, self._client_secret()
+        """What the provider gives for the code; it is asked again if our secret was changed meanwhile."""
+        if self.settings.client_secret is None:
+            return self._exchange(code, verifier, redirect_uri, None)
+        secret = self._secrets.get(self.settings.client_secret)
+        try:
+            return self._exchange(code, verifier, redirect_uri, secret.line)
+        except ProviderRefusedError:
+            newest = self._secrets.refresh(secret)
+            if newest.equals(secret.value):
+                raise
+            return self._exchange(code, verifier, redirect_uri, newest.line)
+
+    def _exchange(self, code: str, verifier: str, redirect_uri: str, secret: str | None) -> Mapping[str, Any]:
+        client = self.settings.client_id
         body = {
             "grant_type": "authorization_code",
             "code": code,
@@ -181,18 +200,6 @@ class Provider:
         with self._lock:
             self._keys = self._clock(), keys
         return keys
-
-    def _client_secret(self) -> str | None:
-        file = self.settings.client_secret_file
-        if file is None:
-            return None
-        try:
-            content = read_secret(file, name="The client secret", limit=_SECRET_BYTES)
-        except FileNotFoundError:
-            raise UsageError(
-                f"The client secret {file} does not exist", "Put the secret that the provider gave there."
-            ) from None
-        return content.decode("ascii", "strict").strip()
 
     def _json(self, method: str, url: str, **arguments: Any) -> Mapping[str, Any]:
         """The object that a URL of the provider answers with; what it says otherwise is never shown."""

@@ -11,6 +11,7 @@ from secure_platform.errors import (
     GateRefusedError,
     IntegrityError,
     SecurePlatformError,
+    ServiceError,
     StepFailedError,
     StorageError,
     UsageError,
@@ -24,6 +25,7 @@ _STATUS: Final = {
     IntegrityError: 500,
     StorageError: 500,
     StepFailedError: 500,
+    ServiceError: 503,
     UsageError: 400,
 }
 _REFUSED: Final = 422
@@ -35,6 +37,7 @@ _TITLES: Final = {
     422: "This was refused",
     429: "Too many attempts",
     500: "Something is wrong",
+    503: "A service is away",
 }
 
 

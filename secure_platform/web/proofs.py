@@ -5,7 +5,6 @@ says counts from its addresses and with its secret only; the same header from an
 is refused, not ignored.
 """
 
-import hmac
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Final
@@ -16,13 +15,13 @@ from starlette.types import Scope
 from secure_platform.access.circumstances import Channel, Circumstances, Method
 from secure_platform.access.principals import Principal, Principals
 from secure_platform.errors import AccessDeniedError, UsageError
-from secure_platform.keys.secret_file import read_secret
+from secure_platform.keys.secrets.resolver import Secrets
+from secure_platform.keys.secrets.secret import Secret
 from secure_platform.site import ProxySettings
 from secure_platform.web.address import PEER
 
 CERTIFICATE: Final = "secure_platform.client_certificate"
 SECRET_HEADER: Final = "x-proxy-secret"  # noqa: S105 - the name of a header
-_SECRET_BYTES: Final = 4096
 _SHORTEST_SECRET: Final = 32
 
 
@@ -31,15 +30,19 @@ class TrustedProxy:
 
     Args:
         settings: Its addresses, header and secret.
+        secrets: Where the secret is.
 
     Raises:
         UsageError: If the settings name a header, but no good secret.
     """
 
-    def __init__(self, settings: ProxySettings) -> None:
+    def __init__(self, settings: ProxySettings, secrets: Secrets) -> None:
         self._networks = [ip_network(each) for each in settings.addresses]
         self._header = settings.user_header
-        self._secret = b"" if settings.user_header is None else _secret(settings)
+        self._secrets = secrets
+        self._reference = settings.secret or ""
+        if settings.user_header is not None:
+            _require_long(self._known_secret())
 
     def user(self, connection: HTTPConnection) -> str | None:
         """The name that the proxy says; None if it says none.
@@ -52,15 +55,26 @@ class TrustedProxy:
         names = connection.headers.getlist(self._header)
         if not names:
             return None
-        secrets = connection.headers.getlist(SECRET_HEADER)
-        shown = secrets[0].encode() if len(secrets) == 1 else b""
-        knows = hmac.compare_digest(shown, self._secret)
-        if len(names) != 1 or not knows or not self._is_there(connection.scope):
+        shown = connection.headers.getlist(SECRET_HEADER)
+        knows = len(shown) == 1 and self._is_there(connection.scope) and self._is_secret(shown[0].encode())
+        if len(names) != 1 or not knows:
             raise UsageError(
                 f"The header {self._header} did not come from the trusted proxy",
                 "Let the proxy remove it from what its clients send, and add X-Proxy-Secret.",
             )
         return names[0].strip().lower()
+
+    def _known_secret(self) -> Secret:
+        if not self._reference:
+            raise UsageError(
+                "server.proxy.user_header needs server.proxy.secret", "Refer to the secret: secret://…"
+            )
+        return self._secrets.get(self._reference)
+
+    def _is_secret(self, shown: bytes) -> bool:
+        """Whether it is the proxy's secret, read anew if it may have been changed."""
+        known = self._known_secret()
+        return _require_long(known).equals(shown) or _require_long(self._secrets.refresh(known)).equals(shown)
 
     def _is_there(self, scope: Scope) -> bool:
         peer = scope.get(PEER) or scope.get("client") or ("", 0)
@@ -94,19 +108,11 @@ def vouched(principals: Principals, name: str, *, method: Method, address: str |
     return replace(principal, circumstances=Circumstances(channel, method, address=address))
 
 
-def _secret(settings: ProxySettings) -> bytes:
-    if settings.secret_file is None:
-        raise UsageError(
-            "server.proxy.user_header needs server.proxy.secret_file", "Name the 0600 file of the secret."
-        )
-    try:
-        secret = read_secret(settings.secret_file, name="The proxy's secret", limit=_SECRET_BYTES).strip()
-    except FileNotFoundError:
-        raise UsageError(
-            f"The proxy's secret {settings.secret_file} does not exist", "Put a random secret there."
-        ) from None
-    if len(secret) < _SHORTEST_SECRET:
+def _require_long(secret: Secret) -> Secret:
+    """The secret without the end of its line."""
+    word = replace(secret, value=secret.line.strip().encode())
+    if len(word.value) < _SHORTEST_SECRET:
         raise UsageError(
             "The proxy's secret is too short", f"Use {_SHORTEST_SECRET} random characters or more."
         )
-    return secret
+    return word

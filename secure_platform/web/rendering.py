@@ -6,13 +6,14 @@ from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 
 from secure_platform.web.authentication import principal_of, session_of
 from secure_platform.web.forms import csrf_token, keep_form_cookie
 from secure_platform.web.words import FILTERS
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
+SEE_OTHER: Final = 303
 STATIC: Final = Path(__file__).parent / "static"
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -30,6 +31,11 @@ _environment: Final = Environment(
     lstrip_blocks=True,
 )
 _environment.filters.update(FILTERS)
+
+
+def go(request: Request, path: str) -> RedirectResponse:
+    """Send the browser to one of our own pages."""
+    return RedirectResponse(request.scope.get("root_path", "") + path, status_code=SEE_OTHER)
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:

@@ -79,5 +79,5 @@ class SocketLifetime:
             return False
         if principal.circumstances.method == "token":
             token = connection.headers["authorization"].partition(" ")[2]
-            return self._services.principals.authenticate(token) == principal
+            return self._services.tokens.authenticate(token) == principal
         return self._services.principals.get(principal.name) == principal

@@ -17,6 +17,10 @@ _TONES: Final[Mapping[str, str]] = {
     "confidential": "warn",
     "internal": "mark",
     "public": "good",
+    "active": "good",
+    "decrypt-only": "mark",
+    "disabled": "warn",
+    "destroyed": "bad",
 }
 
 

@@ -1,24 +1,18 @@
 """Principals over a fresh control database and audit log."""
 
 import shutil
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Row, select, update
 
-from secure_platform.access.principals import IssuedToken, Principals
+from secure_platform.access.principals import Principals
 from secure_platform.access.seals import Change, SealedRows
-from secure_platform.audit.log import AuditLog
+from secure_platform.access.tokens import IssuedToken, Tokens
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import token as token_table
-from secure_platform.keys.local import LocalKeyProvider
-from secure_platform.keys.ring import KeyRing
-from secure_platform.keys.signing import LogSigner
-
-
-def pseudonym(name: str) -> str:
-    return f"p:{sha256(b'key' + name.encode()).hexdigest()[:32]}"
+from secure_platform.keys.home import HomeKeys
+from secure_platform.keys.providers.local import LocalKeyProvider
 
 
 class Home:
@@ -30,15 +24,11 @@ class Home:
             shutil.copy(migrated, directory / "control.db")
             shutil.copytree(migrated.with_name("keys"), directory / "keys")
         self.database = ControlDatabase.at(directory / "control.db")
-        self.audit = AuditLog(
-            directory / "audit.db",
-            origin="secure-platform/test",
-            signer=LogSigner("secure-platform/test", bytes(32)),
-            identify=pseudonym,
-        )
-        self.keys = KeyRing(LocalKeyProvider.open(directory / "keys"), self.database)
+        opened = HomeKeys(LocalKeyProvider.open(directory / "keys"), self.database, directory / "audit.db")
+        self.keys, self.audit = opened.ring, opened.audit
         self.rows = SealedRows(self.database, self.keys, self.audit)
         self.principals = Principals(self.database, self.audit, self.rows)
+        self.tokens = Tokens(self.database, self.audit, self.rows, self.principals)
 
     @classmethod
     def reopen(cls, directory: Path) -> Self:
@@ -47,7 +37,7 @@ class Home:
 
     def add(self, name: str = "alice", *roles: str) -> IssuedToken:
         self.principals.add(name, roles=roles, actor="admin")
-        return self.principals.issue_token(name, actor="admin")
+        return self.tokens.issue(name, actor="admin")
 
     def entries(self) -> list[tuple[str, str, str]]:
         return [(e.body["action"], e.body["phase"], e.body["subject"]) for e in self.audit.entries()]
@@ -73,6 +63,7 @@ def migrate(path: Path) -> Path:
     """An empty control database to copy; the migrations take longer than most tests."""
     database = ControlDatabase.at(path)
     database.migrate()
-    KeyRing(LocalKeyProvider.create(path.with_name("keys")), database).initialise()
+    provider = LocalKeyProvider.create(path.with_name("keys"))
+    HomeKeys(provider, database, path.with_name("audit.db")).ring.initialise()
     database.close()
     return path

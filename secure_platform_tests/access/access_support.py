@@ -13,6 +13,7 @@ from secure_platform.access.cedar import Question
 from secure_platform.access.policy import (
     Action,
     Decision,
+    KeyResource,
     PlatformResource,
     Policy,
     ProductResource,
@@ -47,6 +48,8 @@ DEPLOYED = replace(PENDING, state="deployed")
 PRODUCT = ProductResource("healthcare", "production", 2)
 OPEN_PRODUCT = replace(PRODUCT, classification=1)
 PLATFORM = PlatformResource()
+KEY = KeyResource("token/patient", 2, "active")
+DISABLED = replace(KEY, state="disabled", disabled_by="ada")
 SEEN: Seen = {"digest": DIGEST, "base": BASE}
 
 
@@ -110,6 +113,7 @@ def member(principal: Principal, *groups: str) -> Principal:
 STEWARD = person("data_steward", name="steward2")
 PIPELINE = service("pipeline")
 ANALYST = coming(person("analyst"), purpose="research")
+SCHEDULER = service("scheduler", name="service:scheduler")
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,16 @@ OVERSEERS = ("admin", "auditor", "data_steward", "privacy_officer")
 READERS = ("analyst", "data_engineer", "ml_engineer", "data_steward", "privacy_officer")
 GUARDIANS = ("data_steward", "privacy_officer", "admin")
 GLASS_BREAKERS = ("data_engineer", "ml_engineer", "data_steward", "privacy_officer", "admin")
+CUSTODIANS = ("admin", "privacy_officer")
+CUSTODY = (Action.KEY_ROTATE, Action.KEY_DISABLE, Action.KEY_DESTROY, Action.KEY_BACKUP, Action.SECRET_MANAGE)
 WITHDRAWABLE = ("pending", "approved", "deploy_failed")
+
+
+def about(action: Action) -> Resource:
+    """What a custodian would do this to."""
+    if action in {Action.KEY_BACKUP, Action.SECRET_MANAGE}:
+        return PLATFORM
+    return DISABLED if action is Action.KEY_DESTROY else KEY
 
 
 def by(roles: tuple[str, ...], action: Action, resource: Resource) -> list[Case]:
@@ -264,6 +277,30 @@ ALLOWED: dict[str, list[Case]] = {
     ],
     "overseers-review-break-glass": by(("auditor", "privacy_officer"), Action.BREAK_GLASS_REVIEW, PLATFORM),
     "guardians-freeze": [*by(GUARDIANS, Action.FREEZE, PRODUCT), *by(GUARDIANS, Action.FREEZE, PLATFORM)],
+    "overseers-read-keys": by(OVERSEERS, Action.KEY_READ, PLATFORM),
+    "admin-rotates": [
+        Case(comes, action, resource)
+        for comes in (person("admin"), web(person("admin")), web(person("admin"), 15))
+        for action, resource in (
+            (Action.KEY_ROTATE, KEY),
+            (Action.KEY_ROTATE, PLATFORM),
+            (Action.KEY_BACKUP, PLATFORM),
+            (Action.SECRET_MANAGE, PLATFORM),
+        )
+    ],
+    "scheduler-rotates": [
+        Case(SCHEDULER, Action.KEY_ROTATE, KEY),
+        Case(coming(SCHEDULER, channel="api"), Action.KEY_ROTATE, KEY),
+        Case(SCHEDULER, Action.KEY_ROTATE, PLATFORM),
+    ],
+    "custodians-disable-and-destroy-keys": [
+        *by(CUSTODIANS, Action.KEY_DISABLE, KEY),
+        *by(CUSTODIANS, Action.KEY_DISABLE, replace(KEY, name="log")),
+        *by(CUSTODIANS, Action.KEY_DISABLE, DISABLED),
+        *by(CUSTODIANS, Action.KEY_DESTROY, DISABLED),
+        *by(CUSTODIANS, Action.KEY_DESTROY, replace(DISABLED, name="data")),
+        Case(web(person("privacy_officer")), Action.KEY_DESTROY, DISABLED),
+    ],
 }
 
 # For every forbid, requests that some permit allows and only this forbid stops.
@@ -389,6 +426,33 @@ FORBIDDEN: dict[str, list[Case]] = {
     "forbid-break-glass-while-unreviewed": [
         Case(person("data_engineer"), Action.BREAK_GLASS, PRODUCT, {}, OVERDUE)
     ],
+    "forbid-custody-without-mfa": [
+        Case(comes, action, about(action))
+        for action in CUSTODY
+        for comes in (
+            coming(person("admin"), channel="web"),
+            web(person("admin"), 16),
+            coming(person("admin"), channel="api"),
+            coming(web(person("admin")), channel="api"),
+        )
+    ],
+    "forbid-service-custody": [
+        Case(service("admin"), action, about(action))
+        for action in (Action.KEY_DISABLE, Action.KEY_DESTROY, Action.KEY_BACKUP, Action.SECRET_MANAGE)
+    ],
+    "forbid-destroying-used-keys": [
+        Case(person("admin"), Action.KEY_DESTROY, replace(DISABLED, state=state))
+        for state in ("active", "decrypt-only", "destroyed", "Disabled", "")
+    ],
+    "forbid-destroying-alone": [
+        Case(person("admin", name="ada"), Action.KEY_DESTROY, DISABLED),
+        Case(web(person("privacy_officer", name="ada")), Action.KEY_DESTROY, DISABLED),
+        Case(person("admin"), Action.KEY_DESTROY, replace(KEY, state="disabled")),
+    ],
+    "forbid-destroying-evidence": [
+        Case(person("admin"), Action.KEY_DESTROY, replace(DISABLED, name=name))
+        for name in ("mac", "digest", "sign", "log", "digest/other")
+    ],
 }
 
 CLOSED_STATES = ("rejected", "withdrawn", "expired", "superseded", "deployed", "rolled_back", "Pending", "")
@@ -455,6 +519,12 @@ NOT_PERMITTED = [
             (Action.BREAK_GLASS, PRODUCT, GLASS_BREAKERS),
             (Action.BREAK_GLASS_REVIEW, PLATFORM, ("auditor", "privacy_officer")),
             (Action.FREEZE, PRODUCT, GUARDIANS),
+            (Action.KEY_READ, PLATFORM, OVERSEERS),
+            (Action.KEY_ROTATE, KEY, ("admin",)),
+            (Action.KEY_DISABLE, KEY, CUSTODIANS),
+            (Action.KEY_DESTROY, DISABLED, CUSTODIANS),
+            (Action.KEY_BACKUP, PLATFORM, ("admin",)),
+            (Action.SECRET_MANAGE, PLATFORM, ("admin",)),
         )
         for role in sorted(ROLES - set(roles))
     ),

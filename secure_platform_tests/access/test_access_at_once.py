@@ -77,14 +77,14 @@ def test_a_session_that_another_process_revokes_is_over(home: IdentityHome) -> N
 
 
 def test_a_principal_whom_another_process_disables_is_nobody(home: IdentityHome) -> None:
-    token = home.principals.issue_token("alice", actor="admin")
+    token = home.tokens.issue("alice", actor="admin")
     _, caller = logged_in(home)
-    assert home.principals.authenticate(token.secret).name == "alice"
+    assert home.tokens.authenticate(token.secret).name == "alice"
     home.person("root", "admin")
     elsewhere(home, "home.principals.disable('alice', actor='admin')")
     assert caller() is None
     with pytest.raises(AccessDeniedError):
-        home.principals.authenticate(token.secret)
+        home.tokens.authenticate(token.secret)
 
 
 def test_roles_that_another_process_takes_are_gone(home: IdentityHome) -> None:
@@ -94,11 +94,11 @@ def test_roles_that_another_process_takes_are_gone(home: IdentityHome) -> None:
 
 
 def test_a_token_that_another_process_revokes_is_worthless(home: IdentityHome) -> None:
-    token = home.principals.issue_token("alice", actor="admin")
-    assert home.principals.authenticate(token.secret).name == "alice"
-    elsewhere(home, f"home.principals.revoke_token({token.token_id!r}, actor='admin')")
+    token = home.tokens.issue("alice", actor="admin")
+    assert home.tokens.authenticate(token.secret).name == "alice"
+    elsewhere(home, f"home.tokens.revoke({token.token_id!r}, actor='admin')")
     with pytest.raises(AccessDeniedError, match="revoked"):
-        home.principals.authenticate(token.secret)
+        home.tokens.authenticate(token.secret)
 
 
 @pytest.mark.parametrize(

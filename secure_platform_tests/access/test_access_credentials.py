@@ -49,6 +49,13 @@ def test_with_the_link_a_person_sets_both_factors_and_logs_in(home: IdentityHome
     assert principal.name == "alice"
 
 
+def test_with_fips_nobody_gets_a_password_here(home: IdentityHome) -> None:
+    home.keys._opened.fips = True
+    with pytest.raises(UsageError, match=r"Argon2id is not approved by FIPS 140-3.*keys\.fips"):
+        home.set_up()
+    assert stored(home)["password_hash"] is None
+
+
 def test_nothing_that_proves_is_stored_or_recorded_in_clear(home: IdentityHome) -> None:
     link = home.credentials.invite("alice", actor="admin").link
     secret = home.credentials.secret_for(link)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from access_home import Home, migrate, pseudonym
+from access_home import Home, migrate
 
 from secure_platform.access.circumstances import LOCAL, Circumstances
 from secure_platform.access.grants import GRANTABLE, Grants
@@ -253,8 +253,8 @@ def test_the_log_tells_of_every_right_without_names_or_reasons(rights: Rights) -
     bodies = [entry.body for entry in rights.home.audit.entries(start)]
     opened = [body for body in bodies if body["action"] == "grant.open"]
     assert [body["phase"] for body in opened] == ["intent", "done"]
-    assert opened[0]["actor"] == pseudonym("ada")
-    assert opened[0]["detail"]["principal"] == pseudonym("ana")
+    assert opened[0]["actor"] == rights.home.audit.identify("ada")
+    assert opened[0]["detail"]["principal"] == rights.home.audit.identify("ana")
     assert opened[0]["subject"] == f"grant:{given.grant_id}"
     assert '"ana"' not in str(bodies).replace("'", '"')
 

@@ -9,6 +9,7 @@ from access_support import (
     ALLOWED,
     DIGEST,
     FORBIDDEN,
+    KEY,
     NOT_PERMITTED,
     PENDING,
     PLATFORM,
@@ -71,7 +72,7 @@ def test_permitted_by_nothing(policy: Policy, case: Case) -> None:
 def test_anonymous_may_only_build_and_read_and_only_locally(policy: Policy, channel: str) -> None:
     nobody = coming(ANONYMOUS, channel=channel)
     for action in Action:
-        resources: list[Resource] = [PENDING, PRODUCT, PLATFORM]
+        resources: list[Resource] = [PENDING, PRODUCT, PLATFORM, KEY]
         decisions = [Case(nobody, action, resource).ask(policy) for resource in resources]
         allowed = channel == "local" and action in {Action.BUILD, Action.RELEASE_READ}
         assert any(decision.allowed for decision in decisions) is allowed, action

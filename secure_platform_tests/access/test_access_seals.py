@@ -4,6 +4,7 @@ import multiprocessing
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 from typing import Any, Literal
 
@@ -238,29 +239,35 @@ def record(home: Home, phase: Literal["intent", "done", "failed"], members: dict
     return home.audit._append("principal.change", "admin", "principal", phase, members).seq
 
 
-def change_often(directory: str, count: int) -> None:
+def change_often(directory: str, changed: Semaphore, enough: Event) -> None:
     home = Home.reopen(Path(directory))
-    for number in range(count):
+    number = 0
+    while not enough.is_set():
+        number += 1
         try:
             home.principals.change("alice", groups=[f"g{number}"], actor=f"admin{number}")
         except GateRefusedError:
             continue
+        changed.release()
 
 
 def test_readers_never_take_a_change_for_tampering(home: Home) -> None:
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=change_often, args=(str(home.directory), 20)) for _ in range(2)]
+    changed, enough = context.Semaphore(0), context.Event()
+    arguments = (str(home.directory), changed, enough)
+    writers = [context.Process(target=change_often, args=arguments) for _ in range(2)]
     for writer in writers:
         writer.start()
-    looked = 0
-    while any(writer.is_alive() for writer in writers):
-        assert home.principals.get("alice") is not None
-        assert len(home.principals.list()) == 1
-        looked += 1
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
-    assert looked > 20
+    try:
+        for _ in range(20):
+            assert changed.acquire(timeout=60)
+            assert home.principals.get("alice") is not None
+            assert len(home.principals.list()) == 1
+    finally:
+        enough.set()
+        for writer in writers:
+            writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
     fresh = SealedRows(home.database, home.keys, home.audit)
     assert [row["name"] for row in fresh.all(principal)] == ["alice"]
 
@@ -269,16 +276,16 @@ def test_a_row_that_is_written_just_before_it_is_read_counts_as_does_the_one_tha
     home: Home,
 ) -> None:
     """The log was looked at before the row: what it tells of the row came later."""
-    name, since = f"principal:{home.audit.identify('alice')}", home.rows._seen()
+    name, since = f"principal:{home.audit.identify('alice')}", home.rows._witness.seen()
     before = row_of(home)
     other = SealedRows(home.database, home.keys, home.audit)
     Principals(home.database, home.audit, other).change("alice", roles=[], actor="admin")
     after = row_of(home)
-    assert home.rows._counts(name, before["seal"], since)
-    assert home.rows._counts(name, after["seal"], since)
-    assert home.rows._counts(name, before["seal"], since)
-    assert not home.rows._counts(name, before["seal"], home.rows._seen())
-    assert not home.rows._counts(name, "m1:" + "0" * 64, since)
+    assert home.rows._witness.counts(name, before["seal"], since)
+    assert home.rows._witness.counts(name, after["seal"], since)
+    assert home.rows._witness.counts(name, before["seal"], since)
+    assert not home.rows._witness.counts(name, before["seal"], home.rows._witness.seen())
+    assert not home.rows._witness.counts(name, "m1:" + "0" * 64, since)
 
 
 def test_a_deleted_freeze_is_missed(home: Home) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from access_home import migrate, pseudonym
+from access_home import migrate
 from identity_home import IdentityHome
 from sqlalchemy import func, select
 
@@ -147,8 +147,8 @@ def test_refusals_are_recorded_without_name_and_address_in_clear(home: IdentityH
     attempt(home, right=False)
     (entry,) = home.audit.entries()
     assert entry.body["action"] == "login.refuse"
-    assert entry.body["actor"] == pseudonym("alice")
-    assert entry.body["detail"] == {"address": pseudonym(HERE)}
+    assert entry.body["actor"] == home.audit.identify("alice")
+    assert entry.body["detail"] == {"address": home.audit.identify(HERE)}
 
 
 def test_what_is_held_up_does_not_fill_the_log(home: IdentityHome) -> None:

@@ -13,7 +13,8 @@ from access_home import Home, migrate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from secure_platform.access.principals import Principal, Principals, read_token
+from secure_platform.access.principals import Principal, Principals
+from secure_platform.access.tokens import Tokens, read_token
 from secure_platform.control.database import ControlDatabase, as_utc, utc_now
 from secure_platform.errors import AccessDeniedError, UsageError
 
@@ -35,7 +36,7 @@ def test_a_token_is_its_principal(home: Home) -> None:
     issued = home.add("alice", "data_steward")
     assert re.fullmatch(r"spt_[0-9a-f]{16}_[A-Za-z0-9_-]{43}", issued.secret)
     assert issued.secret.split("_")[1] == issued.token_id
-    assert home.principals.authenticate(issued.secret) == Principal(
+    assert home.tokens.authenticate(issued.secret) == Principal(
         "alice", "user", frozenset({"data_steward"}), active=True
     )
     assert timedelta(days=89) < issued.expires_at - utc_now() <= timedelta(days=90)
@@ -43,7 +44,7 @@ def test_a_token_is_its_principal(home: Home) -> None:
 
 def test_tokens_are_all_different(home: Home) -> None:
     home.add()
-    issued = [home.principals.issue_token("alice", actor="admin") for _ in range(20)]
+    issued = [home.tokens.issue("alice", actor="admin") for _ in range(20)]
     assert len({token.secret for token in issued}) == len({token.token_id for token in issued}) == 20
 
 
@@ -63,7 +64,7 @@ def test_every_changed_character_of_a_token_is_refused(home: Home) -> None:
     for position, character in enumerate(issued.secret):
         other = "a" if character != "a" else "b"
         with pytest.raises(AccessDeniedError):
-            home.principals.authenticate(issued.secret[:position] + other + issued.secret[position + 1 :])
+            home.tokens.authenticate(issued.secret[:position] + other + issued.secret[position + 1 :])
 
 
 MALFORMED: list[Callable[[str], str]] = [
@@ -88,31 +89,31 @@ MALFORMED: list[Callable[[str], str]] = [
 def test_malformed_tokens_are_refused(home: Home, change: Callable[[str], str]) -> None:
     issued = home.add()
     with pytest.raises(AccessDeniedError, match="is not a token"):
-        home.principals.authenticate(change(issued.secret))
+        home.tokens.authenticate(change(issued.secret))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(text=st.text(max_size=80) | st.from_regex(r"spt_[0-9a-f]{16}_[A-Za-z0-9_-]{43}", fullmatch=True))
 def test_no_other_text_gets_in(home: Home, text: str) -> None:
     with pytest.raises(AccessDeniedError):
-        home.principals.authenticate(text)
+        home.tokens.authenticate(text)
 
 
 def test_the_secret_of_one_token_does_not_open_another(home: Home) -> None:
     alice, bob = home.add(), home.add("bob")
     mixed = f"spt_{bob.token_id}_{alice.secret[21:]}"
     with pytest.raises(AccessDeniedError, match="not one of this home"):
-        home.principals.authenticate(mixed)
+        home.tokens.authenticate(mixed)
 
 
 def test_an_expired_token_is_refused_from_its_last_moment_on(home: Home) -> None:
     issued = home.add()
     assert as_utc(home.token(issued.token_id).expires_at) == issued.expires_at
     home.write_token(issued.token_id, expires_at=utc_now() + timedelta(minutes=1))
-    home.principals.authenticate(issued.secret)
+    home.tokens.authenticate(issued.secret)
     home.write_token(issued.token_id, expires_at=utc_now())
     with pytest.raises(AccessDeniedError, match=f"token {issued.token_id} has expired"):
-        home.principals.authenticate(issued.secret)
+        home.tokens.authenticate(issued.secret)
 
 
 def test_a_wrong_secret_learns_nothing_about_the_token(home: Home) -> None:
@@ -123,22 +124,22 @@ def test_a_wrong_secret_learns_nothing_about_the_token(home: Home) -> None:
         if change:
             home.write_token(issued.token_id, **change)
         with pytest.raises(AccessDeniedError) as refusal:
-            home.principals.authenticate(guess)
+            home.tokens.authenticate(guess)
         texts.add(str(refusal.value))
     with pytest.raises(AccessDeniedError) as unknown:
-        home.principals.authenticate("spt_" + "0" * 16 + "_" + "A" * 43)
+        home.tokens.authenticate("spt_" + "0" * 16 + "_" + "A" * 43)
     assert texts == {str(unknown.value)}
 
 
 def test_revoke(home: Home) -> None:
     first = home.add()
-    second = home.principals.issue_token("alice", actor="admin")
-    home.principals.revoke_token(first.token_id, actor="admin")
+    second = home.tokens.issue("alice", actor="admin")
+    home.tokens.revoke(first.token_id, actor="admin")
     with pytest.raises(AccessDeniedError, match=f"token {first.token_id} was revoked"):
-        home.principals.authenticate(first.secret)
-    assert home.principals.authenticate(second.secret).name == "alice"
+        home.tokens.authenticate(first.secret)
+    assert home.tokens.authenticate(second.secret).name == "alice"
     revoked = home.token(first.token_id).revoked_at
-    home.principals.revoke_token(first.token_id, actor="admin")
+    home.tokens.revoke(first.token_id, actor="admin")
     assert home.token(first.token_id).revoked_at == revoked
 
 
@@ -147,7 +148,7 @@ def test_revoking_an_unknown_token_does_not_repeat_what_was_typed(home: Home) ->
     issued = home.add()
     before = home.audit.size()
     with pytest.raises(UsageError, match="no token with this id") as refusal:
-        home.principals.revoke_token(issued.secret, actor="admin")
+        home.tokens.revoke(issued.secret, actor="admin")
     assert issued.secret not in str(refusal.value)
     assert home.audit.size() == before
 
@@ -156,21 +157,23 @@ def test_revoking_an_unknown_token_does_not_repeat_what_was_typed(home: Home) ->
 def test_lifetimes_out_of_range_are_refused(home: Home, days: int) -> None:
     home.add()
     with pytest.raises(UsageError, match=f"valid for {days} days.*1 to 365"):
-        home.principals.issue_token("alice", actor="admin", days=days)
+        home.tokens.issue("alice", actor="admin", days=days)
 
 
 def test_lifetimes_at_the_ends(home: Home) -> None:
     home.add()
     for days in (1, 365):
-        issued = home.principals.issue_token("alice", actor="admin", days=days)
+        issued = home.tokens.issue("alice", actor="admin", days=days)
         assert timedelta(days=days - 1) < issued.expires_at - utc_now() <= timedelta(days=days)
 
 
 def test_another_process_sees_what_was_changed_here(home: Home) -> None:
     issued = home.add("alice", "analyst")
-    other = Principals(ControlDatabase.at(home.directory / "control.db"), home.audit, home.rows)
+    database = ControlDatabase.at(home.directory / "control.db")
+    others = Principals(database, home.audit, home.rows)
+    other = Tokens(database, home.audit, home.rows, others)
     assert other.authenticate(issued.secret).name == "alice"
-    home.principals.revoke_token(issued.token_id, actor="admin")
+    home.tokens.revoke(issued.token_id, actor="admin")
     with pytest.raises(AccessDeniedError):
         other.authenticate(issued.secret)
 

@@ -3,6 +3,7 @@
 import hashlib
 import sqlite3
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -27,6 +28,14 @@ class SoftwareSigner:
     @property
     def public_key(self) -> bytes:
         return self._key.public_key().public_bytes_raw()
+
+    @property
+    def readable_keys(self) -> Sequence[bytes]:
+        return (self.public_key,)
+
+    @property
+    def own_keys(self) -> Sequence[bytes]:
+        return (self.public_key,)
 
     def sign(self, message: bytes) -> bytes:
         return self._key.sign(message)

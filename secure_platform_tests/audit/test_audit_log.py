@@ -77,7 +77,7 @@ def test_entries_are_read_back_as_they_were_written(log: AuditLog) -> None:
 def test_entries_are_found_backwards_page_by_page_while_others_append(
     log: AuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("secure_platform.audit.log.PAGE", 3)
+    monkeypatch.setattr("secure_platform.audit.reader.PAGE", 3)
     assert list(log.backwards("x")) == []
     for number in range(10):
         log.append("test.event", actor="a", subject=f"{'dark' if number % 2 == 0 else 'light'} {number}")

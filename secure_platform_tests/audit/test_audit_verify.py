@@ -114,7 +114,9 @@ CRUDE = {
         "UPDATE node SET idx = 4 WHERE level = 0 AND idx = 5",
         "UPDATE node SET idx = 5 WHERE level = 0 AND idx = -1",
     ],
-    "edited stored checkpoint": ["UPDATE checkpoint SET note = replace(note, 'A', 'B')"],
+    "edited stored checkpoint": [
+        "UPDATE checkpoint SET note = replace(note, char(10) || '9' || char(10), char(10) || '7' || char(10))"
+    ],
     "renumbered stored checkpoint": ["UPDATE checkpoint SET size = 8"],
 }
 

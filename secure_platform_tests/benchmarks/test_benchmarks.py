@@ -17,6 +17,7 @@ PEERS = {
     "definitions": "gRPC's 100 MB",
     "audit": "plain SQLite commits",
     "overhead": "python -c pass",
+    "keys": "plain Parquet files",
     "web": "the stock server",
     "secret_scan": "the same rules, each searched by Python's re",
     "demo": "",

@@ -30,6 +30,15 @@ def test_known_actors_have_names_and_others_do_not(cli: Cli) -> None:
     assert f"{unknown[:14]}…" in text
 
 
+def test_who_acted_before_a_rotation_of_the_digest_key_has_a_name(cli: Cli) -> None:
+    services = _services(cli)
+    for _ in range(2):
+        services.audit.append("probe.run", actor="admin", subject="probe")
+        services.keys.lifecycle.rotate("digest", actor="admin")
+    entries = cli("audit", "tail", "--count", "12", "--json", token="admin").json
+    assert [entry["actor"] for entry in entries if entry["action"] == "probe.run"] == ["admin", "admin"]
+
+
 def test_the_table_has_a_line_per_entry(cli: Cli) -> None:
     log = _services(cli).audit
     log.append(

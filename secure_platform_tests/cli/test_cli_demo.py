@@ -35,12 +35,9 @@ def drawn(first: Result, home: Path) -> Mapping[str, Any]:
 
 
 def _files(home: Path) -> set[str]:
-    """Everything but Dagster's own record of each run."""
-    return {
-        str(path.relative_to(home))
-        for path in home.rglob("*")
-        if path.is_file() and "dagster/" not in str(path.relative_to(home))
-    }
+    """Everything but Dagster's record of each run, and what SQLite has while a database is open."""
+    names = (str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
+    return {name for name in names if "dagster/" not in name and not name.endswith(("-wal", "-shm"))}
 
 
 def _fits(pattern: str, path: str) -> bool:

@@ -28,6 +28,7 @@ CODES = {
     errors.AccessDeniedError: 4,
     errors.IntegrityError: 5,
     errors.StorageError: 6,
+    errors.ServiceError: 7,
     errors.StepFailedError: 1,
 }
 Probe = Callable[[BaseException], None]

@@ -38,9 +38,9 @@ def packed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+def told(parsed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     with clean_environment():
-        cli = Cli(tmp_path_factory.mktemp("flow") / "home")
+        cli = Cli(Path(shutil.copytree(parsed_home, tmp_path_factory.mktemp("flow") / "home")))
         cli.add("dana", "data_engineer", "data_steward")
         cli.add("sam", "data_steward")
         yield cli
@@ -74,6 +74,7 @@ def test_a_build_shows_its_progress_and_ends_at_the_gate(story: Story, told: Cli
     assert ", requested by dana …" in built.out.splitlines()[0]
     assert "Release 1 of healthcare waits at the gate" in built.out
     assert f"--home {told.home} release show healthcare 1" in built.out
+    assert "In no backup, and lost with this home: the keys " in built.out
 
 
 def test_a_second_build_reuses_everything(story: Story) -> None:

@@ -66,6 +66,25 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "demo",
         "deploy",
         "init",
+        "keys",
+        "keys backup",
+        "keys check",
+        "keys destroy",
+        "keys disable",
+        "keys emergency",
+        "keys enable",
+        "keys list",
+        "keys passphrase",
+        "keys passphrase change",
+        "keys passphrase remove",
+        "keys passphrase set",
+        "keys posture",
+        "keys restore",
+        "keys retokenize",
+        "keys rewrap",
+        "keys rotate",
+        "keys show",
+        "keys trust-root",
         "map",
         "notify",
         "notify deliver",
@@ -92,6 +111,11 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "scan",
         "scan paths",
         "scan repo",
+        "secret",
+        "secret list",
+        "secret remove",
+        "secret rotate",
+        "secret set",
         "serve",
         "session",
         "session list",
@@ -122,7 +146,8 @@ def test_every_example_is_a_command_line_of_that_command(
     path: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("kept.txt").touch()
+    for file in ("kept.txt", "trust-root.json"):
+        Path(file).touch()
     for example in EXAMPLE.findall(_help(path, capsys).partition("Example:")[2]):
         words = shlex.split(example)
         context = cli.make_context("secure-platform", words)

@@ -15,7 +15,7 @@ def _use(monkeypatch: pytest.MonkeyPatch, directory: Path, inbox: Inbox) -> None
     secret = directory / "slack.secret"
     secret.write_text("T0/B0/xyz")
     secret.chmod(0o600)
-    settings = {"name": "stewards", "kind": "slack", "url": inbox.url, "secret_file": str(secret)}
+    settings = {"name": "stewards", "kind": "slack", "url": inbox.url, "secret": f"secret://file/{secret}"}
     monkeypatch.setenv("SECURE_PLATFORM_CHANNELS", json.dumps([settings | {"allow": ["127.0.0.0/8"]}]))
 
 

@@ -26,6 +26,7 @@ def test_init_creates_a_home_once(tmp_path: Path) -> None:
         "home": str(cli.home),
         "created": True,
         "administrator_token": str(cli.home / "keys" / "admin.token"),
+        "unsaved_keys": ["data", "digest", "log", "mac", "sign", "subject"],
     }
     assert again == {**created, "created": False}
     assert stat.S_IMODE(cli.home.stat().st_mode) == 0o700
@@ -34,8 +35,8 @@ def test_init_creates_a_home_once(tmp_path: Path) -> None:
     assert f"--home '{cli.home}' --token-file '{cli.home}/keys/admin.token' principal add alice" in text
 
 
-def test_the_hint_to_keep_the_root_key_is_given_when_it_is_new(tmp_path: Path) -> None:
-    assert "keys/root.key in a safe place" in Cli(tmp_path / "home")("init").out
+def test_the_hint_to_back_up_the_keys_is_given_when_they_are_new(tmp_path: Path) -> None:
+    assert "keys backup FILE" in Cli(tmp_path / "home")("init").out
 
 
 def test_an_administrator_adds_lists_and_disables(cli: Cli) -> None:

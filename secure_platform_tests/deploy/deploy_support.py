@@ -10,7 +10,8 @@ import polars as pl
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.deploy.duckdb_target import DuckDBTarget, Production
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.home import HomeKeys
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.package import ReleaseRequest, build_release
 from secure_platform.release.verify import VerifiedRelease, verified
@@ -66,7 +67,7 @@ class Home:
             tables=tables,
             lineage=lineage,
             contracts={},
-            plan={"profile": "hipaa_safe_harbor"},
+            plan={"profile": "hipaa_safe_harbor", "datasets": {}},
             dbt={
                 "project": DIGEST,
                 "vars": {},
@@ -104,9 +105,8 @@ def made_up(number: int) -> Mapping[str, pl.DataFrame]:
 
 def open_home(root: Path) -> Home:
     database = ControlDatabase.at(root / "control.db")
-    keys = KeyRing(LocalKeyProvider.open(root / "keys"), database)
-    origin = "secure-platform/test"
-    audit = AuditLog(root / "audit.db", origin=origin, signer=keys.log_signer(origin), identify=keys.identify)
+    opened = HomeKeys(LocalKeyProvider.open(root / "keys"), database, root / "audit.db")
+    keys, audit = opened.ring, opened.audit
     return Home(root, keys, audit, SnapshotStore(root / "lake", root / "tmp", keys, audit))
 
 
@@ -114,6 +114,7 @@ def new_home(root: Path) -> Home:
     root.mkdir(mode=0o700)
     database = ControlDatabase.at(root / "control.db")
     database.migrate()
-    KeyRing(LocalKeyProvider.create(root / "keys"), database).initialise()
+    provider = LocalKeyProvider.create(root / "keys")
+    HomeKeys(provider, database, root / "audit.db").ring.initialise()
     database.close()
     return open_home(root)

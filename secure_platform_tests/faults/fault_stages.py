@@ -23,12 +23,13 @@ from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.steps import marts
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import deploy, rollback
+from secure_platform.orchestration.steps.emergency import emergency
 from secure_platform.orchestration.steps.marts import Mart, build_marts
 from secure_platform.orchestration.steps.package import package
-from secure_platform.orchestration.steps.protect import protect
+from secure_platform.orchestration.steps.protect import current_plan, protect
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.sample.generate import generate
-from secure_platform.services import Services, initialise
+from secure_platform.services import ADMINISTRATOR, Services, initialise
 from secure_platform.settings import CONFIG_NAME, PACKAGE, load_settings
 from secure_platform.store import duckdb
 
@@ -132,6 +133,13 @@ class Line:
             base = self.services.target.base(PRODUCT)
             self.services.gate.approve(newest.digest, steward, reason="reviewed", base=base)
 
+    def leak(self) -> None:
+        """The first signing key leaked; said again, the answer is finished."""
+        administrator = self.services.principals.get(ADMINISTRATOR)
+        if administrator is None:
+            raise AssertionError
+        emergency(self.services, administrator, "sign", 1)
+
     def deploy(self) -> None:
         deploy(self.services, self.product)
 
@@ -154,6 +162,9 @@ def new_home(place: Place) -> None:
     initialise(services.settings)
     if services.principals.get(STEWARD) is None:
         services.principals.add(STEWARD, roles=["data_steward"], actor="admin")
+    # Made when they are first needed, the keys of token domains would be others in each repetition.
+    for domain in current_plan(open_line(place).product, services.keys).token_versions:
+        services.keys.token_key(domain)
 
 
 STAGES: Mapping[str, Callable[[Place], None]] = {
@@ -165,6 +176,7 @@ STAGES: Mapping[str, Callable[[Place], None]] = {
     "approve": lambda place: open_line(place).approve(),
     "deploy": lambda place: open_line(place).deploy(),
     "renew": lambda place: open_line(place).renew(2),
+    "leak": lambda place: open_line(place).leak(),
     "replace": lambda place: open_line(place).deploy(),
     "rollback": lambda place: open_line(place).go_back(),
     "restore": lambda place: open_line(place).deploy(),

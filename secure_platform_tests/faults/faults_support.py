@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
+import pytest
 from failpoints import Action, Point
 from fault_case import Case, Outcome
 from fault_stages import STAGES
+from made_once import made_once
 
 PROGRAM = Path(__file__).with_name("fault_line.py")
 SEED = int(os.environ.get("SECURE_PLATFORM_FAULT_SEED", "1"))
@@ -38,12 +39,9 @@ def fault_line(command: str, *arguments: str | Path, cases: Iterable[Case] = ())
     return done.stdout
 
 
-@cache
-def prepared(folder: Path) -> Path:
+def prepared(factory: pytest.TempPathFactory) -> Path:
     """The homes before every stage and the points of every stage, once for all tests."""
-    shared = folder / "faults"
-    fault_line("prepare", shared)
-    return shared
+    return made_once(factory, "faults", lambda shared: fault_line("prepare", shared))
 
 
 def outcomes(shared: Path, work: Path, cases: Iterable[Case]) -> list[Outcome]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from secure_platform.audit.log import Entry
+from secure_platform.audit.reader import Entry
 from secure_platform.deploy.duckdb_target import Production
 from secure_platform.deploy.pointer import Pointer
 from secure_platform.deploy.shelf import PUBLISH, Shelf
@@ -27,7 +27,7 @@ _LAYOUT = re.compile(
     \.initialised | \.lock | (audit|control)\.db(-wal|-shm)? | audit\.db\.lock
     | keys/(root\.key|\w+\.token)
     | lake/\w+/(raw|protected|marts)/\w+/(HEAD | [0-9a-f]{32}/((data|quarantine)\.parquet|sidecar\.json))
-    | (releases|warehouse)/\.\w+\.lock | releases/\w+/\.lock
+    | releases/trust-root\.json | (releases|warehouse)/\.\w+\.lock | releases/\w+/\.lock
     | releases/\w+/(\.unregistered/[0-9]+-[0-9a-f]{16}/)?[0-9]+/(manifest\.json | payload/\w+\.parquet)
     | releases/\w+/(\.unregistered/[0-9]+-[0-9a-f]{16}/)?[0-9]+\.attestations/
         (release\.sigstore\.json | checkpoint\.txt)
@@ -173,6 +173,7 @@ def state(services: Services, product: str, zones: Mapping[Zone, Sequence[str]])
         "releases": [[record.number, str(record.state)] for record in services.gate.list(product)],
         "production": production.number if production else None,
         "tables": tables,
+        "keys": {version.title: str(version.state) for version in services.keys.versions()},
     }
 
 

@@ -28,7 +28,7 @@ FULL_DISK = "No space left on device"
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared(tmp_path_factory.getbasetemp())
+    return prepared(tmp_path_factory)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_command_on_a_full_disk_has_its_own_exit_code(shared: Path, disk: Path
     shutil.copytree(home_of(shared, "rollback"), home)
     services = open_line(Place(shared, home)).services
     with closing(services.database), closing(services.audit):
-        write_private(token, services.principals.issue_token(STEWARD, actor="admin").secret.encode())
+        write_private(token, services.tokens.issue(STEWARD, actor="admin").secret.encode())
     command: list[str | Path] = [
         "--home",
         home,

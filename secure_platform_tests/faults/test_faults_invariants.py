@@ -45,7 +45,7 @@ def delete_the_release_before(line: Line) -> None:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepared(tmp_path_factory.getbasetemp())
+    return prepared(tmp_path_factory)
 
 
 @pytest.mark.parametrize(

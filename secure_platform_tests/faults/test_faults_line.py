@@ -19,7 +19,7 @@ PUBLISHED = "deploy: os.rename warehouse/healthcare/.CURRENT.@ -> warehouse/heal
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every stage's home, and the points of every stage."""
-    return prepared(tmp_path_factory.getbasetemp())
+    return prepared(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

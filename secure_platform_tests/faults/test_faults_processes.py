@@ -80,7 +80,7 @@ class Installation:
 @pytest.fixture
 def installation(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Installation:
     """A fresh home with a steward, and the parsed dbt project, which would take seconds more."""
-    made = Installation(prepared(tmp_path_factory.getbasetemp()), tmp_path / "home")
+    made = Installation(prepared(tmp_path_factory), tmp_path / "home")
     assert made.run("init") == 0
     made.stages("init")
     shutil.copytree(home_of(made.shared, "end") / "dbt", made.home / "dbt", dirs_exist_ok=True)

@@ -18,13 +18,12 @@ from secure_platform.access.policy import Policy
 from secure_platform.access.principals import Principal, Principals
 from secure_platform.access.seals import SealedRows
 from secure_platform.access.situation import Declared, HomeSituation
-from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.errors import SecurePlatformError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.releases import Gate
-from secure_platform.keys.local import LocalKeyProvider
-from secure_platform.keys.ring import KeyRing
+from secure_platform.keys.home import HomeKeys
+from secure_platform.keys.providers.local import LocalKeyProvider
 
 ORIGIN = "example.org/audit"
 PEOPLE = {
@@ -51,19 +50,14 @@ class Home:
         fresh = not (path / "control.db").exists()
         self.path = path
         self.database = ControlDatabase.at(path / "control.db")
-        provider = LocalKeyProvider
         if fresh:
             self.database.migrate()
-            self.keys = KeyRing(provider.create(path / "keys"), self.database)
+            LocalKeyProvider.create(path / "keys")
+        provider = LocalKeyProvider.open(path / "keys")
+        home = HomeKeys(provider, self.database, path / "audit.db", origin=ORIGIN)
+        self.keys, self.audit = home.ring, home.audit
+        if fresh:
             self.keys.initialise()
-        else:
-            self.keys = KeyRing(provider.open(path / "keys"), self.database)
-        self.audit = AuditLog(
-            path / "audit.db",
-            origin=ORIGIN,
-            signer=self.keys.log_signer(ORIGIN),
-            identify=self.keys.identify,
-        )
         rows = SealedRows(self.database, self.keys, self.audit)
         self.principals = Principals(self.database, self.audit, rows)
         self.clock = clock

@@ -285,7 +285,7 @@ def test_a_rejection_that_overtook_the_record_of_the_registration_is_found(home:
 def test_only_the_log_since_its_registration_is_read_for_a_release(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("secure_platform.audit.log.PAGE", 2)
+    monkeypatch.setattr("secure_platform.audit.reader.PAGE", 2)
     read: list[int] = []
 
     def noticed(seq: int, body: bytes) -> Mapping[str, Any]:
@@ -296,7 +296,7 @@ def test_only_the_log_since_its_registration_is_read_for_a_release(
         home.audit.append("asset.check", actor="a", subject=f"{digest('r1')} {number}")
     begun = home.audit.size()
     record = home.release("r1")
-    monkeypatch.setattr("secure_platform.audit.log.parse_body", noticed)
+    monkeypatch.setattr("secure_platform.audit.reader.parse_body", noticed)
     Closings(home.audit, record.digest).require_none(record)
     assert read == [begun + 1, begun]
 

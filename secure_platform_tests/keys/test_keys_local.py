@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from secure_platform.errors import IntegrityError, SecurePlatformError, UsageError
 from secure_platform.keys.envelope import Envelope
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.secret_file import read_secret
 
 CONTEXT = {"name": "data", "version": "1", "algorithm": "AES-256-GCM"}
@@ -50,7 +50,8 @@ def test_create_never_replaces_a_root_key(directory: Path) -> None:
 
 def test_many_processes_that_create_make_one_root_key(directory: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from secure_platform.keys.local import LocalKeyProvider\n"
+        "import sys; from pathlib import Path\n"
+        "from secure_platform.keys.providers.local import LocalKeyProvider\n"
         "from secure_platform.errors import UsageError\n"
         "try: LocalKeyProvider.create(Path(sys.argv[1])); print('made')\n"
         "except UsageError: print('refused')"

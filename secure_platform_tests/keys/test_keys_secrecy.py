@@ -12,6 +12,7 @@ import pytest
 from keys_support import CONTEXT, Home, migrate, uses
 
 from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.keys.ring import KeyRing
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,12 @@ def test_no_material_in_texts(home: Home, caplog: pytest.LogCaptureFixture) -> N
     data_key, token_key = home.ring.new_data_key(CONTEXT), home.ring.token_key("patient")
     signer = home.ring.log_signer("n")
     root = (home.directory / "keys" / "root.key").read_bytes()
-    secrets = [root, data_key.plaintext, token_key.key, *home.ring._material.values()]
+    secrets = [
+        root,
+        data_key.plaintext,
+        token_key.key,
+        *materials(home.ring),
+    ]
     assert len(secrets) >= 6
     holders = [
         home.ring,
@@ -36,13 +42,13 @@ def test_no_material_in_texts(home: Home, caplog: pytest.LogCaptureFixture) -> N
         data_key,
         token_key,
         signer,
-        home.provider._envelope,
+        home.provider._roots,
         *home.ring.versions(),
     ]
     with caplog.at_level(logging.DEBUG):
         for holder in holders:
             logging.getLogger("test").debug("%s %r", holder, holder)
-    stored = "".join(repr(key) for key in home.ring._keys("data"))
+    stored = "".join(repr(key) for key in home.ring._rows.of("data"))
     assert_hidden(secrets, caplog.text + stored + "".join(f"{holder} {holder!r}" for holder in holders))
 
 
@@ -50,7 +56,7 @@ def test_no_material_in_errors(home: Home) -> None:
     ring = home.ring
     data_key = ring.new_data_key(CONTEXT)
     signature = ring.sign(b"m")
-    home.add_version("token", 2, b"short")
+    home.add_version("token/patient", 2, b"short")
     failing: list[Callable[[], object]] = [
         lambda: ring.open_data_key(data_key.wrapped, {}),
         lambda: ring.open_data_key(data_key.wrapped[:-4], CONTEXT),
@@ -61,7 +67,7 @@ def test_no_material_in_errors(home: Home) -> None:
     secrets = [
         (home.directory / "keys" / "root.key").read_bytes(),
         data_key.plaintext,
-        *ring._material.values(),
+        *materials(ring),
     ]
     for fail in failing:
         with pytest.raises((IntegrityError, UsageError)) as refusal:
@@ -77,7 +83,7 @@ def test_nothing_with_material_is_pickled_or_copied(home: Home) -> None:
         home.ring.new_data_key(CONTEXT),
         home.ring.token_key("patient"),
         home.ring.log_signer("n"),
-        home.provider._envelope,
+        home.provider._roots,
     ):
         for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(UsageError, match="holds key material"):
@@ -94,7 +100,7 @@ def test_no_material_on_the_disk_outside_the_root_key(home: Home) -> None:
     home.database.close()
     secrets = [
         data_key.plaintext,
-        *home.ring._material.values(),
+        *materials(home.ring),
         (home.directory / "keys/root.key").read_bytes(),
     ]
     for file in home.directory.rglob("*"):
@@ -103,6 +109,10 @@ def test_no_material_on_the_disk_outside_the_root_key(home: Home) -> None:
             assert not any(secret in content or secret.hex().encode() in content for secret in secrets), (
                 file.name
             )
+
+
+def materials(ring: KeyRing) -> list[bytes]:
+    return [opened.material for opened in ring._opened._opened.values()]
 
 
 def assert_hidden(secrets: list[bytes], text: str) -> None:

@@ -1,19 +1,26 @@
-"""Values that nobody else would write, in every kind of column, and the bytes by which they are recognised.
+"""Values that nobody else would write, in every kind of column and every key, and how they are recognised.
 
 A canary is recognised by a core of letters or digits that quoting, escaping for JSON, SQL or URLs and
 capitalisation leave as they are, in each encoding of text, in Base64, in hexadecimal, and, where the column
-is typed, in the binary forms of Arrow, Parquet and DuckDB.
+is typed, in the binary forms of Arrow, Parquet and DuckDB. Every random and every derived key, and every
+token, of a program in which `plant_in_keys` was called begins with the same bytes.
 """
 
 import base64
 import csv
+import json
+import secrets
 import shutil
 import struct
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from unittest.mock import patch
 
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from secure_platform.keys import material
 from secure_platform.sample.generate import generate
 
 Row = dict[str, str]
@@ -41,6 +48,11 @@ EXPENSES: Final = "918273.64"
 LATITUDE: Final = "41.7182736"
 MOMENT: Final = datetime(2013, 3, 14, 5, 9, 26, tzinfo=UTC)
 BORN: Final = "1931-07-19"
+KEY: Final = bytes.fromhex("a0a18081b5b7aaaacad0b2b4")
+KEY_LABEL: Final = "key"
+KEY_BYTES: Final = 32
+OPEN: Final = b"secure-platform/commit"
+"""What is derived for this purpose names a key and may be read by everybody."""
 
 
 def needles() -> dict[str, bytes]:
@@ -59,6 +71,7 @@ def needles() -> dict[str, bytes]:
         f"moment as {text}": text.encode()
         for text in (MOMENT.strftime("%Y-%m-%dT%H:%M:%S"), MOMENT.strftime("%Y-%m-%d %H:%M:%S"))
     }
+    found |= {f"{KEY_LABEL} as {spelling}": needle for spelling, needle in _bytes(KEY)}
     return found | {"date of birth": BORN.encode()}
 
 
@@ -69,13 +82,44 @@ def _text(core: str) -> Iterator[tuple[str, bytes]]:
         # Without the last byte's zeros, little and big endian look the same.
         yield f"{cased} in UTF-16", cased.encode("utf-16-le").rstrip(b"\0")
         yield f"{cased} in UTF-32", cased.encode("utf-32-le").rstrip(b"\0")
-    plain = core.encode()
+    yield from _coded(core.encode())
+
+
+def _coded(plain: bytes) -> Iterator[tuple[str, bytes]]:
     for shift in range(3):
         coded = base64.b64encode(b"\0" * shift + plain)
         # The first and last characters also carry bits of the neighbours.
         yield f"Base64 at {shift}", coded[-(-shift * 4 // 3) : len(plain + b"\0" * shift) * 4 // 3 - 1]
     yield "hexadecimal", plain.hex().encode()
     yield "capital hexadecimal", plain.hex().upper().encode()
+
+
+def _bytes(plain: bytes) -> Iterator[tuple[str, bytes]]:
+    yield "bytes", plain
+    yield from _coded(plain)
+    yield "Python shows bytes", repr(plain)[2:-1].encode()
+    yield "JSON shows bytes", json.dumps(plain.decode("latin-1"))[1:-1].encode()
+    yield "numbers", str(list(plain))[1:-1].encode()
+
+
+def plant_in_keys() -> None:
+    """From now on every key that this process makes or derives begins with the canary."""
+    token_bytes = secrets.token_bytes
+
+    def planted(count: int | None = None) -> bytes:
+        found = token_bytes(count)
+        return KEY + found[len(KEY) :] if count == KEY_BYTES else found
+
+    class Planted:
+        def __init__(self, *, info: bytes, **options: Any) -> None:
+            self._real, self._open = HKDF(info=info, **options), info.startswith(OPEN)
+
+        def derive(self, key: bytes) -> bytes:
+            found = self._real.derive(key)
+            return found if self._open else KEY + found[len(KEY) :]
+
+    patch.object(secrets, "token_bytes", planted).start()
+    patch.object(material, "HKDF", Planted).start()
 
 
 def _number(text: str) -> Iterator[tuple[str, bytes]]:

@@ -1,6 +1,7 @@
 """Run as a program: commands of the platform in one process, some of them with a function of ours broken.
 
-Each says its name and its exit code; a scene that kills the process is the last one.
+Each says its name and its exit code; a scene that kills the process is the last one. Every child says which
+of the variables that it was given hold a key.
 """
 
 import json
@@ -11,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from canaries import BORN, EXPENSES, LATITUDE, MOMENT, TEXTS
+from canaries import BORN, EXPENSES, KEY_LABEL, LATITUDE, MOMENT, TEXTS, needles, plant_in_keys
 
 from secure_platform.cli.main import run
 
@@ -71,7 +73,19 @@ def play(scene: Scene) -> int:
         return run(list(scene.arguments))
 
 
+def tell_of_children(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "subprocess.Popen":
+        return
+    program, _, _, environment = arguments
+    given = os.environ if environment is None else environment
+    keys = [needle for label, needle in needles().items() if label.startswith(KEY_LABEL)]
+    holding = [name for name, value in given.items() if any(key in os.fsencode(value) for key in keys)]
+    print(f"-- {Path(os.fsdecode(program)).name}: {', '.join(holding)}", flush=True)  # noqa: T201
+
+
 if __name__ == "__main__":
+    plant_in_keys()
+    sys.addaudithook(tell_of_children)
     for spoken_scene in json.loads(sys.argv[1]):
         read = Scene(**spoken_scene)
         print(f"== {read.name}: {play(read)}", flush=True)  # noqa: T201 - this is a program

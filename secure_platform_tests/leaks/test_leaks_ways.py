@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from canaries import TEXTS, needles, spoil_source, write_source
+from canaries import KEY, TEXTS, needles, spoil_source, write_source
 from leak_scenes import Scene
 from leak_support import Outcome, World
 from sealed_room import sealed_room
 from waiting import wait_for
+
+from secure_platform.keys.providers.local import ROOT_KEY_FILE
+from secure_platform.store.warehouse import BUILD_KEY
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
@@ -165,9 +168,31 @@ def approval(world: World) -> Iterator[Scene]:
     yield Scene("it is approved", (*as_person(world, "sam"), *approve))
 
 
-def test_no_file_held_a_canary(outcome: Outcome) -> None:
+def test_no_file_held_a_canary(outcome: Outcome, world: World) -> None:
     assert outcome.files
-    assert outcome.holders == {}
+    held = {path: labels for path, labels in outcome.holders.items() if not is_secret(Path(path), world)}
+    assert held == {}
+
+
+def is_secret(path: Path, world: World) -> bool:
+    """Whether it is there to hold a key or a token: private, and the user's own."""
+    secret = path.parent == world.home / "keys" and (ROOT_KEY_FILE in path.name or path.suffix == ".token")
+    return secret and (not path.exists() or path.stat().st_mode & 0o077 == 0)
+
+
+def test_the_keys_did_hold_the_canary(until_protected: Outcome, world: World) -> None:
+    held = {Path(path).name for path in until_protected.holders}
+    assert {"admin.token", "deployer.token"} <= held
+    assert any(ROOT_KEY_FILE in name for name in held)
+    assert KEY in (world.home / "keys" / ROOT_KEY_FILE).read_bytes()
+
+
+def test_no_child_was_given_a_key_but_dbt_that_of_its_database(
+    until_protected: Outcome, until_built: Outcome, until_deployed: Outcome
+) -> None:
+    outcomes = (until_protected, until_built, until_deployed)
+    said = re.findall(r"^-- (\S+): (.*)$", "".join(one.out for one in outcomes), re.MULTILINE)
+    assert {program: names for program, names in said if names} == {"dbt": BUILD_KEY}
 
 
 def test_nothing_was_written_outside_of_the_home(outcome: Outcome, world: World) -> None:

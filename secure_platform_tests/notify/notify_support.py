@@ -4,9 +4,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from secure_platform.keys.secrets.opening import FileSecrets
+from secure_platform.keys.secrets.resolver import Secrets
 from secure_platform.notify.notice import Notice
 from secure_platform.site import ChannelSettings
 
+SECRETS = Secrets({"file": FileSecrets}, ttl_seconds=0)
 NOTICE = Notice(
     notice_id="0123456789abcdef0123456789abcdef",
     event="release.pending",
@@ -20,10 +23,13 @@ NOTICE = Notice(
 )
 
 
-def channel(directory: Path, kind: str, url: str, *, secret: str = "s3cret", **given: Any) -> ChannelSettings:
+def channel(
+    directory: Path, kind: str, url: str, *, secret: str | None = "s3cret", **given: Any
+) -> ChannelSettings:
     """A channel that may reach loopback, with its secret in a private file."""
     path = directory / f"{kind}.secret"
     path.write_text(f"{secret}\n")
     path.chmod(0o600)
-    settings = {"name": kind, "kind": kind, "url": url, "secret_file": path, "allow": ("127.0.0.0/8",)}
+    reference = None if secret is None else f"secret://file/{path}"
+    settings = {"name": kind, "kind": kind, "url": url, "secret": reference, "allow": ("127.0.0.0/8",)}
     return ChannelSettings.model_validate(settings | given)

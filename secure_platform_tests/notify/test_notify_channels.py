@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from loopback_servers import certificates, http_server
-from notify_support import NOTICE, channel
+from notify_support import NOTICE, SECRETS, channel
 from pydantic import ValidationError
+from shelf import REFERENCE, RemoteShelf
 from smtp_server import mail_server
 
 from secure_platform.errors import IntegrityError, UsageError
@@ -28,7 +29,7 @@ MAIL: dict[str, Any] = {
 
 def _received(tmp_path: Path, kind: str, **given: Any) -> tuple[str, dict[str, str], Any]:
     with http_server() as inbox:
-        send(channel(tmp_path, kind, inbox.url, **given), NOTICE)
+        send(channel(tmp_path, kind, inbox.url, **given), NOTICE, SECRETS)
     ((path, headers, body),) = inbox.received
     return path, headers, json.loads(body)
 
@@ -60,7 +61,7 @@ def test_pagerduty_gets_one_incident_per_release(tmp_path: Path) -> None:
 
 def test_a_webhook_is_verified_by_its_receiver(tmp_path: Path) -> None:
     with http_server() as inbox:
-        send(channel(tmp_path, "webhook", inbox.url, secret=SECRET), NOTICE)
+        send(channel(tmp_path, "webhook", inbox.url, secret=SECRET), NOTICE, SECRETS)
     ((_, headers, body),) = inbox.received
     assert verify(SECRET, headers, body) == NOTICE.notice_id
     assert json.loads(body) == NOTICE.to_json()
@@ -101,7 +102,7 @@ def test_an_email_goes_over_tls_after_a_login(implicit: bool, tmp_path: Path) ->
     made = certificates(tmp_path)
     with mail_server(made.context(), implicit=implicit) as mailbox:
         url = f"{'smtps' if implicit else 'smtp'}://localhost:{mailbox.port}"
-        send(channel(tmp_path, "email", url, user="me", ca=made.ca, **MAIL), NOTICE)
+        send(channel(tmp_path, "email", url, user="me", ca=made.ca, **MAIL), NOTICE, SECRETS)
     message = message_from_string(mailbox.messages[0], policy=policy.default)
     assert mailbox.encrypted == [True]
     assert mailbox.logins == ["\0me\0s3cret"]
@@ -121,7 +122,7 @@ def test_a_mail_server_without_tls_gets_nothing(tmp_path: Path) -> None:
             tmp_path, "email", f"smtp://localhost:{mailbox.port}", user="me", ca=made.ca, **MAIL
         )
         with pytest.raises(UndeliveredError, match="refused the e-mail: SMTPNotSupportedError"):
-            send(settings, NOTICE)
+            send(settings, NOTICE, SECRETS)
     assert (mailbox.logins, mailbox.messages) == ([], [])
 
 
@@ -141,22 +142,35 @@ def test_an_address_cannot_add_a_header(address: str, tmp_path: Path) -> None:
 
 def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
     settings = channel(tmp_path, "slack", "https://example.org")
-    assert settings.secret_file is not None
-    settings.secret_file.chmod(0o644)
+    (tmp_path / "slack.secret").chmod(0o644)
     with pytest.raises(UsageError, match="only 0600 keeps it secret"):
-        send(settings, NOTICE)
-    settings.secret_file.unlink()
+        send(settings, NOTICE, SECRETS)
+    (tmp_path / "slack.secret").unlink()
     with pytest.raises(UsageError, match="does not exist"):
-        send(settings, NOTICE)
+        send(settings, NOTICE, SECRETS)
+
+
+def test_a_channel_that_refuses_its_secret_gets_the_newest_one_and_no_other_twice(tmp_path: Path) -> None:
+    shelf = RemoteShelf("one")
+    secrets = shelf.remembered_by()
+    with http_server(status=401) as inbox:
+        settings = channel(tmp_path, "pagerduty", inbox.url).model_copy(update={"secret": REFERENCE})
+        for tried in (["one"], ["one", "two"], ["two"]):
+            inbox.received.clear()
+            with pytest.raises(UndeliveredError):
+                send(settings, NOTICE, secrets)
+            assert [json.loads(body)["routing_key"] for body in inbox.bodies] == tried
+            shelf.value = "two"
+            shelf.later()
 
 
 @pytest.mark.parametrize(
     ("kind", "given"),
     [
-        ("slack", {"secret_file": None}),
-        ("webhook", {"secret_file": None}),
+        ("slack", {"secret": None}),
+        ("webhook", {"secret": None}),
         ("servicenow", {"user": None}),
-        ("pagerduty", {"secret_file": None}),
+        ("pagerduty", {"secret": None}),
         ("email", {"sender": "a@example.org", "recipients": ()}),
         ("slack", {"events": ("release.pendin",)}),
         ("slack", {"allow": ("not a network",)}),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from loopback_servers import certificates, http_server, raw_server
-from notify_support import NOTICE, channel
+from notify_support import NOTICE, SECRETS, channel
 
 from secure_platform.errors import UsageError
 from secure_platform.notify import guard
@@ -83,7 +83,9 @@ def test_a_name_that_is_rebound_after_the_look_leads_nowhere_else(
     with http_server() as inbox:
         port = inbox.url.rpartition(":")[2]
         send(
-            channel(tmp_path, "webhook", f"http://rebound.example:{port}", secret="whsec_" + "A" * 44), NOTICE
+            channel(tmp_path, "webhook", f"http://rebound.example:{port}", secret="whsec_" + "A" * 44),
+            NOTICE,
+            SECRETS,
         )
     assert asked == ["rebound.example"]
     assert len(inbox.received) == 1
@@ -102,7 +104,7 @@ def test_a_redirect_is_not_followed(status: int, tmp_path: Path) -> None:
         http_server(status, headers={"Location": victim.url}) as hostile,
         pytest.raises(UndeliveredError, match=f"answered {status}; redirects are not followed"),
     ):
-        send(channel(tmp_path, "slack", hostile.url), NOTICE)
+        send(channel(tmp_path, "slack", hostile.url), NOTICE, SECRETS)
     assert victim.received == []
 
 
@@ -110,7 +112,7 @@ def test_proxies_of_the_environment_are_not_used(tmp_path: Path, monkeypatch: py
     with http_server() as proxy, http_server() as inbox:
         for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
-        send(channel(tmp_path, "slack", inbox.url), NOTICE)
+        send(channel(tmp_path, "slack", inbox.url), NOTICE, SECRETS)
     assert (len(proxy.received), len(inbox.received)) == (0, 1)
 
 
@@ -125,7 +127,7 @@ def test_an_answer_is_not_read_however_long_it_is(tmp_path: Path) -> None:
             sent += connection.send(b"x" * 65_536)
 
     with raw_server(flood) as url:
-        send(channel(tmp_path, "slack", url), NOTICE)
+        send(channel(tmp_path, "slack", url), NOTICE, SECRETS)
     assert sent < 1 << 26
 
 
@@ -138,7 +140,7 @@ def test_what_is_no_http_is_a_clear_refusal(answer: bytes, tmp_path: Path) -> No
         connection.sendall(answer)
 
     with raw_server(talk) as url, pytest.raises(UndeliveredError, match="did not answer in HTTP"):
-        send(channel(tmp_path, "slack", url), NOTICE)
+        send(channel(tmp_path, "slack", url), NOTICE, SECRETS)
 
 
 def test_a_server_that_drips_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +157,7 @@ def test_a_server_that_drips_is_cut_off(tmp_path: Path, monkeypatch: pytest.Monk
 
     with raw_server(drip) as url:
         with pytest.raises(UndeliveredError, match="did not answer in time"):
-            send(channel(tmp_path, "slack", url), NOTICE)
+            send(channel(tmp_path, "slack", url), NOTICE, SECRETS)
         over.set()
 
 
@@ -163,16 +165,16 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> Non
     made = certificates(tmp_path)
     with http_server(tls=made.context()) as inbox:
         with pytest.raises(UndeliveredError, match="certificate of localhost"):
-            send(channel(tmp_path, "slack", inbox.url), NOTICE)
+            send(channel(tmp_path, "slack", inbox.url), NOTICE, SECRETS)
         assert inbox.received == []
-        send(channel(tmp_path, "slack", inbox.url, ca=made.ca), NOTICE)
+        send(channel(tmp_path, "slack", inbox.url, ca=made.ca), NOTICE, SECRETS)
     assert len(inbox.received) == 1
 
 
 def test_a_certificate_for_another_name_is_refused(tmp_path: Path) -> None:
     made = certificates(tmp_path, host="other.example")
     with http_server(tls=made.context()) as inbox, pytest.raises(UndeliveredError, match="certificate"):
-        send(channel(tmp_path, "slack", inbox.url, ca=made.ca), NOTICE)
+        send(channel(tmp_path, "slack", inbox.url, ca=made.ca), NOTICE, SECRETS)
 
 
 def test_an_error_does_not_repeat_the_secret_in_a_url(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from loopback_servers import Inbox, http_server
-from notify_support import channel
+from notify_support import SECRETS, channel
 from waiting import wait_for
 
 from secure_platform.errors import UsageError
@@ -58,6 +58,7 @@ def outbox(home: Services, clock: Clock) -> Open:
             home.database,
             home.audit,
             channels,
+            secrets=SECRETS,
             environment="production",
             url="https://data.example.org/p/",
             clock=clock,

@@ -56,6 +56,6 @@ def add_person(services: Services, name: str, *roles: str) -> Principal:
 
 def token_file(services: Services, name: str) -> Path:
     path = services.settings.home / "keys" / f"{name}.token"
-    path.write_text(services.principals.issue_token(name, actor="admin").secret)
+    path.write_text(services.tokens.issue(name, actor="admin").secret)
     path.chmod(0o600)
     return path

@@ -19,7 +19,7 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.orchestration.automation import approval_sensor
 from secure_platform.orchestration.component import product_definitions
 from secure_platform.orchestration.governance import govern
-from secure_platform.orchestration.home import CONFIG, open_instance, prepare
+from secure_platform.orchestration.home import CONFIG, open_instance
 from secure_platform.orchestration.instance import SecureInstance
 from secure_platform.orchestration.presentation import CLASSIFICATION_TAG
 from secure_platform.orchestration.redaction import redact_error
@@ -41,12 +41,10 @@ ROOT = PACKAGE.parent
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setenv("SECURE_PLATFORM_HOME", str(tmp_path / "home"))
+def settings(parsed_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("SECURE_PLATFORM_HOME", str(shutil.copytree(parsed_home, tmp_path / "home")))
     monkeypatch.delenv("SECURE_PLATFORM_TOKEN_FILE", raising=False)
-    resolved = load_settings()
-    prepare(resolved)
-    return resolved
+    return load_settings()
 
 
 def stored(settings: Settings) -> bytes:
@@ -256,14 +254,3 @@ def test_the_private_names_of_dagster_that_we_use_are_as_we_know_them() -> None:
     ]
     assert {"build_middleware", "build_routes", "make_security_headers"} <= set(dir(DagsterWebserver))
     assert parameters(WorkspaceProcessContext.__init__)[1:3] == ["instance", "workspace_load_target"]
-    from dagster_dbt.asset_utils import build_dbt_specs
-
-    assert parameters(build_dbt_specs) == [
-        "translator",
-        "manifest",
-        "select",
-        "exclude",
-        "selector",
-        "io_manager_key",
-        "project",
-    ]

@@ -1,46 +1,31 @@
-"""The main job as Dagster runs it: built once for the module, each test works on a copy of the home."""
+"""The main job as Dagster runs it: each test works on a copy of one home."""
 
 import gzip
 import shutil
-import sqlite3
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterResourceFunctionError
-from orchestration_support import PRODUCT, Line, add_person, new_line, token_file
-from sqlalchemy import update
+from job_home import PRODUCT, Job
 
-from secure_platform.access.principals import Principal
-from secure_platform.control.tables import release
 from secure_platform.errors import (
-    AccessDeniedError,
     DataRefusedError,
-    GateRefusedError,
-    IntegrityError,
     UsageError,
 )
-from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
-from secure_platform.orchestration.automation import jobs, unchanged_sensor
 from secure_platform.orchestration.component import product_definitions
 from secure_platform.orchestration.dbt import DbtRun
-from secure_platform.orchestration.home import open_instance, prepare
-from secure_platform.orchestration.launch import run_build, run_deploy
+from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.resources import platform_resources
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import (
-    deploy,
-    matches_release,
-    rollback,
     verified_package,
 )
-from secure_platform.orchestration.steps.exchange import RunReport
 from secure_platform.orchestration.steps.marts import PASSED, Mart, require_built
 from secure_platform.orchestration.steps.package import package, release_classification
 from secure_platform.orchestration.steps.protect import current_plan, protect
@@ -53,73 +38,6 @@ from secure_platform.store.snapshots import Zone
 from secure_platform.taxonomy.classification import Classification
 
 pytestmark = pytest.mark.slow
-
-ROOMS = ("lake", "releases", "warehouse")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One home after a build."""
-
-    services: Services
-    source: Path
-    report: RunReport
-
-    def build(self) -> RunReport:
-        return run_build(
-            self.services.settings,
-            self.services.product(PRODUCT),
-            source=self.source,
-            listener=lambda _: None,
-        )
-
-    def deploy(self) -> RunReport:
-        return run_deploy(self.services.settings, self.services.product(PRODUCT), listener=lambda _: None)
-
-    def newest(self) -> ReleaseRecord:
-        return self.services.gate.list(PRODUCT)[-1]
-
-    def person(self, name: str) -> Principal:
-        principal = self.services.principals.get(name)
-        assert principal is not None
-        return principal
-
-    def approve(self) -> ReleaseRecord:
-        return self.services.gate.approve(
-            self.newest().digest,
-            self.person("sam"),
-            reason="reviewed",
-            base=self.services.target.base(PRODUCT),
-        )
-
-    def files(self) -> set[Path]:
-        home = self.services.settings.home
-        return {path.relative_to(home) for room in ROOMS for path in (home / room).rglob("*")}
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
-    directory = tmp_path_factory.mktemp("job")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SECURE_PLATFORM_HOME", str(directory / "home"))
-        prepare(load_settings())
-        line: Line = new_line(directory, patients=60)
-        add_person(line.services, "dana", "data_engineer", "data_steward")
-        add_person(line.services, "sam", "data_steward")
-        patch.setenv("SECURE_PLATFORM_TOKEN_FILE", str(token_file(line.services, "dana")))
-        services = Services(load_settings())
-        job = Job(services, line.source, RunReport("", succeeded=False, events=()))
-        yield Job(services, line.source, job.build())
-
-
-@pytest.fixture
-def job(first: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
-    home = tmp_path / "home"
-    shutil.copytree(first.services.settings.home, home)
-    shutil.copytree(first.source, tmp_path / "source")
-    monkeypatch.setenv("SECURE_PLATFORM_HOME", str(home))
-    monkeypatch.setenv("SECURE_PLATFORM_TOKEN_FILE", str(home / "keys" / "dana.token"))
-    return Job(Services(load_settings()), tmp_path / "source", first.report)
 
 
 def test_the_build_ends_with_a_pending_release_of_its_requester(job: Job) -> None:
@@ -142,139 +60,6 @@ def test_building_again_reuses_every_snapshot_and_adds_no_file(job: Job) -> None
     assert all((event.metadata or {})["reused"] for event in made)
     assert job.files() == before
     assert [record.number for record in job.services.gate.list(PRODUCT)] == [1]
-
-
-def test_deploying_without_an_approval_fails_closed(job: Job) -> None:
-    report = job.deploy()
-    assert (report.succeeded, report.exit_code) == (False, 4)
-    assert job.services.target.current(PRODUCT) is None
-
-
-def test_the_requester_cannot_approve_and_neither_can_anybody_unknown(job: Job) -> None:
-    with pytest.raises(AccessDeniedError, match="forbid-self-approval"):
-        job.services.gate.approve(job.newest().digest, job.person("dana"), reason="mine", base=None)
-    assert job.newest().state is ReleaseState.PENDING
-
-
-def test_an_approved_release_is_deployed_once_and_read(job: Job) -> None:
-    job.approve()
-    report = job.deploy()
-    assert report.succeeded
-    production = job.services.target.current(PRODUCT)
-    assert production is not None
-    assert production.release == job.newest().digest
-    assert matches_release(job.services, production)["number"] == 1
-    again = job.deploy()
-    assert again.succeeded
-    assert all((event.metadata or {})["reused"] for event in again.events if event.kind == "materialized")
-    frame = job.services.target.query(
-        PRODUCT, "SELECT count(*) AS n FROM patient_summary", limit=1, actor="sam"
-    )
-    assert frame.item() == 60
-
-
-def test_small_cells_are_suppressed(job: Job) -> None:
-    job.approve()
-    job.deploy()
-    frame = job.services.target.query(
-        PRODUCT, "SELECT min(patient_count) AS n FROM condition_prevalence", limit=1, actor="sam"
-    )
-    assert frame.item() is None or frame.item() >= 11
-
-
-def second_release(job: Job) -> None:
-    job.approve()
-    assert job.deploy().succeeded
-    path = job.source / "observations.csv"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(lines[:-1]))
-    assert job.build().succeeded
-    job.approve()
-    assert job.deploy().succeeded
-
-
-def test_rolling_back_restores_the_release_before_and_a_rebuild_makes_a_new_one(job: Job) -> None:
-    second_release(job)
-    assert [r.state for r in job.services.gate.list(PRODUCT)] == [ReleaseState.DEPLOYED] * 2
-    with pytest.raises(AccessDeniedError):
-        rollback(
-            job.services,
-            job.newest(),
-            job.services.principals.authenticate(token(job, "ana")),
-            reason="x",
-        )
-    restored = rollback(job.services, job.newest(), job.person("sam"), reason="wrong rows")
-    assert restored.record.number == 1
-    assert job.services.target.base(PRODUCT) == restored.record.digest
-    assert [r.state for r in job.services.gate.list(PRODUCT)] == [
-        ReleaseState.DEPLOYED,
-        ReleaseState.ROLLED_BACK,
-    ]
-    assert job.build().succeeded
-    assert (job.newest().number, job.newest().state, job.newest().base) == (
-        3,
-        "pending",
-        restored.record.digest,
-    )
-
-
-def token(job: Job, name: str) -> str:
-    add_person(job.services, name, "analyst")
-    return job.services.principals.issue_token(name, actor="admin").secret
-
-
-def test_a_first_release_cannot_be_rolled_back(job: Job) -> None:
-    job.approve()
-    job.deploy()
-    with pytest.raises(GateRefusedError, match="no earlier release"):
-        rollback(job.services, job.newest(), job.person("sam"), reason="x")
-
-
-def test_a_damaged_production_database_is_built_again_from_its_release(job: Job) -> None:
-    job.approve()
-    job.deploy()
-    production = job.services.target.current(PRODUCT)
-    assert production is not None
-    production.file.write_bytes(production.file.read_bytes()[:-1])
-    with pytest.raises(IntegrityError):
-        job.services.target.current(PRODUCT)
-    report = job.deploy()
-    assert report.succeeded
-    again = job.services.target.current(PRODUCT)
-    assert again is not None
-    assert again.release == production.release
-    matches_release(job.services, again)
-
-
-def test_a_deployment_that_died_before_it_was_recorded_is_recorded_by_the_next(
-    job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job.approve()
-    with monkeypatch.context() as patch:
-
-        def dies(*_: object, **__: object) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr("secure_platform.gate.releases.Gate.record", dies)
-        with pytest.raises(KeyboardInterrupt):
-            deploy(job.services, job.services.product(PRODUCT))
-    assert job.newest().state is ReleaseState.APPROVED
-    assert deploy(job.services, job.services.product(PRODUCT)).reused
-    assert job.newest().state is ReleaseState.DEPLOYED
-
-
-def test_a_record_that_says_other_things_than_the_package_is_refused(job: Job) -> None:
-    """Who can write the control database cannot turn somebody else into the requester."""
-    with job.services.database.write() as connection:
-        connection.execute(update(release).values(requested_by="sam"))
-    with pytest.raises(AccessDeniedError):
-        job.approve()
-    with job.services.database.write() as connection:
-        connection.execute(update(release).values(requested_by="tess"))
-    job.approve()
-    report = job.deploy()
-    assert (report.succeeded, report.exit_code) == (False, 4)
-    assert "not the one that was registered" in (report.failures[0].error or "")
 
 
 def test_a_rejected_release_is_not_put_to_the_vote_again(job: Job) -> None:
@@ -308,30 +93,6 @@ def test_a_line_that_was_set_aside_shows_in_the_release(job: Job) -> None:
     with verified_package(job.services, job.newest()) as package_of_run:
         verdicts = package_of_run.manifest["verdicts"]["raw/conditions"]
     assert verdicts["validate"]["detail"]["invalid_rows"] == 1
-
-
-@pytest.mark.filterwarnings("ignore:Parameter `repository_def`")
-def test_an_unchanged_build_asks_for_a_deployment_that_only_checks(job: Job) -> None:
-    build, deploy_job = jobs(job.services.product(PRODUCT))
-    sensor = unchanged_sensor(job.services.product(PRODUCT), build, deploy_job)
-    definitions = dg.Definitions.merge(
-        product_definitions(job.services.product(PRODUCT)), dg.Definitions(resources=platform_resources())
-    )
-    with open_instance(job.services.settings) as instance:
-        run = instance.get_run_by_id(job.report.run_id)
-        events = instance.all_logs(job.report.run_id, of_type=dg.DagsterEventType.RUN_SUCCESS)
-        assert run is not None
-        context = dg.build_run_status_sensor_context(
-            sensor_name=sensor.name,
-            dagster_instance=instance,
-            dagster_run=run,
-            dagster_event=events[0].get_dagster_event(),
-            repository_def=definitions.get_repository_def(),
-        )
-        assert isinstance(sensor(context), dg.SkipReason)
-        job.approve()
-        job.deploy()
-        assert isinstance(sensor(context), dg.RunRequest)
 
 
 def test_third_party_files_also_compressed_end_with_a_release_in_production(
@@ -460,47 +221,6 @@ def test_a_mart_that_declares_more_than_the_plan_raises_the_release(job: Job) ->
     table = replace(table, provenance={"classification": "restricted"})
     assert release_classification(plan, {"patient_summary": table}) is Classification.RESTRICTED
     assert job.newest().classification == "confidential"
-
-
-def test_a_package_that_was_touched_after_its_approval_is_not_deployed(job: Job) -> None:
-    job.approve()
-    payload = next((job.services.releases / PRODUCT / "1" / "payload").glob("*.parquet"))
-    content = bytearray(payload.read_bytes())
-    content[len(content) // 2] ^= 1
-    payload.write_bytes(bytes(content))
-    report = job.deploy()
-    assert (report.succeeded, report.exit_code) == (False, 5)
-    assert job.services.target.current(PRODUCT) is None
-    assert job.newest().state is ReleaseState.DEPLOY_FAILED
-
-
-def test_every_change_has_an_intent_before_and_an_outcome_after_and_the_log_verifies(job: Job) -> None:
-    job.approve()
-    job.deploy()
-    report = job.services.audit.verify()
-    entries = [entry.body for entry in job.services.audit.entries()]
-    done = {entry["intent"] for entry in entries if entry["phase"] in {"done", "failed"}}
-    intents = {entry["seq"] for entry in entries if entry["phase"] == "intent"}
-    assert (done, report.unfinished) == (intents, ())
-    for action in (
-        "snapshot.write",
-        "release.create",
-        "release.register",
-        "release.approve",
-        "deploy.publish",
-    ):
-        assert any(entry["action"] == action and entry["phase"] == "done" for entry in entries), action
-    assert any(entry["action"] == "asset.materialize" for entry in entries)
-
-
-def test_a_log_that_was_cut_contradicts_the_checkpoint_of_the_release(job: Job) -> None:
-    kept = (job.services.releases / PRODUCT / "1.attestations" / "checkpoint.txt").read_text()
-    job.services.audit.verify([kept])
-    with sqlite3.connect(job.services.settings.home / "audit.db") as connection:
-        connection.execute("DELETE FROM entry WHERE seq > 3")
-        connection.execute("DELETE FROM checkpoint")
-    with pytest.raises(IntegrityError):
-        Services(load_settings()).audit.verify([kept])
 
 
 def assets_of(job: Job, *key: str) -> list[dg.AssetsDefinition]:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def told(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
     """A home with a channel that nobody listens at."""
     channel = {"name": "hook", "kind": "webhook", "url": "https://127.0.0.1:1/"}
-    secret = {"secret_file": str(tmp_path / "none")}
+    secret = {"secret": f"secret://file/{tmp_path}/none"}
     monkeypatch.setenv("SECURE_PLATFORM_CHANNELS", json.dumps([channel | secret]))
     return built
 

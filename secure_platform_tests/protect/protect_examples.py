@@ -82,8 +82,13 @@ def product(*contracts: Contract, profile: str = "hipaa_safe_harbor", name: str 
     )
 
 
-def compiled(*contracts: Contract, profile: str = "hipaa_safe_harbor", version: int = 1) -> Plan:
-    return compile_plan(product(*contracts, profile=profile), version, AS_OF)
+def compiled(
+    *contracts: Contract, profile: str = "hipaa_safe_harbor", version: int = 1, **of_domain: int
+) -> Plan:
+    """The plan when every domain has this version, but for those that are named."""
+    return compile_plan(
+        product(*contracts, profile=profile), lambda domain: of_domain.get(domain, version), AS_OF
+    )
 
 
 def planned(*columns: Column, profile: str = "hipaa_safe_harbor") -> ColumnPlan:

@@ -1,6 +1,7 @@
 """A plan is a document with a digest, and what changes in it is said in sentences."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +19,7 @@ from secure_platform.contract.model import Column, Protect
 from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
 from secure_platform.protect import profile as profile_module
 from secure_platform.protect.changes import changes
-from secure_platform.protect.plan import Plan, compile_plan
+from secure_platform.protect.plan import Plan, compile_plan, mixed_domains
 from secure_platform.taxonomy.classification import Classification
 
 FREE = "gdpr_pseudonymous"
@@ -40,7 +41,7 @@ def test_a_dataset_of_which_nothing_is_left_is_refused() -> None:
 
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(ContractError):
-        compile_plan(product(contract("a", column("v")), profile="census"), 1, AS_OF)
+        compile_plan(product(contract("a", column("v")), profile="census"), lambda _: 1, AS_OF)
 
 
 def test_the_digest_is_that_of_the_canonical_json_and_the_same_every_time() -> None:
@@ -57,15 +58,41 @@ def test_whatever_changes_the_outcome_changes_the_digest() -> None:
         compiled(people, visits, notes).digest,
         compiled(people, visits, notes, version=2).digest,
         compiled(people, visits).digest,
-        compile_plan(product(people, visits, notes), 1, date(2027, 1, 1)).digest,
-        compile_plan(product(people, visits, notes, name="other"), 1, AS_OF).digest,
+        compile_plan(product(people, visits, notes), lambda _: 1, date(2027, 1, 1)).digest,
+        compile_plan(product(people, visits, notes, name="other"), lambda _: 1, AS_OF).digest,
         compiled(people, visits, replace(notes, columns=notes.columns[::-1])).digest,
     }
     assert len(digests) == 6
 
 
+def test_a_rotation_while_the_plan_is_compiled_gives_a_domain_one_version() -> None:
+    versions: Counter[str] = Counter()
+
+    def rotated(domain: str) -> int:
+        versions[domain] += 1
+        return versions[domain]
+
+    plan = compile_plan(product(*clinic()), rotated, AS_OF)
+    assert plan.token_versions["patient"] == 1
+    assert len([c for d in plan.datasets.values() for c in d.columns if c.token_domain == "patient"]) > 1
+    assert mixed_domains(plan.to_json()["datasets"].values()) == []
+
+
+def test_a_document_with_two_versions_of_a_domain_is_refused() -> None:
+    document = compiled(*clinic()).to_json()
+    del document["digest"]
+    document["datasets"]["people"][0]["token_version"] = 2
+    document["token_versions"] = {**document["token_versions"], "patient": 2}
+    for versions in ({"patient": 1}, {"patient": 2}):
+        document["token_versions"] |= versions
+        signed = {**document, "digest": canonical.sha256(canonical.dumps(document))}
+        with pytest.raises(IntegrityError, match="plan"):
+            Plan.from_json(signed)
+
+
 FORGERIES: list[Callable[[dict[str, Any]], Any]] = [
-    lambda d: d.update(token_version=2),
+    lambda d: d.update(token_versions={"patient": 2}),
+    lambda d: d["datasets"]["people"][0].update(token_version=2),
     lambda d: d["datasets"]["people"][1].update(transform="keep"),
     lambda d: d["datasets"]["people"][1].update(more=1),
     lambda d: d["datasets"]["people"][1].pop("reason"),
@@ -142,10 +169,13 @@ def test_a_laxer_parameter_is_called_weaker() -> None:
 def test_everything_else_that_changes_is_said() -> None:
     people, visits, notes = clinic()
     old = compiled(people, visits, notes).to_json()
-    assert any(
-        "key version 2 instead of 1" in s for s in sentences(old, compiled(people, visits, notes, version=2))
-    )
-    later = compile_plan(product(people, visits, notes), 1, date(2027, 1, 1))
+    assert sentences(old, compiled(people, visits, notes, patient=2)) == [
+        (
+            "Tokens of the domain patient are made with key version 2 instead of 1: "
+            "they do not match those released before."
+        )
+    ]
+    later = compile_plan(product(people, visits, notes), lambda _: 1, date(2027, 1, 1))
     said = sentences(old, later)
     assert said[0] == "Ages are reckoned at 2027-01-01 instead of 2026-01-01."
     assert any("earliest 1937" in sentence for sentence in said)

@@ -26,8 +26,9 @@ from protect_examples import (
 
 from secure_platform.control.database import ControlDatabase
 from secure_platform.errors import IntegrityError, PlanRefusedError
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.material import TokenKey
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.protect import profile as profile_module
 from secure_platform.protect.execute import apply, split_orphans
@@ -128,13 +129,15 @@ def ring(tmp_path: Path) -> KeyRing:
     (tmp_path / "keys").mkdir(mode=0o700)
     database = ControlDatabase.at(tmp_path / "control.db")
     database.migrate()
-    ring = KeyRing(LocalKeyProvider.create(tmp_path / "keys"), database)
+    ring = HomeKeys(LocalKeyProvider.create(tmp_path / "keys"), database, tmp_path / "audit.db").ring
     ring.initialise()
     return ring
 
 
 def test_with_the_real_key_ring_every_process_makes_the_same_tokens(ring: KeyRing) -> None:
-    plan = compiled(contract("people", *PEOPLE), contract("visits", *VISITS), version=ring.token_version())
+    plan = compiled(
+        contract("people", *PEOPLE), contract("visits", *VISITS), version=ring.token_version("patient")
+    )
     first = apply(plan.datasets["people"], people(["a", "b"]), ring).collect()
     second = apply(plan.datasets["visits"], visits(["b", "a", None]), ring).collect()
     assert second["PERSON"].to_list() == [*first["Id"].to_list()[::-1], None]

@@ -26,7 +26,7 @@ HEALTHCARE = Path(profile_module.__file__).parents[1] / "defs" / "healthcare"
 
 
 def test_the_healthcare_product_under_safe_harbor() -> None:
-    plan = compile_plan(load_product(HEALTHCARE), 1, AS_OF)
+    plan = compile_plan(load_product(HEALTHCARE), lambda _: 1, AS_OF)
     found = {
         f"{dataset.dataset}.{c.column}": c.full_name
         for dataset in plan.datasets.values()

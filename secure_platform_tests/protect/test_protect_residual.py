@@ -73,7 +73,7 @@ def test_a_disabled_transform_is_found(name: str) -> None:
 
 def test_every_transform_of_the_healthcare_product_is_found_when_disabled(shared_data: Path) -> None:
     """On the third-party records, every text column with long enough values."""
-    plan = compile_plan(load_product(HEALTHCARE), 1, AS_OF)
+    plan = compile_plan(load_product(HEALTHCARE), lambda _: 1, AS_OF)
     for name, dataset in plan.datasets.items():
         text = synthea(shared_data, name)
         for c in dataset.columns:
@@ -88,7 +88,7 @@ def test_every_transform_of_the_healthcare_product_is_found_when_disabled(shared
 
 
 def test_third_party_records_leave_nothing_and_keep_their_references(shared_data: Path) -> None:
-    plan = compile_plan(load_product(HEALTHCARE), 1, AS_OF)
+    plan = compile_plan(load_product(HEALTHCARE), lambda _: 1, AS_OF)
     product = load_product(HEALTHCARE)
     protected: dict[str, pl.LazyFrame] = {}
     for name, dataset in plan.datasets.items():
@@ -310,7 +310,7 @@ def test_other_datasets_are_searched_by_the_rule_of_kept_columns() -> None:
 
 
 def healthcare_plan() -> Plan:
-    return compile_plan(load_product(HEALTHCARE), 1, AS_OF)
+    return compile_plan(load_product(HEALTHCARE), lambda _: 1, AS_OF)
 
 
 def test_the_third_party_answers_would_be_found_if_they_were_kept(shared_data: Path) -> None:

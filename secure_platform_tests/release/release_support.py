@@ -12,7 +12,8 @@ from secure_platform.audit.log import AuditLog
 from secure_platform.contract.load import read_contract
 from secure_platform.contract.place import Place
 from secure_platform.control.database import ControlDatabase
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.home import HomeKeys
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.package import Release, ReleaseRequest, build_release
 from secure_platform.store.snapshots import Snapshot, SnapshotStore, Zone
@@ -37,7 +38,7 @@ PLAN: Mapping[str, Any] = {
     "profile": "hipaa_safe_harbor",
     "profile_digest": "sha256:2",
     "as_of": "2026-01-01",
-    "token_version": 1,
+    "token_versions": {"patient": 1},
     "datasets": {},
 }
 
@@ -76,14 +77,9 @@ def new_home(root: Path) -> Home:
     root.mkdir(mode=0o700)
     database = ControlDatabase.at(root / "control.db")
     database.migrate()
-    keys = KeyRing(LocalKeyProvider.create(root / "keys"), database)
-    keys.initialise()
-    audit = AuditLog(
-        root / "audit.db",
-        origin="secure-platform/test",
-        signer=keys.log_signer("secure-platform/test"),
-        identify=keys.identify,
-    )
+    opened = HomeKeys(LocalKeyProvider.create(root / "keys"), database, root / "audit.db")
+    opened.ring.initialise()
+    keys, audit = opened.ring, opened.audit
     return Home(root, keys, audit, SnapshotStore(root / "lake", root / "tmp", keys, audit))
 
 

@@ -16,7 +16,8 @@ from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]  # ex
 from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase
 from secure_platform.errors import IntegrityError, UsageError
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.home import HomeKeys
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.bundle import PAYLOAD_TYPE, pae, sign_statement, verify_bundle
 
@@ -29,7 +30,7 @@ def new_ring(home: Path) -> KeyRing:
     home.mkdir(mode=0o700)
     database = ControlDatabase.at(home / "control.db")
     database.migrate()
-    ring = KeyRing(LocalKeyProvider.create(home / "keys"), database)
+    ring = HomeKeys(LocalKeyProvider.create(home / "keys"), database, home / "audit.db").ring
     ring.initialise()
     return ring
 

@@ -45,7 +45,7 @@ def manifest() -> dict[str, Any]:
                 "profile": "hipaa_safe_harbor",
                 "profile_digest": "d",
                 "as_of": "2026-01-01",
-                "token_version": 1,
+                "token_versions": {"patient": 1, "visit": 1},
                 "datasets": {"patients": [COLUMN]},
             }
         },

@@ -86,7 +86,7 @@ def test_nothing_cannot_be_released(home: Home) -> None:
     "members",
     [
         {"rows": 4},
-        {"content_digest": "hmac-sha256:" + "0" * 64},
+        {"content_digest": "hmac-sha256:1:" + "0" * 64},
     ],
 )
 def test_a_snapshot_that_states_something_else_is_refused(home: Home, members: dict[str, Any]) -> None:

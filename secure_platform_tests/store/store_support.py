@@ -15,12 +15,12 @@ from sqlalchemy import update
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import key_version
-from secure_platform.keys.local import LocalKeyProvider
+from secure_platform.keys.home import HomeKeys
+from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.store.snapshots import Snapshot, SnapshotStore, Zone
 
 SCRIPT = Path(__file__)
-ORIGIN = "secure-platform/test"
 # Random bytes do not compress: whatever stores them in clear stores exactly these.
 CANARY = bytes.fromhex("9f1c7be2a4d05833c6e97a10b2f84d6e5a3bc0917de8f246")
 # A file that a process is about to touch, replace or lock; it is killed before the n-th of these.
@@ -54,14 +54,15 @@ def create_home(root: Path) -> Home:
     root.mkdir(mode=0o700)
     database = ControlDatabase.at(root / "control.db")
     database.migrate()
-    KeyRing(LocalKeyProvider.create(root / "keys"), database).initialise()
+    provider = LocalKeyProvider.create(root / "keys")
+    HomeKeys(provider, database, root / "audit.db").ring.initialise()
     return open_home(root)
 
 
 def open_home(root: Path) -> Home:
     database = ControlDatabase.at(root / "control.db")
-    keys = KeyRing(LocalKeyProvider.open(root / "keys"), database)
-    audit = AuditLog(root / "audit.db", origin=ORIGIN, signer=keys.log_signer(ORIGIN), identify=keys.identify)
+    opened = HomeKeys(LocalKeyProvider.open(root / "keys"), database, root / "audit.db")
+    keys, audit = opened.ring, opened.audit
     return Home(root, database, keys, audit, SnapshotStore(root / "lake", root / "tmp", keys, audit))
 
 

@@ -20,6 +20,7 @@ from store_support import (
     table,
 )
 
+from secure_platform.store.history import WRITTEN
 from secure_platform.store.snapshots import Zone
 from secure_platform.store.temporary import claimed_directory, sweep
 
@@ -111,7 +112,8 @@ def test_processes_that_commit_at_once_all_succeed(home: Home) -> None:
     head = home.store.head(*RAW)
     assert head is not None
     assert head.snapshot_id in ids
-    done = {entry.body["subject"] for entry in home.audit.entries() if entry.body["phase"] == "done"}
+    written = [entry.body for entry in home.audit.entries() if entry.body["action"] == WRITTEN]
+    done = {body["subject"] for body in written if body["phase"] == "done"}
     assert done == {f"healthcare/raw/patients/{snapshot_id}" for snapshot_id in ids}
     assert drafts(home) == []
 
@@ -144,7 +146,8 @@ def _survived(root: Path) -> bool:
         assert found is not None
     if found is not None:
         assert home.store.scan(found).collect().equals(table(3))
-        intents = [entry.body["subject"] for entry in home.audit.entries() if entry.body["phase"] == "intent"]
+        written = [entry.body for entry in home.audit.entries() if entry.body["action"] == WRITTEN]
+        intents = [body["subject"] for body in written if body["phase"] == "intent"]
         assert intents == [f"healthcare/raw/patients/{found.snapshot_id}"]
     home.store.sweep()
     assert drafts(home) == []

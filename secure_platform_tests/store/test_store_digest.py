@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from polars.testing.parametric import dataframes
 
 from secure_platform.errors import DataRefusedError
+from secure_platform.keys.material import DigestKey
 from secure_platform.store.digest import BATCH_ROWS, ContentDigest, content_digest, type_name
 
 KEY = bytes(range(32))
@@ -49,7 +50,7 @@ FORMATS = {
 
 
 def digest_of(frame: pl.DataFrame, key: bytes = KEY) -> str:
-    digest = ContentDigest(key, frame.schema)
+    digest = ContentDigest(DigestKey(1, key), frame.schema)
     digest.update(frame)
     return digest.finish()
 
@@ -93,7 +94,7 @@ def reference(frame: pl.DataFrame) -> str:
         batch = frame.slice(start, BATCH_ROWS)
         stream += struct.pack("<I", batch.height) + b"".join(cells(column) for column in batch)
     stream += struct.pack("<IQ", 0, frame.height)
-    return f"hmac-sha256:{hmac.new(KEY, stream, hashlib.sha256).hexdigest()}"
+    return f"hmac-sha256:1:{hmac.new(KEY, stream, hashlib.sha256).hexdigest()}"
 
 
 EXAMPLE = pl.DataFrame(
@@ -110,7 +111,7 @@ EXAMPLE = pl.DataFrame(
 
 
 def test_known_answer() -> None:
-    expected = "hmac-sha256:1f9dd5af35a654261536578cc37fbc324e3d6ed2fa068405e3858a201cd0793d"
+    expected = "hmac-sha256:1:1f9dd5af35a654261536578cc37fbc324e3d6ed2fa068405e3858a201cd0793d"
     assert digest_of(EXAMPLE) == expected
     assert reference(EXAMPLE) == expected
 
@@ -121,7 +122,7 @@ def test_known_answer_of_an_empty_table() -> None:
         b"secure-platform content digest 1\x00\x01\x00\x00\x00\x01\x00\x00\x00a\x06\x00\x00\x00string"
         + bytes(12)
     )
-    assert digest_of(empty) == f"hmac-sha256:{hmac.new(KEY, stream, hashlib.sha256).hexdigest()}"
+    assert digest_of(empty) == f"hmac-sha256:1:{hmac.new(KEY, stream, hashlib.sha256).hexdigest()}"
 
 
 @settings(deadline=None, max_examples=80)
@@ -137,7 +138,7 @@ def test_equals_the_specification(frame: pl.DataFrame) -> None:
 )
 def test_does_not_depend_on_batches_or_chunks(frame: pl.DataFrame, cuts: list[int]) -> None:
     bounds = [0, *sorted(cuts), frame.height]
-    digest = ContentDigest(KEY, frame.schema)
+    digest = ContentDigest(DigestKey(1, KEY), frame.schema)
     for start, stop in pairwise(bounds):
         digest.update(frame[start:stop])
     pieces = [frame[index : index + 1] for index in range(frame.height)]
@@ -148,11 +149,11 @@ def test_does_not_depend_on_batches_or_chunks(frame: pl.DataFrame, cuts: list[in
 @pytest.mark.parametrize("rows", [BATCH_ROWS - 1, BATCH_ROWS, BATCH_ROWS + 1, 2 * BATCH_ROWS, 150_001])
 def test_long_tables_may_arrive_in_any_portions(rows: int) -> None:
     frame = pl.DataFrame({"n": range(rows), "s": pl.Series(range(rows)).cast(pl.String)})
-    digest = ContentDigest(KEY, frame.schema)
+    digest = ContentDigest(DigestKey(1, KEY), frame.schema)
     for start in range(0, rows, 40_000):
         digest.update(frame.slice(start, 40_000))
     assert digest.rows == rows
-    assert digest.finish() == digest_of(frame) == content_digest(KEY, frame.lazy())
+    assert digest.finish() == digest_of(frame) == content_digest(DigestKey(1, KEY), frame.lazy())
     assert digest.rows == rows
 
 
@@ -241,7 +242,7 @@ def test_other_types_are_refused(values: Any) -> None:
 
 
 def test_a_batch_of_other_columns_is_refused() -> None:
-    digest = ContentDigest(KEY, EXAMPLE.schema)
+    digest = ContentDigest(DigestKey(1, KEY), EXAMPLE.schema)
     with pytest.raises(DataRefusedError, match="other columns"):
         digest.update(EXAMPLE.drop("raw"))
 

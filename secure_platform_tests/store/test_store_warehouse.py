@@ -14,6 +14,7 @@ import pytest
 from store_support import in_clear, table
 
 from secure_platform.errors import DataRefusedError, UsageError
+from secure_platform.keys.material import DigestKey
 from secure_platform.store.digest import content_digest
 from secure_platform.store.duckdb import connect, httpfs_extension, quote_literal
 from secure_platform.store.temporary import sweep
@@ -74,7 +75,7 @@ def test_the_order_does_not_depend_on_how_dbt_wrote_it(tmp_path: Path) -> None:
         with BuildWarehouse(tmp_path) as warehouse:
             warehouse.load("t", rows.lazy())
             like_dbt(warehouse, f"{copied('t')} ORDER BY {order}")
-            digests.add(content_digest(bytes(32), warehouse.table("healthcare", "t")))
+            digests.add(content_digest(DigestKey(1, bytes(32)), warehouse.table("healthcare", "t")))
     assert len(digests) == 1
 
 

@@ -37,6 +37,7 @@ class HostileProvider:
         tokens: Replace members of the token answer.
         answers: Whole answers by path: status and body.
         asked: Bodies that came to the token endpoint.
+        secret: Of the client, in the body; None lets anybody in.
     """
 
     issuer: str
@@ -50,6 +51,7 @@ class HostileProvider:
     token: Callable[["HostileProvider", str], str] | None = None
     userinfo: dict[str, Any] = field(default_factory=dict)
     asked: list[dict[str, str]] = field(default_factory=list)
+    secret: str | None = None
     looked_up: int = 0
     nonce: str = ""
     challenge: str = ""
@@ -67,12 +69,17 @@ class HostileProvider:
                 self.looked_up += 1
                 return _json({"keys": self.published})
             case "/token":
-                self.asked.append(body)
-                said = {"access_token": "an access token", "token_type": "Bearer", "id_token": self._token()}
-                return _json(_changed(said, self.tokens))
+                return self._redeemed(body)
             case "/userinfo":
                 return _json(self.userinfo)
         return 404, b""
+
+    def _redeemed(self, body: dict[str, str]) -> tuple[int, bytes]:
+        self.asked.append(body)
+        if self.secret not in (None, body.get("client_secret")):
+            return 401, b'{"error": "invalid_client"}'
+        said = {"access_token": "an access token", "token_type": "Bearer", "id_token": self._token()}
+        return _json(_changed(said, self.tokens))
 
     def said(self) -> dict[str, Any]:
         """The claims of the next ID token."""

@@ -13,6 +13,7 @@ MAY = {
     "build": f"data_engineer ml_engineer {SERVICES}",
     "audit_read": "data_steward privacy_officer auditor admin",
     "access_read": "data_steward privacy_officer auditor admin",
+    "key_read": "data_steward privacy_officer auditor admin",
     "principal_manage": "admin",
     "nobody": "",
 }
@@ -84,6 +85,7 @@ ROUTES = {
     "run_read": "/download_debug/{run_id:str}",
     "audit_read": "/audit /audit/{seq} POST:/audit/verify POST:/audit/{seq}/proof",
     "access_read": "/access /access/explain /access/matrix /access/principals/{name}",
+    "key_read": "/keys",
     "principal_manage": """
         POST:/access/principals POST:/access/principals/{name} POST:/access/principals/{name}/invite
     """,

@@ -5,12 +5,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from waiting import processes_of, wait_for
+from waiting import processes_of, sees_processes, wait_for
 from web_login import admin_token
 
 from secure_platform.settings import load_settings
@@ -62,12 +62,14 @@ def serve_command(home: Path, *options: str) -> list[str]:
 
 
 @contextmanager
-def serving(directory: Path, port: int = 0, **environment: str) -> Iterator[Serving]:
+def serving(
+    directory: Path, port: int = 0, *, within: Sequence[str] = (), **environment: str
+) -> Iterator[Serving]:
     """A server on the home below the directory; the caller may stop it, what is left is killed."""
     output = directory / "output.txt"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            serve_command(directory / "home", "--port", str(port)),
+            [*within, *serve_command(directory / "home", "--port", str(port))],
             cwd=ROOT,
             env=clean_environment(SECURE_PLATFORM_HOME=str(directory / "home"), **environment),
             stdin=subprocess.DEVNULL,
@@ -81,7 +83,7 @@ def serving(directory: Path, port: int = 0, **environment: str) -> Iterator[Serv
     finally:
         if process.poll() is None:
             server.stop()
-        for pid in processes_of(server.home):
+        for pid in processes_of(server.home) if sees_processes() else ():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

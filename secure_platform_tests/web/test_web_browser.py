@@ -1,6 +1,7 @@
 """A person opens the UI in Chromium: product, columns, checks and production are there, the data is not."""
 
 import csv
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,12 +26,12 @@ SECRET_COLUMNS = ("Id", "SSN", "DRIVERS", "PASSPORT", "ADDRESS")
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(parsed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose `home` went through the whole main job, with a canary for a first name."""
     directory = tmp_path_factory.mktemp("browser")
+    shutil.copytree(parsed_home, directory / "home")
     source = directory / "home" / "sources" / "healthcare"
     source.mkdir(parents=True, mode=0o700)
-    (directory / "home").chmod(0o700)
     generate(source, patients=150)
     patients = source / "patients.csv"
     text = patients.read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from remote_support import Both
 from serve_support import serving
 from waiting import wait_for
 
-from secure_platform.access.principals import read_token
+from secure_platform.access.tokens import read_token
 from secure_platform.cli import remote
 from secure_platform.cli.remote import Server
 from secure_platform.errors import AccessDeniedError
@@ -30,7 +30,7 @@ def _channel(directory: Path, inbox: Inbox) -> str:
     secret = directory / "hook.secret"
     secret.write_text(SECRET)
     secret.chmod(0o600)
-    settings = {"name": "hook", "kind": "webhook", "url": inbox.url, "secret_file": str(secret)}
+    settings = {"name": "hook", "kind": "webhook", "url": inbox.url, "secret": f"secret://file/{secret}"}
     return json.dumps([settings | {"allow": ["127.0.0.0/8"]}])
 
 
@@ -41,7 +41,7 @@ def test_a_pipeline_builds_waits_deploys_and_reads_with_tokens_only(
     built = built_once.copy(tmp_path / "place")
     shutil.copytree(built.source, built.home / "sources" / "healthcare")
     built.services.principals.add("ana", roles=("analyst",), actor="admin")
-    built.token("ana").write_text(built.services.principals.issue_token("ana", actor="admin").secret)
+    built.token("ana").write_text(built.services.tokens.issue("ana", actor="admin").secret)
     built.token("ana").chmod(0o600)
     with (
         http_server() as inbox,

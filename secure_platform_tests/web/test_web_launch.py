@@ -1,6 +1,7 @@
 """Runs are launched by who may build what they build, and say so where nobody can forge it."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from web_support import Client
 from secure_platform.errors import AccessDeniedError, IntegrityError
 from secure_platform.orchestration.automation import jobs
 from secure_platform.orchestration.coordinator import SecureRunCoordinator
-from secure_platform.orchestration.home import open_instance, prepare
+from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.presentation import PRODUCT_TAG
 from secure_platform.orchestration.stamp import MAC_TAG, PRINCIPAL_TAG, stamp, stamped
 from secure_platform.services import SCHEDULER, Services
@@ -53,13 +54,12 @@ GREYED: Final = """
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+def services(parsed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    home = shutil.copytree(parsed_home, tmp_path_factory.mktemp("launch") / "home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SECURE_PLATFORM_HOME", str(tmp_path_factory.mktemp("launch") / "home"))
+        patch.setenv("SECURE_PLATFORM_HOME", str(home))
         patch.delenv("SECURE_PLATFORM_TOKEN_FILE", raising=False)
-        settings = load_settings()
-        prepare(settings)
-        yield Services(settings)
+        yield Services(load_settings())
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def test_a_role_for_one_product_builds_that_product_only(
 def test_a_products_jobs_are_its_owners(services: Services) -> None:
     """As in `launch_location`: by their owner Dagster asks who may launch them."""
     product = services.product("healthcare")
-    assert [job.owners for job in jobs(product)] == [[product.owner], [product.owner]]
+    assert [job.owners for job in jobs(product)] == [[product.owner]] * 3
 
 
 def test_the_ui_greys_out_what_somebody_may_not_build(engineer: Client, analyst: Client) -> None:

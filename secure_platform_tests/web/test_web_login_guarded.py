@@ -14,7 +14,7 @@ from hostile_provider import CLIENT, HostileProvider, hostile_provider
 from starlette.applications import Starlette
 from web_login import BASE, person, session_cookie, web_app
 
-from secure_platform.orchestration.home import open_instance, prepare
+from secure_platform.orchestration.home import open_instance
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.web.address import SiteAddress
@@ -23,13 +23,6 @@ from secure_platform.web.authentication import COOKIE
 HTML = {"accept": "text/html", "origin": BASE}
 PASSWORD = "seventeen purple kites over Graz"
 PREFIX = "/platform"
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("guarded") / "home"
-    prepare(load_settings(home=home))
-    return home
 
 
 @pytest.fixture(params=["", PREFIX], ids=["at the root", "below a prefix"])
@@ -44,8 +37,8 @@ def provider() -> Iterator[HostileProvider]:
 
 
 @pytest.fixture
-def services(tmp_path: Path, prepared: Path, prefix: str, provider: HostileProvider) -> Iterator[Services]:
-    shutil.copytree(prepared, tmp_path / "home")
+def services(tmp_path: Path, parsed_home: Path, prefix: str, provider: HostileProvider) -> Iterator[Services]:
+    shutil.copytree(parsed_home, tmp_path / "home")
     oidc = {"issuer": provider.issuer, "client_id": CLIENT, "roles": {"stewards": ["data_steward"]}}
     settings = load_settings(
         home=tmp_path / "home", server={"url": f"{BASE}{prefix}"}, identity={"oidc": oidc}
@@ -111,8 +104,8 @@ def test_a_form_without_our_origin_does_nothing(services: Services, app: Starlet
     assert len(services.sessions.list("alice")) == 1
 
 
-def test_a_link_leads_to_the_address_that_people_use(tmp_path: Path, prepared: Path) -> None:
-    shutil.copytree(prepared, tmp_path / "home")
+def test_a_link_leads_to_the_address_that_people_use(tmp_path: Path, parsed_home: Path) -> None:
+    shutil.copytree(parsed_home, tmp_path / "home")
     server = {"url": "https://data.example.org/platform", "proxy": {"addresses": ["127.0.0.1/32"]}}
     services = Services(load_settings(home=tmp_path / "home", server=server))
     address = SiteAddress.of(services.settings.server, 3000)

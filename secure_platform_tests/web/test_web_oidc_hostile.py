@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from hostile_provider import CLIENT, SUBJECT, HostileProvider, hostile_provider
 from identity_site import IdentitySite, make_home
 from joserfc import jws, jwt
 from joserfc.jwk import OctKey, RSAKey
+from shelf import REFERENCE, RemoteShelf
 
 from secure_platform.control.database import utc_now
 from secure_platform.errors import UsageError
 from secure_platform.site import OidcSettings
 from secure_platform.web.oidc import ASKED_COOKIE
-from secure_platform.web.oidc_provider import require_safe
+from secure_platform.web.oidc_provider import Provider, require_safe
+from secure_platform.web.oidc_token import ProviderRefusedError
 
 OTHER = RSAKey.generate_key(2048, {"kid": "k1"})
 NOW = int(utc_now().timestamp())
@@ -531,12 +533,29 @@ def test_a_confidential_client_shows_its_secret_in_the_header_only(
     secret = tmp_path / "secret"
     secret.write_text("s3cret\n")
     secret.chmod(0o600)
-    site = IdentitySite(tmp_path, empty, **settings_for(provider, client_secret_file=str(secret)))
+    site = IdentitySite(tmp_path, empty, **settings_for(provider, client_secret=f"secret://file/{secret}"))
     assert provider.log_in(site.browser()).status_code == 303
     assert "client_secret" not in provider.asked[-1]
     provider.metadata = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
     site.close()
-    posting = IdentitySite(tmp_path / "post", empty, **settings_for(provider, client_secret_file=str(secret)))
+    posting = IdentitySite(
+        tmp_path / "post", empty, **settings_for(provider, client_secret=f"secret://file/{secret}")
+    )
     assert provider.log_in(posting.browser()).status_code == 303
     assert provider.asked[-1]["client_secret"] == "s3cret"
     posting.close()
+
+
+def test_a_client_whose_secret_was_changed_shows_the_newest_one(provider: HostileProvider) -> None:
+    provider.metadata = {"token_endpoint_auth_methods_supported": ["client_secret_post"]}
+    provider.secret = "two"
+    shelf = RemoteShelf("one")
+    secrets = shelf.remembered_by()
+    settings = settings_for(provider, client_secret=REFERENCE)["identity"]["oidc"]
+    ours = Provider(OidcSettings.model_validate(settings), secrets, longest=timedelta(hours=1))
+    with pytest.raises(ProviderRefusedError):
+        ours._tokens("code", "verifier", "https://here.example/callback")
+    shelf.value = "two"
+    shelf.later()
+    assert "id_token" in ours._tokens("code", "verifier", "https://here.example/callback")
+    assert [body["client_secret"] for body in provider.asked] == ["one", "one", "two"]

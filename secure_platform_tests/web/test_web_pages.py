@@ -22,6 +22,7 @@ from secure_platform.web.pages import (
     approvals,
     audit,
     data_map,
+    keys,
     people,
     releases,
     rights,
@@ -29,7 +30,7 @@ from secure_platform.web.pages import (
 
 pytestmark = pytest.mark.slow
 
-ROOMS = (approvals, releases, data_map, audit, people, access, rights, account)
+ROOMS = (approvals, releases, data_map, audit, people, access, keys, rights, account)
 EVERYBODY = frozenset(STAFF)
 ROLES = EVERYBODY - {"nil"}
 OVERSEERS = frozenset({"sam", "tess", "petra", "otto", "admin"})
@@ -52,6 +53,7 @@ READ = [
     ("/access/principals/{name}", "/access/principals/service:deployer", OVERSEERS),
     ("/access/explain", "/access/explain?action=release_approve&product=healthcare", OVERSEERS),
     ("/access/matrix", "/access/matrix", OVERSEERS),
+    ("/keys", "/keys", OVERSEERS),
     ("/account", "/account", EVERYBODY),
 ]
 # Path of the route, an address of it, and who gets past its door; what is done is asked again behind it.
@@ -292,6 +294,7 @@ def test_production_goes_back_from_the_page_for_a_reason(own: Site) -> None:
 
 def test_the_audit_log_is_searched_read_and_proved(own: Site) -> None:
     reader = own.reader("otto")
+    own.services.keys.lifecycle.rotate("digest", actor="admin")
     size = own.services.audit.size()
     found = Elements(reader.open("/audit?action=release.register&principal=dana").text).text
     assert "release.register" in found

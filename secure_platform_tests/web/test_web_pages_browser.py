@@ -39,6 +39,7 @@ PAGES = {
     "principal": "/access/principals/tess",
     "explain": f"/access/explain?action=release_approve&product={PRODUCT}",
     "matrix": "/access/matrix",
+    "keys": "/keys",
     "account": "/account",
     "problem": "/releases/nothing",
 }
@@ -148,13 +149,13 @@ def test_the_keyboard_reaches_the_content_and_the_decision(
 def test_a_hostile_reason_runs_nothing(chrome: Chromium, site: tuple[Services, str, str]) -> None:
     services, _, digest = site
     services.freezes.set(person(services, "sam"), PlatformResource(), reason=HOSTILE)
-    issued = services.principals.issue_token("admin", actor="admin", label=HOSTILE)
+    issued = services.tokens.issue("admin", actor="admin", label=HOSTILE)
     with window(chrome, site, "admin") as seen:
         for name in ("access", "account", "release"):
             seen.open(name)
         expect(seen.open("access").get_by_text(HOSTILE)).to_be_visible()
         assert seen.heard == []
-    services.principals.revoke_token(issued.token_id, actor="admin")
+    services.tokens.revoke(issued.token_id, actor="admin")
     services.freezes.lift(person(services, "sam"), None)
     assert services.gate.get(digest).state == "pending"
 

@@ -68,7 +68,7 @@ def test_reasons_labels_and_browsers_are_shown_as_text(site: Site) -> None:
     services, base = site.services, site.first.digest
     tess, sam = person(services, "tess"), person(services, "sam")
     approve(services, site.second.digest, tess, reason=HOSTILE, base=base)
-    services.principals.issue_token("tess", actor="admin", label=HOSTILE)
+    services.tokens.issue("tess", actor="admin", label=HOSTILE)
     services.sessions.open(tess, method="password", address="127.0.0.1", client=HOSTILE)
     services.freezes.set(sam, PlatformResource(), reason=HOSTILE)
     readers = {name: Reader(site.app, services, name) for name in ("tess", "admin")}

@@ -96,7 +96,7 @@ def test_a_token_is_shown_once_and_works_within_its_scopes(own: Site) -> None:
     secret = issued.text.partition('id="issued">')[2].partition("<")[0]
     assert secret.startswith("spt_")
     assert secret not in tess.open("/account").text
-    scopes = own.services.principals.authenticate(secret).circumstances.scopes
+    scopes = own.services.tokens.authenticate(secret).circumstances.scopes
     assert sorted(scopes or ()) == [f"release_read:{PRODUCT}"]
     assert "A token needs a scope" in tess.submit("/account", "/account/tokens", label="x", days="5").text
     token_id = secret.split("_")[1]
@@ -109,7 +109,7 @@ def test_nobody_ends_the_sessions_or_tokens_of_others(own: Site) -> None:
     theirs = own.services.sessions.list("sam")[-1]
     tess = own.reader("tess")
     assert tess.submit("/account", "/account/sessions", session=theirs.session_id).status_code == 400
-    token = own.services.principals.tokens("sam")[0]
+    token = own.services.tokens.list("sam")[0]
     assert tess.submit("/account", "/account/tokens/revoke", token=token.token_id).status_code == 400
     assert own.services.sessions.lives(theirs.session_id)
 

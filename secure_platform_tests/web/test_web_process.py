@@ -3,11 +3,13 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,7 +24,7 @@ from serve_support import (
     serve_command,
     serving,
 )
-from waiting import processes_of, wait_for
+from waiting import processes_of, sees_processes, wait_for
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
@@ -35,9 +37,15 @@ HEALTH = "{instance{daemonHealth{allDaemonStatuses{daemonType healthy required}}
 KEYS = "{instance{concurrencyLimits{concurrencyKey}}}"
 
 
+# Without the rights by which root looks into every process; needed to see what keeps others of its user out.
+PLAIN = ("setpriv", "--bounding-set=-sys_ptrace,-perfmon,-sys_admin") if sees_processes() else ()
+
+KEYLESS = b"multiprocessing.resource_tracker"
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("served")) as started:
+    with serving(tmp_path_factory.mktemp("served"), within=PLAIN) as started:
         assert started.port
         yield started
 
@@ -91,6 +99,26 @@ def test_it_listens_on_loopback_only_and_nothing_else_listens(server: Serving) -
     family = [server.process.pid, *processes_of(server.home)]
     assert wait_for(lambda: len(processes_of(server.home)) >= 4, 30), "server, daemon, a code server of each"
     assert listening_addresses(family) == {(LOOPBACK, server.port)}
+
+
+def test_no_process_of_it_leaves_an_image_of_its_memory_or_shows_it_to_others(server: Serving) -> None:
+    assert wait_for(lambda: len(processes_of(server.home)) >= 4, 30)
+    with subprocess.Popen([*PLAIN, "sleep", "60"], stdout=subprocess.DEVNULL) as control:
+        try:
+            assert wait_for(lambda: not _hidden(control.pid), 10)
+        finally:
+            control.kill()
+    for pid in processes_of(server.home):
+        assert "Max core file size        0 " in Path(f"/proc/{pid}/limits").read_text()
+        if KEYLESS in Path(f"/proc/{pid}/cmdline").read_bytes():
+            continue
+        assert wait_for(partial(_hidden, pid), 30), Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def _hidden(pid: int) -> bool:
+    """Whether another process of the same user may not look into this one."""
+    looked = subprocess.run([*PLAIN, "cat", f"/proc/{pid}/environ"], capture_output=True, check=False)
+    return not looked.stdout
 
 
 def test_the_daemon_runs(server: Serving) -> None:
@@ -214,10 +242,12 @@ def test_a_second_server_is_a_clear_usage_error(server: Serving) -> None:
     assert not server.home.with_name("other").exists()
 
 
-def test_sigterm_ends_everything(tmp_path: Path) -> None:
+def test_sigterm_ends_everything(parsed_home: Path, tmp_path: Path) -> None:
+    shutil.copytree(parsed_home, tmp_path / "home")
     with serving(tmp_path) as started:
         assert started.port
-        assert wait_for(lambda: len(processes_of(started.home)) >= 4, 30)
+        assert wait_for(lambda: _ask(started, "GET", "/readyz")[0] == 200, START_SECONDS)
+        assert len(processes_of(started.home)) >= 4
         assert started.stop(signal.SIGTERM) == 0
         assert processes_of(started.home) == []
         assert "Traceback" not in started.text()
@@ -233,7 +263,8 @@ def test_ctrl_c_while_it_starts_ends_everything(tmp_path: Path) -> None:
         assert "Traceback" not in starting.text()
 
 
-def test_a_server_does_not_outlive_its_daemon(tmp_path: Path) -> None:
+def test_a_server_does_not_outlive_its_daemon(parsed_home: Path, tmp_path: Path) -> None:
+    shutil.copytree(parsed_home, tmp_path / "home")
     with serving(tmp_path) as started:
         assert started.port
         for pid in _daemons(started.home):

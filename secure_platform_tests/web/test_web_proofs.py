@@ -15,12 +15,15 @@ from identity_site import IdentitySite, make_home
 from waiting import wait_for
 
 from secure_platform.errors import UsageError
+from secure_platform.keys.secrets.opening import FileSecrets
+from secure_platform.keys.secrets.resolver import Secrets
 from secure_platform.site import ProxySettings
 from secure_platform.web.proofs import TrustedProxy
 from secure_platform.web.server import listen
 from secure_platform.web.tls import tls_options
 
 SECRET = "a shared secret of the proxy and us"
+SECRETS = Secrets({"file": FileSecrets}, ttl_seconds=0)
 PROXY = "10.0.0.7"
 
 
@@ -39,7 +42,7 @@ def secret_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site(tmp_path: Path, empty: Path, secret_file: Path) -> Iterator[IdentitySite]:
-    proxy = {"addresses": ["10.0.0.0/29"], "user_header": "X-User", "secret_file": str(secret_file)}
+    proxy = {"addresses": ["10.0.0.0/29"], "user_header": "X-User", "secret": f"secret://file/{secret_file}"}
     opened = IdentitySite(tmp_path, empty, server={"proxy": proxy})
     opened.services.principals.add("alice", roles=["analyst"], actor="admin")
     yield opened
@@ -109,16 +112,19 @@ def test_a_proxy_without_a_good_secret_is_no_setting(tmp_path: Path, content: st
         file.write_text(content)
         file.chmod(0o600)
     with pytest.raises(UsageError, match="secret"):
-        TrustedProxy(ProxySettings(addresses=("10.0.0.1",), user_header="X-User", secret_file=file))
+        TrustedProxy(
+            ProxySettings(addresses=("10.0.0.1",), user_header="X-User", secret=f"secret://file/{file}"),
+            SECRETS,
+        )
 
 
 def test_a_proxy_header_needs_a_secret_at_all() -> None:
-    with pytest.raises(UsageError, match="secret_file"):
-        TrustedProxy(ProxySettings(addresses=("10.0.0.1",), user_header="X-User"))
+    with pytest.raises(UsageError, match=r"server\.proxy\.secret"):
+        TrustedProxy(ProxySettings(addresses=("10.0.0.1",), user_header="X-User"), SECRETS)
 
 
 def test_a_token_is_a_program_and_wrong_ones_are_held_up_by_address(site: IdentitySite) -> None:
-    genuine = site.services.principals.issue_token("alice", actor="admin").secret
+    genuine = site.services.tokens.issue("alice", actor="admin").secret
     browser = site.browser("192.0.2.9")
     assert ask(browser, Authorization=f"Bearer {genuine}").json()["channel"] == "api"
     wrong = [ask(browser, Authorization="Bearer spt_x").status_code for _ in range(103)]
@@ -194,7 +200,7 @@ def test_without_a_certificate_others_log_in_as_usual(
     tmp_path: Path, empty: Path, authority: Authority
 ) -> None:
     site = with_tls(tmp_path, empty, authority)
-    token = site.services.principals.issue_token("alice", actor="admin").secret
+    token = site.services.tokens.issue("alice", actor="admin").secret
     with served(site) as url, httpx.Client(verify=authority.context(), trust_env=False) as client:
         assert client.get(url).status_code == 401
         assert client.get(url, headers={"Authorization": f"Bearer {token}"}).json()["method"] == "token"

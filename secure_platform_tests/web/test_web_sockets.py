@@ -95,7 +95,7 @@ def test_an_open_socket_closes_when_the_login_that_opened_it_is_over(
     sessions = [each.session_id for each in services.sessions.list(who.name)]
     ends = {
         "session": lambda: services.sessions.revoke(sessions[0], actor="admin"),
-        "token": lambda: services.principals.revoke_token(token_id, actor="admin"),
+        "token": lambda: services.tokens.revoke(token_id, actor="admin"),
         "disabled": lambda: services.principals.disable(who.name, actor="admin"),
         "roles": lambda: services.principals.change(who.name, roles=["analyst"], actor="admin"),
     }

@@ -42,7 +42,7 @@ def logged_in(services: Services, who: Principal, *, mfa: bool = False) -> dict[
 
 def bearer(services: Services, who: Principal, *scopes: str) -> dict[str, str]:
     """What a program of theirs sends."""
-    issued = services.principals.issue_token(who.name, actor="admin", scopes=scopes or None)
+    issued = services.tokens.issue(who.name, actor="admin", scopes=scopes or None)
     return {"Authorization": f"Bearer {issued.secret}"}
 
 

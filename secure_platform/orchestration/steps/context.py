@@ -15,6 +15,7 @@ from secure_platform import canonical
 from secure_platform.contract.model import Contract
 from secure_platform.contract.product import Product
 from secure_platform.errors import DataRefusedError
+from secure_platform.release.verify import SignedManifest
 from secure_platform.services import Services
 from secure_platform.settings import PACKAGE
 from secure_platform.store.snapshots import Snapshot, Zone
@@ -59,6 +60,7 @@ class StepContext:
         requester: Name of the principal the run is recorded for.
         source: Folder, or zip file, of the source files.
         chosen: Snapshot id this run produced for a zone and dataset, if it did.
+        again: The release whose raw snapshots this run protects again, after a rotation; None for a build.
     """
 
     services: Services
@@ -67,15 +69,18 @@ class StepContext:
     requester: str
     source: Path
     chosen: Callable[[Zone, str], str | None] = lambda _zone, _dataset: None
+    again: SignedManifest | None = None
 
     def input(self, zone: Zone, dataset: str) -> Snapshot:
-        """The snapshot this run produced, else the newest committed one.
+        """The snapshot this run produced, else the raw one it begins with, else the newest committed one.
 
         Raises:
             DataRefusedError: If there is none yet.
         """
         name = self.product.name
-        snapshot_id = self.chosen(zone, dataset)
+        snapshot_id = self.chosen(zone, dataset) or (
+            self.released(zone, dataset) if zone is Zone.RAW else None
+        )
         snapshot = (
             self.services.store.load(name, dataset, zone, snapshot_id)
             if snapshot_id
@@ -87,6 +92,12 @@ class StepContext:
                 f"Materialize {name}/{zone}/{dataset} first.",
             )
         return snapshot
+
+    def released(self, zone: Zone, dataset: str) -> str | None:
+        """Id of the snapshot that the release comes from whose data are protected again."""
+        lineage = self.again.contents.lineage if self.again else []
+        found = (each.snapshot_id for each in lineage if (each.zone, each.dataset) == (str(zone), dataset))
+        return next(found, None)
 
 
 def require_contract(snapshot: Snapshot, contract: Contract) -> None:

@@ -50,7 +50,7 @@ def deploy(services: Services, product: Product) -> Deployed:
         IntegrityError: If the package is not what was signed.
     """
     deployer = services.deployer()
-    with _one_at_a_time(services, product.name):
+    with one_at_a_time(services, product.name):
         return _deploy(services, product, deployer)
 
 
@@ -165,7 +165,7 @@ def rollback(services: Services, seen: ReleaseRecord, principal: Principal, *, r
         IntegrityError: If the old package is not what was signed.
     """
     services.gate.require_may_roll_back(seen.digest, principal)
-    with _one_at_a_time(services, seen.product):
+    with one_at_a_time(services, seen.product):
         return _rollback(services, seen, principal, reason)
 
 
@@ -203,7 +203,8 @@ def _require_still_there(current: ReleaseRecord | None, seen: ReleaseRecord) -> 
     )
 
 
-def _one_at_a_time(services: Services, product: str) -> AbstractContextManager[None]:
+def one_at_a_time(services: Services, product: str) -> AbstractContextManager[None]:
+    """Deployments and rollbacks of a product wait for each other, and for whoever else holds this."""
     warehouse = private_directory(services.settings.home / "warehouse")
     return file_lock(
         warehouse / f".{product}.lock",

@@ -1,6 +1,7 @@
 """Marts → release: one signed package per change; unchanged input makes no new one."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,17 +52,21 @@ def package(context: StepContext) -> Packaged:
         DataRefusedError: If an input's verdict is missing or failed.
     """
     services, product = context.services, context.product
-    folder = private_directory(services.releases)
     # From the look for a release of this input to its registration, or two builds would share a number.
-    with file_lock(
-        folder / f".{product.name}.lock",
-        holder=f"packing a release of {product.name}",
-        timeout_seconds=WORK_SECONDS,
-    ):
+    with packing(services, product.name):
         packaged = _package(context, services, product)
     if packaged.record.state is ReleaseState.PENDING:
         tell(services, "release.pending", packaged.record)
     return packaged
+
+
+def packing(services: Services, product: str) -> AbstractContextManager[None]:
+    """While this is held, no release of the product is signed or registered by anybody else."""
+    return file_lock(
+        private_directory(services.releases) / f".{product}.lock",
+        holder=f"packing a release of {product}",
+        timeout_seconds=WORK_SECONDS,
+    )
 
 
 def _package(context: StepContext, services: Services, product: Product) -> Packaged:

@@ -22,6 +22,8 @@ from secure_platform.orchestration.steps.context import (
 )
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.pull import finding_record
+from secure_platform.orchestration.steps.retokenize import VERDICT as RETOKENIZED
+from secure_platform.orchestration.steps.retokenize import proof
 from secure_platform.protect.execute import apply, split_orphans
 from secure_platform.protect.plan import DatasetPlan, Plan, compile_plan
 from secure_platform.protect.residual import residual_values
@@ -37,12 +39,12 @@ VERDICTS: Final = ("rows", "references", "residual", "classification")
 
 
 def current_plan(product: Product, keys: KeyRing) -> Plan:
-    """The product's plan at the current token key version.
+    """The product's plan at the current version of each domain's token key.
 
     Ages are counted at the first day of the year, so that unchanged data keep their plan for a year.
     """
     as_of = datetime.now(UTC).date().replace(month=1, day=1)
-    return compile_plan(product, keys.token_version(), as_of)
+    return compile_plan(product, keys.token_version, as_of)
 
 
 def output_classification(plan: Plan) -> Classification:
@@ -85,6 +87,7 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
         contract=contract.digest,
         plans={name: plan_digest(plans[name]) for name in raws},
         parents={name: parent.snapshot_id for name, parent in parents.items()},
+        again=context.released(Zone.PROTECTED, dataset),
     )
     known = store.find(context.product.name, dataset, Zone.PROTECTED, key)
     if known is not None:
@@ -180,6 +183,8 @@ def _carry_out(
     )
     restricted = [c.column for c in plan.outputs if c.classification >= Classification.RESTRICTED]
     draft.verdict("classification", passed=not restricted, restricted_columns=restricted)
+    if context.again is not None:
+        draft.verdict(RETOKENIZED, passed=True, columns=proof(context, plan, output))
 
 
 def left_over(context: StepContext, output: pl.LazyFrame) -> list[Finding]:
@@ -221,7 +226,7 @@ def _values_left(
     services = context.services
     plans = current_plan(context.product, services.keys).datasets
     originals = [(_valid_rows(services.store, raw), plans[name]) for name, raw in raws.items()]
-    values = residual_values(originals, output, plan, services.keys.digest_key("residual"))
+    values = residual_values(originals, output, plan, services.keys.digest_key("residual").key)
     return [{"column": column, "count": count} for column, count in values]
 
 

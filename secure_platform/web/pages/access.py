@@ -7,7 +7,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from secure_platform.access.matrix import CLASSIFICATIONS, permission_matrix
+from secure_platform.access.matrix import ABOUT_KEYS, CLASSIFICATIONS, permission_matrix
 from secure_platform.access.policy import Action, PlatformResource, ReleaseResource, Resource, Seen
 from secure_platform.access.principals import Principal
 from secure_platform.control.database import utc_now
@@ -73,6 +73,8 @@ class Access(Desk):
 
     def _resource(self, action: Action, product: str) -> tuple[Resource, str]:
         """What the question is about, and its name; a question about a release is about the newest one."""
+        if action in ABOUT_KEYS:
+            return ABOUT_KEYS[action], "a key"
         if action not in _OF_RELEASES | _OF_PRODUCTS:
             return PlatformResource(), PLATFORM
         known = self.services.product(product or min(self.services.products, default=""))

@@ -9,15 +9,17 @@ from starlette.responses import Response
 
 from secure_platform.access.grants import GRANTABLE
 from secure_platform.access.policy import Action, PlatformResource
-from secure_platform.access.principals import LONGEST_DAYS, IssuedToken, Principal
+from secure_platform.access.principals import Principal
+from secure_platform.access.tokens import LONGEST_DAYS, IssuedToken
 from secure_platform.control.database import utc_now
 from secure_platform.errors import SecurePlatformError, UsageError
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of, session_of
 from secure_platform.web.forms import form_of
-from secure_platform.web.pages.desk import Desk, go
+from secure_platform.web.pages.desk import Desk
 from secure_platform.web.problems import status_of
+from secure_platform.web.rendering import go
 from secure_platform.web.routes import AUTHENTICATED, OwnRoute
 
 # What a program can be given the right to do; people do the rest themselves.
@@ -91,7 +93,7 @@ class Account(Desk):
         try:
             if not scopes:
                 raise UsageError("A token needs a scope", "Choose what the program may do.")
-            issued = self.services.principals.issue_own_token(
+            issued = self.services.tokens.issue_own(
                 principal,
                 days=int(days) if days.isascii() and days.isdigit() and len(days) < LONGEST_DAYS else 0,
                 label=form.get("label", "").strip(),
@@ -104,10 +106,10 @@ class Account(Desk):
     def revoke_token(self, request: Request) -> Response:
         """Make one of one's own tokens worthless."""
         form, principal = form_of(request), principal_of(request)
-        own = {token.token_id for token in self.services.principals.tokens(principal.name)}
+        own = {token.token_id for token in self.services.tokens.list(principal.name)}
         if form.get("token") not in own:
             raise UsageError("You have no such token", "It may be revoked already: open the page again.")
-        self.services.principals.revoke_token(form["token"], actor=principal.name)
+        self.services.tokens.revoke(form["token"], actor=principal.name)
         return go(request, "/account")
 
     def _page(
@@ -127,7 +129,7 @@ class Account(Desk):
             sessions=sorted(
                 self.services.sessions.list(principal.name), key=lambda each: each.seen_at, reverse=True
             ),
-            tokens=self.services.principals.tokens(principal.name),
+            tokens=self.services.tokens.list(principal.name),
             now=now,
             issued=issued,
             error=error,

@@ -21,9 +21,10 @@ from secure_platform.orchestration.steps.decide import approve, reject, withdraw
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.forms import form_of
-from secure_platform.web.pages.desk import Desk, go
+from secure_platform.web.pages.desk import Desk
 from secure_platform.web.pages.review import review
 from secure_platform.web.problems import status_of
+from secure_platform.web.rendering import go
 from secure_platform.web.routes import OwnRoute
 
 _VERBS: Final[Mapping[str, tuple[Action, ReleaseState]]] = {

@@ -4,7 +4,7 @@ Reading it is itself recorded. Names stand in place of keyed hashes where this h
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from secure_platform import canonical
 from secure_platform.access.policy import Action, PlatformResource
-from secure_platform.audit.log import Entry
+from secure_platform.audit.reader import Entry
 from secure_platform.errors import UsageError
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
@@ -68,13 +68,13 @@ class Search:
             _day(words["until"]),
         )
 
-    def finds(self, entry: Entry, actor: str | None) -> bool:
-        """Whether an entry is meant; `actor` is the keyed hash of the principal, None for any."""
+    def finds(self, entry: Entry, actors: Collection[str]) -> bool:
+        """Whether an entry is meant; `actors` are the keyed hashes of the principal, none for any."""
         body = entry.body
         return (
             body["action"].startswith(self.action)
             and self.subject in body["subject"]
-            and (actor is None or actor in (body["actor"], body["detail"].get("principal")))
+            and (not actors or body["actor"] in actors or body["detail"].get("principal") in actors)
             and (self.until is None or datetime.fromisoformat(body["time"]) < _start(self.until, days=1))
         )
 
@@ -156,15 +156,16 @@ class Audit(Desk):
 
     def _find(self, search: Search, before: int) -> tuple[list[Shown], int]:
         """A page of entries, and the position before which to go on; 0 when there is nothing before it."""
-        actor = self.services.audit.identify(search.principal) if search.principal else None
+        actors = self.services.keys.identifiers(search.principal) if search.principal else []
         names, lowest = self._names(), max(0, before - MOST_LOOKED_AT)
         found: list[Shown] = []
         # The rarest of what must occur in the text narrows the look down.
-        needle = max(actor or "", _quoted(search.text), _quoted(search.subject), search.action, key=len)
+        actor = actors[0] if len(actors) == 1 else ""
+        needle = max(actor, _quoted(search.text), _quoted(search.subject), search.action, key=len)
         for entry in self.services.audit.backwards(needle, lowest, before):
             if search.is_over(entry):
                 return found, 0
-            if search.finds(entry, actor) and self._says(entry, search.text):
+            if search.finds(entry, actors) and self._says(entry, search.text):
                 found.append(self._shown(entry, names))
             if len(found) == PAGE:
                 return found, entry.seq
@@ -183,7 +184,7 @@ class Audit(Desk):
 
     def _names(self) -> dict[str, str]:
         names = [*(principal.name for principal in self.services.principals.list()), *_OTHERS]
-        return {self.services.audit.identify(name): name for name in names}
+        return {hashed: name for name in names for hashed in self.services.keys.identifiers(name)}
 
     def _shown(self, entry: Entry, names: Mapping[str, str]) -> Shown:
         body = _named(dict(entry.body), names)

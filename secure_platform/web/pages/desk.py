@@ -4,10 +4,10 @@ Showing evaluates the policy; doing asks it again where it is done. What is refu
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.access.principals import Principal
@@ -22,7 +22,6 @@ from secure_platform.web.rendering import page
 from secure_platform.web.routes import OwnRoute, Right
 
 View: TypeAlias = Callable[[Request], Response]
-SEE_OTHER: Final = 303
 
 
 class Desk:
@@ -60,11 +59,6 @@ class Desk:
     def post(self, path: str, view: View, right: Right) -> OwnRoute:
         """What a form of ours does."""
         return OwnRoute(path, _answering(view), right=right, methods=("POST",))
-
-
-def go(request: Request, path: str) -> Response:
-    """Send the browser to one of our own pages."""
-    return RedirectResponse(request.scope.get("root_path", "") + path, status_code=SEE_OTHER)
 
 
 def download(content: bytes, name: str, media_type: str) -> Response:

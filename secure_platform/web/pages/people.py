@@ -15,8 +15,9 @@ from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.entry import own_url
 from secure_platform.web.forms import form_of
-from secure_platform.web.pages.desk import Desk, go
+from secure_platform.web.pages.desk import Desk
 from secure_platform.web.problems import status_of
+from secure_platform.web.rendering import go
 from secure_platform.web.routes import OwnRoute
 
 _PAST_SHOWN: Final = 20
@@ -76,7 +77,7 @@ class People(Desk):
             case "disable":
                 principals.disable(name, actor=actor)
             case "token":
-                principals.revoke_token(form.get("token", ""), actor=actor)
+                self.services.tokens.revoke(form.get("token", ""), actor=actor)
             case "session":
                 self.services.sessions.revoke(form.get("session", ""), actor=actor)
             case _:
@@ -128,7 +129,7 @@ class People(Desk):
             link=link,
             person=found,
             roles=sorted(ROLES),
-            tokens=self.services.principals.tokens(name),
+            tokens=self.services.tokens.list(name),
             sessions=self.services.sessions.list(name),
             now=utc_now(),
         )

@@ -18,9 +18,10 @@ from secure_platform.release.manifest import MANIFEST
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.forms import form_of
-from secure_platform.web.pages.desk import Desk, download, go
+from secure_platform.web.pages.desk import Desk, download
 from secure_platform.web.pages.review import rows_plot
 from secure_platform.web.problems import status_of
+from secure_platform.web.rendering import go
 from secure_platform.web.routes import OwnRoute
 
 _FILES: Final[Mapping[str, str]] = {

@@ -17,7 +17,8 @@ from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.forms import form_of
-from secure_platform.web.pages.desk import Desk, go
+from secure_platform.web.pages.desk import Desk
+from secure_platform.web.rendering import go
 from secure_platform.web.routes import AUTHENTICATED, OwnRoute
 
 _MOST_DIGITS: Final = 4

@@ -24,16 +24,46 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("freeze_id", name=op.f("pk_freeze")),
     )
     op.create_table(
+        "key_usage",
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("reserved", sa.BigInteger(), nullable=False),
+        sa.Column("seal", sa.String(length=80), nullable=False),
+        sa.PrimaryKeyConstraint("name", "version", name=op.f("pk_key_usage")),
+    )
+    op.create_table(
         "key_version",
-        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("algorithm", sa.String(length=32), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("provider", sa.String(length=64), nullable=False),
+        sa.Column("reference", sa.String(length=512), nullable=True),
         sa.Column("wrapped", sa.LargeBinary(), nullable=True),
         sa.Column("public_key", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seal", sa.String(length=80), nullable=False),
         sa.PrimaryKeyConstraint("name", "version", name=op.f("pk_key_version")),
+    )
+    op.create_table(
+        "key_backup",
+        sa.Column("backup_id", sa.String(length=32), nullable=False),
+        sa.Column("made_by", sa.String(length=255), nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("covers", sa.JSON(), nullable=False),
+        sa.Column("seal", sa.String(length=80), nullable=False),
+        sa.PrimaryKeyConstraint("backup_id", name=op.f("pk_key_backup")),
+    )
+    op.create_table(
+        "subject_key",
+        sa.Column("domain", sa.String(length=255), nullable=False),
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("destroyed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("domain", "subject", name=op.f("pk_subject_key")),
     )
     op.create_table(
         "login_attempt",

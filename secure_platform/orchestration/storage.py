@@ -1,0 +1,90 @@
+"""Dagster's storage in the home: the stock one, with one engine for a database instead of one for a query.
+
+An engine keeps what it compiled. Without it, storing events was two thirds of a build that changed nothing.
+No connection is kept: a process may fork, and a run's file may go.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
+    INDEX_SHARD_NAME,
+    SqliteEventLogStorage,
+)
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
+from dagster._core.storage.sql import create_engine
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite_storage import (
+    DagsterSqliteStorage,
+    _event_logs_directory,
+    _runs_directory,
+    _schedule_directory,
+)
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy.pool import NullPool
+
+
+@lru_cache(maxsize=64)
+def _engine(address: str) -> Engine:
+    return create_engine(address, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+
+
+class EventLogStorage(SqliteEventLogStorage):
+    """One file for every run, and one over all."""
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        with self._db_lock:
+            engine = _engine(self.conn_string_for_shard(shard))
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.begin() as connection:
+                yield connection
+
+    def has_table(self, table_name: str) -> bool:
+        """Asked for every check that is stored."""
+        with _engine(self.conn_string_for_shard(INDEX_SHARD_NAME)).connect() as connection:
+            return inspect(connection).has_table(table_name)
+
+
+class RunStorage(SqliteRunStorage):
+    """Runs, their tags, and what daemons said last."""
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A transaction."""
+        with _engine(self._conn_string).begin() as connection:
+            yield connection
+
+
+class ScheduleStorage(SqliteScheduleStorage):
+    """Schedules, sensors and their ticks."""
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A transaction."""
+        with _engine(self._conn_string).begin() as connection:
+            yield connection
+
+
+class HomeStorage(DagsterSqliteStorage):
+    """All three, below one folder."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        # Not its own, which would open the stock parts. Dagster's has no annotation.
+        super(DagsterSqliteStorage, self).__init__()  # type: ignore[no-untyped-call]
+        self.base_dir = base_dir
+        self._inst_data = inst_data
+        self._run_storage = RunStorage.from_local(_runs_directory(base_dir))
+        self._event_log_storage = EventLogStorage(_event_logs_directory(base_dir))
+        self._schedule_storage = ScheduleStorage.from_local(_schedule_directory(base_dir))
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Any) -> "HomeStorage":
+        """As Dagster opens it."""
+        return cls.from_local(inst_data=inst_data, **config_value)

@@ -194,7 +194,7 @@ class Scanner:
         ]
 
     def _merged(self, found: Sequence[Finding]) -> list[Finding]:
-        """One finding for a column and type, in the order of the taxonomy: as sure as the surest of several."""
+        """One finding for a column and type, in the order of the taxonomy."""
         several: dict[tuple[str, str], list[Finding]] = defaultdict(list)
         for finding in found:
             several[finding.column, finding.info_type].append(finding)

@@ -22,9 +22,9 @@ Made from `secure_platform/taxonomy/info_types.yaml`; a test keeps it true. The 
 
 **How it is found**: *name*, the column name alone; *name and format*, cells of a format under such a name;
 *format*, cells that need no name; *in text*, the format inside free text; *keyword*, a word with the value
-behind it; *secret rules*, the rules in `secure_platform/scan/secrets/rules.toml`. *Rule* is a check digit or number rule: of python-stdnum where it begins with `stdnum.`, else of
-`taxonomy/validators.py` and `taxonomy/number_rules.py`, which name its source. A type without any of these is
-a label for contracts.
+behind it; *secret rules*, by `secure_platform/scan/secrets/rules.toml`. *Rule* is a check digit or number
+rule: of python-stdnum where it begins with `stdnum.`, else of `taxonomy/validators.py` and
+`taxonomy/number_rules.py`, which name its source. A type without any of these is a label for contracts.
 
 **What it means**: GDPR article, letter of 45 CFR 164.514(b)(2)(i), PCI DSS (`CHD` cardholder data, `SAD`
 sensitive authentication data), category of OCSF and of fideslang; then the lowest classification of a column

@@ -13,6 +13,7 @@ from secure_platform.scan.columns import Finding, Scanner, residual
 from secure_platform.scan.secrets import columns
 from secure_platform.scan.secrets.columns import scan_columns, signed
 from secure_platform.scan.secrets.document import own_rules
+from secure_platform.scan.secrets.engine import Hit
 from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE
 from secure_platform.taxonomy.info_types import info_types
 
@@ -40,6 +41,48 @@ def test_cells_are_counted_by_type() -> None:
 def test_cells_are_counted_across_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns, "_BATCH", 7)
     assert rows([*FILLER, TOKEN] * 50) == {"SECRET_TOKEN": 50}
+
+
+def announced(number: int, *, secret: bool) -> str:
+    """Cells that are all different and all searched: they name what only some of them hold."""
+    return f"{number} {TOKEN if secret else TOKEN[:12]}"
+
+
+@pytest.mark.parametrize(("every", "least", "most"), [(1, 1000, 1000), (2, 400, 600)])
+def test_where_most_of_many_cells_hold_a_secret_a_sample_is_searched(
+    monkeypatch: pytest.MonkeyPatch, every: int, least: int, most: int
+) -> None:
+    searched: list[bytes] = []
+    hits = ENGINE.hits
+
+    def counted(cell: bytes) -> list[Hit]:
+        searched.append(cell)
+        return hits(cell)
+
+    monkeypatch.setattr(columns, "SAMPLE", 100)
+    monkeypatch.setattr(ENGINE, "hits", counted)
+    cells = [announced(number, secret=number % every == 0) for number in range(1000)]
+    (found,) = scan_columns(ENGINE, pl.LazyFrame({"note": cells}))
+    assert least <= found.rows <= most
+    assert columns.ESTIMATED in found.reasons
+    assert len(searched) == 100
+
+
+def test_a_single_secret_among_many_cells_that_look_like_one_is_found_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(columns, "SAMPLE", 10)
+    for place in (0, 501, 999):
+        frame = pl.LazyFrame({"note": [announced(number, secret=number == place) for number in range(1000)]})
+        (found,) = scan_columns(ENGINE, frame)
+        assert found.rows == 1
+        assert columns.ESTIMATED not in found.reasons
+
+
+def test_repeated_cells_are_searched_once_and_counted_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "SAMPLE", 10)
+    cells = [*FILLER, announced(1, secret=True), announced(2, secret=True)] * 200
+    assert rows(cells) == {"SECRET_TOKEN": 400}
 
 
 def test_a_cell_hides_nothing_in_the_next_one() -> None:

@@ -22,7 +22,10 @@ from rich.table import Table
 from benchmarks.bench import TINY, Bench, Figure, Scale
 from benchmarks.data import BYTES_PER_ROW
 
-SUBJECTS: Final = ("secure_copy", "steps", "definitions", "audit", "overhead", "keys", "web", "demo")
+SUBJECTS: Final = (
+    *("secure_copy", "steps", "definitions", "audit", "overhead", "keys", "web", "scan", "secret_scan"),
+    "demo",
+)
 RESULTS: Final = Path(__file__).parent / "results"
 LIBRARIES: Final = ("polars", "polars-hash", "dagster", "dagster-dbt", "dbt-core", "duckdb", "cryptography")
 COPIES: Final = 10

@@ -23,6 +23,8 @@ class Scale:
         requests: To each web server.
         files: Written with and without an envelope.
         file_rows: Of each of them.
+        tables: Labelled tables that are scanned; all if None.
+        scan_rows: Of the table that is classified for speed.
     """
 
     rows: int = 10_000_000
@@ -35,6 +37,8 @@ class Scale:
     requests: int = 300
     files: int = 50
     file_rows: tuple[int, ...] = (1_000, 100_000)
+    tables: int | None = None
+    scan_rows: int = 200_000
 
 
 TINY = Scale(
@@ -48,6 +52,8 @@ TINY = Scale(
     requests=2,
     files=2,
     file_rows=(1_000,),
+    tables=2,
+    scan_rows=500,
 )
 
 

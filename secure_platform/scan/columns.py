@@ -1,25 +1,33 @@
 """Every cell of every column is looked at; reported are column, type, counts and reasons, never a value.
 
-The first look is one row of aggregates over all of them. The second look
-reads again only the columns that had candidates or a telling name.
+The first look is one row of aggregates over all of them. The second look reads again only the columns that
+had candidates or a telling name, and all text for secrets, whose looks are told by rules of their own.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import polars as pl
 
 from secure_platform.contract.model import Contract
-from secure_platform.scan.cells import column_of, shape, text_of
+from secure_platform.scan.cells import Shape, column_of, shape, text_of
 from secure_platform.scan.evidence import Look, Tally, tallies
 from secure_platform.scan.fuse import Judgement, by_type, judge
-from secure_platform.scan.headers import named_types
-from secure_platform.scan.patterns import compile_types, matches, union
+from secure_platform.scan.headers import named_types, vetoed_types
+from secure_platform.scan.nested import Values, inside
+from secure_platform.scan.patterns import DOCUMENT, compile_types, matches, union
+from secure_platform.scan.secrets.columns import scan_columns
+from secure_platform.scan.secrets.document import own_rules
+from secure_platform.scan.secrets.engine import Engine
+from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
 
 DATE: Final = "DATE"
+INSIDE: Final = "inside nested values"
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,16 @@ class Finding:
 
 
 class Scanner:
-    """Finds the info types of a taxonomy in frames of any column types."""
+    """Finds the info types of a taxonomy, and secrets, in frames of any column types."""
 
     def __init__(self, types: Mapping[str, InfoType]) -> None:
         self._types = types
         self._patterns = compile_types(types)
         self._union = union(self._patterns)
+
+    @cached_property
+    def _secrets(self) -> Engine:
+        return Engine(own_rules(), MINIMUM_CONFIDENCE)
 
     def observe(self, frame: pl.LazyFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The first look: one lazy row with one struct per column that can hold evidence.
@@ -78,13 +90,20 @@ class Scanner:
         named = named_types(self._types, header)
         columns = [name for name in observed.columns if name in named]
         counts = {name: _Counts(**observed.get_column(name).item()) for name in columns}
-        looks = [self._second_look(name, schema[name], named[name], counts[name]) for name in columns]
-        found = self._judged(frame, [look for look in looks if look.patterns and look.filled])
+        looks = [
+            self._look(
+                name, shape(name, schema[name]), _values(self._types, frame, name, named[name]), counts[name]
+            )
+            for name in columns
+        ]
+        found = self._judged(looks)
+        found += self._inside([look for look in looks if counts[look.column].documents], counts, header)
         for name in columns:
             if counts[name].filled and shape(name, schema[name]) == "date":
                 found += self._dated(name, named[name], counts[name].filled)
+        found += self._secret(frame.select(column_of(name) for name in columns), counts)
         places = {name: place for place, name in enumerate(columns)}
-        return sorted(self._unexplained(found), key=lambda finding: places[finding.column])
+        return sorted(self._unexplained(self._merged(found)), key=lambda finding: places[finding.column])
 
     def scan(self, frame: pl.LazyFrame) -> list[Finding]:
         """Both looks at once, over every row and column."""
@@ -100,25 +119,53 @@ class Scanner:
         counts = {
             "filled": filled,
             "candidates": matches(text, self._union).sum() if searched else pl.lit(0),
+            "documents": matches(text, DOCUMENT).sum() if searched else pl.lit(0),
             "distinct": text.approx_n_unique() if searched else filled,
         }
         return pl.struct(count.cast(pl.UInt64).alias(key) for key, count in counts.items()).alias(name)
 
-    def _second_look(self, name: str, dtype: pl.DataType, named: frozenset[str], counts: "_Counts") -> Look:
-        form = shape(name, dtype)
+    def _look(self, name: str, form: Shape, values: Values, counts: "_Counts") -> Look:
         wanted = {
-            "text": [p for p in self._patterns if p.kind.id in named or (counts.candidates and p.by_value)],
-            "number": [p for p in self._patterns if p.kind.id in named and p.named_cell],
+            "text": [
+                p for p in self._patterns if p.kind.id in values.named or (counts.candidates and p.by_value)
+            ],
+            "number": [p for p in self._patterns if p.kind.id in values.named and p.named_cell],
         }
         return Look(
-            name, dtype, tuple(wanted.get(form, ())), named, counts.filled, counts.candidates, counts.distinct
+            column=name,
+            texts=values.texts,
+            patterns=tuple(wanted.get(form, ())),
+            named=values.named,
+            vetoed=values.vetoed,
+            filled=counts.filled,
+            candidates=counts.candidates,
+            distinct=counts.distinct,
         )
 
-    def _judged(self, frame: pl.LazyFrame, looks: Sequence[Look]) -> list[Finding]:
-        found = tallies(frame, looks)
-        judged = [
-            (look, each.kind.id, judge(each, found.get((look.column, each.kind.id), Tally()), look.filled))
+    def _inside(
+        self, looks: Sequence[Look], counts: Mapping[str, "_Counts"], header: Sequence[str]
+    ) -> list[Finding]:
+        """What the values inside documents are; at most as many as there are cells."""
+        inner = [
+            (look.column, values)
             for look in looks
+            for values in inside(self._types, look.column, look.texts, header)
+        ]
+        rows = pl.collect_all([_counted(values, self._union) for _, values in inner], engine="streaming")
+        found = self._judged(
+            [
+                self._look(column, "text", values, _Counts(**row.row(0, named=True)))
+                for (column, values), row in zip(inner, rows, strict=True)
+            ]
+        )
+        return [_of_cells(finding, counts[finding.column].filled) for finding in found]
+
+    def _judged(self, looks: Sequence[Look]) -> list[Finding]:
+        looks = [look for look in looks if look.patterns and look.filled]
+        found = tallies(looks)
+        judged = [
+            (look, each.kind.id, judge(each, found.get((place, each.kind.id), Tally()), look.filled))
+            for place, look in enumerate(looks)
             for each in look.patterns
         ]
         return [
@@ -133,26 +180,53 @@ class Scanner:
             for kind in (*narrower, DATE)
         ]
 
-    def _unexplained(self, found: Sequence[Finding]) -> list[Finding]:
-        """Without the findings that a narrower type explains, cell for cell."""
-        explained = {
-            (finding.column, other)
-            for finding in found
-            for other in self._types[finding.info_type].supersedes
-            if all(
-                f.count <= finding.count for f in found if (f.column, f.info_type) == (finding.column, other)
+    def _secret(self, frame: pl.LazyFrame, counts: Mapping[str, "_Counts"]) -> list[Finding]:
+        return [
+            Finding(
+                each.column,
+                each.info_type,
+                each.rows,
+                each.rows / counts[each.column].filled,
+                each.confidence,
+                tuple(sorted(each.reasons)),
             )
-        }
+            for each in scan_columns(self._secrets, frame)
+        ]
+
+    def _merged(self, found: Sequence[Finding]) -> list[Finding]:
+        """One finding for a column and type, in the order of the taxonomy."""
+        several: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+        for finding in found:
+            several[finding.column, finding.info_type].append(finding)
+        ranks = {kind: rank for rank, kind in enumerate(self._types)}
+        return sorted(map(_one, several.values()), key=lambda finding: ranks[finding.info_type])
+
+    def _unexplained(self, found: Sequence[Finding]) -> list[Finding]:
+        """Without the findings that another type explains, cell for cell; of two alike the first stays."""
+        counts = {(finding.column, finding.info_type): finding.count for finding in found}
+        explained: set[tuple[str, str]] = set()
+        for finding in found:
+            others = {(finding.column, other) for other in self._types[finding.info_type].supersedes}
+            if (finding.column, finding.info_type) not in explained:
+                explained |= {other for other in others if counts.get(other, 0) <= finding.count}
         return [finding for finding in found if (finding.column, finding.info_type) not in explained]
 
 
 @dataclass(frozen=True)
 class _Counts:
-    """One column's first look: non-null cells, cells the prefilter matches, estimated distinct values."""
+    """One column's first look.
+
+    Attributes:
+        filled: Non-null cells.
+        candidates: Cells that the prefilter matches.
+        distinct: Estimated distinct values.
+        documents: Cells that are JSON objects or arrays.
+    """
 
     filled: int
     candidates: int
     distinct: int
+    documents: int = 0
 
 
 def refused(findings: Iterable[Finding], contract: Contract) -> list[Finding]:
@@ -163,27 +237,57 @@ def refused(findings: Iterable[Finding], contract: Contract) -> list[Finding]:
     open_columns = {
         column.name for column in contract.columns if column.classification < Classification.CONFIDENTIAL
     }
-    return [finding for finding in findings if finding.column in open_columns and _sensitive(finding)]
+    types = info_types()
+    return [
+        finding
+        for finding in findings
+        if finding.column in open_columns
+        and types[finding.info_type].classification >= Classification.CONFIDENTIAL
+    ]
 
 
 def residual(findings: Iterable[Finding], *, safe_harbor: bool = False) -> list[Finding]:
-    """Findings that must not be in protected data: every confidential or restricted type.
+    """Findings that must not be in protected data: every identifier and secret.
 
-    Weak evidence needs no exception here, because what protection leaves behind is no evidence to begin with:
-    under a telling header the scan counts only cells that have the type's format, or, for types without one,
-    cells that are not null, tokens, digests, UUIDs, redaction marks or numbers (years, ages, ZIP3). Value
-    evidence always counts.
+    Attributes, which say something about a person without naming one, are kept on purpose. Weak evidence
+    needs no exception here, because what protection leaves behind is no evidence to begin with: under a
+    telling header the scan counts only cells that have the type's format and are no token or redaction mark,
+    or, for types without one, cells that are not null, tokens, digests, UUIDs, redaction marks or numbers
+    (years, ages, ZIP3). Value evidence always counts.
 
     Args:
         findings: What a scan of protected data found.
         safe_harbor: Also block every type that 45 CFR 164.514(b)(2)(i) names, whatever its classification:
             a full date, say.
     """
-    return [f for f in findings if _sensitive(f) or (safe_harbor and info_types()[f.info_type].hipaa)]
+    types = info_types()
+    return [f for f in findings if types[f.info_type].sensitive or (safe_harbor and types[f.info_type].hipaa)]
 
 
-def _sensitive(finding: Finding) -> bool:
-    return info_types()[finding.info_type].classification >= Classification.CONFIDENTIAL
+def _values(types: Mapping[str, InfoType], frame: pl.LazyFrame, name: str, named: frozenset[str]) -> Values:
+    text = text_of(name, frame.collect_schema()[name]).alias("value")
+    return Values(frame.select(text).filter(pl.col("value").is_not_null()), named, vetoed_types(types, name))
+
+
+def _counted(values: Values, candidates: str) -> pl.LazyFrame:
+    value = pl.col("value")
+    return values.texts.select(
+        value.count().alias("filled"),
+        matches(value, candidates).sum().alias("candidates"),
+        value.approx_n_unique().alias("distinct"),
+    )
+
+
+def _of_cells(finding: Finding, filled: int) -> Finding:
+    count = min(finding.count, filled)
+    return replace(finding, count=count, ratio=count / filled, reasons=(*finding.reasons, INSIDE))
+
+
+def _one(alike: Sequence[Finding]) -> Finding:
+    """What the surest says, of as many cells as the most common of them."""
+    surest = max(alike, key=lambda finding: (finding.confidence, finding.count))
+    most = max(alike, key=lambda finding: finding.count)
+    return replace(surest, count=most.count, ratio=most.ratio)
 
 
 def _finding(column: str, kind: str, verdict: Judgement, filled: int) -> Finding:

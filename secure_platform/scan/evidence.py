@@ -1,9 +1,9 @@
-"""The second look: how many cells of one column carry which evidence for which info type.
+"""The second look: how many texts of one column carry which evidence for which info type.
 
-Only columns with candidates or a telling name come here. Every cell is counted, by queries that run streaming
-and return one row of counts, so memory does not grow with the column. A sample decides nothing but the order
-of work: types that it shows are counted at once, all others together by one union, and one by one where that
-union matches.
+Only columns with candidates or a telling name, and the values inside nested cells, come here. Every text
+is counted, by queries that run streaming and return one row of counts, so memory does not grow with the
+column. A sample decides nothing but the order of work: types that it shows are counted at once, all others
+together by one union, and one by one where that union matches.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import polars as pl
 
-from secure_platform.scan.cells import text_of
-from secure_platform.scan.headers import vetoed
-from secure_platform.scan.patterns import NOISE, OPAQUE, TypePatterns, matches, union
-from secure_platform.taxonomy.validators import Rule
+from secure_platform.scan.patterns import LEFT_BEHIND, NOISE, OPAQUE, TypePatterns, matches, union
+from secure_platform.taxonomy.validators import Validator
 
 SAMPLE: Final = 1000
+# Candidates that a rule is asked about which is no expression; it may cost 50 microseconds each.
+ASKED: Final = 1000
 # Grouping pays where values repeat; above this many distinct values its table would outgrow a batch.
 FEW_DISTINCT: Final = 100_000
 REPEATS: Final = 4
@@ -30,20 +30,23 @@ _REST: Final = "rest"
 
 @dataclass(frozen=True)
 class Look:
-    """What is to be counted in one column.
+    """What is to be counted in one column, or in the values of some keys inside it.
 
     Attributes:
+        texts: A frame with the column `value`.
         patterns: The types to count.
-        named: Ids of the info types that the column's name means.
+        named: Ids of the info types that the column's name, or the keys, mean.
+        vetoed: Ids of the info types that they rule out.
         filled: Non-null cells.
         candidates: Cells that the prefilter matches.
         distinct: Estimated distinct values.
     """
 
     column: str
-    dtype: pl.DataType
+    texts: pl.LazyFrame
     patterns: tuple[TypePatterns, ...]
     named: frozenset[str]
+    vetoed: frozenset[str]
     filled: int
     candidates: int
     distinct: int
@@ -59,7 +62,8 @@ class Tally:
         context: A keyword and a value stand together.
         sure: What needs no header: the format (what the validator accepts, if any), or keyword and value.
         named: Cells that count under a header that means the type.
-        valid: The format, and the validator accepts it; 0 where there is no validator.
+        asked: Cells that the validator was asked about; 0 where there is none.
+        valid: Those of them that it accepts.
     """
 
     cell: int = 0
@@ -67,67 +71,67 @@ class Tally:
     context: int = 0
     sure: int = 0
     named: int = 0
+    asked: int = 0
     valid: int = 0
 
 
-Tallies = Mapping[tuple[str, str], Tally]
+Tallies = Mapping[tuple[int, str], Tally]
 
 
-def tallies(frame: pl.LazyFrame, looks: Sequence[Look]) -> Tallies:
-    """Count the evidence; keys are (column, info type id), absent where there is none."""
-    parts = [_part(look, shown) for look, shown in zip(looks, _samples(frame, looks), strict=True)]
-    rows = _collect(_count(frame, part) for part in parts)
+def tallies(looks: Sequence[Look]) -> Tallies:
+    """Count the evidence; keys are (place of the look, info type id), absent where there is none."""
+    parts = [_part(place, *each) for place, each in enumerate(zip(looks, _samples(looks), strict=True))]
+    rows = _collect(_count(part) for part in parts)
     others = [_rest(part) for part, row in zip(parts, rows, strict=True) if row[_REST]]
-    rows += _collect(_count(frame, part) for part in others)
+    rows += _collect(_count(part) for part in others)
     found = {
-        (part.look.column, each.kind.id): Tally(**row[each.kind.id])
+        (part.place, each.kind.id): Tally(**row[each.kind.id])
         for part, row in zip([*parts, *others], rows, strict=True)
         for each in part.apart
     }
-    return found | _checked(frame, looks, found)
+    return found | _checked(looks, found)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One query over one column: types counted apart, and types only asked for together."""
+    """One query for one look: types counted apart, and types only asked for together."""
 
+    place: int
     look: Look
     apart: tuple[TypePatterns, ...]
     together: tuple[TypePatterns, ...]
     filtered: bool
 
 
-def _part(look: Look, shown: frozenset[str]) -> _Part:
+def _part(place: int, look: Look, shown: frozenset[str]) -> _Part:
     first = shown | look.named
     apart = tuple(each for each in look.patterns if each.kind.id in first)
     together = tuple(each for each in look.patterns if each.kind.id not in first)
-    return _Part(look, apart, together, filtered=not look.named and look.candidates * 2 < look.filled)
+    return _Part(place, look, apart, together, filtered=not look.named and look.candidates * 2 < look.filled)
 
 
 def _rest(part: _Part) -> _Part:
-    return _Part(part.look, part.together, (), filtered=True)
+    return _Part(part.place, part.look, part.together, (), filtered=True)
 
 
-def _samples(frame: pl.LazyFrame, looks: Sequence[Look]) -> list[frozenset[str]]:
-    """The ids of the types that the first candidates of each column show."""
-    found = [look for look in looks if look.candidates]
-    rows = _collect(_sample(frame, look) for look in found)
-    shown = {
-        look.column: frozenset(kind for kind, hit in row.items() if hit)
-        for look, row in zip(found, rows, strict=True)
-    }
-    return [shown.get(look.column, frozenset()) for look in looks]
+def _samples(looks: Sequence[Look]) -> list[frozenset[str]]:
+    """The ids of the types that the first candidates of each look show."""
+    rows = iter(_collect(_sample(look) for look in looks if look.candidates))
+    return [
+        frozenset(kind for kind, hit in next(rows).items() if hit) if look.candidates else frozenset()
+        for look in looks
+    ]
 
 
-def _sample(frame: pl.LazyFrame, look: Look) -> pl.LazyFrame:
-    candidates = _texts(frame, look).filter(matches(_VALUE, union(look.patterns))).head(SAMPLE)
+def _sample(look: Look) -> pl.LazyFrame:
+    candidates = look.texts.filter(matches(_VALUE, union(look.patterns))).head(SAMPLE)
     return candidates.select(
         matches(_VALUE, union([each])).any().alias(each.kind.id) for each in look.patterns
     )
 
 
-def _count(frame: pl.LazyFrame, part: _Part) -> pl.LazyFrame:
-    values = _weighted(frame, part.look)
+def _count(part: _Part) -> pl.LazyFrame:
+    values = _weighted(part.look)
     if part.filtered:
         values = values.filter(matches(_VALUE, union((*part.apart, *part.together))))
     hits = [hit for each in part.apart for hit in _hits(part.look, each)]
@@ -140,10 +144,11 @@ def _count(frame: pl.LazyFrame, part: _Part) -> pl.LazyFrame:
 def _hits(look: Look, each: TypePatterns) -> list[pl.Expr]:
     """One column per kind of evidence, named `<id>.<evidence>`."""
     kind = each.kind
-    cell = None if vetoed(kind, look.column) else each.cell
+    cell = None if kind.id in look.vetoed else each.cell
     named = pl.lit(False)
     if kind.id in look.named:
-        named = ~matches(_VALUE, OPAQUE) if each.by_header_only else matches(_VALUE, each.named_cell)
+        format_fits = pl.lit(True) if each.by_header_only else matches(_VALUE, each.named_cell)
+        named = format_fits & ~matches(_VALUE, OPAQUE if each.by_header_only else LEFT_BEHIND)
     hits = {
         "cell": matches(_VALUE, cell),
         "text": matches(_searched(each), each.text),
@@ -167,29 +172,43 @@ def _tally(look: Look, each: TypePatterns) -> pl.Expr:
     return pl.struct(_cells(hit).alias(name) for name, hit in measures.items())
 
 
-def _checked(frame: pl.LazyFrame, looks: Sequence[Look], found: Tallies) -> dict[tuple[str, str], Tally]:
+def _checked(looks: Sequence[Look], found: Tallies) -> dict[tuple[int, str], Tally]:
     """Apply validators, only to columns and types in which something has the format."""
     keys, queries = [], []
-    for look in looks:
+    for place, look in enumerate(looks):
         for each in look.patterns:
-            key = (look.column, each.kind.id)
-            if each.validator and found.get(key, Tally()).format:
+            key = (place, each.kind.id)
+            tally = found.get(key, Tally())
+            if each.validator and (tally.format or tally.named):
                 keys.append(key)
-                queries.append(_check(frame, look, each, each.validator.check))
-    return {key: replace(found[key], **row) for key, row in zip(keys, _collect(queries), strict=True)}
+                queries.append(_check(look, each, each.validator))
+    rows = zip(keys, _collect(queries), strict=True)
+    return {key: _with_rule(found[key], **row) for key, row in rows}
 
 
-def _check(frame: pl.LazyFrame, look: Look, each: TypePatterns, accepts: Rule) -> pl.LazyFrame:
-    cell, text, context = (_hit(each, name) for name in ("cell", "text", "context"))
-    valid = cell & accepts(_VALUE).fill_null(False)
+def _check(look: Look, each: TypePatterns, validator: Validator) -> pl.LazyFrame:
+    cell, text, context, named = (_hit(each, name) for name in ("cell", "text", "context", "named"))
+    valid = (cell | named) & validator.check(_VALUE).fill_null(False)
     if each.text:
-        inside = _searched(each).str.extract_all(each.text).list.eval(accepts(pl.element())).list.any()
+        inside = (
+            _searched(each).str.extract_all(each.text).list.eval(validator.check(pl.element())).list.any()
+        )
         valid = valid | inside.fill_null(False)
-    found = _weighted(frame, look).with_columns(_hits(look, each)).filter(cell | text | context)
-    counted = found.with_columns(valid.alias("valid"))
-    return counted.select(
-        _cells(pl.col("valid")).alias("valid"), _cells(pl.col("valid") | context).alias("sure")
+    found = _weighted(look).with_columns(_hits(look, each)).filter(cell | text | context | named)
+    asked = found.head(ASKED) if validator.sampled else found
+    return asked.with_columns(valid.alias("valid")).select(
+        _cells(pl.col("valid")).alias("valid"),
+        _cells(pl.col("valid") | context).alias("sure"),
+        _cells(cell | text | named).alias("asked"),
+        (pl.len() < ASKED if validator.sampled else pl.lit(True)).alias("all"),
     )
+
+
+def _with_rule(tally: Tally, *, valid: int, sure: int, asked: int, all: bool) -> Tally:  # noqa: A002 - a column
+    """The tally with what the validator said; of a sample, the share is taken for all cells."""
+    if not all:
+        sure = max(tally.context, tally.format * valid // max(asked, 1))
+    return replace(tally, valid=valid, sure=sure, asked=asked)
 
 
 def _hit(each: TypePatterns, evidence: str) -> pl.Expr:
@@ -201,16 +220,11 @@ def _searched(each: TypePatterns) -> pl.Expr:
     return _VALUE.str.replace_all(NOISE, " ") if each.kind.numeric else _VALUE
 
 
-def _weighted(frame: pl.LazyFrame, look: Look) -> pl.LazyFrame:
-    """The column's texts, each with the number of cells it stands for."""
-    values = _texts(frame, look)
+def _weighted(look: Look) -> pl.LazyFrame:
+    """The texts, each with the number of cells it stands for."""
     if look.distinct <= FEW_DISTINCT and look.distinct * REPEATS <= look.filled:
-        return values.group_by("value").agg(pl.len().cast(pl.UInt64).alias("weight"))
-    return values.with_columns(pl.lit(1, dtype=pl.UInt64).alias("weight"))
-
-
-def _texts(frame: pl.LazyFrame, look: Look) -> pl.LazyFrame:
-    return frame.select(text_of(look.column, look.dtype).alias("value")).filter(_VALUE.is_not_null())
+        return look.texts.group_by("value").agg(pl.len().cast(pl.UInt64).alias("weight"))
+    return look.texts.with_columns(pl.lit(1, dtype=pl.UInt64).alias("weight"))
 
 
 def _cells(hit: pl.Expr) -> pl.Expr:

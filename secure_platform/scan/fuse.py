@@ -47,7 +47,7 @@ def judge(each: TypePatterns, tally: Tally, filled: int) -> Judgement | None:
     count, reasons = _by_value(each, tally, filled)
     if tally.named:
         count = max(count, tally.named)
-        fits = [] if each.by_header_only or reasons else [FITS]
+        fits = [] if each.by_header_only or {CELL, MOST, TEXT, CONTEXT} & set(reasons) else [FITS]
         reasons = [NAME, *fits, *reasons]
     return Judgement(count, _confidence(each, reasons), tuple(reasons)) if count else None
 
@@ -71,7 +71,7 @@ def _by_value(each: TypePatterns, tally: Tally, filled: int) -> tuple[int, list[
     validator = each.validator
     if validator is None and tally.format:
         return tally.sure, [*_where(tally), *reasons]
-    if validator is not None and beyond_chance(tally.valid, tally.format, validator.chance):
+    if validator is not None and beyond_chance(tally.valid, tally.asked, validator.chance):
         return tally.sure, [*_where(tally), RULE, *reasons]
     if each.kind.distinctive and tally.format * 2 >= filled:
         return max(count, tally.format), [MOST, *reasons]

@@ -6,7 +6,8 @@ without any separator may equal a phrase written together.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from secure_platform.taxonomy.info_types import InfoType, header_tokens
+from secure_platform.taxonomy.info_types import InfoType
+from secure_platform.taxonomy.reading import header_tokens
 
 Phrase = tuple[str, ...]
 
@@ -19,9 +20,12 @@ def named_types(types: Mapping[str, InfoType], header: Sequence[str]) -> dict[st
     }
 
 
-def vetoed(kind: InfoType, name: str) -> bool:
-    """Whether the column's name says that it is something else than `kind`."""
-    return _any_phrase(kind.header_vetoes, header_tokens(name))
+def vetoed_types(types: Mapping[str, InfoType], name: str) -> frozenset[str]:
+    """The info types that a column of this name does not hold as whole cells."""
+    words = header_tokens(name)
+    return frozenset(
+        kind.id for kind in types.values() if kind.value_patterns and _any_phrase(kind.header_vetoes, words)
+    )
 
 
 def _named(kind: InfoType, name: str, words: Mapping[str, Phrase]) -> bool:

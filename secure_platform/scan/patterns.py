@@ -1,8 +1,8 @@
 """What is looked for in cells: the taxonomy's patterns, joined so that one pass decides most columns.
 
 The union of everything that is evidence without a header is the prefilter; a column in which it matches
-nowhere and whose name means nothing is never read again. Tokens of this platform, UUIDs and object
-identifiers are runs of digits and letters by construction and are taken out before numbers are searched.
+nowhere and whose name means nothing is never read again. Tokens of this platform, UUIDs, object identifiers
+and long fractions are runs of digits by construction and are taken out before numbers are searched.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,27 +18,46 @@ from secure_platform.taxonomy.validators import VALIDATORS, Validator
 _UUID: Final = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
 _TOKEN: Final = r"[th][0-9]+_[0-9a-f]{32}"  # noqa: S105 - the form of a token
 _OBJECT_IDENTIFIER: Final = r"[0-9]+(?:\.[0-9]+){4,}"
+_FRACTION: Final = r"[0-9]+\.[0-9]{11,}"
 
 # Parts of text that look like identifiers and are none.
-NOISE: Final = rf"(?-u:\b)(?:{_UUID}|{_TOKEN}|{_OBJECT_IDENTIFIER})(?-u:\b)"
+NOISE: Final = rf"(?-u:\b)(?:{_UUID}|{_TOKEN}|{_OBJECT_IDENTIFIER}|{_FRACTION})(?-u:\b)"
 
 _BLANK: Final = r"[^\p{L}\p{N}]*"
 _MASK: Final = r"[*#\x{2022}\x{2588}]"
 _WORDS: Final = (
     "redacted|masked|removed|suppressed|withheld|hidden|deleted|anonymi[sz]ed|unknown|none|null|nan|n/a"
 )
-_SAYS_NOTHING: Final = (
-    _UUID,
+_DOCUMENT: Final = r'(?s:\s*(?:\{\s*"|\[\s*[\[{"0-9-]).*[}\]]\s*)'
+_REPLACED: Final = (
     _TOKEN,
-    "[0-9a-f]{32,128}",  # digests
-    r"[-+0-9.,%]+",  # years, ages, ZIP3, counts
-    _BLANK,
     rf"{_BLANK}{_MASK}{_BLANK}{_MASK}{_BLANK}.{{0,4}}",  # masked up to the last four characters
     r"[xX][xX -]*",
-    rf"(?i)[\[<({{]?(?:{_WORDS})[\]>)}}]?",
+    rf"(?i)[\[<({{]?(?:{_WORDS})(?:_[a-z_]+)?[\]>)}}]?",
 )
+_SAYS_NOTHING: Final = (
+    *_REPLACED,
+    _DOCUMENT,
+    _UUID,
+    "[0-9a-f]{32,128}",  # digests
+    r"[-+0-9.,%]+",  # years, ages, ZIP3, counts
+    r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2,}",  # hosts and packages
+    r"[a-z][a-z0-9+.-]*:[^\s]+",  # URLs, URNs, ARNs
+    _BLANK,
+)
+
+
+def _any_whole(forms: Iterable[str]) -> str:
+    return f"^(?:{'|'.join(f'(?:{form})' for form in forms)})$"
+
+
+# A whole cell that is a JSON object or array.
+DOCUMENT: Final = _any_whole([_DOCUMENT])
+# Cells that protection has replaced, and documents, which fit every name and are looked at inside: no
+# evidence under a header, whatever its format.
+LEFT_BEHIND: Final = _any_whole([*_REPLACED, _DOCUMENT])
 # Cells that are no evidence under a header alone.
-OPAQUE: Final = f"^(?:{'|'.join(f'(?:{form})' for form in _SAYS_NOTHING)})$"
+OPAQUE: Final = _any_whole(_SAYS_NOTHING)
 
 
 @dataclass(frozen=True)

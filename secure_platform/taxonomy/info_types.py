@@ -2,47 +2,47 @@
 
 Unknown keys, duplicate keys, patterns that the Polars regex engine cannot compile, validators and types that
 do not exist are all errors at load, because a type that silently detects nothing is a hole in the scan.
+Families hold what types have in common; what a type says itself comes first.
 """
 
 import re
-import unicodedata
-from collections.abc import Container, Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
-import polars as pl
-import yaml
-
-from secure_platform.errors import ContractError
 from secure_platform.taxonomy.classification import Classification
+from secure_platform.taxonomy.reading import Entry, read_document
 from secure_platform.taxonomy.validators import VALIDATORS
+
+Group = Literal["identifier", "secret", "attribute", "plain"]
 
 DOCUMENT: Final = Path(__file__).with_name("info_types.yaml")
 TRANSFORMS: Final = frozenset(
     {"drop", "redact", "mask", "hash", "tokenize", "generalize", "shift_date", "keep"}
 )
 HIPAA_IDENTIFIERS: Final = frozenset("ABCDEFGHIJKLMNOPQR")
-_ID: Final = re.compile(r"[A-Z][A-Z0-9_]{1,40}")
-_WORD: Final = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_KEYS: Final = frozenset(
+GROUPS: Final = ("identifier", "secret", "attribute", "plain")
+GDPR_ARTICLES: Final = frozenset({"4(1)", "9(1)", "10", "87"})
+PCI_DATA: Final = frozenset({"CHD", "SAD"})
+OCSF_CATEGORIES: Final = frozenset({"Personal", "Governmental", "Financial", "Business", "Security"})
+_CATEGORY: Final = re.compile(r"(?:user|system)(?:\.[a-z_]+)+")
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
+_HANDLING: Final = frozenset(
     {
-        "title",
-        "classification",
-        "hipaa",
-        "gdpr",
-        "pci",
-        "headers",
-        "weak_headers",
-        "weak_beside",
-        "header_vetoes",
+        *("title", "group", "classification", "category", "hipaa", "gdpr", "pci", "ocsf"),
+        "default_transform",
     }
-    | {"value_patterns", "header_patterns", "text_pattern", "context_pattern", "validator", "distinctive"}
-    | {"numeric", "supersedes", "default_transform"}
 )
-_FIX: Final = "Correct info_types.yaml; its head comment lists the keys."
+_RECOGNITION: Final = frozenset(
+    {
+        *("family", "country", "headers", "weak_headers", "weak_beside", "header_vetoes", "value_patterns"),
+        *("header_patterns", "text_pattern", "context_words", "context_form", "context_pattern", "validator"),
+        *("distinctive", "numeric", "supersedes"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,28 @@ class InfoType:
 
     Attributes:
         hipaa: Letter "A".."R" of the identifier in 45 CFR 164.514(b)(2)(i).
+        gdpr: Article that makes it matter.
+        pci: `CHD` or `SAD`.
         header_words: Token sequences as `header_tokens` makes them, with `^` and `$` where a phrase is tied.
         value_patterns, header_patterns: Rust regexes anchored to the whole cell.
+        context_pattern: A keyword and a value shortly behind it.
     """
 
     id: str
     title: str
+    family: str
+    group: Group
     classification: Classification
+    category: str
+    ocsf: str
+    country: str | None = None
+    hipaa: str | None = None
+    gdpr: str | None = None
+    pci: str | None = None
     value_patterns: tuple[str, ...] = ()
     header_patterns: tuple[str, ...] = ()
     text_pattern: str | None = None
+    context_words: tuple[str, ...] = ()
     context_pattern: str | None = None
     header_words: tuple[tuple[str, ...], ...] = ()
     weak_headers: tuple[tuple[str, ...], ...] = ()
@@ -70,156 +82,137 @@ class InfoType:
     distinctive: bool = False
     numeric: bool = False
     supersedes: tuple[str, ...] = ()
-    hipaa: str | None = None
-    gdpr: bool = False
-    pci: bool = False
     default_transform: str = field(kw_only=True)
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether values identify or open something, so that they must not be where nobody expects them."""
+        return self.group in {"identifier", "secret"} and self.classification >= Classification.CONFIDENTIAL
+
+
+@dataclass(frozen=True)
+class Family:
+    """What several types have in common; `handling` are the keys that they share."""
+
+    id: str
+    title: str
+    handling: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """Families and info types by their id, in the order of the document."""
+
+    families: Mapping[str, Family]
+    types: Mapping[str, InfoType]
+
+
+def info_types() -> Mapping[str, InfoType]:
+    """Every info type of the platform by its id, in the order of the file."""
+    return taxonomy().types
 
 
 @cache
-def info_types() -> Mapping[str, InfoType]:
-    """Every info type by its id, in the order of the file."""
-    return load_info_types(DOCUMENT)
+def taxonomy() -> Taxonomy:
+    """The platform's own families and types."""
+    return load_taxonomy(DOCUMENT)
 
 
-def load_info_types(path: Path) -> Mapping[str, InfoType]:
+def load_taxonomy(path: Path) -> Taxonomy:
     """Read and check a taxonomy document.
 
     Raises:
         ContractError: If the document has anything that is not understood; names the type and the key.
     """
-    try:
-        document = _parse(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError):
-        raise ContractError(f"{path.name} is not strict YAML", _FIX) from None
-    if not isinstance(document, dict) or not document:
-        raise ContractError(f"{path.name} is not a mapping of info types", _FIX)
-    types = {name: _info_type(name, body) for name, body in document.items()}
+    document = read_document(path, {"families", "types"})
+    families = read_families(document.get("families"))
+    return Taxonomy(families, read_types(document.get("types"), families, MappingProxyType({})))
+
+
+def read_families(document: Any) -> Mapping[str, Family]:
+    """The families of a document.
+
+    Raises:
+        ContractError: If anything in it is not understood.
+    """
+    bodies = document if isinstance(document, dict) else {}
+    entries = {name: Entry("Family", name, body, _HANDLING) for name, body in bodies.items()}
+    return MappingProxyType(
+        {name: Family(name, entry.text("title"), bodies[name]) for name, entry in entries.items()}
+    )
+
+
+def read_types(
+    document: Any, families: Mapping[str, Family], others: Mapping[str, InfoType]
+) -> Mapping[str, InfoType]:
+    """The types of a document.
+
+    Args:
+        document: Bodies by id.
+        families: The families that they may name.
+        others: Types beside which they stand: not to be defined again, but to be superseded.
+
+    Raises:
+        ContractError: If anything in it is not understood.
+    """
+    entry = Entry("Info types", "types", document, document if isinstance(document, dict) else ())
+    types = {name: _info_type(name, body, families) for name, body in document.items()}
+    entry.require(types and not types.keys() & others.keys(), "ids")
     for kind in types.values():
         for other in kind.supersedes:
-            _require(other in types and other != kind.id, kind.id, "supersedes")
+            entry.require(other in {*types, *others} - {kind.id}, f"{kind.id} supersedes")
     return MappingProxyType(types)
 
 
-def header_tokens(name: str) -> tuple[str, ...]:
-    """Split a column name into lower-case words at separators, case changes and digits.
-
-    `patientSSN_2` becomes `patient`, `ssn`, `2`; `acid` stays one word and so never means `cid`.
-    """
-    decomposed = unicodedata.normalize("NFKD", name)
-    plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    return tuple(word.lower() for word in _WORD.findall(plain))
-
-
-def _info_type(name: Any, body: Any) -> InfoType:
-    culprit = name if isinstance(name, str) and _ID.fullmatch(name) else "an info type"
-    _require(culprit == name, culprit, "id")
-    _require(isinstance(body, dict), culprit, "body")
-    _require(body.keys() <= _KEYS, culprit, "unknown key")
-    text = _Reader(culprit, body)
-    kind = InfoType(
-        id=culprit,
-        title=text.required("title"),
-        classification=Classification.parse(text.required("classification")),
-        value_patterns=text.patterns("value_patterns", anchored=True),
-        header_patterns=text.patterns("header_patterns", anchored=True),
-        text_pattern=text.pattern("text_pattern"),
-        context_pattern=text.pattern("context_pattern"),
-        header_words=text.phrases("headers"),
-        weak_headers=text.phrases("weak_headers"),
-        weak_beside=text.phrases("weak_beside"),
-        header_vetoes=text.phrases("header_vetoes"),
-        validator=text.optional("validator", VALIDATORS),
-        distinctive=text.flag("distinctive"),
-        numeric=text.flag("numeric"),
-        supersedes=text.strings("supersedes"),
-        hipaa=text.optional("hipaa", HIPAA_IDENTIFIERS),
-        gdpr=text.flag("gdpr"),
-        pci=text.flag("pci"),
-        default_transform=text.required("default_transform"),
-    )
-    _require(kind.default_transform in TRANSFORMS, culprit, "default_transform")
+def _info_type(name: Any, body: Any, families: Mapping[str, Family]) -> InfoType:
+    entry = Entry("Info type", name, body, _HANDLING | _RECOGNITION)
+    entry.require(name == name.upper(), "id")
+    family = families[entry.choice("family", families)]
+    entry.text("title")
+    merged = Entry("Info type", name, {**family.handling, **body}, _HANDLING | _RECOGNITION)
+    kind = InfoType(id=name, **_handling(merged), **_recognition(entry))
+    merged.require(_CATEGORY.fullmatch(kind.category), "category")
     return kind
 
 
-class _Reader:
-    """Takes one type's fields out of the document, each with its type checked."""
-
-    def __init__(self, culprit: str, body: Mapping[Any, Any]) -> None:
-        self._culprit = culprit
-        self._body = body
-
-    def required(self, key: str) -> str:
-        value = self._body.get(key)
-        _require(isinstance(value, str) and bool(value), self._culprit, key)
-        return str(value)
-
-    def optional(self, key: str, allowed: Container[str]) -> str | None:
-        value = self._body.get(key)
-        _require(value is None or (isinstance(value, str) and value in allowed), self._culprit, key)
-        return value
-
-    def flag(self, key: str) -> bool:
-        value = self._body.get(key, False)
-        _require(isinstance(value, bool), self._culprit, key)
-        return bool(value)
-
-    def strings(self, key: str) -> tuple[str, ...]:
-        value = self._body.get(key, [])
-        well_formed = isinstance(value, list) and all(isinstance(item, str) and item for item in value)
-        _require(well_formed and len(set(value)) == len(value), self._culprit, key)
-        return tuple(value)
-
-    def phrases(self, key: str) -> tuple[tuple[str, ...], ...]:
-        return tuple(self._phrase(key, phrase) for phrase in self.strings(key))
-
-    def patterns(self, key: str, *, anchored: bool) -> tuple[str, ...]:
-        patterns = self.strings(key)
-        for pattern in patterns:
-            _require(not anchored or (pattern[0] == "^" and pattern[-1] == "$"), self._culprit, key)
-            _require(_compiles(pattern), self._culprit, key)
-        return patterns
-
-    def pattern(self, key: str) -> str | None:
-        if key not in self._body:
-            return None
-        pattern = self.required(key)
-        _require(_compiles(pattern), self._culprit, key)
-        return pattern
-
-    def _phrase(self, key: str, phrase: str) -> tuple[str, ...]:
-        words = header_tokens(phrase)
-        _require(bool(words), self._culprit, key)
-        return ("^",) * phrase.startswith("^") + words + ("$",) * phrase.endswith("$")
+def _handling(entry: Entry) -> dict[str, Any]:
+    return {
+        "title": entry.text("title"),
+        "family": entry.text("family"),
+        "group": cast("Group", entry.choice("group", GROUPS)),
+        "classification": Classification.parse(entry.text("classification")),
+        "category": entry.text("category"),
+        "ocsf": entry.choice("ocsf", OCSF_CATEGORIES),
+        "hipaa": entry.optional("hipaa", HIPAA_IDENTIFIERS),
+        "gdpr": entry.optional("gdpr", GDPR_ARTICLES),
+        "pci": entry.optional("pci", PCI_DATA),
+        "default_transform": entry.choice("default_transform", TRANSFORMS),
+    }
 
 
-def _compiles(pattern: str) -> bool:
-    try:
-        matches = pl.Series([""]).str.contains(pattern)
-    except pl.exceptions.ComputeError:
-        return False
-    # A pattern that matches nothing at all would make every cell a candidate.
-    return not matches.item()
+def _recognition(entry: Entry) -> dict[str, Any]:
+    words = entry.strings("context_words")
+    form = entry.pattern("context_form")
+    entry.require(bool(words) == bool(form), "context_form")
+    return {
+        "country": entry.matching("country", _COUNTRY),
+        "value_patterns": entry.cell_patterns("value_patterns"),
+        "header_patterns": entry.cell_patterns("header_patterns"),
+        "text_pattern": entry.pattern("text_pattern"),
+        "context_words": words,
+        "context_pattern": _context(words, form) if form else entry.pattern("context_pattern"),
+        "header_words": entry.phrases("headers"),
+        "weak_headers": entry.phrases("weak_headers"),
+        "weak_beside": entry.phrases("weak_beside"),
+        "header_vetoes": entry.phrases("header_vetoes"),
+        "validator": entry.optional("validator", VALIDATORS),
+        "distinctive": entry.flag("distinctive"),
+        "numeric": entry.flag("numeric"),
+        "supersedes": entry.strings("supersedes"),
+    }
 
 
-def _require(condition: bool, culprit: str, key: str) -> None:  # noqa: FBT001 - a guard, read as a sentence
-    if not condition:
-        raise ContractError(f"Info type {culprit}: {key} is not acceptable", _FIX)
-
-
-def _parse(text: str) -> Any:
-    """One strict YAML document: an alias or a key given twice would silently stand for something else."""
-    events = yaml.parse(text, Loader=yaml.CSafeLoader)
-    if any(isinstance(event, yaml.AliasEvent) for event in events):
-        raise yaml.YAMLError
-    return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - derived from the safe loader
-
-
-class _UniqueKeyLoader(yaml.CSafeLoader):
-    """The safe loader, refusing a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - the base class's signature
-        keys = [str(key.value) for key, _ in node.value]
-        if len(set(keys)) != len(keys):
-            raise yaml.YAMLError
-        return super().construct_mapping(node, deep)
+def _context(words: tuple[str, ...], form: str) -> str:
+    """One of the words, at most twenty characters that are no digits, and the value."""
+    either = "|".join(re.escape(word) for word in words)
+    return rf"(?i:(?-u:\b)(?:{either}))s?(?-u:\b)[^0-9\n]{{0,20}}(?-u:\b)(?:{form})(?-u:\b)"

@@ -19,7 +19,9 @@ PEERS = {
     "overhead": "python -c pass",
     "keys": "plain Parquet files",
     "web": "the stock server",
+    "secret_scan": "the same rules, each searched by Python's re",
     "demo": "",
+    "scan": "Polars searches every cell for one pattern",
 }
 
 

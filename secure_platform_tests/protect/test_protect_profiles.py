@@ -55,6 +55,7 @@ def test_safe_harbor_for_every_info_type() -> None:
     profile = load_profile(HIPAA)
     exceptions = {
         "AGE": "generalize.age",
+        "AGE_OVER_89": "generalize.age",
         "US_ZIP": "generalize.zip3",
         "RECORD_ID": "tokenize",
         "PROVIDER_ID": "tokenize",

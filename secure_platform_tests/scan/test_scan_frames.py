@@ -1,6 +1,7 @@
 """Column types, odd names, laziness, and that counts do not depend on how the counting is arranged."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -14,7 +15,6 @@ from scan_support import SCANNER, kinds, scan
 
 from secure_platform.errors import DataRefusedError
 from secure_platform.scan import evidence
-from secure_platform.scan.cells import text_of
 from secure_platform.scan.columns import Finding, Scanner
 from secure_platform.taxonomy.info_types import info_types
 
@@ -131,18 +131,23 @@ def test_only_the_columns_asked_for_are_observed() -> None:
     assert [f.column for f in SCANNER.findings(observed, frame, ["a", "b"])] == ["b"]
 
 
-def test_clean_columns_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = pl.LazyFrame({"clean": ["x"], "mail": [MAIL], "code": ["123456789"]})
-    observed = SCANNER.observe(frame).collect()
+def test_clean_columns_are_read_again_once_for_secrets_only() -> None:
     read: list[str] = []
 
-    def remember(name: str, dtype: pl.DataType) -> pl.Expr:
-        read.append(name)
-        return text_of(name, dtype)
+    def remembered(name: str) -> pl.Expr:
+        def look(values: pl.Series) -> pl.Series:
+            read.append(name)
+            return values
 
-    monkeypatch.setattr(evidence, "text_of", remember)
-    SCANNER.findings(observed, frame, frame.collect_schema().names())
-    assert set(read) == {"mail"}
+        return pl.col(name).map_batches(look, return_dtype=pl.String)
+
+    frame = pl.LazyFrame({"clean": ["x"], "mail": [MAIL], "code": ["123456789"]})
+    observed = SCANNER.observe(frame).collect()
+    watched = frame.with_columns(remembered(name) for name in observed.columns)
+    SCANNER.findings(observed, watched, observed.columns)
+    reads = Counter(read)
+    assert (reads["clean"], reads["code"]) == (1, 1)
+    assert reads["mail"] > 1
 
 
 def test_findings_are_in_column_order_then_taxonomy_order() -> None:

@@ -1,4 +1,5 @@
 import pytest
+from known_numbers import KNOWN
 from scan_support import kinds, scan
 
 from secure_platform.scan.headers import named_types
@@ -83,7 +84,7 @@ def test_other_addresses_are_no_street(name: str) -> None:
 
 def test_a_bare_name_is_a_persons_only_beside_personal_columns() -> None:
     people = {"NAME": ["Jane Doe"], "GENDER": ["F"]}
-    assert set(scan(people)) == {("NAME", "PERSON_NAME")}
+    assert set(scan(people)) == {("NAME", "PERSON_NAME"), ("GENDER", "GENDER")}
     assert scan({"NAME": ["STURDY MEMORIAL HOSPITAL"], "REVENUE": ["0.0"], "STATE": ["MA"]}) == {}
 
 
@@ -153,3 +154,15 @@ def test_reasons_and_confidence_grow_with_the_evidence() -> None:
     assert both.reasons == ("column name", "cell format", "number rule")
     assert fits.reasons == ("column name", "cells fit the name")
     assert header_only.reasons == ("column name",)
+
+
+def test_published_numbers_of_every_kind_are_found_under_their_header() -> None:
+    ruled = [kind for kind in info_types().values() if kind.validator and kind.header_words]
+    missed = []
+    for kind in ruled:
+        name = " ".join(word for word in kind.header_words[0] if word not in {"^", "$"})
+        numbers = list(KNOWN[str(kind.validator)])
+        found = scan({name: numbers}).get((name, kind.id))
+        if found is None or found.count != len(numbers):
+            missed.append(kind.id)
+    assert missed == []

@@ -1,82 +1,131 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from secure_platform.errors import ContractError
+from secure_platform.scan.secrets.document import own_rules
 from secure_platform.taxonomy.classification import Classification
-from secure_platform.taxonomy.info_types import (
-    DOCUMENT,
-    TRANSFORMS,
-    header_tokens,
-    info_types,
-    load_info_types,
-)
+from secure_platform.taxonomy.info_types import DOCUMENT, TRANSFORMS, info_types, load_taxonomy, taxonomy
+from secure_platform.taxonomy.reading import header_tokens
 
 GOOD = """
-FIRST_TYPE:
-  title: First
-  classification: restricted
-  headers: [one two]
-  value_patterns: ['^[0-9]{4}$']
-  default_transform: drop
-SECOND_TYPE:
-  title: Second
-  classification: public
-  default_transform: keep
+families:
+  things:
+    title: Things
+    group: identifier
+    classification: restricted
+    category: user.unique_id
+    ocsf: Personal
+    default_transform: drop
+types:
+  FIRST_TYPE:
+    title: First
+    family: things
+    headers: [one two]
+    value_patterns: ['^[0-9]{4}$']
+  SECOND_TYPE:
+    title: Second
+    family: things
+    classification: public
+    default_transform: keep
 """
 
-# 45 CFR 164.514(b)(2)(i): which letters the scan can find values of; the others (certificates, vehicles,
-# biometrics, photographs) have no text form or are labels that a contract gives.
+# 45 CFR 164.514(b)(2)(i): at least one type for each of the eighteen; a fax number is a telephone number.
 HIPAA = {
-    "PERSON_NAME": "A",
-    "STREET_ADDRESS": "B",
-    "US_ZIP": "B",
-    "CITY": "B",
-    "COUNTY": "B",
-    "PLACE_NAME": "B",
-    "GPS_COORDINATE": "B",
-    "AGE": "C",
-    "DATE_OF_BIRTH": "C",
-    "DATE_OF_DEATH": "C",
-    "DATE": "C",
-    "PHONE": "D",
-    "EMAIL": "F",
-    "US_SSN": "G",
-    "MRN": "H",
-    "HEALTH_PLAN_ID": "I",
-    "IBAN": "J",
-    "CREDIT_CARD": "J",
-    "US_DRIVERS_LICENSE": "K",
-    "MAC_ADDRESS": "M",
-    "IPV4": "O",
-    "IPV6": "O",
-    "PASSPORT": "R",
-    "RECORD_ID": "R",
+    "A": {"PERSON_NAME"},
+    "B": {"STREET_ADDRESS", "US_ZIP", "POSTAL_CODE", "CITY", "COUNTY", "PLACE_NAME", "GPS_COORDINATE"},
+    "C": {"AGE_OVER_89", "DATE_OF_BIRTH", "DATE_OF_DEATH", "DATE"},
+    "D": {"PHONE"},
+    "F": {"EMAIL"},
+    "G": {"US_SSN"},
+    "H": {"MRN", "UK_NHS", "NZ_NHI"},
+    "I": {"HEALTH_PLAN_ID", "US_MBI", "AU_MEDICARE", "DE_HEALTH_INSURANCE"},
+    "J": {"CREDIT_CARD", "IBAN", "BANK_ACCOUNT", "CRYPTO_ADDRESS"},
+    "K": {"US_DRIVERS_LICENSE", "DRIVERS_LICENSE"},
+    "L": {"VIN", "LICENSE_PLATE"},
+    "M": {"MAC_ADDRESS", "IMEI", "DEVICE_ID", "MEDICAL_DEVICE_ID"},
+    "N": {"URL"},
+    "O": {"IPV4", "IPV6"},
+    "P": {"BIOMETRIC"},
+    "Q": {"FACE_IMAGE"},
+    "R": {"RECORD_ID", "PASSPORT", "USERNAME", "UK_NINO"},
 }
 
 
 def load(tmp_path: Path, text: str) -> None:
     path = tmp_path / "types.yaml"
     path.write_text(text, encoding="utf-8")
-    load_info_types(path)
+    load_taxonomy(path)
 
 
-def test_every_type_has_its_hipaa_letter() -> None:
-    assert {kind.id: kind.hipaa for kind in info_types().values() if kind.hipaa} == HIPAA
+def test_there_are_types_of_more_than_twenty_countries() -> None:
+    countries = {kind.country for kind in info_types().values() if kind.family == "national_id"}
+    assert len(info_types()) >= 60
+    assert len(countries - {None}) >= 20
 
 
-def test_only_account_data_is_pci() -> None:
-    assert [kind.id for kind in info_types().values() if kind.pci] == ["CREDIT_CARD"]
+@pytest.mark.parametrize("letter", HIPAA)
+def test_safe_harbor_letters_name_their_types(letter: str) -> None:
+    assert HIPAA[letter] <= {kind.id for kind in info_types().values() if kind.hipaa == letter}
+
+
+def test_a_persons_number_is_an_identifier_under_safe_harbor() -> None:
+    families = {"national_id", "document", "account", "device", "vehicle", "contact", "place", "name"}
+    assert [k.id for k in info_types().values() if k.family in families and k.hipaa is None] == []
+
+
+def test_card_numbers_are_cardholder_data_and_the_rest_must_not_be_stored() -> None:
+    pci = {kind.id: kind.pci for kind in info_types().values() if kind.pci}
+    assert {name for name, data in pci.items() if data == "CHD"} == {"CREDIT_CARD", "CARD_EXPIRY"}
+    assert {name for name, data in pci.items() if data == "SAD"} == {
+        *("CARD_SECURITY_CODE", "CARD_TRACK_DATA", "CARD_PIN"),
+    }
+
+
+def test_special_categories_are_article_nine() -> None:
+    nine = {kind.id for kind in info_types().values() if kind.gdpr == "9(1)"}
+    assert nine >= {
+        *("HEALTH_DATA", "GENETIC_DATA", "BIOMETRIC", "ETHNIC_ORIGIN", "RELIGION", "POLITICAL_OPINION"),
+        *("TRADE_UNION", "SEXUAL_ORIENTATION"),
+    }
+    assert info_types()["CRIMINAL_RECORD"].gdpr == "10"
 
 
 def test_secrets_are_restricted_and_never_kept() -> None:
-    secrets = [info_types()[name] for name in ("AWS_ACCESS_KEY", "PRIVATE_KEY", "JWT", "URL_CREDENTIALS")]
+    secrets = [kind for kind in info_types().values() if kind.group == "secret"]
     assert {kind.classification for kind in secrets} == {Classification.RESTRICTED}
     assert {kind.default_transform for kind in secrets} == {"drop", "redact"}
 
 
-def test_no_personal_type_is_kept_by_default() -> None:
-    assert all(kind.default_transform in TRANSFORMS - {"keep"} for kind in info_types().values())
+def test_what_a_secret_rule_finds_is_a_secret_of_the_taxonomy() -> None:
+    named = {rule.info_type for rule in own_rules().rules.values()}
+    assert len(named) == 8
+    assert {info_types()[name].group for name in named} == {"secret"}
+
+
+def test_only_the_secret_rules_know_secrets_by_their_values() -> None:
+    secrets = [kind for kind in info_types().values() if kind.group == "secret"]
+    assert not [k.id for k in secrets if k.value_patterns or k.text_pattern or k.context_pattern]
+
+
+def test_only_what_names_nobody_is_kept_by_default() -> None:
+    assert {kind.default_transform for kind in info_types().values()} <= TRANSFORMS
+    assert {kind.group for kind in info_types().values() if kind.default_transform == "keep"} == {"plain"}
+    assert {k.group for k in info_types().values() if k.classification < Classification.CONFIDENTIAL} <= {
+        *("plain", "attribute"),
+    }
+
+
+def test_a_type_says_only_what_its_family_does_not() -> None:
+    document = yaml.safe_load(DOCUMENT.read_text(encoding="utf-8"))
+    repeated = [
+        (name, key)
+        for name, body in document["types"].items()
+        for key, value in body.items()
+        if key != "title" and taxonomy().families[body["family"]].handling.get(key) == value
+    ]
+    assert repeated == []
 
 
 def test_the_document_is_read_once() -> None:
@@ -91,16 +140,29 @@ def test_a_good_document_loads(tmp_path: Path) -> None:
     ("old", "new"),
     [
         ("title: First", "titel: First"),
-        ("title: First", "title: First\n  headrs: [one]"),
-        ("title: First", "title: First\n  title: Again"),
+        ("title: First", "title: First\n    headrs: [one]"),
+        ("title: First", "title: First\n    title: Again"),
         ("FIRST_TYPE:", "SECOND_TYPE:"),
         ("FIRST_TYPE:", "first_type:"),
+        ("FIRST_TYPE:", "1:"),
+        ("family: things", "family: nothings"),
+        ("family: things", "country: usa"),
+        ("    family: things\n    headers", "    headers"),
         ("classification: restricted", "classification: secret"),
-        ("classification: restricted", "classification: restricted\n  hipaa: S"),
-        ("classification: restricted", "classification: restricted\n  gdpr: 'yes'"),
-        ("classification: restricted", "classification: restricted\n  validator: luck"),
-        ("classification: restricted", "classification: restricted\n  supersedes: [THIRD_TYPE]"),
-        ("classification: restricted", "classification: restricted\n  supersedes: [FIRST_TYPE]"),
+        ("classification: restricted", "headers: [one]\n    classification: restricted"),
+        ("group: identifier", "group: identity"),
+        ("category: user.unique_id", "category: user"),
+        ("ocsf: Personal", "ocsf: personal"),
+        ("title: First", "title: First\n    hipaa: S"),
+        ("title: First", "title: First\n    gdpr: 'yes'"),
+        ("title: First", "title: First\n    pci: PAN"),
+        ("title: First", "title: First\n    country: us"),
+        ("title: First", "title: First\n    distinctive: 1"),
+        ("title: First", "title: First\n    validator: luck"),
+        ("title: First", "title: First\n    context_words: [one]"),
+        ("title: First", "title: First\n    context_form: '[0-9]'"),
+        ("title: First", "title: First\n    supersedes: [THIRD_TYPE]"),
+        ("title: First", "title: First\n    supersedes: [FIRST_TYPE]"),
         ("headers: [one two]", "headers: one two"),
         ("headers: [one two]", "headers: [one, one]"),
         ("headers: [one two]", "headers: ['--']"),
@@ -110,10 +172,11 @@ def test_a_good_document_loads(tmp_path: Path) -> None:
         ("'^[0-9]{4}$'", "'^[0-9]*$'"),
         ("value_patterns: ['^[0-9]{4}$']", "text_pattern: ''"),
         ("value_patterns: ['^[0-9]{4}$']", "text_pattern: '[0-9'"),
-        ("value_patterns: ['^[0-9]{4}$']", "value_patterns: &a ['^x$']\n  header_patterns: *a"),
+        ("value_patterns: ['^[0-9]{4}$']", "value_patterns: &a ['^x$']\n    header_patterns: *a"),
         ("default_transform: drop", "default_transform: forget"),
-        ("default_transform: drop", ""),
-        ("  title: Second\n  classification: public\n  default_transform: keep", "  - Second"),
+        ("    default_transform: drop\n", ""),
+        ("types:", "typos:"),
+        ("families:", "other: 1\nfamilies:"),
     ],
 )
 def test_anything_not_understood_is_refused(tmp_path: Path, old: str, new: str) -> None:
@@ -130,18 +193,15 @@ def test_a_document_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> 
 
 def test_the_error_names_type_and_key_only(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="Info type FIRST_TYPE: validator is not acceptable") as caught:
-        load(tmp_path, GOOD.replace("title: First", "title: First\n  validator: canary-4242"))
+        load(tmp_path, GOOD.replace("title: First", "title: First\n    validator: canary-4242"))
     assert "canary" not in str(caught.value)
 
 
 def test_the_head_comment_explains_every_key() -> None:
-    head = DOCUMENT.read_text(encoding="utf-8").split("\n\n", 1)[0]
-    keys = {
-        line.strip().split(":")[0]
-        for line in DOCUMENT.read_text(encoding="utf-8").splitlines()
-        if line[:2] == "  "
-    }
-    assert {key for key in keys if key[0] != "#"} - {"title"} <= set(head.replace(",", " ").split())
+    head = DOCUMENT.read_text(encoding="utf-8").split("\n\nfamilies:", 1)[0]
+    document = yaml.safe_load(DOCUMENT.read_text(encoding="utf-8"))
+    keys = {key for part in document.values() for body in part.values() for key in body}
+    assert keys <= set(head.replace(",", " ").split())
 
 
 @pytest.mark.parametrize(

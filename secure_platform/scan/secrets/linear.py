@@ -1,0 +1,76 @@
+"""Regular expressions that cost time linear in the text, whoever wrote them: RE2, over bytes.
+
+Python's `re` backtracks: one careless rule and one hostile line stop a scan for hours. RE2 has no look-around
+and no back-references; a pattern that needs them, or more memory than is granted, is refused when it is read.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+import re2
+
+from secure_platform.errors import UsageError
+
+_MEMORY: Final = 16 << 20
+
+
+class Match(Protocol):
+    """Where a pattern matched."""
+
+    def span(self, group: int = 0, /) -> tuple[int, int]:
+        """Start and end of a group; (-1, -1) for one that took no part."""
+        ...
+
+
+class Pattern(Protocol):
+    """A compiled pattern."""
+
+    @property
+    def groups(self) -> int:
+        """How many groups capture."""
+        ...
+
+    def search(self, text: bytes, pos: int | None = None, endpos: int | None = None, /) -> Match | None:
+        """The first match."""
+        ...
+
+    def finditer(self, text: bytes, pos: int | None = None, endpos: int | None = None, /) -> Any:
+        """All matches that do not overlap."""
+        ...
+
+    def fullmatch(self, text: bytes, /) -> Match | None:
+        """A match of the whole text."""
+        ...
+
+
+def compile_pattern(pattern: str, of: str) -> Pattern:
+    """Compile a pattern over UTF-8 bytes.
+
+    Args:
+        pattern: RE2 syntax.
+        of: Whose pattern it is, for the error.
+
+    Raises:
+        UsageError: If RE2 cannot run it.
+    """
+    return _compiled(pattern, of, longest=False)
+
+
+def any_of(words: Iterable[bytes], patterns: Iterable[str] = ()) -> Pattern:
+    """A pattern for whichever of some words and patterns is there, in any case; at one place the longest."""
+    quoted = [str(re2.escape(word.decode())) for word in sorted(words)]
+    parts = [*quoted, *(f"(?:{pattern})" for pattern in patterns)]
+    return _compiled(f"(?i){'|'.join(parts)}", "the keywords", longest=True)
+
+
+def _compiled(pattern: str, of: str, *, longest: bool) -> Pattern:
+    options = re2.Options()
+    options.log_errors, options.max_mem, options.longest_match = False, _MEMORY, longest
+    try:
+        compiled: Pattern = re2.compile(pattern.encode(), options)
+    except (re2.error, UnicodeEncodeError):
+        raise UsageError(
+            f"The pattern of {of} is not one that runs in linear time",
+            "Write it in RE2 syntax: no look-around, no back-references, repetitions up to 1000.",
+        ) from None
+    return compiled

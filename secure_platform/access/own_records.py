@@ -5,7 +5,6 @@ read here: nothing is opened, and nothing is believed.
 """
 
 import re
-import struct
 from typing import Any, Final
 
 from sqlalchemy import Column, ScalarResult, select
@@ -13,8 +12,8 @@ from sqlalchemy import Column, ScalarResult, select
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import access_grant, approval, credential, freeze, metadata
 from secure_platform.keys.catalog import DATA, DIGEST, MAC
+from secure_platform.keys.material import SEALED_VERSION
 
-# What `KeyRing.seal_secret` wrote begins with the version of the data key.
 ENCRYPTED: Final = (
     access_grant.c.reason,
     access_grant.c.review,
@@ -22,7 +21,6 @@ ENCRYPTED: Final = (
     credential.c.totp_secret,
     approval.c.reason,
 )
-_VERSION: Final = struct.Struct(">I")
 _SEAL: Final = re.compile(r"m([1-9][0-9]{0,8}):")
 
 
@@ -55,4 +53,4 @@ def _version(value: str | bytes) -> int | None:
     if isinstance(value, str):
         found = _SEAL.match(value)
         return int(found[1]) if found else None
-    return int(_VERSION.unpack_from(value)[0]) if len(value) >= _VERSION.size else None
+    return int(SEALED_VERSION.unpack_from(value)[0]) if len(value) >= SEALED_VERSION.size else None

@@ -4,7 +4,9 @@ One key per purpose is derived with HKDF-SHA-256 (RFC 5869, empty salt: the inpu
 """
 
 import hmac
+import re
 import secrets
+import struct
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
@@ -14,6 +16,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from secure_platform.errors import UsageError
 
 KEY_BYTES: Final = 32
+# A MAC as text: the version of the key `mac`, and the HMAC-SHA-256.
+MAC_TEXT: Final = re.compile(r"m([1-9][0-9]{0,8}):([0-9a-f]{64})")
+# What a sealed secret begins with: the version of the key `data`.
+SEALED_VERSION: Final = struct.Struct(">I")
 
 
 class NotPickled:

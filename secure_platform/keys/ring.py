@@ -5,8 +5,6 @@ key that was disabled elsewhere stops working at once. Material and keys derived
 """
 
 import hmac
-import re
-import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -38,6 +36,8 @@ from secure_platform.keys.log_key import RingLogSigner, identity
 from secure_platform.keys.making import make_version
 from secure_platform.keys.material import (
     KEY_BYTES,
+    MAC_TEXT,
+    SEALED_VERSION,
     CellKey,
     DataKey,
     DigestKey,
@@ -55,9 +55,7 @@ from secure_platform.keys.usage import Due, KeyUses
 from secure_platform.keys.wrapped import WrappedDataKey
 
 RING: Final = "service:key-ring"
-_MAC: Final = re.compile(r"m([1-9][0-9]{0,8}):([0-9a-f]{64})")
 _IDENTIFIER_HEX: Final = 32
-_VERSION: Final = struct.Struct(">I")
 
 
 class KeyRing(NotPickled):
@@ -151,7 +149,7 @@ class KeyRing(NotPickled):
         """
         stored = self._newest(DATA)
         self._uses.take(stored)
-        header = _VERSION.pack(stored.about.version)
+        header = SEALED_VERSION.pack(stored.about.version)
         envelope = self._opened.envelope(stored, f"secret|{purpose}")
         return header + envelope.seal(secret, header + canonical.dumps(dict(context)))
 
@@ -161,14 +159,14 @@ class KeyRing(NotPickled):
         Raises:
             IntegrityError: If a byte, the purpose or the context differs, or its key is unknown or disabled.
         """
-        header = sealed[: _VERSION.size]
-        if len(header) < _VERSION.size:
+        header = sealed[: SEALED_VERSION.size]
+        if len(header) < SEALED_VERSION.size:
             raise IntegrityError(
                 "A secret in the control database was cut off", "Restore the database from a copy."
             )
-        stored = self._readable(DATA, *_VERSION.unpack(header))
+        stored = self._readable(DATA, *SEALED_VERSION.unpack(header))
         return self._opened.envelope(stored, f"secret|{purpose}").open(
-            sealed[_VERSION.size :],
+            sealed[SEALED_VERSION.size :],
             header + canonical.dumps(dict(context)),
             name="A secret in the control database",
         )
@@ -184,7 +182,7 @@ class KeyRing(NotPickled):
         Raises:
             IntegrityError: If the MAC names a version that is disabled or destroyed.
         """
-        parsed = _MAC.fullmatch(mac)
+        parsed = MAC_TEXT.fullmatch(mac)
         if parsed is None:
             return False
         version = int(parsed[1])

@@ -6,7 +6,6 @@ made up. Until the log names a first key, the seal alone counts: the keys that o
 """
 
 import hmac
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
@@ -25,13 +24,12 @@ from secure_platform.control.tables import key_version
 from secure_platform.control.witness import Kept
 from secure_platform.errors import GateRefusedError, IntegrityError
 from secure_platform.keys.catalog import MAC, StoredKey, newest, stored_keys
-from secure_platform.keys.material import NotPickled, hmac_sha256
+from secure_platform.keys.material import MAC_TEXT, NotPickled, hmac_sha256
 from secure_platform.keys.opened import OpenedKeys
 from secure_platform.keys.usage import KeyUses
 
 TABLE: Final = "key_version"
 _PURPOSE: Final = "mac|key-row"
-_SEAL: Final = re.compile(r"m([1-9][0-9]{0,8}):([0-9a-f]{64})")
 # An entry of the log has room for a few hundred seals.
 _ANNOUNCED_AT_ONCE: Final = 200
 
@@ -201,7 +199,7 @@ class KeyRows(NotPickled):
         return rows
 
     def _is_sealed(self, row: StoredKey, macs: Mapping[int, StoredKey]) -> bool:
-        parsed = _SEAL.fullmatch(row.seal)
+        parsed = MAC_TEXT.fullmatch(row.seal)
         sealing = macs.get(int(parsed[1])) if parsed else None
         if sealing is None or not sealing.about.readable:
             return False

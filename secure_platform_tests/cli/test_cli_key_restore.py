@@ -100,6 +100,12 @@ def test_a_backup_made_before_the_root_key_was_renewed_still_opens_all(
     read_again(deployed, before)
 
 
+def move_to_vault(cli: Cli, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURE_PLATFORM_VAULT", tenant.settings.model_dump_json())
+    do(cli, "keys", "rewrap", "--to", "vault")
+    monkeypatch.setenv("SECURE_PLATFORM_KEYS", json.dumps({"provider": "vault"}))
+
+
 @pytest.mark.system
 def test_keys_of_a_vault_that_is_gone_come_back_into_the_home(
     deployed: Built,
@@ -111,9 +117,7 @@ def test_keys_of_a_vault_that_is_gone_come_back_into_the_home(
     cli, file = Cli(deployed.home), str(tmp_path / "keys.backup")
     keep_a_secret(deployed)
     destroy_a_key(deployed)
-    monkeypatch.setenv("SECURE_PLATFORM_VAULT", vault_tenant.settings.model_dump_json())
-    do(cli, "keys", "rewrap", "--to", "vault")
-    monkeypatch.setenv("SECURE_PLATFORM_KEYS", json.dumps({"provider": "vault"}))
+    move_to_vault(cli, vault_tenant, monkeypatch)
     do(cli, "keys", "backup", file, *given)
     before = everything(deployed)
     monkeypatch.delenv("SECURE_PLATFORM_VAULT")
@@ -132,9 +136,7 @@ def test_a_backup_older_than_a_key_of_vault_says_so_and_changes_nothing(
 ) -> None:
     cli, old, new = Cli(deployed.home), str(tmp_path / "old"), str(tmp_path / "new")
     keep_a_secret(deployed)
-    monkeypatch.setenv("SECURE_PLATFORM_VAULT", vault_tenant.settings.model_dump_json())
-    do(cli, "keys", "rewrap", "--to", "vault")
-    monkeypatch.setenv("SECURE_PLATFORM_KEYS", json.dumps({"provider": "vault"}))
+    move_to_vault(cli, vault_tenant, monkeypatch)
     do(cli, "keys", "backup", old, *given)
     do(cli, "keys", "rotate", "data")
     do(cli, "keys", "backup", new, *given)

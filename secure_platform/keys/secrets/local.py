@@ -21,7 +21,7 @@ from secure_platform.control.database import utc_now
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.files import private_directory, replace_private
-from secure_platform.keys.material import NotPickled
+from secure_platform.keys.material import SEALED_VERSION, NotPickled
 from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.secret_file import read_secret
 from secure_platform.keys.secrets.provider import SecretsProvider
@@ -31,8 +31,6 @@ RANDOM_BYTES: Final = 32
 _TABLE: Final = "secret"
 _PURPOSE: Final = "local-secret"
 _SUFFIX: Final = ".sealed"
-# What `KeyRing.seal_secret` wrote begins with the version of the data key.
-_VERSION_BYTES: Final = 4
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}(\.[a-z0-9_-]{1,63})*")
 _LONGEST_NAME: Final = 128
 _CHANGED_AT: Final = struct.Struct(">d")
@@ -86,7 +84,7 @@ class LocalSecrets(SecretsProvider, NotPickled):
         Raises:
             UsageError: If one is not a regular, private file of ours.
         """
-        head = version.to_bytes(_VERSION_BYTES, "big")
+        head = SEALED_VERSION.pack(version)
         return sum(_begins(file, head) for file in self._directory.glob(f"*{_SUFFIX}"))
 
     def set(self, name: str, value: bytes, *, actor: str) -> None:

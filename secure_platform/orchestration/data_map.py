@@ -35,6 +35,7 @@ class AtRest(StrEnum):
     OUTSIDE = "outside the platform"
     PARQUET = "Parquet, encrypted (AES-256-GCM, a key per snapshot or release)"
     DUCKDB = "DuckDB, encrypted (AES-256-GCM, a key per file)"
+    SEALED = "sealed (AES-256-GCM under a key derived from `data`)"
     OWNER_ONLY = "readable by the owner only, not encrypted"
 
 
@@ -208,10 +209,20 @@ def _records(product: str) -> Iterator[Place]:
     yield place("audit log", ("audit.db*",), "a Merkle tree under signed checkpoints", LOG, DIGEST)
     approvals = "signed approvals; what they allow is computed each time"
     yield place("control database", ("control.db*",), approvals, SIGN, MAC)
+    yield place("trust root", ("releases/trust-root.json",), "a signature", SIGN)
     yield place("key folder", ("keys/*",), "keys open only what they wrapped", content=Content.KEYS)
+    sealed, newest = ("secrets/*.sealed",), "its authentication tag, the audit log names the newest"
+    yield Place("secrets", sealed, Content.KEYS, None, AtRest.SEALED, newest, (DATA,))
     yield place("Dagster", ("dagster/**",), "decides nothing")
     yield place("dbt", ("dbt/**",), "made again when it does not fit")
-    locks = (".*lock", ".initialised", "tmp/claims.lock", "releases/**.lock", "warehouse/**.lock")
+    locks = (
+        ".*lock",
+        "secrets/.lock",
+        ".initialised",
+        "tmp/claims.lock",
+        "releases/**.lock",
+        "warehouse/**.lock",
+    )
     yield place("locks", locks, "empty")
 
 

@@ -3,6 +3,7 @@
 import re
 import stat
 from collections.abc import Mapping
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,19 @@ import duckdb
 import pytest
 from cli_support import Cli, Result, execute
 
+from secure_platform.keys.material import SEALED_VERSION
 from secure_platform.orchestration.data_map import AtRest, Content
 
 VALUES = re.compile(rb"\b999-\d\d-\d{4}\b")
-DECISIONS = ("release.approve", "policy.decide", "principal.add", "token.issue")
+DECISIONS = (
+    "policy.decide",
+    "principal.add",
+    "release.approve",
+    "secret.set",
+    "token.issue",
+    "trust_root.publish",
+)
+SECRET = b"999-12-3456 opens the mail"
 EVENTS = ("asset.", "run.", "home.", "key.create")
 
 
@@ -27,10 +37,21 @@ def first(home: Path) -> Result:
     return execute("demo", home=home)
 
 
-@pytest.fixture
-def drawn(first: Result, home: Path) -> Mapping[str, Any]:
+@pytest.fixture(scope="module")
+def used(first: Result, home: Path) -> Path:
+    """The demo's home after somebody kept a secret in it and published who signs."""
     assert first.code == 0
-    document: Mapping[str, Any] = Cli(home)("map", "healthcare", "--json").json
+    cli = Cli(home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", TextIOWrapper(BytesIO(SECRET)))
+        assert cli("secret", "set", "mail", token="admin").code == 0
+    assert cli("keys", "trust-root", token="admin").code == 0
+    return home
+
+
+@pytest.fixture
+def drawn(used: Path) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = Cli(used)("map", "healthcare", "--json").json
     return document
 
 
@@ -56,7 +77,7 @@ def _at_rest(path: Path) -> AtRest:
             duckdb.connect(path, read_only=True)
         return AtRest.DUCKDB
     assert stat.S_IMODE(path.stat().st_mode) in {0o600, 0o400, 0o644}
-    return AtRest.OWNER_ONLY
+    return AtRest.SEALED if content.startswith(SEALED_VERSION.pack(1)) else AtRest.OWNER_ONLY
 
 
 def test_the_demo_goes_all_the_way(first: Result) -> None:

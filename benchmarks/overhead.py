@@ -11,7 +11,7 @@ import dagster as dg
 from benchmarks.bench import Bench, Figure
 from benchmarks.measure import Stopwatch
 from benchmarks.shop import shop
-from secure_platform.access.policy import Action
+from secure_platform.access.resources import Action
 from secure_platform.orchestration.automation import build_job_name
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.home import open_instance, prepare

@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 
 from benchmarks.bench import Bench, Figure
 from benchmarks.measure import Stopwatch
-from secure_platform.access.policy import Action, PlatformResource
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.orchestration.home import open_instance, prepare
 from secure_platform.services import Services
 from secure_platform.settings import load_settings

@@ -13,8 +13,9 @@ from typing import Final
 
 from secure_platform.access.key_backups import BackupRecord, KeyBackups
 from secure_platform.access.own_records import names_people, rows_needing
-from secure_platform.access.policy import Action, KeyResource, PlatformResource, Policy
+from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals
+from secure_platform.access.resources import Action, KeyResource, PlatformResource
 from secure_platform.access.situation import Announce
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase, utc_now

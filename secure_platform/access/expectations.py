@@ -13,17 +13,16 @@ import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from secure_platform.access.circumstances import Channel, Circumstances, Method
-from secure_platform.access.policy import (
+from secure_platform.access.policy import Decision, Policy
+from secure_platform.access.principals import Principal
+from secure_platform.access.resources import (
     Action,
-    Decision,
     KeyResource,
     PlatformResource,
-    Policy,
     ProductResource,
     ReleaseResource,
     Resource,
 )
-from secure_platform.access.principals import Principal
 from secure_platform.access.situation import Declared, Situation
 from secure_platform.errors import ContractError
 

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from secure_platform.access.cedar import kept_question
 from secure_platform.access.matrix import Permission, permission_matrix
-from secure_platform.access.policy import Action, Policy, Resource, Seen
+from secure_platform.access.policy import Policy, Seen
 from secure_platform.access.principals import ROLES, Principal
+from secure_platform.access.resources import Action, Resource
 from secure_platform.audit.reader import Entry
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from secure_platform.access.policy import Action, PlatformResource, Policy, ProductResource
+from secure_platform.access.policy import Policy
 from secure_platform.access.principals import Principal
 from secure_platform.access.reasons import require_reason, seal_reason
+from secure_platform.access.resources import Action, PlatformResource, ProductResource
 from secure_platform.access.seals import Change, SealedRows
 from secure_platform.access.situation import Announce, Freeze, HomeSituation
 from secure_platform.control.database import utc_now

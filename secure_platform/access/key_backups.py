@@ -12,8 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from secure_platform.access.policy import Action, PlatformResource, Policy
+from secure_platform.access.policy import Policy
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.access.seals import Change, SealedRows
 from secure_platform.access.situation import Announce
 from secure_platform.audit.log import AuditLog

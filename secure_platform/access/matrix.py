@@ -6,17 +6,16 @@ from datetime import UTC, datetime
 from typing import Final
 
 from secure_platform.access.circumstances import Circumstances
-from secure_platform.access.policy import (
+from secure_platform.access.policy import Policy, Seen
+from secure_platform.access.principals import ANONYMOUS, ROLES, Principal
+from secure_platform.access.resources import (
     Action,
     KeyResource,
     PlatformResource,
-    Policy,
     ProductResource,
     ReleaseResource,
     Resource,
-    Seen,
 )
-from secure_platform.access.principals import ANONYMOUS, ROLES, Principal
 from secure_platform.access.situation import Declared, Situation
 
 CLASSIFICATIONS: Final = ("public", "internal", "confidential", "restricted")

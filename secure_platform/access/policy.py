@@ -8,24 +8,27 @@ What the caller has by grant or delegation, and what is frozen, is looked up her
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, TypeAlias, TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
 
 import cedarpy
 
 from secure_platform.access.cedar import (
     PRINCIPAL,
-    Entity,
     Question,
     principal_entity,
-    reference,
-    references,
     text,
     uid,
 )
-from secure_platform.access.principals import ANONYMOUS, Principal
+from secure_platform.access.principals import Principal
+from secure_platform.access.resources import (
+    Action,
+    Resource,
+    product_of,
+    resource_entity,
+    title,
+)
 from secure_platform.access.rules import PolicyRules, load_rules
 from secure_platform.access.situation import NOTHING, Held, Situation
 from secure_platform.audit.log import JSON, AuditLog
@@ -37,103 +40,6 @@ _NO_RULE_FIX: Final = (
     "Check the state of what you act on, and your roles with an administrator; "
     "docs/permission-matrix.md lists who may do what."
 )
-
-
-class Action(StrEnum):
-    """What can be asked of the policy."""
-
-    BUILD = "build"
-    RELEASE_READ = "release_read"
-    RELEASE_APPROVE = "release_approve"
-    RELEASE_REJECT = "release_reject"
-    RELEASE_WITHDRAW = "release_withdraw"
-    RELEASE_DEPLOY = "release_deploy"
-    RELEASE_ROLLBACK = "release_rollback"
-    RELEASE_RESTORE = "release_restore"
-    PRODUCTION_QUERY = "production_query"
-    PRINCIPAL_MANAGE = "principal_manage"
-    AUDIT_READ = "audit_read"
-    UI_READ = "ui_read"
-    RUN_READ = "run_read"
-    INSTANCE_READ = "instance_read"
-    PLATFORM_OPERATE = "platform_operate"
-    ACCESS_READ = "access_read"
-    GRANT_GIVE = "grant_give"
-    GRANT_DELEGATE = "grant_delegate"
-    BREAK_GLASS = "break_glass"
-    BREAK_GLASS_REVIEW = "break_glass_review"
-    FREEZE = "freeze"
-    KEY_READ = "key_read"
-    KEY_ROTATE = "key_rotate"
-    KEY_DISABLE = "key_disable"
-    KEY_DESTROY = "key_destroy"
-    KEY_BACKUP = "key_backup"
-    SECRET_MANAGE = "secret_manage"  # noqa: S105 - the name of an action
-
-
-@dataclass(frozen=True)
-class ProductResource:
-    """A data product in one environment.
-
-    Attributes:
-        classification: Of its outputs: public 0, internal 1, confidential 2, restricted 3.
-    """
-
-    name: str
-    environment: str
-    classification: int
-
-
-@dataclass(frozen=True)
-class ReleaseResource:
-    """A release as the gate knows it.
-
-    Attributes:
-        classification: Of its outputs: public 0, internal 1, confidential 2, restricted 3.
-        requested_by: Name of the principal that asked for it.
-        base: Digest of the release in production that it was built against, None for the first one.
-        approvers: Names of the principals whose approvals hold.
-        behalf: Names of those for whom approvers among them acted, by delegation.
-        approver_groups: Who may approve it, as its contracts say; empty for every data steward.
-        levels: Number of approver levels that its contracts name.
-        levels_met: Number of these levels that have an approval of their own.
-    """
-
-    digest: str
-    product: str
-    environment: str
-    classification: int
-    requested_by: str
-    state: str
-    base: str | None
-    approvers: frozenset[str]
-    behalf: frozenset[str] = frozenset()
-    approver_groups: frozenset[str] = frozenset()
-    levels: int = 0
-    levels_met: int = 0
-
-
-@dataclass(frozen=True)
-class PlatformResource:
-    """The platform itself."""
-
-
-@dataclass(frozen=True)
-class KeyResource:
-    """One version of a key.
-
-    Attributes:
-        name: Its kind, or `kind/qualifier`.
-        disabled_by: Name of who disabled it; nobody's where it is not disabled, or that is not known.
-    """
-
-    name: str
-    version: int
-    state: str
-    disabled_by: str = ANONYMOUS.name
-
-
-Resource: TypeAlias = ProductResource | ReleaseResource | PlatformResource | KeyResource
 
 
 class Seen(TypedDict, total=False):
@@ -243,7 +149,7 @@ class Policy:
             "grants": sorted(decision.grants),
             "question": question.without_names(self._audit.identify),
         }
-        self._audit.append("policy.decide", actor=principal.name, subject=_title(resource), detail=detail)
+        self._audit.append("policy.decide", actor=principal.name, subject=title(resource), detail=detail)
         return decision
 
     def require(
@@ -264,7 +170,7 @@ class Policy:
         if not decision.allowed:
             reason, fix = self.explain(decision)
             raise AccessDeniedError(
-                f"{principal.name} may not do {action} on {_title(resource)}: {reason}", fix
+                f"{principal.name} may not do {action} on {title(resource)}: {reason}", fix
             )
         return decision
 
@@ -351,7 +257,7 @@ class Policy:
         seen: Seen,
     ) -> tuple[Decision, Question]:
         product = product_of(resource)
-        target = _resource_entity(resource, situation, at)
+        target = resource_entity(resource, situation, at)
         request = {
             "principal": uid(PRINCIPAL, principal.name),
             "action": uid("Action", action),
@@ -373,76 +279,3 @@ class Policy:
             answers += [judged(own | each) for each in lent]
         # Who is refused as themselves, and for another by a rule, is told that rule.
         return max(answers, key=lambda answer: (answer[0].allowed, bool(answer[0].rules)))
-
-
-def product_of(resource: Resource) -> str | None:
-    """Name of the product that a resource belongs to, None for the platform."""
-    match resource:
-        case ProductResource():
-            return resource.name
-        case ReleaseResource():
-            return resource.product
-        case PlatformResource() | KeyResource():
-            return None
-
-
-def _resource_entity(resource: Resource, situation: Situation, at: datetime) -> Entity:
-    if isinstance(resource, PlatformResource):
-        return {"uid": uid("Platform", "platform"), "attrs": {}, "parents": []}
-    if isinstance(resource, ReleaseResource):
-        return _release_entity(resource, situation, at)
-    if isinstance(resource, KeyResource):
-        return _key_entity(resource)
-    declared = situation.declared(resource.name)
-    attributes = {
-        "environment": resource.environment,
-        "classification": int(resource.classification),
-        "owner": declared.owner,
-        "purposes": sorted(declared.purposes),
-        "frozen": situation.frozen(resource.name, at),
-    }
-    return {"uid": uid("Product", resource.name), "attrs": attributes, "parents": []}
-
-
-def _release_entity(resource: ReleaseResource, situation: Situation, at: datetime) -> Entity:
-    attributes = {
-        "environment": resource.environment,
-        "classification": int(resource.classification),
-        "digest": resource.digest,
-        "state": resource.state,
-        "base": resource.base or "",
-        "requested_by": reference(PRINCIPAL, resource.requested_by),
-        "approver_groups": references("Group", resource.approver_groups),
-        "approvers": references(PRINCIPAL, resource.approvers | resource.behalf),
-        "approvals": len(resource.approvers),
-        "levels": resource.levels,
-        "levels_met": resource.levels_met,
-        "frozen": situation.frozen(resource.product, at),
-        "in_window": situation.declared(resource.product).in_window(at),
-    }
-    return {
-        "uid": uid("Release", resource.digest),
-        "attrs": attributes,
-        "parents": [uid("Product", resource.product)],
-    }
-
-
-def _key_entity(resource: KeyResource) -> Entity:
-    attributes = {
-        "kind": resource.name.partition("/")[0],
-        "state": resource.state,
-        "disabled_by": reference(PRINCIPAL, resource.disabled_by),
-    }
-    return {"uid": uid("Key", f"{resource.name}:{resource.version}"), "attrs": attributes, "parents": []}
-
-
-def _title(resource: Resource) -> str:
-    match resource:
-        case ProductResource():
-            return f"product:{resource.name}"
-        case ReleaseResource():
-            return f"release:{resource.digest}"
-        case KeyResource():
-            return f"key:{resource.name}:{resource.version}"
-        case PlatformResource():
-            return "platform"

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from secure_platform.access.policy import Action, PlatformResource, Policy
+from secure_platform.access.policy import Policy
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.access.situation import Announce
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import utc_now

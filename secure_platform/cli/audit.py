@@ -7,8 +7,8 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.access.principals import ANONYMOUS
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import open_services
 from secure_platform.cli.output import brief, example, json_option, line, print_json, show, table
 from secure_platform.errors import UsageError

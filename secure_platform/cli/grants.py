@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from secure_platform.access.grants import GRANTABLE
-from secure_platform.access.policy import Action, PlatformResource
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.access.situation import Freeze, Grant
 from secure_platform.cli.access import open_services
 from secure_platform.cli.output import example, heading, json_option, line, show, table

@@ -8,7 +8,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from secure_platform.access.policy import Action, PlatformResource
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import command, open_services
 from secure_platform.cli.build import render_build, run_data
 from secure_platform.cli.output import Output, example, heading, json_option, line, require_new, show

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import polars as pl
 
-from secure_platform.access.policy import Action
+from secure_platform.access.resources import Action
 from secure_platform.errors import UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.orchestration.steps import decide, deploy, review

@@ -5,7 +5,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from secure_platform.access.policy import Action, PlatformResource
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import open_services
 from secure_platform.cli.output import brief, example, json_option, line, show, table
 from secure_platform.notify.outbox import Queued

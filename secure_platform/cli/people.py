@@ -6,8 +6,8 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.access.principals import ROLES
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import command, open_services
 from secure_platform.cli.output import cannot_write, example, json_option, line, require_new, show, table
 from secure_platform.errors import StorageError

@@ -11,8 +11,9 @@ from rich.console import Console
 from secure_platform.access.expectations import Failure, failures
 from secure_platform.access.explain import changed_cells, decisions, replayed, would_help
 from secure_platform.access.matrix import Permission, matrix_rows, permission_matrix
-from secure_platform.access.policy import Action, PlatformResource, Policy, Resource, Seen, product_of
+from secure_platform.access.policy import Policy, Seen
 from secure_platform.access.principals import ANONYMOUS, Principal
+from secure_platform.access.resources import Action, PlatformResource, Resource, product_of
 from secure_platform.access.rules import POLICIES
 from secure_platform.cli.access import open_services
 from secure_platform.cli.grants import GRANTING

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError as DuplicateError
 
 from secure_platform import canonical
-from secure_platform.access.policy import Action, Policy
+from secure_platform.access.policy import Policy
 from secure_platform.access.principals import Principal, Principals
+from secure_platform.access.resources import Action
 from secure_platform.audit.log import JSON, AuditLog
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import release as release_table

@@ -12,8 +12,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from secure_platform.access.policy import CALM, Action, Policy, ReleaseResource, Seen
+from secure_platform.access.policy import CALM, Policy, Seen
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals
+from secure_platform.access.resources import Action, ReleaseResource
 from secure_platform.gate.approvals import Approval, stored
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState

@@ -15,8 +15,8 @@ from dagster._core.run_coordinator import SubmitRunContext
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 from dagster._core.workspace.context import BaseWorkspaceRequestContext
 
-from secure_platform.access.policy import Action, PlatformResource, Resource
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action, PlatformResource, Resource
 from secure_platform.errors import AccessDeniedError
 from secure_platform.orchestration.presentation import PRODUCT_TAG
 from secure_platform.orchestration.stamp import backfill_stamped, stamp, stamped

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from secure_platform.access.policy import Action
+from secure_platform.access.resources import Action
 from secure_platform.contract.product import Product
 from secure_platform.keys.catalog import ALGORITHMS, DATA, DIGEST, LOG, MAC, PURPOSES, SIGN, TOKEN
 from secure_platform.orchestration.steps.marts import VERDICTS as MART_VERDICTS

@@ -9,7 +9,7 @@ from typing import Any, Final
 import dagster as dg
 from pydantic import PrivateAttr
 
-from secure_platform.access.policy import Action
+from secure_platform.access.resources import Action
 from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
-from secure_platform.access.policy import Action, Resource
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action, Resource
 from secure_platform.contract.product import Product
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.standing import resource as release_resource

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from secure_platform.access.policy import Action, PlatformResource
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps import decide

@@ -11,8 +11,8 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.access.principals import ANONYMOUS
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.errors import AccessDeniedError
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of

@@ -28,7 +28,7 @@ from graphql import (
     is_union_type,
 )
 
-from secure_platform.access.policy import Action
+from secure_platform.access.resources import Action
 from secure_platform.errors import AccessDeniedError
 from secure_platform.web import rights
 from secure_platform.web.launches import drop_reserved_tags, required

@@ -9,7 +9,7 @@ from typing import Any
 
 from dagster import AssetKey
 
-from secure_platform.access.policy import Resource
+from secure_platform.access.resources import Resource
 from secure_platform.orchestration.coordinator import built_keys, built_resources
 from secure_platform.orchestration.stamp import is_reserved
 from secure_platform.web.permissions import PolicyRequestContext

@@ -15,8 +15,8 @@ from dagster._core.workspace.context import WorkspaceRequestContext as StockRequ
 from dagster._core.workspace.permissions import LOCATION_SCOPED_PERMISSIONS, PermissionResult, Permissions
 from starlette.requests import HTTPConnection
 
-from secure_platform.access.policy import Action, PlatformResource, Resource
 from secure_platform.access.principals import ANONYMOUS, Principal
+from secure_platform.access.resources import Action, PlatformResource, Resource
 from secure_platform.orchestration.stamp import backfill_stamp
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.services import Services

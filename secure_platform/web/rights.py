@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from dagster._core.workspace.permissions import Permissions
 
-from secure_platform.access.policy import Action
+from secure_platform.access.resources import Action
 
 Rule: TypeAlias = Action | str
 """A right, or the reason why nobody has it."""

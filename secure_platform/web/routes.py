@@ -5,7 +5,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from starlette.routing import Route
 
-from secure_platform.access.policy import Action
+from secure_platform.access.resources import Action
 
 Right: TypeAlias = Action | Literal["public", "authenticated"]
 

@@ -10,18 +10,16 @@ from typing import Any
 import pytest
 
 from secure_platform.access.cedar import Question
-from secure_platform.access.policy import (
+from secure_platform.access.policy import Decision, Policy, Seen
+from secure_platform.access.principals import ANONYMOUS, ROLES, Principal
+from secure_platform.access.resources import (
     Action,
-    Decision,
     KeyResource,
     PlatformResource,
-    Policy,
     ProductResource,
     ReleaseResource,
     Resource,
-    Seen,
 )
-from secure_platform.access.principals import ANONYMOUS, ROLES, Principal
 from secure_platform.access.situation import Declared, Held, Situation
 from secure_platform.access.windows import read_window
 from secure_platform.audit.log import AuditLog

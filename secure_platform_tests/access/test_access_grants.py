@@ -9,8 +9,9 @@ from access_home import Home, migrate
 
 from secure_platform.access.circumstances import LOCAL, Circumstances
 from secure_platform.access.grants import GRANTABLE, Grants
-from secure_platform.access.policy import Action, PlatformResource, Policy, ProductResource
+from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ROLES, Principal
+from secure_platform.access.resources import Action, PlatformResource, ProductResource
 from secure_platform.access.situation import Declared, Grant, HomeSituation
 from secure_platform.errors import AccessDeniedError, IntegrityError, UsageError
 

@@ -8,10 +8,8 @@ import pytest
 from access_support import open_log
 
 from secure_platform.access.matrix import Permission, matrix_rows, permission_matrix
-from secure_platform.access.policy import (
-    Action,
-    Policy,
-)
+from secure_platform.access.policy import Policy
+from secure_platform.access.resources import Action
 from secure_platform.audit.log import AuditLog
 
 

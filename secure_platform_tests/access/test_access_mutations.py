@@ -31,11 +31,9 @@ from hypothesis import strategies as st
 
 from secure_platform.access import rules as rules_module
 from secure_platform.access.cedar import Question, uid
-from secure_platform.access.policy import (
-    Action,
-    Policy,
-)
+from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS
+from secure_platform.access.resources import Action
 from secure_platform.access.rules import PolicySets
 from secure_platform.audit.log import AuditLog
 

@@ -24,12 +24,9 @@ from access_support import (
 )
 
 from secure_platform.access import rules as rules_module
-from secure_platform.access.policy import (
-    Action,
-    Policy,
-    Resource,
-)
+from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS
+from secure_platform.access.resources import Action, Resource
 from secure_platform.audit.log import AuditLog
 from secure_platform.errors import AccessDeniedError, IntegrityError
 from secure_platform.keys.signing import LogSigner

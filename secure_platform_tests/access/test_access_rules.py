@@ -10,11 +10,9 @@ import pytest
 from access_support import ALLOWED, APPROVED, FORBIDDEN, LENT, PIPELINE, PRODUCT, SEEN, open_log, person
 
 from secure_platform.access import rules as rules_module
-from secure_platform.access.policy import (
-    Action,
-    Policy,
-)
+from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ROLES
+from secure_platform.access.resources import Action
 from secure_platform.audit.log import AuditLog
 from secure_platform.errors import AccessDeniedError, ContractError
 

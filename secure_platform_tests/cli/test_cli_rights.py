@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cli_support import Cli
 
-from secure_platform.access.policy import Action
+from secure_platform.access.resources import Action
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from gate_support import Clock, Home, new_home
 
 from secure_platform.access.circumstances import LOCAL, Circumstances
-from secure_platform.access.policy import PlatformResource, Policy, ProductResource
+from secure_platform.access.policy import Policy
+from secure_platform.access.resources import PlatformResource, ProductResource
 from secure_platform.access.situation import Declared
 from secure_platform.access.windows import read_window
 from secure_platform.errors import AccessDeniedError, GateRefusedError, UsageError

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 from web_login import session_cookie
 
-from secure_platform.access.policy import PlatformResource
+from secure_platform.access.resources import PlatformResource
 from secure_platform.services import Services
 from secure_platform.web.authentication import COOKIE
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pages_support import Elements, Reader, Site, governed, pages, person
 
-from secure_platform.access.policy import PlatformResource
+from secure_platform.access.resources import PlatformResource
 from secure_platform.canonical import is_unicode
 from secure_platform.orchestration.steps.decide import approve
 from secure_platform.web.rendering import TEMPLATES

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from secure_platform import canonical
-from secure_platform.access.policy import Action
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action
 from secure_platform.audit.reader import Entry
 from secure_platform.control.database import utc_now
 from secure_platform.errors import IntegrityError

@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from secure_platform import canonical
-from secure_platform.access.policy import ProductResource
+from secure_platform.access.resources import ProductResource
 from secure_platform.contract.product import Product
 from secure_platform.keys.ring import KeyRing
 from secure_platform.orchestration.steps.context import (

@@ -9,8 +9,8 @@ from typing import Final
 
 import polars as pl
 
-from secure_platform.access.policy import Action
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.services import Services

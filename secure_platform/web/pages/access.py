@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from secure_platform.access.matrix import ABOUT_KEYS, CLASSIFICATIONS, permission_matrix
-from secure_platform.access.policy import Action, PlatformResource, ReleaseResource, Resource, Seen
+from secure_platform.access.policy import Seen
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action, PlatformResource, ReleaseResource, Resource
 from secure_platform.control.database import utc_now
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps.protect import product_resource

@@ -10,8 +10,9 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from secure_platform.access.policy import Action, Decision
+from secure_platform.access.policy import Decision
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action
 from secure_platform.control.database import utc_now
 from secure_platform.errors import GateRefusedError, SecurePlatformError, UsageError
 from secure_platform.gate.records import ReleaseRecord

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from secure_platform import canonical
-from secure_platform.access.policy import Action, PlatformResource
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.audit.reader import Entry
 from secure_platform.errors import UsageError
 from secure_platform.services import Services

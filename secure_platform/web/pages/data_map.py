@@ -7,7 +7,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from secure_platform.access.policy import Action
+from secure_platform.access.resources import Action
 from secure_platform.contract.model import Column, Contract
 from secure_platform.contract.product import Product, approver_levels
 from secure_platform.errors import UsageError

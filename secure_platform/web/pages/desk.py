@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 from starlette.requests import Request
 from starlette.responses import Response
 
-from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.access.situation import Grant
 from secure_platform.errors import SecurePlatformError
 from secure_platform.gate.records import ReleaseRecord

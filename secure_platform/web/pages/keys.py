@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from secure_platform.access.policy import Action
+from secure_platform.access.resources import Action
 from secure_platform.keys.algorithms import POLICY
 from secure_platform.keys.catalog import PURPOSES
 from secure_platform.services import Services

@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from secure_platform.access.grants import GRANTABLE
-from secure_platform.access.policy import Action, PlatformResource
 from secure_platform.access.principals import ROLES, Principal
+from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.control.database import utc_now
 from secure_platform.errors import SecurePlatformError, UsageError
 from secure_platform.services import Services

@@ -6,7 +6,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from secure_platform.access.policy import Action
+from secure_platform.access.resources import Action
 from secure_platform.errors import SecurePlatformError, UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.standing import Position

@@ -10,8 +10,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from secure_platform.access.policy import PlatformResource, ProductResource
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import PlatformResource, ProductResource
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.services import Services

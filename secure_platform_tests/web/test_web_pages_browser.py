@@ -177,7 +177,7 @@ def test_the_pictures_of_the_documentation(chrome: Chromium, site: tuple[Service
     with window(chrome, site, "otto", colours="dark") as seen:
         picture(seen, "audit")
     with window(chrome, site, "admin") as seen:
-        for name in ("access", "account"):
+        for name in ("access", "account", "keys"):
             picture(seen, name)
 
 

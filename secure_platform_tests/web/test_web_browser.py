@@ -160,7 +160,7 @@ def test_production_names_the_release_that_readers_get(ui: Browser) -> None:
 
 RUN = "a[href^='/runs/']"
 # What stands on them when there is nothing to read; a schedule whose tick is near has its row at any time.
-EMPTY = {
+EMPTY: dict[str, str | re.Pattern[str]] = {
     "/overview/activity": re.compile(
         "^(No runs or scheduled ticks in this time period.|rotation|healthcare_build)$"
     ),

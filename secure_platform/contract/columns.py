@@ -12,6 +12,7 @@ from typing import Any, Final, cast, get_args
 
 import polars as pl
 
+from secure_platform.contract.formats import FORMATS
 from secure_platform.contract.model import Column, LogicalType, Protect, Reference, Scalar
 from secure_platform.contract.place import Place, shown, suggestion
 from secure_platform.contract.schema import bound_value, whole
@@ -39,8 +40,8 @@ _OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "string": frozenset({"minLength", "maxLength", "pattern"}),
     "integer": frozenset({"minimum", "maximum"}),
     "number": frozenset({"minimum", "maximum"}),
-    "date": frozenset({"minimum", "maximum"}),
-    "timestamp": frozenset({"minimum", "maximum"}),
+    "date": frozenset({"minimum", "maximum", "format"}),
+    "timestamp": frozenset({"minimum", "maximum", "format"}),
     "boolean": frozenset(),
 }
 _BOUND_SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
@@ -204,12 +205,16 @@ def _options(body: Mapping[str, Any], place: Place) -> dict[str, Any]:
     only(options, _OPTIONS[body["logicalType"]], place)
     if "pattern" in options:
         _check_pattern(options["pattern"], place)
+    known = FORMATS.get(body["logicalType"], {})
+    if "format" in options and options["format"] not in known:
+        raise place.refusal("has a format that is not read", suggestion(options["format"], known))
     return {
         "minimum": options.get("minimum"),
         "maximum": options.get("maximum"),
         "min_length": options.get("minLength"),
         "max_length": options.get("maxLength"),
         "pattern": options.get("pattern"),
+        "format": options.get("format"),
     }
 
 

@@ -162,6 +162,8 @@ def _other_constraints(column: Column) -> list[str]:
         "at most {} characters": column.max_length,
     }
     constraints += [words.format(limit) for words, limit in limits.items() if limit is not None]
+    if column.format:
+        constraints.append(f"spelled {column.format}")
     if column.pattern:
         constraints.append(f"matches {column.pattern}")
     if column.enum:

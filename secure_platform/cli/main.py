@@ -30,7 +30,7 @@ COMMANDS: Final = {
     "map": ("secure_platform.cli.map", "Show data flows, encryption boundaries and keys."),
     "check": ("secure_platform.cli.inspect", "Validate every contract and product document."),
     "scan": ("secure_platform.cli.scan", "Look for secrets in files, folders and repositories."),
-    "contract": ("secure_platform.cli.contract", "Compare contracts: breaking, additive or none."),
+    "contract": ("secure_platform.cli.contract", "Draft contracts from data; compare contracts."),
     "principal": ("secure_platform.cli.people", "Add, invite, list and disable principals."),
     "token": ("secure_platform.cli.people", "Issue, list and revoke tokens."),
     "session": ("secure_platform.cli.people", "List and end sessions."),

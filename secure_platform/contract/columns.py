@@ -21,7 +21,8 @@ from secure_platform.taxonomy.info_types import TRANSFORMS, info_types
 
 IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """Datasets, token domains, products and models; 63 bytes is what PostgreSQL keeps of a name."""
-_COLUMN: Final = re.compile(r"(?!__)[A-Za-z_](?:[A-Za-z0-9_ \-]{0,61}[A-Za-z0-9_])?")
+COLUMN: Final = re.compile(r"(?!__)[A-Za-z_](?:[A-Za-z0-9_ \-]{0,61}[A-Za-z0-9_])?")
+"""Names of columns."""
 _REFERENCE: Final = re.compile(r"([a-z][a-z0-9_]{0,62})\.([A-Za-z_][A-Za-z0-9_\-]{0,62})")
 _TYPES: Final[tuple[str, ...]] = get_args(LogicalType)
 _RULES: Final = frozenset(
@@ -68,7 +69,7 @@ def read_column(body: Mapping[str, Any], place: Place) -> Column:
         ContractError: If anything in it is not understood, or contradicts itself.
     """
     name = body["name"]
-    if not _COLUMN.fullmatch(name):
+    if not COLUMN.fullmatch(name):
         raise place.refusal(
             f"the column name {shown(name)} is not usable",
             "Use at most 63 ASCII letters, digits, spaces, _ and -, beginning with a letter, not with __.",

@@ -1,0 +1,36 @@
+"""From files to drafts, in one order: types, meaning, keys, then what may be told."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from secure_platform.errors import UsageError
+from secure_platform.scan.columns import Scanner
+from secure_platform.scan.draft.columns import TableDraft
+from secure_platform.scan.draft.keys import keyed, related
+from secure_platform.scan.draft.limits import limited
+from secure_platform.scan.draft.meaning import understood
+from secure_platform.scan.draft.shapes import shaped
+from secure_platform.scan.draft.tables import Table, read_table
+from secure_platform.taxonomy.info_types import info_types
+
+
+def read_tables(paths: Sequence[Path], scanner: Scanner) -> list[Table]:
+    """The files as text, in order of their datasets.
+
+    Raises:
+        UsageError: If two of them would be one dataset.
+        DataRefusedError: If one is no table.
+    """
+    tables: dict[str, Table] = {}
+    for path in paths:
+        table = read_table(path, scanner)
+        if table.dataset in tables:
+            raise UsageError(f"Two files would be the dataset {table.dataset}", "Rename one of them.")
+        tables[table.dataset] = table
+    return [tables[name] for name in sorted(tables)]
+
+
+def drafted(tables: Sequence[Table], scanner: Scanner) -> list[TableDraft]:
+    """What is proposed for the tables, before a profile says how they are protected."""
+    understandings = [understood(shaped(table), scanner, info_types()) for table in tables]
+    return limited(related([keyed(draft) for draft in understandings]))

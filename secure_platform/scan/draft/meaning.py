@@ -1,0 +1,88 @@
+"""What a column holds, and so how it is classified, is what the scanner finds in it.
+
+The classification is never below that of anything that was found, so that the check on the raw zone agrees.
+An info type is named only when most cells are of it; a column that holds several kinds, or one here and there,
+is dropped until somebody decides.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from secure_platform.contract.model import Protect
+from secure_platform.scan.columns import DATE, Finding, Scanner
+from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
+from secure_platform.scan.fuse import NAME
+from secure_platform.taxonomy.classification import Classification
+from secure_platform.taxonomy.info_types import InfoType
+
+MOST: Final = 0.5
+SURE: Final = 0.9
+UNREPEATED: Final = 0.5
+PROSE: Final = 20
+DATED: Final = frozenset({"DATE_OF_BIRTH", "DATE_OF_DEATH", DATE})
+MEASURED: Final = frozenset({"attribute", "plain"})
+
+
+def understood(draft: TableDraft, scanner: Scanner, types: Mapping[str, InfoType]) -> TableDraft:
+    """The draft with classifications and info types."""
+    found: dict[str, list[Finding]] = defaultdict(list)
+    for finding in scanner.scan(draft.frame):
+        found[finding.column].append(finding)
+    return draft.with_columns([_meaning(column, found[column.name], types) for column in draft.columns])
+
+
+def _meaning(column: ColumnDraft, found: Sequence[Finding], types: Mapping[str, InfoType]) -> ColumnDraft:
+    if not found:
+        return (
+            column.doubted("text of no known kind: look whether it tells of people")
+            if _prose(column)
+            else column
+        )
+    needed = max(types[finding.info_type].classification for finding in found)
+    common = [finding for finding in found if finding.ratio >= MOST]
+    main = max(common, key=lambda finding: _weight(finding, types), default=None)
+    hidden = [f for f in found if main is None or types[f.info_type].classification > _level(main, types)]
+    column = replace(column, classification=max(needed, Classification.INTERNAL))
+    if hidden and needed >= Classification.CONFIDENTIAL:
+        said = ", ".join(f"{finding.info_type} in {_percent(finding.ratio)}" for finding in hidden)
+        column = replace(column, protect=Protect("drop")).doubted(f"it holds {said} of its cells")
+    if main is None:
+        return column
+    return _typed(column, main, types[main.info_type])
+
+
+def _typed(column: ColumnDraft, finding: Finding, kind: InfoType) -> ColumnDraft:
+    """The column with its info type; what nobody calculates with is text."""
+    named = replace(
+        column, info_type=finding.info_type, confidence=finding.confidence, reasons=finding.reasons
+    )
+    if column.logical_type in {"integer", "number"} and kind.group not in MEASURED and kind.id not in DATED:
+        named = replace(named, logical_type="string")
+    if finding.confidence < SURE and finding.info_type != DATE:
+        only = ", by its name only" if set(finding.reasons) == {NAME} else ""
+        named = named.doubted(f"{finding.info_type} is {_percent(finding.confidence)} sure{only}")
+    if finding.ratio < SURE:
+        named = named.doubted(f"{_percent(1 - finding.ratio)} of its cells are no {finding.info_type}")
+    return named
+
+
+def _prose(column: ColumnDraft) -> bool:
+    return (
+        column.logical_type == "string"
+        and column.distinct >= PROSE
+        and column.distinct >= UNREPEATED * column.filled
+    )
+
+
+def _weight(finding: Finding, types: Mapping[str, InfoType]) -> tuple[int, float, float]:
+    return _level(finding, types), finding.confidence, finding.ratio
+
+
+def _level(finding: Finding, types: Mapping[str, InfoType]) -> Classification:
+    return types[finding.info_type].classification
+
+
+def _percent(share: float) -> str:
+    return f"{max(1, round(100 * share))} %"

@@ -7,7 +7,7 @@ from secure_platform.errors import UsageError
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.columns import TableDraft
 from secure_platform.scan.draft.keys import keyed, related
-from secure_platform.scan.draft.limits import limited
+from secure_platform.scan.draft.limits import MOST_VALUES, limited
 from secure_platform.scan.draft.meaning import understood
 from secure_platform.scan.draft.shapes import shaped
 from secure_platform.scan.draft.tables import Table, read_table
@@ -33,4 +33,19 @@ def read_tables(paths: Sequence[Path], scanner: Scanner) -> list[Table]:
 def drafted(tables: Sequence[Table], scanner: Scanner) -> list[TableDraft]:
     """What is proposed for the tables, before a profile says how they are protected."""
     understandings = [understood(shaped(table), scanner, info_types()) for table in tables]
-    return limited(related([keyed(draft) for draft in understandings]))
+    return [_looked_at(draft) for draft in limited(related([keyed(draft) for draft in understandings]))]
+
+
+def _looked_at(draft: TableDraft) -> TableDraft:
+    """What nothing was found in may be anything: a text that is no key and has no list of values."""
+    return draft.with_columns(
+        [
+            column.doubted("text of no known kind: look whether it tells of people")
+            for column in draft.columns
+            if column.logical_type == "string"
+            and column.distinct > MOST_VALUES
+            and not (
+                column.info_type or column.protect or column.primary_key or column.unique or column.reference
+            )
+        ]
+    )

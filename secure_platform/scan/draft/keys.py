@@ -12,19 +12,23 @@ from typing import Final
 
 import polars as pl
 
-from secure_platform.contract.model import Reference
+from secure_platform.contract.model import LogicalType, Reference
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import info_types
 from secure_platform.taxonomy.reading import header_tokens
 
 RECORD_ID: Final = "RECORD_ID"
+OWN: Final = frozenset({None, RECORD_ID})
+"""What keys are that somebody gave: numbers of the world outside may have to be dropped."""
 OFTEN_DISTINCT: Final = 0.8
 ENOUGH: Final = 10
 LONG: Final = 8
 PARTS: Final = 6
 _KEY_WORDS: Final = frozenset({"id", "ids", "key", "uuid", "guid", "pk", "sk"})
 _NUMBER_WORDS: Final = frozenset({"no", "nr", "num", "number", "code", "ref", "reference", "identifier"})
+NATIONAL: Final = "87"
+"""The article of the GDPR about national identification numbers."""
 _PERSON: Final = frozenset({"PERSON_NAME", "DATE_OF_BIRTH"})
 _PEOPLE: Final = frozenset(
     {
@@ -66,7 +70,7 @@ def keyed(draft: TableDraft) -> TableDraft:
     whole = _distinct(draft, [column for column in columns if _may_be_key(column)])
     unique = [column for column in columns if column.name in whole]
     ranked = sorted(unique, key=lambda column: -_likeness(draft, column))
-    own = [column for column in ranked if column.info_type in {None, RECORD_ID} and _likeness(draft, column)]
+    own = [column for column in ranked if column.info_type in OWN and _likeness(draft, column)]
     draft = draft.with_columns([replace(c, unique=True) for c in unique if _stays_unique(draft, c)])
     if own:
         draft = draft.with_columns([replace(draft.column(own[0].name), primary_key=True, unique=False)])
@@ -111,7 +115,7 @@ def _distinct(draft: TableDraft, columns: Sequence[ColumnDraft]) -> set[str]:
 
 def _likeness(draft: TableDraft, column: ColumnDraft) -> int:
     """How much a column is named like the key of its table; 0 for not at all."""
-    words = header_tokens(column.name)
+    words = _words(column.name)
     if not words:
         return 0
     stem = _stem(words)
@@ -128,16 +132,14 @@ def _likeness(draft: TableDraft, column: ColumnDraft) -> int:
 
 def _stays_unique(draft: TableDraft, column: ColumnDraft) -> bool:
     """Whether a promise for later files is made: for what is named or meant to identify."""
-    identifies = column.info_type is not None and info_types()[column.info_type].group == "identifier"
-    named = header_tokens(column.name)[-1:] and header_tokens(column.name)[-1] in _KEY_WORDS
-    return draft.rows >= ENOUGH and column.info_type not in _PERSON and bool(identifies or named)
+    national = column.info_type is not None and info_types()[column.info_type].gdpr == NATIONAL
+    named = {*_words(column.name)[-1:]} & _KEY_WORDS and column.info_type in OWN
+    return draft.rows >= ENOUGH and bool(national or named)
 
 
 def _together(draft: TableDraft) -> TableDraft:
     """Two columns named like keys that identify a row together."""
-    parts = [
-        c for c in draft.columns if c.required and {*header_tokens(c.name)} & (_KEY_WORDS | _NUMBER_WORDS)
-    ]
+    parts = [c for c in draft.columns if c.required and {*_words(c.name)} & (_KEY_WORDS | _NUMBER_WORDS)]
     for pair in combinations(parts[:PARTS], 2):
         both = pl.struct(column.name for column in pair).hash(_HASH_SEED).n_unique()
         if draft.rows > 1 and draft.frame.select(both).collect(engine="streaming").item() == draft.rows:
@@ -174,7 +176,7 @@ class _Edge:
 def _edges(drafts: Sequence[TableDraft]) -> Iterator[_Edge]:
     for parent in drafts:
         for key in parent.columns:
-            if not (key.unique or parent.primary_key == (key,)):
+            if not (key.unique or parent.primary_key == (key,)) or key.info_type not in OWN:
                 continue
             for child in drafts:
                 for column in child.columns:
@@ -186,7 +188,7 @@ def _edges(drafts: Sequence[TableDraft]) -> Iterator[_Edge]:
 def _affinity(child: TableDraft, column: ColumnDraft, parent: TableDraft, key: ColumnDraft) -> int:
     if not column.filled or {column.logical_type, key.logical_type} - {"string", "integer"}:
         return 0
-    stem, key_stem = _stem(header_tokens(column.name)), _stem(header_tokens(key.name))
+    stem, key_stem = _stem(_words(column.name)), _stem(_words(key.name))
     if stem and _means(stem, parent):
         # Of two tables with one key each, the one it is named after is pointed at.
         return 0 if column.primary_key and _means(stem, child) else 3
@@ -196,6 +198,13 @@ def _affinity(child: TableDraft, column: ColumnDraft, parent: TableDraft, key: C
     return 1 if long and "string" in {column.logical_type, key.logical_type} and not column.primary_key else 0
 
 
+def _words(name: str) -> tuple[str, ...]:
+    """The words of a name; `PATIENTID` has no seam, and is two all the same."""
+    *before, last = header_tokens(name) or ("",)
+    joined = last.endswith("id") and len(last) > len("paid")
+    return (*before, last.removesuffix("id"), "id") if joined else (*before, last) if last else ()
+
+
 def _stem(words: Sequence[str]) -> tuple[str, ...]:
     """What is left of a name without the words that say that it is a key."""
     return tuple(_singular(word) for word in words if word not in _KEY_WORDS | _NUMBER_WORDS)
@@ -203,7 +212,7 @@ def _stem(words: Sequence[str]) -> tuple[str, ...]:
 
 def _means(stem: tuple[str, ...], table: TableDraft) -> bool:
     """Whether the last words of one are those of the other: billing_customer_id and crm_customers."""
-    name = tuple(_singular(word) for word in header_tokens(table.dataset))
+    name = tuple(_singular(word) for word in _words(table.dataset))
     shorter = min(len(stem), len(name))
     return shorter > 0 and stem[-shorter:] == name[-shorter:]
 
@@ -234,13 +243,11 @@ def _holds(child: TableDraft, column: ColumnDraft, parent: TableDraft, key: Colu
 
 def _pointing(column: ColumnDraft, key: ColumnDraft, edge: _Edge) -> ColumnDraft:
     """The column as a foreign key, which holds what the key holds."""
-    own = column.info_type if column.info_type != key.info_type else None
     pointing = replace(
         column,
         reference=Reference(edge.parent, edge.key),
         logical_type=key.logical_type,
         format=None,
-        info_type=own,
         classification=max(column.classification, key.classification),
     )
     if edge.likeness == 1:
@@ -270,11 +277,14 @@ def _with_people(draft: TableDraft) -> TableDraft:
 
 
 def _numbering(column: ColumnDraft) -> ColumnDraft:
-    words = header_tokens(column.name)
-    people = {_singular(word) for word in words} & _PEOPLE and {*words[-1:]} & (_KEY_WORDS | _NUMBER_WORDS)
-    countable = column.logical_type in {"integer", "string"} and column.filled
+    words = _words(column.name)
+    people = {_singular(word) for word in words} & _PEOPLE and (
+        {*words[-1:]} & (_KEY_WORDS | _NUMBER_WORDS | _PEOPLE)
+    )
+    countable = column.logical_type in {"integer", "number", "string"} and column.distinct > 1
     if not people or not countable or column.reference or column.info_type:
         return column
     level = max(column.classification, info_types()[RECORD_ID].classification)
-    named = replace(column, info_type=RECORD_ID, classification=level)
+    kind: LogicalType = "integer" if column.logical_type == "integer" else "string"
+    named = replace(column, info_type=RECORD_ID, classification=level, logical_type=kind)
     return named if column.primary_key else named.doubted("a number of people: say which table it points at")

@@ -19,8 +19,6 @@ from secure_platform.taxonomy.info_types import InfoType
 
 MOST: Final = 0.5
 SURE: Final = 0.9
-UNREPEATED: Final = 0.5
-PROSE: Final = 20
 DATED: Final = frozenset({"DATE_OF_BIRTH", "DATE_OF_DEATH", DATE})
 MEASURED: Final = frozenset({"attribute", "plain"})
 
@@ -35,11 +33,7 @@ def understood(draft: TableDraft, scanner: Scanner, types: Mapping[str, InfoType
 
 def _meaning(column: ColumnDraft, found: Sequence[Finding], types: Mapping[str, InfoType]) -> ColumnDraft:
     if not found:
-        return (
-            column.doubted("text of no known kind: look whether it tells of people")
-            if _prose(column)
-            else column
-        )
+        return column
     needed = max(types[finding.info_type].classification for finding in found)
     common = [finding for finding in found if finding.ratio >= MOST]
     main = max(common, key=lambda finding: _weight(finding, types), default=None)
@@ -58,22 +52,14 @@ def _typed(column: ColumnDraft, finding: Finding, kind: InfoType) -> ColumnDraft
     named = replace(
         column, info_type=finding.info_type, confidence=finding.confidence, reasons=finding.reasons
     )
-    if column.logical_type in {"integer", "number"} and kind.group not in MEASURED and kind.id not in DATED:
-        named = replace(named, logical_type="string")
+    if kind.group not in MEASURED and kind.id not in DATED:
+        named = replace(named, logical_type="string", format=None, doubts=())
     if finding.confidence < SURE and finding.info_type != DATE:
         only = ", by its name only" if set(finding.reasons) == {NAME} else ""
         named = named.doubted(f"{finding.info_type} is {_percent(finding.confidence)} sure{only}")
     if finding.ratio < SURE:
         named = named.doubted(f"{_percent(1 - finding.ratio)} of its cells are no {finding.info_type}")
     return named
-
-
-def _prose(column: ColumnDraft) -> bool:
-    return (
-        column.logical_type == "string"
-        and column.distinct >= PROSE
-        and column.distinct >= UNREPEATED * column.filled
-    )
 
 
 def _weight(finding: Finding, types: Mapping[str, InfoType]) -> tuple[int, float, float]:

@@ -5,12 +5,13 @@ text, and says so. Digits that nobody calculates with stay text: leading zeros, 
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
 from secure_platform.contract.formats import FORMATS
-from secure_platform.contract.model import Column, LogicalType
+from secure_platform.contract.model import Column, LogicalType, Protect
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.draft.tables import Table
 from secure_platform.taxonomy.classification import Classification
@@ -128,7 +129,8 @@ def _column(name: str, forms: Sequence[Form], counts: dict[str, int], head: pl.S
         shortest=counts["shortest"],
     )
     if not filled:
-        return draft.doubted("it has no value: its type is a guess")
+        empty = replace(draft, protect=Protect("drop"))
+        return empty.doubted("it has no value: dropped, until somebody says what it is")
     fitting = [form for place, form in enumerate(forms) if counts[str(place)] == filled]
     if not fitting:
         return draft.doubted(*_nearly(forms, counts, filled), *_alike(head))
@@ -152,7 +154,8 @@ def _nearly(forms: Sequence[Form], counts: dict[str, int], filled: int) -> Itera
         fitting = counts[str(place)]
         if fitting >= NEARLY * filled:
             said = f"{kind}s" + (f" spelled {spelled}" if spelled else "")
-            yield f"{filled - fitting:,} of its cells are no {said}, all others are; it stays text"
+            others = filled - fitting
+            yield f"{others:,} cell{' is' if others == 1 else 's are'} no {said}, all others are; it stays text"
             return
 
 

@@ -260,7 +260,9 @@ class _Bounded(io.RawIOBase):
         block = self._text.read(len(buffer))
         self._left -= len(block)
         if self._left < 0:
-            raise DataRefusedError("A file is larger than 1 GiB", "Give it as CSV with commas, or as Parquet.")
+            raise DataRefusedError(
+                "A file is larger than 1 GiB", "Give it as CSV with commas, or as Parquet."
+            )
         buffer[: len(block)] = block
         return len(block)
 

@@ -1,6 +1,7 @@
 """`contract draft`: from files to contracts that load, and with a name to a product that builds."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,20 +17,23 @@ from secure_platform.cli.draft_files import (
     product_files,
     project_files,
     write_all,
+    write_tables,
 )
 from secure_platform.cli.output import example, heading, json_option, line, show, table
 from secure_platform.contract.columns import IDENTIFIER
 from secure_platform.contract.product import Product, load_product
 from secure_platform.errors import UsageError
-from secure_platform.protect.plan import compile_plan
+from secure_platform.protect.plan import Plan, compile_plan
 from secure_platform.protect.profile import PROFILES, load_profile
 from secure_platform.protect.proposal import proposed
 from secure_platform.protect.strength import full_name
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.draft.drafting import drafted, read_tables
+from secure_platform.scan.draft.tables import converted
 from secure_platform.settings import load_settings
-from secure_platform.taxonomy.info_types import info_types
+from secure_platform.taxonomy.custom import info_types_of
+from secure_platform.taxonomy.info_types import InfoType, info_types
 
 PROFILE_NAMES: Final = sorted(path.stem for path in PROFILES.glob("*.yaml"))
 DEFAULT_PROFILE: Final = "gdpr_pseudonymous"
@@ -57,6 +61,12 @@ _AS_OF: Final = date(2000, 1, 1)
     show_default=True,
     help="Whose transforms are proposed.",
 )
+@click.option(
+    "--convert",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Also write FILES there as the platform pulls them: Parquet, names that a contract can have.",
+)
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @json_option
 def draft(
@@ -64,6 +74,7 @@ def draft(
     product: str | None,
     out: Path | None,
     profile: str,
+    convert: Path | None,
     *,
     force: bool,
     as_json: bool,
@@ -76,41 +87,47 @@ def draft(
     """
     if product is not None and not IDENTIFIER.fullmatch(product):
         raise UsageError(f"{product!r} is no name of a product", "Use lower-case letters, digits and _.")
-    scanner = Scanner(info_types())
-    drafts = proposed(drafted(read_tables(files, scanner), scanner), load_profile(profile))
     folder = (out or Path()).absolute()
-    if product is None:
-        written = contract_files(drafts, OWNER, folder)
-    else:
-        written = _product(drafts, product, profile, folder)
-    _require_loading(drafts, product or OWNER, profile)
-    write_all(written, force=force)
+    scanner = Scanner(info_types() if product is None else _types_of(product, folder))
+    tables = read_tables(files, scanner)
+    if convert is not None:
+        tables = [converted(table) for table in tables]
+    drafts = proposed(drafted(tables, scanner), load_profile(profile))
+    plan = compile_plan(_loaded(drafts, product or OWNER, profile), lambda _: 1, _AS_OF)
+    texts = contract_files(drafts, OWNER, folder) if product is None else _product(drafts, plan, folder)
+    write_all(texts, force=force)
+    copies = write_tables(tables, convert.absolute(), force=force) if convert else []
+    written = [*texts, *copies]
     data = {
         "product": product,
         "profile": profile,
         "files": [str(path) for path in written],
         "datasets": [_dataset(each) for each in drafts],
     }
-    show(data, as_json=as_json, render=lambda con: _render(con, drafts, list(written), product, folder))
+    show(
+        data,
+        as_json=as_json,
+        render=lambda con: _render(con, drafts, written, product, folder, _source(files, convert)),
+    )
 
 
-def _product(drafts: Sequence[TableDraft], product: str, profile: str, folder: Path) -> dict[Path, str]:
+def _types_of(product: str, folder: Path) -> Mapping[str, InfoType]:
+    """The platform's info types with those that the product has already."""
+    return info_types_of(load_settings(project=folder).defs / product)
+
+
+def _product(drafts: Sequence[TableDraft], plan: Plan, folder: Path) -> dict[Path, str]:
     """All files of a product, in the project that the folder is or becomes."""
     settings = load_settings(project=folder)
-    plan = compile_plan(_loaded(drafts, product, profile), lambda _: 1, _AS_OF)
     return {
         **project_files(folder, settings.dbt_project),
-        **product_files(drafts, product, profile, settings.defs),
+        **product_files(drafts, plan.product, plan.profile, settings.defs),
         **mart_files(plan, drafts, settings.dbt_project),
     }
 
 
-def _require_loading(drafts: Sequence[TableDraft], product: str, profile: str) -> None:
-    """What is written is read by the strict loader first, and its plan compiles."""
-    compile_plan(_loaded(drafts, product, profile), lambda _: 1, _AS_OF)
-
-
 def _loaded(drafts: Sequence[TableDraft], product: str, profile: str) -> Product:
+    """The drafts as the strict loader reads them, before any of them is written where it is to be."""
     with TemporaryDirectory() as scratch:
         files = product_files(drafts, product, profile, Path(scratch))
         write_all(files, force=False)
@@ -155,7 +172,12 @@ def _key(column: ColumnDraft) -> str:
 
 
 def _render(
-    con: Console, drafts: Sequence[TableDraft], written: Sequence[Path], product: str | None, folder: Path
+    con: Console,
+    drafts: Sequence[TableDraft],
+    written: Sequence[Path],
+    product: str | None,
+    folder: Path,
+    source: str,
 ) -> None:
     for each in drafts:
         heading(con, f"{each.dataset}: {each.rows:,} rows")
@@ -171,7 +193,13 @@ def _render(
         there = "" if folder == Path.cwd() else f"cd {near(folder)} && "
         line(con, "Then:")
         line(con, f"  {there}{command('check')}")
-        line(con, f"  {there}{command(f'run {product} --source DIR')}")
+        line(con, f"  {there}{command(f'run {product} --source {shlex.quote(source)}')}")
+
+
+def _source(files: Sequence[Path], copies: Path | None) -> str:
+    """Where the files are that are pulled."""
+    folders = {copies.absolute()} if copies else {file.absolute().parent for file in files}
+    return str(folders.pop()) if len(folders) == 1 else "DIR"
 
 
 def _row(column: ColumnDraft) -> tuple[str, ...]:

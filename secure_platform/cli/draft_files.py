@@ -14,9 +14,12 @@ from secure_platform.cli.output import cannot_write
 from secure_platform.contract.load import SUFFIX
 from secure_platform.contract.product import COMPONENT, CONTRACTS, DEFINITION
 from secure_platform.errors import UsageError
+from secure_platform.files import write_private
 from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.scan.draft.columns import TableDraft
 from secure_platform.scan.draft.document import contract_text
+from secure_platform.scan.draft.tables import Table
+from secure_platform.store.parquet import value_free
 
 PURPOSE: Final = "analysis"
 PROJECT: Final = "platform.yaml"
@@ -121,12 +124,7 @@ def write_all(files: Mapping[Path, str], *, force: bool) -> None:
     Raises:
         UsageError: If one exists and is not to be replaced, or cannot be written.
     """
-    there = [path for path in files if path.is_symlink() or path.exists()]
-    if there and not force:
-        raise UsageError(
-            f"These files exist: {', '.join(map(str, there))}",
-            "Move them away, name another --out, or replace them with --force.",
-        )
+    require_free(files, force=force)
     for path, text in files.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,6 +134,37 @@ def write_all(files: Mapping[Path, str], *, force: bool) -> None:
                 file.write(text)
         except OSError as error:
             raise cannot_write(path, error.strerror) from None
+
+
+def write_tables(tables: Sequence[Table], folder: Path, *, force: bool) -> list[Path]:
+    """Write every table as Parquet, for its owner only.
+
+    Raises:
+        UsageError: If a file exists and is not to be replaced.
+    """
+    files = {folder / f"{table.dataset}.parquet": table for table in tables}
+    require_free(files, force=force)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, table in files.items():
+        path.unlink(missing_ok=True)
+        write_private(path, b"")
+        with value_free("convert a table"):
+            table.frame.sink_parquet(path)
+    return list(files)
+
+
+def require_free(files: Iterable[Path], *, force: bool) -> None:
+    """Refuse to replace files, unless that is wanted.
+
+    Raises:
+        UsageError: Naming those that exist.
+    """
+    there = [path for path in files if path.is_symlink() or path.exists()]
+    if there and not force:
+        raise UsageError(
+            f"These files exist: {', '.join(map(str, there))}",
+            "Move them away, name another folder, or replace them with --force.",
+        )
 
 
 def _model(draft: TableDraft, plan: DatasetPlan, product: str) -> dict[str, Any]:
@@ -181,8 +210,3 @@ def mart_names(plan: DatasetPlan) -> list[str]:
 
 def _yaml(value: Any) -> str:
     return str(yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=110))
-
-
-def folders(files: Iterable[Path]) -> list[Path]:
-    """The folders of files, each once."""
-    return sorted({path.parent for path in files})

@@ -49,6 +49,11 @@ class ColumnDraft:
         """Whether values may be told: public or internal."""
         return self.classification < Classification.CONFIDENTIAL
 
+    @property
+    def is_key(self) -> bool:
+        """Whether it tells rows apart, or points at what does."""
+        return self.primary_key or self.unique or self.reference is not None
+
     def doubted(self, *doubts: str) -> Self:
         """The same with more to look at."""
         return replace(self, doubts=(*self.doubts, *doubts))

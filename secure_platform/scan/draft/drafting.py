@@ -11,7 +11,6 @@ from secure_platform.scan.draft.limits import MOST_VALUES, limited
 from secure_platform.scan.draft.meaning import understood
 from secure_platform.scan.draft.shapes import shaped
 from secure_platform.scan.draft.tables import Table, read_table
-from secure_platform.taxonomy.info_types import info_types
 
 
 def read_tables(paths: Sequence[Path], scanner: Scanner) -> list[Table]:
@@ -32,7 +31,7 @@ def read_tables(paths: Sequence[Path], scanner: Scanner) -> list[Table]:
 
 def drafted(tables: Sequence[Table], scanner: Scanner) -> list[TableDraft]:
     """What is proposed for the tables, before a profile says how they are protected."""
-    understandings = [understood(shaped(table), scanner, info_types()) for table in tables]
+    understandings = [understood(shaped(table), scanner) for table in tables]
     return [_looked_at(draft) for draft in limited(related([keyed(draft) for draft in understandings]))]
 
 
@@ -44,8 +43,6 @@ def _looked_at(draft: TableDraft) -> TableDraft:
             for column in draft.columns
             if column.logical_type == "string"
             and column.distinct > MOST_VALUES
-            and not (
-                column.info_type or column.protect or column.primary_key or column.unique or column.reference
-            )
+            and not (column.info_type or column.protect or column.is_key)
         ]
     )

@@ -36,8 +36,7 @@ def limited(drafts: Sequence[TableDraft]) -> list[TableDraft]:
 
 def _may_be_told(column: ColumnDraft) -> bool:
     names_nobody = column.info_type is None or info_types()[column.info_type].group != "identifier"
-    key = column.primary_key or column.unique or column.reference
-    return bool(column.filled) and column.is_open and names_nobody and not key
+    return bool(column.filled) and column.is_open and names_nobody and not column.is_key
 
 
 def _measured(draft: TableDraft) -> TableDraft:

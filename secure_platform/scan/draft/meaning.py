@@ -1,8 +1,8 @@
 """What a column holds, and so how it is classified, is what the scanner finds in it.
 
 The classification is never below that of anything that was found, so that the check on the raw zone agrees.
-An info type is named only when most cells are of it; a column that holds several kinds, or one here and there,
-is dropped until somebody decides.
+An info type is named only when most cells are of it; a column that holds several kinds, or one here and
+there, is dropped until somebody decides. So it is with a type of the product's own, which no contract names.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from secure_platform.scan.columns import DATE, Finding, Scanner
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.fuse import NAME
 from secure_platform.taxonomy.classification import Classification
-from secure_platform.taxonomy.info_types import InfoType
+from secure_platform.taxonomy.info_types import InfoType, info_types
 
 MOST: Final = 0.5
 SURE: Final = 0.9
@@ -23,12 +23,14 @@ DATED: Final = frozenset({"DATE_OF_BIRTH", "DATE_OF_DEATH", DATE})
 MEASURED: Final = frozenset({"attribute", "plain"})
 
 
-def understood(draft: TableDraft, scanner: Scanner, types: Mapping[str, InfoType]) -> TableDraft:
+def understood(draft: TableDraft, scanner: Scanner) -> TableDraft:
     """The draft with classifications and info types."""
     found: dict[str, list[Finding]] = defaultdict(list)
     for finding in scanner.scan(draft.frame):
         found[finding.column].append(finding)
-    return draft.with_columns([_meaning(column, found[column.name], types) for column in draft.columns])
+    return draft.with_columns(
+        [_meaning(column, found[column.name], scanner.types) for column in draft.columns]
+    )
 
 
 def _meaning(column: ColumnDraft, found: Sequence[Finding], types: Mapping[str, InfoType]) -> ColumnDraft:
@@ -52,6 +54,9 @@ def _typed(column: ColumnDraft, finding: Finding, kind: InfoType) -> ColumnDraft
     named = replace(
         column, info_type=finding.info_type, confidence=finding.confidence, reasons=finding.reasons
     )
+    if finding.info_type not in info_types():
+        said = f"it holds {finding.info_type}, a type of the product's own: say how it is protected"
+        return replace(named, info_type=None, protect=Protect("drop")).doubted(said)
     if kind.group not in MEASURED and kind.id not in DATED:
         named = replace(named, logical_type="string", format=None, doubts=())
     if finding.confidence < SURE and finding.info_type != DATE:

@@ -138,6 +138,8 @@ def _column(name: str, forms: Sequence[Form], counts: dict[str, int], head: pl.S
     if kind == "number" and not counts["fractions"]:
         return draft.doubted("its numbers have more digits than an integer can hold; it stays text")
     doubts = [f"its cells could also be {other[1]}" for other in fitting[1:] if spelled and other[1]]
+    if forms[0][1] and not spelled:
+        doubts += _nearly(forms[:1], counts, filled)
     return ColumnDraft(
         name=name,
         logical_type=kind,
@@ -154,8 +156,8 @@ def _nearly(forms: Sequence[Form], counts: dict[str, int], filled: int) -> Itera
         fitting = counts[str(place)]
         if fitting >= NEARLY * filled:
             said = f"{kind}s" + (f" spelled {spelled}" if spelled else "")
-            others = filled - fitting
-            yield f"{others:,} cell{' is' if others == 1 else 's are'} no {said}, all others are; it stays text"
+            others = f"{filled - fitting:,} cell{' is' if filled - fitting == 1 else 's are'}"
+            yield f"{others} no {said}, all others are"
             return
 
 

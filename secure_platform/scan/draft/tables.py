@@ -9,9 +9,10 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
@@ -26,7 +27,6 @@ from secure_platform.source.csv import LINE, CsvSource, check_names
 from secure_platform.source.parquet import ParquetSource
 from secure_platform.source.stream import Readable, SourceFile
 from secure_platform.store.parquet import from_batches
-from secure_platform.taxonomy.info_types import info_types
 
 HELD: Final = 1 << 30
 """Bytes of text up to which a table stays in memory; a larger one is read again for every look."""
@@ -35,6 +35,7 @@ CELL_LIMIT: Final = 16 << 20
 MALFORMED: Final = 0.05
 """Share of records that cannot be read, up to which a table is a table."""
 TELLING: Final = 0.5
+LONGEST_NAME: Final = 50
 _SEPARATORS: Final = (";", "\t", "|")
 _LINES: Final = frozenset({".ndjson", ".jsonl"})
 _DELIMITED: Final = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".psv": "|"}
@@ -135,6 +136,37 @@ def usable_names(header: Sequence[str]) -> tuple[str, ...]:
         if COLUMN.fullmatch(name):
             usable.setdefault(name.lower(), name)
     return tuple(usable.values())
+
+
+def converted(table: Table) -> Table:
+    """The table as it can be pulled: names that a contract can have, and no blanks after separators."""
+    text = pl.nth(range(len(table.header)))
+    if any(name.startswith(" ") for name in table.header):
+        text = text.str.strip_chars_start(" ").replace("", None)
+    names = _fitting(table.header)
+    frame = table.frame.select(text).rename(dict(zip(table.header, names, strict=True)))
+    source = f"{table.dataset}.csv"
+    return replace(table, source_file=source, header=names, usable=names, frame=frame, as_it_is=True)
+
+
+def _fitting(header: Sequence[str]) -> tuple[str, ...]:
+    """Names that a contract can have, as near to these as can be; good ones stay as they are."""
+    good = usable_names(header)
+    taken = {name.lower() for name in good}
+    fitting = []
+    for place, name in enumerate(header, start=1):
+        fit = name if name in good else _plain(name, place)
+        if name not in good and fit.lower() in taken:
+            fit = f"{fit}_{place}"
+        taken.add(fit.lower())
+        fitting.append(fit)
+    return tuple(fitting)
+
+
+def _plain(name: str, place: int) -> str:
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^A-Za-z0-9]+", "_", letters)[:LONGEST_NAME].strip("_")
+    return words if words[:1].isalpha() else f"column_{words or place}"
 
 
 def _dataset(stem: str) -> str:
@@ -260,9 +292,7 @@ class _Bounded(io.RawIOBase):
         block = self._text.read(len(buffer))
         self._left -= len(block)
         if self._left < 0:
-            raise DataRefusedError(
-                "A file is larger than 1 GiB", "Give it as CSV with commas, or as Parquet."
-            )
+            raise DataRefusedError("A file has more than 1 GiB of text", "Give it as CSV or Parquet.")
         buffer[: len(block)] = block
         return len(block)
 
@@ -273,8 +303,7 @@ def _require_header(path: Path, header: Sequence[str], frame: pl.LazyFrame, scan
     if values <= TELLING * len(header):
         values = sum(frame.select(_in_its_own_column(header)).collect(engine="streaming").row(0))
     plain = pl.DataFrame({f"c{place}": [name] for place, name in enumerate(header)})
-    types = info_types()
-    told = any(types[finding.info_type].sensitive for finding in scanner.scan(plain.lazy()))
+    told = any(scanner.types[finding.info_type].sensitive for finding in scanner.scan(plain.lazy()))
     if told or values > TELLING * len(header):
         raise _refusal(
             path, "has no header: its first record looks like data", "Put a line of column names first."

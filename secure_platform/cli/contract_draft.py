@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -25,7 +24,7 @@ from secure_platform.contract.product import Product, load_product
 from secure_platform.errors import UsageError
 from secure_platform.protect.plan import Plan, compile_plan
 from secure_platform.protect.profile import PROFILES, load_profile
-from secure_platform.protect.proposal import proposed
+from secure_platform.protect.proposal import AS_OF, proposed
 from secure_platform.protect.strength import full_name
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
@@ -38,7 +37,6 @@ from secure_platform.taxonomy.info_types import InfoType, info_types
 PROFILE_NAMES: Final = sorted(path.stem for path in PROFILES.glob("*.yaml"))
 DEFAULT_PROFILE: Final = "gdpr_pseudonymous"
 OWNER: Final = "data"
-_AS_OF: Final = date(2000, 1, 1)
 
 
 @click.command(
@@ -92,8 +90,8 @@ def draft(
     tables = read_tables(files, scanner)
     if convert is not None:
         tables = [converted(table) for table in tables]
-    drafts = proposed(drafted(tables, scanner), load_profile(profile))
-    plan = compile_plan(_loaded(drafts, product or OWNER, profile), lambda _: 1, _AS_OF)
+    drafts = proposed(drafted(tables, scanner), load_profile(profile), scanner)
+    plan = compile_plan(_loaded(drafts, product or OWNER, profile), lambda _: 1, AS_OF)
     texts = contract_files(drafts, OWNER, folder) if product is None else _product(drafts, plan, folder)
     write_all(texts, force=force)
     copies = write_tables(tables, convert.absolute(), force=force) if convert else []

@@ -34,6 +34,7 @@ from secure_platform.orchestration.steps.protect import (
     left_over,
     lineage_record,
     original_values_left,
+    record_left,
     residual_detail,
 )
 from secure_platform.orchestration.steps.scanning import product_scan
@@ -184,6 +185,7 @@ def _commit(
         draft.write(warehouse.table(product.name, mart.name))
         left = left_over(context, mart.name, draft.scan())
         values = original_values_left(context, draft.scan(), product.contracts, None)
+        record_left(context, (Zone.MARTS, mart.name, draft.snapshot_id), left, draft.scan())
         tests = {test: run.results.get(test) in PASSED for test in mart.tests}
         draft.verdict("dbt", passed=all(tests.values()), tests=tests)
         draft.verdict(

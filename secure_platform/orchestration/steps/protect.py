@@ -23,6 +23,7 @@ from secure_platform.orchestration.steps.context import (
 )
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.pull import finding_record
+from secure_platform.orchestration.steps.record import record_scan
 from secure_platform.orchestration.steps.retokenize import VERDICT as RETOKENIZED
 from secure_platform.orchestration.steps.retokenize import proof
 from secure_platform.orchestration.steps.scanning import product_scan
@@ -182,6 +183,8 @@ def _carry_out(
     draft.verdict(
         "residual", passed=not left.findings and not values, **residual_detail(left), original_values=values
     )
+    place = (Zone.PROTECTED, plan.dataset, draft.snapshot_id)
+    record_left(context, place, left, output)
     restricted = [c.column for c in plan.outputs if c.classification >= Classification.RESTRICTED]
     draft.verdict("classification", passed=not restricted, restricted_columns=restricted)
     if context.again is not None:
@@ -201,6 +204,14 @@ def left_over(context: StepContext, table: str, output: pl.LazyFrame) -> Correct
     corrected = scan.findings(table, output)
     harbor = context.product.profile == SAFE_HARBOR
     return replace(corrected, findings=residual(corrected.findings, scan.scanner.types, safe_harbor=harbor))
+
+
+def record_left(
+    context: StepContext, place: tuple[Zone, str, str], left: Corrected, output: pl.LazyFrame
+) -> None:
+    """Append to the audit log what the residual scan found: all of it is refused."""
+    columns = output.collect_schema().names()
+    record_scan(context, place, left.findings, refused=left.findings, columns=columns)
 
 
 def residual_detail(left: Corrected) -> dict[str, Any]:

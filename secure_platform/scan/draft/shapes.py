@@ -43,6 +43,8 @@ def shaped(table: Table) -> TableDraft:
     columns = [
         _column(name, forms[name], counts[place], texts[name]) for place, name in enumerate(table.usable)
     ]
+    if any(column.filled for column in columns):
+        columns = [column if column.filled else _left_out(column) for column in columns]
     return TableDraft(
         dataset=table.dataset,
         source_file=table.source_file,
@@ -129,8 +131,7 @@ def _column(name: str, forms: Sequence[Form], counts: dict[str, int], head: pl.S
         shortest=counts["shortest"],
     )
     if not filled:
-        empty = replace(draft, protect=Protect("drop"))
-        return empty.doubted("it has no value: dropped, until somebody says what it is")
+        return draft.doubted("it has no value: its type is a guess")
     fitting = [form for place, form in enumerate(forms) if counts[str(place)] == filled]
     if not fitting:
         return draft.doubted(*_nearly(forms, counts, filled), *_alike(head))
@@ -149,6 +150,11 @@ def _column(name: str, forms: Sequence[Form], counts: dict[str, int], head: pl.S
         shortest=draft.shortest,
         doubts=tuple(doubts[:1]),
     )
+
+
+def _left_out(column: ColumnDraft) -> ColumnDraft:
+    """Nobody knows what will once stand there."""
+    return replace(column, protect=Protect("drop")).doubted("dropped, until somebody says what it is")
 
 
 def _nearly(forms: Sequence[Form], counts: dict[str, int], filled: int) -> Iterator[str]:

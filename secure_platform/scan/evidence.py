@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from secure_platform.scan.patterns import LEFT_BEHIND, NOISE, OPAQUE, TypePatterns, matches, union
+from secure_platform.scan.patterns import KEY, LEFT_BEHIND, NOISE, OPAQUE, TypePatterns, matches, union
 from secure_platform.taxonomy.validators import Validator
 
 SAMPLE: Final = 1000
@@ -37,6 +37,7 @@ class Look:
         patterns: The types to count.
         named: Ids of the info types that the column's name, or the keys, mean.
         vetoed: Ids of the info types that they rule out.
+        keyed: Those of `named` that surrogate keys are not.
         filled: Non-null cells.
         candidates: Cells that the prefilter matches.
         distinct: Estimated distinct values.
@@ -47,6 +48,7 @@ class Look:
     patterns: tuple[TypePatterns, ...]
     named: frozenset[str]
     vetoed: frozenset[str]
+    keyed: frozenset[str]
     filled: int
     candidates: int
     distinct: int
@@ -149,6 +151,8 @@ def _hits(look: Look, each: TypePatterns) -> list[pl.Expr]:
     if kind.id in look.named:
         format_fits = pl.lit(True) if each.by_header_only else matches(_VALUE, each.named_cell)
         named = format_fits & ~matches(_VALUE, OPAQUE if each.by_header_only else LEFT_BEHIND)
+    if kind.id in look.keyed:
+        named = named & ~matches(_VALUE, KEY)
     hits = {
         "cell": matches(_VALUE, cell),
         "text": matches(_searched(each), each.text),

@@ -28,10 +28,20 @@ def vetoed_types(types: Mapping[str, InfoType], name: str) -> frozenset[str]:
     )
 
 
+def keyed_types(types: Mapping[str, InfoType], name: str) -> frozenset[str]:
+    """The info types that the name means unless the cells are surrogate keys."""
+    words = header_tokens(name)
+    return frozenset(
+        kind.id
+        for kind in types.values()
+        if _any_phrase(kind.key_headers, words) and not _any_phrase(kind.header_words, words)
+    )
+
+
 def _named(kind: InfoType, name: str, words: Mapping[str, Phrase]) -> bool:
     if _any_phrase(kind.header_vetoes, words[name]):
         return False
-    if _any_phrase(kind.header_words, words[name]):
+    if _any_phrase((*kind.header_words, *kind.key_headers), words[name]):
         return True
     weak = _any_phrase(kind.weak_headers, words[name])
     return weak and any(_any_phrase(kind.weak_beside, other) for other in words.values())

@@ -22,10 +22,14 @@ _OBJECT_IDENTIFIER: Final = r"[0-9]+(?:\.[0-9]+){4,}"
 _FRACTION: Final = r"[0-9]+\.[0-9]{11,}"
 
 # Parts of text that look like identifiers and are none.
-NOISE: Final = rf"(?-u:\b)(?:{_UUID}|{_TOKEN}|{_OBJECT_IDENTIFIER}|{_FRACTION})(?-u:\b)"
+NOISE: Final = (
+    rf"(?-u:\b)(?:{_UUID}|{_TOKEN}|{_OBJECT_IDENTIFIER}|{_FRACTION})(?-u:\b)"
+    r"|(?:^|[\s=:,;(\[])-[0-9]{9,}(?-u:\b)"  # negative numbers
+)
 
 _BLANK: Final = r"[^\p{L}\p{N}]*"
 _MASK: Final = r"[*#\x{2022}\x{2588}]"
+_PLACEHOLDER: Final = r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|<[A-Z][A-Z_ ]*>|%\([A-Za-z_]+\)s"
 _WORDS: Final = (
     "redacted|masked|removed|suppressed|withheld|hidden|deleted|anonymi[sz]ed|unknown|none|null|nan|n/a"
 )
@@ -33,6 +37,7 @@ _DOCUMENT: Final = r'(?s:\s*(?:\{\s*"|\[\s*[\[{"0-9-]).*[}\]]\s*)'
 _REPLACED: Final = (
     _TOKEN,
     rf"{_BLANK}{_MASK}{_BLANK}{_MASK}{_BLANK}.{{0,4}}",  # masked up to the last four characters
+    rf"(?:(?:{_PLACEHOLDER}){_BLANK})+",
     r"[xX][xX -]*",
     rf"(?i)[\[<({{]?(?:{_WORDS})(?:_[a-z_]+)?[\]>)}}]?",
 )
@@ -59,6 +64,10 @@ DOCUMENT: Final = _any_whole([_DOCUMENT])
 LEFT_BEHIND: Final = _any_whole([*_REPLACED, _DOCUMENT])
 # Cells that are no evidence under a header alone.
 OPAQUE: Final = _any_whole(_SAYS_NOTHING)
+
+
+# Cells that are keys made up by a system.
+KEY: Final = _any_whole([_UUID, "[0-9a-fA-F]{24,}"])
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _LABEL_WORDS: Final = 4
 # What people say of a telephone, a card or a birthday beside its name.
 _SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "PHONE": (
-        *("call", "called", "calling", "dial", "ring up", "reach", "text", "sms", "whatsapp", "answering"),
+        *("call", "called", "calling", "dial", "ring up", "reach", "sms", "whatsapp", "answering"),
         *("contact", "mobile", "cell", "office", "desk", "home", "work", "message", "registered", "hotline"),
         *("helpline", "voicemail", "appelez", "appeler", "joindre", "llame", "llamar", "anrufen", "erreichbar"),
         *("chiamare", "bellen", "number is"),

@@ -17,18 +17,18 @@ PERSON: Final = "PERSON_NAME"
 STREET: Final = "STREET_ADDRESS"
 CITY: Final = "CITY"
 PLACE: Final = "PLACE_NAME"
+ZIP: Final = "US_ZIP"
 
 _FIRST_NAMES: Final = Path(__file__).with_name("first_names.txt")
 _WORD: Final = r"\p{Lu}[\pL\p{M}]*(?:['’\x60-]\p{Lu}?[\pL\p{M}]+)*"
 _NAME: Final = r"\p{Lu}[\p{Ll}\p{M}][\pL\p{M}]*(?:['’\x60-]\p{Lu}?[\pL\p{M}]+)*|\p{Lu}['’]\p{Lu}[\pL\p{M}]+"
-_REST: Final = rf"(?: (?:\p{{Lu}}\.?|van|von|de|der|den|del|della|da|di|dos|la|le|al|el|bin|ibn|ter|ten|af|zu|y))*(?: (?:{_NAME})){{0,3}}"
+_REST: Final = rf"(?: (?:[A-Z]\b\.?|\p{{Lu}}\.|van|von|de|der|den|del|della|da|di|dos|la|le|al|el|bin|ibn|ter|ten|af|zu|y))*(?: (?:{_NAME})){{0,3}}"
 _TITLE: Final = (
     r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Doctor|Sir|Lady|Lord|Rev|Herrn?|Frau|Monsieur|Madame|Mme|Mlle|Señor|Señora"
     r"|Sr|Sra|Srta|Signor|Signora|Sig|Dhr|Mevr|Hr)"
 )
 _SAID: Final = (
-    r"(?i:my name(?: is|'s)|name is|named|called|i am|i'm|this is|dear|hi|hello|hey|thanks|regards|sincerely|cheers"
-    r"|signed(?: by)?|patient|attn|contact|ich heiße|ich bin|je m'appelle|je suis|me llamo|soy|mi chiamo|sono)"
+    r"(?i:my name(?: is|'s)|names?(?: is|:)|i am|i'm|dear|signed(?: by)?|ich heiße|ich bin|je m'appelle|je suis|me llamo|soy|mi chiamo|sono)"
 )
 _SUFFIX: Final = (
     r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Way|Parkway"
@@ -43,7 +43,7 @@ _ROMANCE: Final = (
     r"|Carrer|Rua|Travessa|Praça|C/|ul\.|Ulica|Aleja)"
 )
 _HOUSE: Final = r"[0-9]{1,5}(?:[-/][0-9]{1,4})?[A-Za-z]?"
-_UNIT: Final = r"(?:(?:Apt|Apartment|Suite|Ste|Unit|Flat)\.? ?#?[0-9]{1,5}[A-Za-z]?|#[0-9]{1,5}[A-Za-z]?)"
+_UNIT: Final = r"(?:Apt|Apartment|Suite|Ste|Flat)\.? ?#?[0-9]{1,5}[A-Za-z]?"
 _MORE: Final = rf"(?:,?\s{{1,4}}{_UNIT})?"
 _STREETS: Final = (
     rf"{_HOUSE},? (?:[0-9]{{1,4}} )?(?:(?:{_WORD}|[0-9]{{1,3}}(?:st|nd|rd|th))\.? ){{1,4}}{_SUFFIX}{_MORE}",
@@ -60,6 +60,7 @@ _STATE: Final = (
 )
 _PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     CITY: (rf"((?:{_NAME})(?: (?:{_NAME})){{0,2}}),? {_STATE},? [0-9]{{5}}(?:-[0-9]{{4}})?\b",),
+    ZIP: (rf"\pL,? {_STATE},? ([0-9]{{5}}(?:-[0-9]{{4}})?)\b",),
     PLACE: (
         rf"\b(?:liv(?:e|es|ed|ing) in|mov(?:e|ed|ing) to|resid(?:e|es|ed|ing) (?:in|at)|resident of|born in|grew up in"
         rf"|hometown(?: is| of)?|based in|located in|originally from|wohn(?:e|t|haft) in|habite à|vive en|nacido en) ((?:{_NAME})(?: (?:{_NAME})){{0,2}})",
@@ -127,7 +128,7 @@ class Names:
             for start, end in _groups(pattern, data):
                 kind = forms.kind.id
                 if kind != PLACE or data[start:end].decode().lower() not in _COUNTRIES:
-                    yield forms, start, end, frozenset({FORMAT if kind == STREET else LABEL})
+                    yield forms, start, end, frozenset({LABEL, LOOSE} if kind == PLACE else {FORMAT})
 
     def _persons(self, data: bytes) -> Iterator[tuple[Forms, int, int, frozenset[str]]]:
         forms = self._forms[PERSON]
@@ -148,8 +149,7 @@ class Names:
 
 
 def _first(word: str) -> bool:
-    plain = word.removesuffix("'s").removesuffix("’s")
-    return plain in first_names() or plain.split("-")[0] in first_names()
+    return first_names().issuperset(word.removesuffix("'s").removesuffix("’s").split("-"))
 
 
 def _without_genitive(data: bytes, start: int, end: int) -> int:

@@ -61,7 +61,9 @@ class Scanner:
 
     @cached_property
     def _text(self) -> TextScanner:
-        return TextScanner({name: kind for name, kind in self.types.items() if kind.sensitive and kind.group != "secret"})
+        return TextScanner(
+            {name: kind for name, kind in self.types.items() if kind.sensitive and kind.group != "secret"}
+        )
 
     def observe(self, frame: pl.LazyFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The first look: one lazy row with one struct per column that can hold evidence.
@@ -103,7 +105,11 @@ class Scanner:
         for name in columns:
             if counts[name].filled and shape(name, schema[name]) == "date":
                 found += self._dated(name, named[name], counts[name].filled)
-        found += [finding for look in looks for finding in self._in_text(look, shape(look.column, schema[look.column]))]
+        found += [
+            finding
+            for look in looks
+            for finding in self._in_text(look, shape(look.column, schema[look.column]))
+        ]
         found += self._secret(frame.select(column_of(name) for name in columns), counts)
         places = {name: place for place, name in enumerate(columns)}
         return sorted(self._unexplained(self._merged(found)), key=lambda finding: places[finding.column])
@@ -197,11 +203,14 @@ class Scanner:
         ]
 
     def _in_text(self, look: Look, form: Shape) -> list[Finding]:
-        """What free text holds that no pattern of a cell shows; what the cells themselves are is known by now."""
+        """What free text holds that no pattern of a cell shows; what whole cells are is known by now."""
         if form != "text" or look.named or not look.filled:
             return []
         each = in_prose(self._text, look.texts, look.distinct)
-        return [Finding(look.column, e.info_type, e.count, e.count / look.filled, e.confidence, e.reasons) for e in each]
+        return [
+            Finding(look.column, e.info_type, e.count, e.count / look.filled, e.confidence, e.reasons)
+            for e in each
+        ]
 
     def _merged(self, found: Sequence[Finding]) -> list[Finding]:
         """One finding for a column and type, in the order of the taxonomy."""

@@ -12,12 +12,12 @@ from typing import Final
 
 import polars as pl
 
+from secure_platform.scan.blocks import telling
 from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.engine import Engine
 from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE, reasons
 from secure_platform.scan.secrets.layers import SHORT, layers
 from secure_platform.scan.secrets.linear import compile_pattern
-from secure_platform.scan.text.blocks import telling
 from secure_platform.scan.text.fold import FOLDING, fold
 from secure_platform.scan.text.forms import forms
 from secure_platform.scan.text.numbers import Candidate, NumberRules
@@ -57,8 +57,8 @@ class TextScanner:
         self._wrapped = compile_pattern(SHORT, "wrapped values")
         alone, beside, names = self._search.signs()
         signs = [alone, f"{beside}|{FOLDING}|{SHORT}", names]
-        signs += self._secrets.announced() if self._secrets else []
         self._signs = [compile_pattern(sign, "values") for sign in signs if sign]
+        self._signs += self._secrets.announcements if self._secrets else []
 
     @cached_property
     def _secrets(self) -> Engine | None:

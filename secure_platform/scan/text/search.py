@@ -78,8 +78,8 @@ class Search:
         """Values in the lines around a keyword of their type."""
         for word in words:
             line = max(data.rfind(b"\n", 0, word.start), word.start - BEFORE, 0)
-            for first, last in ((word.end, word.end + AFTER), (line, word.start + 1)):
-                last = min(len(data), last)
+            behind = word.end, min(len(data), word.end + AFTER)
+            for first, last in (behind, (line, min(len(data), word.start + 1))):
                 if self._number.search(data, first, last):
                     for kind in word.types:
                         yield from self._values_near(self._forms[kind], data, first, last)

@@ -244,7 +244,7 @@ def _scan(
         sifted = sift(wanted, load_baseline(baseline).excuses, today)
     told = document(section, sifted)
     if html is not None:
-        write_private(html, page(told).encode())
+        write_private(html, page(told, made=datetime.now(UTC)).encode())
     if as_sarif:
         print_json(sarif(sifted.open, ruleset, version("secure-platform")))
     else:

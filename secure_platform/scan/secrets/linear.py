@@ -56,6 +56,23 @@ def compile_pattern(pattern: str, of: str) -> Pattern:
     return _compiled(pattern, of, longest=False)
 
 
+class PatternSet(Protocol):
+    """Many patterns that are searched at once."""
+
+    def Match(self, text: bytes, /) -> list[int]:  # noqa: N802 - RE2's name
+        """The places of those that match somewhere."""
+        ...
+
+
+def set_of(patterns: Iterable[str]) -> PatternSet:
+    """Patterns that are searched at once; each is one that `compile_pattern` takes."""
+    found: PatternSet = re2.Set.SearchSet(_options(longest=False))
+    for pattern in patterns:
+        found.Add(pattern.encode())
+    found.Compile()
+    return found
+
+
 def any_of(words: Iterable[bytes], patterns: Iterable[str] = ()) -> Pattern:
     """A pattern for whichever of some words and patterns is there, in any case; at one place the longest."""
     quoted = [str(re2.escape(word.decode())) for word in sorted(words)]
@@ -64,13 +81,17 @@ def any_of(words: Iterable[bytes], patterns: Iterable[str] = ()) -> Pattern:
 
 
 def _compiled(pattern: str, of: str, *, longest: bool) -> Pattern:
-    options = re2.Options()
-    options.log_errors, options.max_mem, options.longest_match = False, _MEMORY, longest
     try:
-        compiled: Pattern = re2.compile(pattern.encode(), options)
+        compiled: Pattern = re2.compile(pattern.encode(), _options(longest=longest))
     except (re2.error, UnicodeEncodeError):
         raise UsageError(
             f"The pattern of {of} is not one that runs in linear time",
             "Write it in RE2 syntax: no look-around, no back-references, repetitions up to 1000.",
         ) from None
     return compiled
+
+
+def _options(*, longest: bool) -> Any:
+    options = re2.Options()
+    options.log_errors, options.max_mem, options.longest_match = False, _MEMORY, longest
+    return options

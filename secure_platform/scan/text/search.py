@@ -1,0 +1,127 @@
+"""The search of one text: every value that may be one, with all that speaks for it."""
+
+import re
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+from secure_platform.scan.secrets.linear import Pattern, compile_pattern, set_of
+from secure_platform.scan.text.context import AFTER, BEFORE, Context, Keyword
+from secure_platform.scan.text.forms import NUMBER, Forms
+from secure_platform.scan.text.numbers import Candidate, cards, cuts
+from secure_platform.scan.text.spans import FORMAT, LABEL, LOOSE, NEAR
+
+Evidence = tuple[Forms, int, int, frozenset[str]]
+
+_FORMAT: Final = frozenset({FORMAT})
+_LOOSE: Final = frozenset({LOOSE})
+_NEAR: Final = frozenset({LOOSE, NEAR})
+_LABEL: Final = frozenset({LOOSE, LABEL})
+_CARD: Final = "CREDIT_CARD"
+_ADDRESS: Final = "IPV4"
+# Four numbers are a version where something says so, and where each has one digit and nothing says otherwise.
+_VERSION: Final = re.compile(
+    rb"(?i)(?:version|release|build|firmware|driver|chapter|section|ver\.?|rev\.?)[ :=]{0,3}$"
+)
+_SMALL: Final = re.compile(rb"[0-9](?:\.[0-9]){3}")
+
+
+class Search:
+    """Searches texts for the types that some forms are of."""
+
+    def __init__(self, every: Iterable[Forms]) -> None:
+        self._forms = {forms.kind.id: forms for forms in every}
+        self._context = Context({kind: forms.kind for kind, forms in self._forms.items()})
+        self._alone = [(forms, form) for forms in self._forms.values() for form in forms.alone]
+        self._shown = set_of(form.text for _, form in self._alone) if self._alone else None
+        self._number = compile_pattern(NUMBER, "numbers")
+
+    def signs(self) -> list[str]:
+        """Patterns of which one matches wherever a text can hold a value."""
+        return [*(form.text for _, form in self._alone), NUMBER, self._context.announced()]
+
+    def candidates(self, data: bytes) -> list[Candidate]:
+        """Every value in a text that may be one, once for each type and place."""
+        words = list(self._context.keywords(data)) if self._number.search(data) else []
+        near = _Near(words)
+        found: dict[tuple[str, int, int], Candidate] = {}
+        for forms, start, end, reasons in chain(
+            self._by_format(data), self._by_keyword(data, words), self._by_label(data)
+        ):
+            close = near.speaks(forms.kind.id, start, end)
+            for place, (first, last) in enumerate(_pieces(forms, data[start:end], announced=close)):
+                key = forms.kind.id, start + first, start + last
+                candidate = found.setdefault(key, Candidate(forms, *key[1:], data[slice(*key[1:])], set()))
+                candidate.reasons |= reasons - {LABEL} if place else reasons
+                candidate.reasons |= {NEAR} if close else set()
+        return list(found.values())
+
+    def _by_format(self, data: bytes) -> Iterator[Evidence]:
+        """Values of a format that needs nothing beside it."""
+        for place in self._shown.Match(data) if self._shown else ():
+            forms, form = self._alone[place]
+            for start, end in _values(form.pattern, data, 0, len(data)):
+                if forms.kind.id != _ADDRESS:
+                    yield forms, start, end, _FORMAT
+                elif not _VERSION.search(data, max(0, start - 16), start):
+                    yield forms, start, end, _LOOSE if _SMALL.fullmatch(data, start, end) else _FORMAT
+
+    def _by_keyword(self, data: bytes, words: Sequence[Keyword]) -> Iterator[Evidence]:
+        """Values in the lines around a keyword of their type."""
+        for word in words:
+            first = max(data.rfind(b"\n", 0, word.start) + 1, word.start - BEFORE, 0)
+            for start, end in ((word.end, min(len(data), word.end + AFTER)), (first, word.start)):
+                if self._number.search(data, start, end):
+                    for kind in word.types:
+                        for form in self._forms[kind].near:
+                            for value in _values(form.pattern, data, start, end):
+                                yield self._forms[kind], *value, _NEAR
+
+    def _by_label(self, data: bytes) -> Iterator[Evidence]:
+        """Values right behind a label of their type."""
+        for label in self._context.labels(data):
+            for kind in label.types:
+                forms = self._forms[kind]
+                for form in forms.assigned if label.assigned else forms.labelled:
+                    match = form.pattern.search(data, label.start - 1, min(len(data), label.end + 1))
+                    if match and match.span(1)[0] == label.start:
+                        yield forms, *match.span(1), _LABEL
+
+
+class _Near:
+    """Whether a keyword of a type is near a place."""
+
+    def __init__(self, words: Iterable[Keyword]) -> None:
+        self._starts: defaultdict[str, list[int]] = defaultdict(list)
+        self._ends: defaultdict[str, list[int]] = defaultdict(list)
+        for word in words:
+            for kind in word.types:
+                self._starts[kind].append(word.start)
+                self._ends[kind].append(word.end)
+
+    def speaks(self, kind: str, start: int, end: int) -> bool:
+        """Whether one ends shortly before the start or begins shortly behind the end."""
+        return _any_between(self._ends[kind], start - AFTER, start) or _any_between(
+            self._starts[kind], end, end + BEFORE
+        )
+
+
+def _any_between(places: Sequence[int], low: int, high: int) -> bool:
+    place = bisect_left(places, low)
+    return place < len(places) and places[place] <= high
+
+
+def _values(pattern: Pattern, data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The values, group 1, of all matches; the next may share a delimiter with the one before."""
+    while start < end and (match := pattern.search(data, start, end)) is not None:
+        yield match.span(1)
+        start = max(match.span(1)[1], start + 1)
+
+
+def _pieces(forms: Forms, value: bytes, *, announced: bool) -> Iterator[tuple[int, int]]:
+    """What of a match can be the value: where a number rule decides, shorter pieces too."""
+    if forms.kind.id == _CARD:
+        return cards(value, announced=announced)
+    return ((0, end) for end in (cuts(value) if forms.rule else (len(value),)))

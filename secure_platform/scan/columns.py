@@ -7,7 +7,7 @@ had candidates or a telling name, and all text for secrets, whose looks are told
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache
 from typing import Final
 
 import polars as pl
@@ -53,13 +53,9 @@ class Scanner:
     """Finds the info types of a taxonomy, and secrets, in frames of any column types."""
 
     def __init__(self, types: Mapping[str, InfoType]) -> None:
-        self._types = types
+        self.types = types
         self._patterns = compile_types(types)
         self._union = union(self._patterns)
-
-    @cached_property
-    def _secrets(self) -> Engine:
-        return Engine(own_rules(), MINIMUM_CONFIDENCE)
 
     def observe(self, frame: pl.LazyFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The first look: one lazy row with one struct per column that can hold evidence.
@@ -87,12 +83,12 @@ class Scanner:
             Findings in column order, then in the order of the taxonomy.
         """
         schema = frame.collect_schema()
-        named = named_types(self._types, header)
+        named = named_types(self.types, header)
         columns = [name for name in observed.columns if name in named]
         counts = {name: _Counts(**observed.get_column(name).item()) for name in columns}
         looks = [
             self._look(
-                name, shape(name, schema[name]), _values(self._types, frame, name, named[name]), counts[name]
+                name, shape(name, schema[name]), _values(self.types, frame, name, named[name]), counts[name]
             )
             for name in columns
         ]
@@ -149,7 +145,7 @@ class Scanner:
         inner = [
             (look.column, values)
             for look in looks
-            for values in inside(self._types, look.column, look.texts, header)
+            for values in inside(self.types, look.column, look.texts, header)
         ]
         rows = pl.collect_all([_counted(values, self._union) for _, values in inner], engine="streaming")
         found = self._judged(
@@ -174,7 +170,7 @@ class Scanner:
 
     def _dated(self, name: str, named: frozenset[str], filled: int) -> list[Finding]:
         """Typed dates need no pattern: the general type, and each narrower one that the name means."""
-        narrower = [kind.id for kind in self._types.values() if kind.id in named and DATE in kind.supersedes]
+        narrower = [kind.id for kind in self.types.values() if kind.id in named and DATE in kind.supersedes]
         return [
             _finding(name, kind, by_type(named=kind != DATE, filled=filled), filled)
             for kind in (*narrower, DATE)
@@ -190,7 +186,7 @@ class Scanner:
                 each.confidence,
                 tuple(sorted(each.reasons)),
             )
-            for each in scan_columns(self._secrets, frame)
+            for each in scan_columns(_secrets(), frame)
         ]
 
     def _merged(self, found: Sequence[Finding]) -> list[Finding]:
@@ -198,7 +194,7 @@ class Scanner:
         several: dict[tuple[str, str], list[Finding]] = defaultdict(list)
         for finding in found:
             several[finding.column, finding.info_type].append(finding)
-        ranks = {kind: rank for rank, kind in enumerate(self._types)}
+        ranks = {kind: rank for rank, kind in enumerate(self.types)}
         return sorted(map(_one, several.values()), key=lambda finding: ranks[finding.info_type])
 
     def _unexplained(self, found: Sequence[Finding]) -> list[Finding]:
@@ -206,7 +202,7 @@ class Scanner:
         counts = {(finding.column, finding.info_type): finding.count for finding in found}
         explained: set[tuple[str, str]] = set()
         for finding in found:
-            others = {(finding.column, other) for other in self._types[finding.info_type].supersedes}
+            others = {(finding.column, other) for other in self.types[finding.info_type].supersedes}
             if (finding.column, finding.info_type) not in explained:
                 explained |= {other for other in others if counts.get(other, 0) <= finding.count}
         return [finding for finding in found if (finding.column, finding.info_type) not in explained]
@@ -229,15 +225,22 @@ class _Counts:
     documents: int = 0
 
 
-def refused(findings: Iterable[Finding], contract: Contract) -> list[Finding]:
+def refused(
+    findings: Iterable[Finding], contract: Contract, types: Mapping[str, InfoType] | None = None
+) -> list[Finding]:
     """Findings that contradict the contract: confidential or restricted types in public or internal columns.
 
     Columns that the contract does not name are left out: they never leave the raw zone.
+
+    Args:
+        findings: What a scan of raw data found.
+        contract: Of the dataset.
+        types: The product's info types; the platform's when not given.
     """
     open_columns = {
         column.name for column in contract.columns if column.classification < Classification.CONFIDENTIAL
     }
-    types = info_types()
+    types = types or info_types()
     return [
         finding
         for finding in findings
@@ -246,7 +249,9 @@ def refused(findings: Iterable[Finding], contract: Contract) -> list[Finding]:
     ]
 
 
-def residual(findings: Iterable[Finding], *, safe_harbor: bool = False) -> list[Finding]:
+def residual(
+    findings: Iterable[Finding], types: Mapping[str, InfoType] | None = None, *, safe_harbor: bool = False
+) -> list[Finding]:
     """Findings that must not be in protected data: every identifier and secret.
 
     Attributes, which say something about a person without naming one, are kept on purpose. Weak evidence
@@ -257,11 +262,17 @@ def residual(findings: Iterable[Finding], *, safe_harbor: bool = False) -> list[
 
     Args:
         findings: What a scan of protected data found.
+        types: The product's info types; the platform's when not given.
         safe_harbor: Also block every type that 45 CFR 164.514(b)(2)(i) names, whatever its classification:
             a full date, say.
     """
-    types = info_types()
+    types = types or info_types()
     return [f for f in findings if types[f.info_type].sensitive or (safe_harbor and types[f.info_type].hipaa)]
+
+
+@cache
+def _secrets() -> Engine:
+    return Engine(own_rules(), MINIMUM_CONFIDENCE)
 
 
 def _values(types: Mapping[str, InfoType], frame: pl.LazyFrame, name: str, named: frozenset[str]) -> Values:

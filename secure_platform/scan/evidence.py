@@ -155,7 +155,18 @@ def _hits(look: Look, each: TypePatterns) -> list[pl.Expr]:
         "context": matches(_VALUE, each.context),
         "named": named,
     }
+    if each.allowed:
+        hits = {name: hit & ~_allowed(each, name) for name, hit in hits.items()}
     return [hit.alias(f"{kind.id}.{name}") for name, hit in hits.items()]
+
+
+def _allowed(each: TypePatterns, evidence: str) -> pl.Expr:
+    """Whether the cell is an allowed value, or all that it has inside are."""
+    allowed = matches(_VALUE, each.allowed)
+    if evidence != "text" or not each.text:
+        return allowed
+    inside = _searched(each).str.extract_all(each.text)
+    return allowed | inside.list.eval(pl.element().str.contains(each.allowed or "")).list.all()
 
 
 def _tally(look: Look, each: TypePatterns) -> pl.Expr:

@@ -5,6 +5,7 @@ nowhere and whose name means nothing is never read again. Tokens of this platfor
 and long fractions are runs of digits by construction and are taken out before numbers are searched.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,13 +73,19 @@ class TypePatterns:
 
     @cached_property
     def cell(self) -> str | None:
-        """Formats of a whole cell that are evidence by themselves."""
-        return _whole(self.kind.value_patterns)
+        """Formats and words of a whole cell that are evidence by themselves."""
+        return _whole((*self.kind.value_patterns, *_words(self.kind.words)))
 
     @cached_property
     def named_cell(self) -> str | None:
         """Formats of a whole cell under a header that means the type; includes `cell`."""
-        return _whole((*self.kind.value_patterns, *self.kind.header_patterns))
+        words = _words(self.kind.words)
+        return _whole((*self.kind.value_patterns, *self.kind.header_patterns, *words))
+
+    @cached_property
+    def allowed(self) -> str | None:
+        """Whole values that are no evidence."""
+        return _whole(self.kind.allowed)
 
     @property
     def text(self) -> str | None:
@@ -121,6 +128,12 @@ def union(patterns: Iterable[TypePatterns]) -> str:
 def matches(text: pl.Expr, pattern: str | None) -> pl.Expr:
     """Whether the pattern matches; false for null and where there is no pattern."""
     return text.str.contains(pattern).fill_null(False) if pattern else pl.lit(False)
+
+
+def _words(words: Iterable[str]) -> list[str]:
+    """One pattern for all of them; the engine searches alternatives of letters at once."""
+    either = "|".join(re.escape(word) for word in words)
+    return [f"^(?i:{either})$"] if either else []
 
 
 def _whole(patterns: Iterable[str]) -> str | None:

@@ -1,14 +1,15 @@
 """Source → raw: a dataset is pulled as it is, validated, scanned, and committed whole or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import polars as pl
 
-from secure_platform.contract.model import Contract
 from secure_platform.monitor.volume import judge_volume
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
+from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.scan.columns import Finding, refused
+from secure_platform.scan.feedback import Corrected
 from secure_platform.source.csv import LINE, Malformed, check_header
 from secure_platform.source.dataset import Source, open_source
 from secure_platform.store.snapshots import Snapshot, Zone
@@ -29,7 +30,8 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     source = open_source(context.source, contract)
     extra = check_header(contract, source.header)
     fingerprint = source.fingerprint()
-    key = input_key(stage="pull", source=fingerprint, contract=contract.digest)
+    scan = product_scan(context.product)
+    key = input_key(stage="pull", source=fingerprint, contract=contract.digest, scan=scan.digest(dataset))
     known = store.find(context.product.name, dataset, Zone.RAW, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
@@ -38,11 +40,12 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         malformed: list[Malformed] = []
         draft.write_batches(_frames(source, malformed))
         validation = validate(contract, draft.scan(), malformed=malformed)
-        findings = context.services.scanner.scan(draft.scan().drop(LINE))
+        corrected = scan.findings(dataset, draft.scan().drop(LINE))
+        wrong = refused(corrected.findings, contract, scan.scanner.types)
         if validation.quarantine.height:
             draft.write_quarantine(_quarantine(validation, malformed))
         draft.verdict("validate", passed=validation.passed, **_validation_detail(validation))
-        draft.verdict("scan", passed=not refused(findings, contract), **_scan_detail(findings, contract))
+        draft.verdict("scan", passed=not wrong, **_scan_detail(corrected, wrong))
         snapshot = draft.commit(
             input_key=key,
             contract_version=contract.version,
@@ -86,10 +89,11 @@ def _validation_detail(validation: Validation) -> dict[str, Any]:
     }
 
 
-def _scan_detail(findings: list[Finding], contract: Contract) -> dict[str, Any]:
+def _scan_detail(corrected: Corrected, wrong: Iterable[Finding]) -> dict[str, Any]:
     return {
-        "findings": [finding_record(finding) for finding in findings],
-        "refused": [finding_record(finding) for finding in refused(findings, contract)],
+        "findings": [finding_record(finding) for finding in corrected.findings],
+        "refused": [finding_record(finding) for finding in wrong],
+        "feedback": corrected.record(),
     }
 
 

@@ -1,34 +1,24 @@
-"""`scan`: personal data and secrets in whatever is named, in one report; no network of ours, no value shown."""
+"""`scan`: personal data and secrets in whatever is named, in one report that shows no value."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
-from secure_platform.cli.output import (
-    example,
-    json_option,
-    line,
-    print_json,
-    printable,
-    require_new,
-    show,
-    table,
-)
-from secure_platform.cli.scan_targets import Asked, called, sources
+from secure_platform.cli.output import example, json_option, print_json, require_new, show
+from secure_platform.cli.scan_output import progress, render
+from secure_platform.cli.scan_targets import Asked, sources
 from secure_platform.errors import DataRefusedError, UsageError
 from secure_platform.files import replace_private, write_private
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.page import page
-from secure_platform.scan.report import Reported, Section, document
+from secure_platform.scan.report import Reported, Section, document, is_secret
 from secure_platform.scan.sarif import sarif
 from secure_platform.scan.secrets.baseline import Baseline, Sifted, dump_baseline, load_baseline, sift
 from secure_platform.scan.secrets.document import load_rules, own_rules
@@ -37,6 +27,7 @@ from secure_platform.scan.secrets.scanner import SecretScanner
 from secure_platform.scan.sources.database import Wanted
 from secure_platform.scan.sources.inspection import Inspection
 from secure_platform.scan.sources.work import State, work
+from secure_platform.scan.text.scanner import TextScanner
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import info_types
 
@@ -45,7 +36,7 @@ FOUND: Final = DataRefusedError.exit_code
 _PATHS: Final = "paths"
 _DAYS: Final = 90
 _ALL: Final = "all"
-_SECRET: Final = "secret"  # noqa: S105 - the group of info types
+_SECRETS: Final = "secrets"
 
 
 class _Group(click.Group):
@@ -77,7 +68,7 @@ def _options(command: Any) -> Any:
     for option in (
         click.option(
             "--find",
-            type=click.Choice([_ALL, "pii", "secrets"]),
+            type=click.Choice([_ALL, "pii", _SECRETS]),
             default=_ALL,
             show_default=True,
             help="What to look for.",
@@ -122,10 +113,6 @@ def _options(command: Any) -> Any:
     return command
 
 
-def _is_secret(info_type: str) -> bool:
-    return info_types()[info_type].group == _SECRET
-
-
 def _at_least(classification: Classification) -> Callable[[str], bool]:
     return lambda info_type: info_types()[info_type].classification >= classification
 
@@ -134,7 +121,7 @@ _FAILING: Final[Mapping[str, Callable[[str], bool]]] = {
     "any": lambda _: True,
     "confidential": _at_least(Classification.CONFIDENTIAL),
     "restricted": _at_least(Classification.RESTRICTED),
-    "secrets": _is_secret,
+    _SECRETS: is_secret,
     "nothing": lambda _: False,
 }
 
@@ -190,13 +177,13 @@ def scan_paths(
         purpose=purpose,
         ignored=options.pop("ignored"),
     )
-    return _scan(asked, **options)
+    return _scan(asked, _Options(**options))
 
 
 @scan.command("repo", epilog=example("scan repo", "scan repo ../other --find secrets --sarif"))
 @click.argument("path", default=".", type=click.Path(path_type=Path))
 @_options
-def scan_repo(path: Path, baseline: Path | None, **options: Any) -> int:
+def scan_repo(path: Path, **options: Any) -> int:
     """Look for personal data and secrets in the working tree of the git repository around PATH.
 
     Known findings are in .secure-platform-secrets.yaml at its root, unless --baseline names another file. The
@@ -204,125 +191,101 @@ def scan_repo(path: Path, baseline: Path | None, **options: Any) -> int:
     """
     root = _repository(path)
     kept = root / BASELINE
-    named = baseline or (kept if kept.exists() or options["excuse"] else None)
+    if kept.exists() or options["excuse"]:
+        options["baseline"] = options["baseline"] or kept
     asked = Asked(roots=((root, ""),), ignored=options.pop("ignored"))
-    return _scan(asked, baseline=named, **options)
+    return _scan(asked, _Options(**options))
 
 
-def _scan(
-    asked: Asked,
-    *,
-    find: str,
-    fail_on: str,
-    rules: Path | None,
-    baseline: Path | None,
-    excuse: str | None,
-    days: int,
-    resume: Path | None,
-    html: Path | None,
-    as_table: bool,
-    as_sarif: bool,
-    as_json: bool,
-) -> int:
-    if as_table + as_sarif + as_json > 1:
-        raise UsageError("--table, --sarif and --json exclude each other", "Ask for one of them.")
-    if excuse and baseline is None:
-        raise UsageError("--excuse needs a file to write to", "Name it with --baseline.")
-    if html is not None:
-        require_new(html)
-    ruleset = load_rules(rules) if rules else own_rules()
-    known = load_baseline(baseline) if baseline and (baseline.exists() or not excuse) else Baseline()
-    state = State(resume, _about(rules), known.key if baseline else None) if resume else None
-    section = _found(asked, ruleset, state, state.key if state else known.key, own=rules is not None)
-    wanted = [
-        each for each in section.findings if find == _ALL or (find == "secrets") == _is_secret(each.info_type)
-    ]
+@dataclass(frozen=True)
+class _Options:
+    """What both commands take."""
+
+    find: str
+    fail_on: str
+    rules: Path | None
+    baseline: Path | None
+    excuse: str | None
+    days: int
+    resume: Path | None
+    html: Path | None
+    as_table: bool
+    as_sarif: bool
+    as_json: bool
+
+    def check(self) -> None:
+        """Refuse what cannot be done before the work is."""
+        if self.as_table + self.as_sarif + self.as_json > 1:
+            raise UsageError("--table, --sarif and --json exclude each other", "Ask for one of them.")
+        if self.excuse and self.baseline is None:
+            raise UsageError("--excuse needs a file to write to", "Name it with --baseline.")
+        if self.html is not None:
+            require_new(self.html)
+
+    def known(self) -> Baseline:
+        """The baseline that is there, or a new one."""
+        if self.baseline is None or (self.excuse and not self.baseline.exists()):
+            return Baseline()
+        return load_baseline(self.baseline)
+
+    def has(self, finding: Reported) -> bool:
+        """Whether such findings are looked for."""
+        return self.find == _ALL or (self.find == _SECRETS) == is_secret(finding.info_type)
+
+
+def _scan(asked: Asked, options: _Options) -> int:
+    options.check()
+    ruleset = load_rules(options.rules) if options.rules else own_rules()
+    known = options.known()
+    key, state = known.key, None
+    if options.resume is not None:
+        state = State(options.resume, _about(options), key if options.baseline else None)
+        key = state.key
+    section = _found(asked, options, ruleset, key, state)
+    section.findings = list(filter(options.has, section.findings))
     today = datetime.now(UTC).date()
-    sifted = sift(wanted, known.excuses, today)
-    if excuse and baseline is not None:
-        _excuse(baseline, known, sifted, excuse, today + timedelta(days=days))
-        sifted = sift(wanted, load_baseline(baseline).excuses, today)
+    sifted = sift(section.findings, known.excuses, today)
+    if options.excuse and options.baseline is not None:
+        until = today + timedelta(days=options.days)
+        excused = dump_baseline(known, sifted.open, options.excuse, until)
+        replace_private(options.baseline, excused.encode())
+        sifted = sift(section.findings, load_baseline(options.baseline).excuses, today)
+    _tell(section, sifted, options, ruleset)
+    return FOUND if any(map(_FAILING[options.fail_on], (each.info_type for each in sifted.open))) else 0
+
+
+def _tell(section: Section, sifted: Sifted[Reported], options: _Options, ruleset: RuleSet) -> None:
     told = document(section, sifted)
-    if html is not None:
-        write_private(html, page(told, made=datetime.now(UTC)).encode())
-    if as_sarif:
+    if options.html is not None:
+        write_private(options.html, page(told, made=datetime.now(UTC)).encode())
+    if options.as_sarif:
         print_json(sarif(sifted.open, ruleset, version("secure-platform")))
     else:
-        show(told, as_json=as_json, render=lambda out: _render(out, section, sifted))
-    return FOUND if any(map(_FAILING[fail_on], (each.info_type for each in sifted.open))) else 0
+        show(told, as_json=options.as_json, render=lambda out: render(out, section, sifted))
 
 
-def _found(asked: Asked, ruleset: RuleSet, state: State | None, key: bytes, *, own: bool) -> Section:
-    inspection = Inspection(Scanner(info_types()), SecretScanner(ruleset, key), None, key, own_rules=own)
+def _found(asked: Asked, options: _Options, ruleset: RuleSet, key: bytes, state: State | None) -> Section:
+    types = info_types()
+    personal = {name: kind for name, kind in types.items() if not is_secret(name)}
+    inspection = Inspection(
+        Scanner(types),
+        SecretScanner(ruleset, key),
+        TextScanner(personal) if options.find != _SECRETS else None,
+        key,
+        own_rules=options.rules is not None,
+    )
     whole = Section()
-    with ExitStack() as stack, _progress() as tell:
+    with ExitStack() as stack, progress() as tell:
         for section in work(sources(asked, stack), inspection, state, tell):
             whole.add(section)
     return whole
 
 
-def _about(rules: Path | None) -> str:
+def _about(options: _Options) -> str:
     """What a result depends on beside its sources."""
-    content = rules.read_bytes() if rules else b""
-    return hashlib.sha256(version("secure-platform").encode() + b"\0" + content).hexdigest()
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """What is scanned now, on a terminal; nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.completed} done, now"), _Name())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=None, completed=-1)
-        yield lambda name: progress.update(task, advance=1, description=name)
-
-
-class _Name(TextColumn):
-    """A name as it is, not as markup."""
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def render(self, task: Any) -> Text:
-        return Text(printable(task.description))
-
-
-def _excuse(baseline: Path, known: Baseline, sifted: Sifted[Reported], reason: str, until: date) -> None:
-    replace_private(baseline, dump_baseline(known, sifted.open, reason, until).encode())
-
-
-def _render(out: Console, section: Section, sifted: Sifted[Reported]) -> None:
-    if sifted.open:
-        columns = ("source", "column or line", "info type", "rule", "cells", "ratio", "confidence", "because")
-        table(out, columns, map(_row, sifted.open))
-    for excuse in sifted.expired:
-        line(out, f"The excuse for {excuse.rule} ({excuse.fingerprint[:8]}) ended on {excuse.expires}.")
-    for excuse in sifted.unused:
-        line(out, f"The excuse for {excuse.rule} ({excuse.fingerprint[:8]}) excuses nothing: remove it.")
-    if section.skipped:
-        table(out, ("skipped", "because"), [(each.source, each.reason) for each in section.skipped])
-    secret = sum(_is_secret(each.info_type) for each in sifted.open)
-    line(
-        out,
-        f"{len(sifted.open)} findings ({secret} secrets) in {len(section.scanned)} sources; "
-        f"{len(sifted.excused)} excused, {len(section.skipped)} skipped.",
-    )
-
-
-def _row(finding: Reported) -> tuple[Any, ...]:
-    place = finding.column if finding.column is not None else ", ".join(map(str, _lines(finding)))
-    ratio = f"{finding.ratio:.0%}" if finding.ratio is not None else None
-    confidence, because = f"{finding.confidence:.2f}", "; ".join(finding.reasons)
-    return finding.source, place, finding.info_type, finding.rule, finding.rows, ratio, confidence, because
-
-
-def _lines(finding: Reported) -> list[Any]:
-    """The first lines in which it is."""
-    lines = list(dict.fromkeys(span.line for span in finding.spans))
-    return lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], "…"]
-
-
-_SHOWN: Final = 5
+    rules = options.rules.read_bytes() if options.rules else b""
+    said = f"{version('secure-platform')} {options.find == _SECRETS}\0".encode()
+    return hashlib.sha256(said + rules).hexdigest()
 
 
 def _repository(path: Path) -> Path:

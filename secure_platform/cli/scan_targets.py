@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -44,7 +44,7 @@ class Asked:
     targets: Sequence[str] = ()
     roots: Sequence[tuple[Path, str]] = ()
     url: str | None = None
-    wanted: Wanted = Wanted()
+    wanted: Wanted = field(default_factory=Wanted)
     zone: "Searched | None" = None
     release: int | None = None
     purpose: str | None = None
@@ -67,8 +67,7 @@ def sources(asked: Asked, stack: ExitStack) -> Iterator[Source | Skipped]:
         if asked.zone is not None or asked.release is not None:
             yield from _held(target, asked, stack)
         elif target.startswith(SCHEME):
-            services = _services()
-            yield from objects(lambda services=services: services.aws, target)
+            yield from objects(_services().aws, target)
         else:
             yield from _files(Path(target), called(Path(target)), ignored=asked.ignored)
     if asked.url is not None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
+from secure_platform.scan.report import is_secret
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
 
@@ -24,7 +25,9 @@ MOST_COLUMNS: Final = 40
 """Columns of a table without a finding are rows of its heat map as long as it is not longer than this."""
 STEPS: Final = (0.5, 0.7, 0.85, 0.95)
 """Confidences at which a cell of a heat map becomes one step darker."""
-_SECRET: Final = "secret"  # noqa: S105 - the group of info types
+_ONE_PERCENT: Final = 0.01
+_LINES: Final = 10
+_SECRETS: Final = "secrets"
 
 
 @dataclass(frozen=True)
@@ -123,11 +126,11 @@ def _types(found: Iterable[Mapping[str, Any]]) -> list[InfoType]:
 
 
 def _counts(found: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    counts = {level.label: 0 for level in reversed(Classification)} | {_SECRET: 0}
+    counts = {level.label: 0 for level in reversed(Classification)} | {_SECRETS: 0}
     for each in found:
         kind = info_types()[each["info_type"]]
         counts[kind.classification.label] += 1
-        counts[_SECRET] += kind.group == _SECRET
+        counts[_SECRETS] += is_secret(kind.id)
     return counts
 
 
@@ -149,15 +152,15 @@ def _plain(text: str) -> str:
 
 def _heat(cell: Sequence[Mapping[str, Any]]) -> int:
     """How dark a cell is: 1-5 by the surest of its findings."""
-    confidence = max(each["confidence"] for each in cell)
-    return 1 + sum(confidence >= step for step in STEPS)
+    confidence: float = max(each["confidence"] for each in cell)
+    return 1 + sum(int(confidence >= step) for step in STEPS)
 
 
 def _percent(ratio: float) -> str:
-    return "<1 %" if 0 < ratio < 0.01 else f"{ratio:.0%}".replace("%", " %")
+    return f"{ratio:.0%}".replace("%", " %") if ratio == 0 or ratio >= _ONE_PERCENT else "< 1 %"
 
 
 def _places(finding: Mapping[str, Any]) -> str:
     lines = list(dict.fromkeys(span["line"] for span in finding["spans"]))
-    told = ", ".join(map(str, lines[:10]))
-    return told + (", …" if len(lines) > 10 or finding["rows"] > len(finding["spans"]) else "")
+    told = ", ".join(map(str, lines[:_LINES]))
+    return told + (", …" if len(lines) > _LINES or finding["rows"] > len(finding["spans"]) else "")

@@ -6,15 +6,17 @@ made of the secret. `report.schema.json` beside this file is the JSON document's
 when a member changes its meaning.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, Self
 
 from secure_platform.scan.columns import Finding
 from secure_platform.scan.secrets.baseline import Sifted
 from secure_platform.scan.secrets.findings import SecretFinding, fingerprint
+from secure_platform.taxonomy.info_types import info_types
 
 SCHEMA: Final = "secure-platform/scan/1"
+_SECRET: Final = "secret"  # noqa: S105 - the group of info types
 SPANS: Final = 100
 """Places of one finding that are told; `rows` counts them all."""
 
@@ -166,9 +168,6 @@ def document(section: Section, sifted: Sifted[Reported]) -> dict[str, Any]:
     }
 
 
-def sources_of(findings: Iterable[Reported]) -> Mapping[str, list[Reported]]:
-    """The findings by source, in order."""
-    by_source: dict[str, list[Reported]] = {}
-    for finding in findings:
-        by_source.setdefault(finding.source, []).append(finding)
-    return by_source
+def is_secret(info_type: str) -> bool:
+    """Whether an info type is a secret; every other says something of a person or a thing."""
+    return info_types()[info_type].group == _SECRET

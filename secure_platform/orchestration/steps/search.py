@@ -1,4 +1,4 @@
-"""What a home holds is scanned like any other source: past the policy, audited, decrypted in this process only.
+"""What a home holds is scanned like any other source: past the policy, audited, decrypted in this process.
 
 A scan of a zone says what the checks of a run say, and asks for the same right; one of a release, what its
 manifest says. A scan of production reads it: it needs the right and the purpose that a query needs.

@@ -35,8 +35,9 @@ from secure_platform.scan.sources.names import found_in, shown
 from secure_platform.scan.sources.parquet import parquet_rows
 from secure_platform.scan.sources.spool import spool
 from secure_platform.scan.sources.stray import Stray
-from secure_platform.scan.sources.texts import TextFindings, TextSearcher
+from secure_platform.scan.sources.texts import TextFindings
 from secure_platform.scan.sources.workbook import sheets
+from secure_platform.scan.text.scanner import TextScanner
 from secure_platform.store.parquet import value_free
 
 Rows: TypeAlias = Iterable[pl.DataFrame | Stray]
@@ -65,7 +66,7 @@ class Inspection:
         self,
         scanner: Scanner,
         secrets: SecretScanner,
-        texts: TextSearcher | None,
+        texts: TextScanner | None,
         key: bytes,
         *,
         own_rules: bool = False,

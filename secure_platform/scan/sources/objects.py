@@ -4,7 +4,7 @@ An object is always read as the version that was listed, by its entity tag: one 
 skipped, not mixed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Final, Protocol
@@ -60,11 +60,11 @@ class ObjectDocument:
             body.close()
 
 
-def objects(store: Callable[[], Store], url: str) -> Iterator[Source]:
+def objects(store: Store, url: str) -> Iterator[Source]:
     """The objects of a bucket below a prefix.
 
     Args:
-        store: Connects.
+        store: Asks AWS.
         url: `s3://bucket/prefix`.
 
     Raises:
@@ -75,11 +75,11 @@ def objects(store: Callable[[], Store], url: str) -> Iterator[Source]:
     found = False
     token: dict[str, str] = {}
     while True:
-        listed = store().call("s3", "list_objects_v2", about=url, Bucket=bucket, Prefix=prefix, **token)
+        listed = store.call("s3", "list_objects_v2", about=url, Bucket=bucket, Prefix=prefix, **token)
         for body in listed.get("Contents", ()):
             if not (body["Key"].endswith("/") and body["Size"] == 0):
                 found = True
-                yield _source(store(), bucket, body)
+                yield _source(store, bucket, body)
         if not listed.get("IsTruncated"):
             break
         token = {"ContinuationToken": listed["NextContinuationToken"]}

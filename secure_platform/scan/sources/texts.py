@@ -1,48 +1,24 @@
-"""Personal data in texts of any length: read by pieces that end with a line, told by line and column.
+"""Personal data in texts of any length: read by lines in bounded memory, told by line and column.
 
-All places of one info type in a text are one finding; it counts them all and tells the first of them.
+All places of one info type in a text are one finding; it counts them all and tells the first of them. Every
+line is searched, with one exception, as in columns of secrets: where most of a sample of a piece's lines hold
+something, as in a log of requests, the sample stands for the piece, and the reasons say so.
 """
 
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Final, Protocol
+from typing import IO, Final
 
 from secure_platform.scan.report import SPANS, Reported, Span
 from secure_platform.scan.secrets.findings import fingerprint
+from secure_platform.scan.text.scanner import TextScanner
+from secure_platform.scan.text.spans import Span as Found
 
 PIECE: Final = 1 << 20
-LONGEST_LINE: Final = 4 << 20
-
-
-class TextSpan(Protocol):
-    """What a searcher of texts tells: an info type at an offset, never the text there."""
-
-    @property
-    def start(self) -> int:
-        """Offset of its first character."""
-
-    @property
-    def end(self) -> int:
-        """Offset behind its last character."""
-
-    @property
-    def info_type(self) -> str:
-        """What it is."""
-
-    @property
-    def confidence(self) -> float:
-        """0-1."""
-
-    @property
-    def reasons(self) -> Sequence[str]:
-        """What the confidence rests on."""
-
-
-class TextSearcher(Protocol):
-    """Finds info types in a text."""
-
-    def spans(self, text: str) -> Sequence[TextSpan]:
-        """Where each is."""
+LONGEST_LINE: Final = 1 << 20
+SAMPLE: Final = 500
+ESTIMATED: Final = "counted by a sample of the lines"
 
 
 @dataclass
@@ -54,47 +30,50 @@ class _Kind:
         spans: The first of them.
     """
 
-    rows: int = 0
+    rows: float = 0
     confidence: float = 0.0
     reasons: dict[str, None] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
 
-    def add(self, span: TextSpan, place: Span) -> None:
-        self.rows += 1
-        self.confidence = max(self.confidence, span.confidence)
-        self.reasons |= dict.fromkeys(span.reasons)
+    def add(self, found: Found, line: int, weight: float) -> None:
+        self.rows += weight
+        self.confidence = max(self.confidence, found.confidence)
+        self.reasons |= dict.fromkeys(found.reasons)
+        if weight > 1:
+            self.reasons[ESTIMATED] = None
         if len(self.spans) < SPANS:
-            self.spans.append(place)
+            self.spans.append(Span(line, found.start + 1, line, found.end + 1))
 
 
 class TextFindings:
-    """What is found in the pieces of one text.
+    """What is found in one text.
 
     Args:
-        searcher: Looks at a piece.
+        scanner: Searches lines.
         source: As the report calls the text.
         key: For the fingerprints.
     """
 
-    def __init__(self, searcher: TextSearcher, source: str, key: bytes) -> None:
-        self._searcher = searcher
+    def __init__(self, scanner: TextScanner, source: str, key: bytes) -> None:
+        self._scanner = scanner
         self._source = source
         self._key = key
         self._kinds: dict[str, _Kind] = {}
 
-    def add(self, text: str, line: int) -> None:
-        """Look at a piece that begins with this line."""
-        places = _Places(line, text)
-        for span in sorted(self._searcher.spans(text), key=lambda span: span.start):
-            self._kinds.setdefault(span.info_type, _Kind()).add(span, places.span(span.start, span.end))
+    def add(self, text: str, line: int) -> int:
+        """Search a piece that begins with this line; how many lines end in it."""
+        lines = text.split("\n")
+        found, weight = self._found(lines, line)
+        for place in sorted(found):
+            for each in found[place]:
+                self._kinds.setdefault(each.info_type, _Kind()).add(each, line + place, weight)
+        return len(lines) - 1
 
     def add_stream(self, stream: IO[bytes]) -> None:
-        """Look at a whole text in UTF-8."""
+        """Search a whole text in UTF-8."""
         line = 1
         while piece := stream.read(PIECE) + stream.readline(LONGEST_LINE):
-            text = piece.decode("utf-8-sig" if line == 1 else "utf-8", errors="replace")
-            self.add(text, line)
-            line += text.count("\n")
+            line += self.add(piece.decode("utf-8-sig" if line == 1 else "utf-8", errors="replace"), line)
 
     def reported(self) -> list[Reported]:
         """One finding for each info type, in the order in which they first came."""
@@ -106,7 +85,7 @@ class TextFindings:
                 info_type=name,
                 rule=name,
                 confidence=round(kind.confidence, 2),
-                rows=kind.rows,
+                rows=round(kind.rows),
                 ratio=None,
                 reasons=tuple(kind.reasons),
                 fingerprint=fingerprint(self._key, *place, name.encode()),
@@ -115,19 +94,13 @@ class TextFindings:
             for name, kind in self._kinds.items()
         ]
 
-
-class _Places:
-    """Lines and columns of offsets that do not go back."""
-
-    def __init__(self, line: int, text: str) -> None:
-        self._line, self._text, self._at = line, text, 0
-
-    def span(self, start: int, end: int) -> Span:
-        line, column = self._position(start)
-        self._line, self._at = line, start
-        end_line, end_column = self._position(end)
-        return Span(line, column, end_line, end_column)
-
-    def _position(self, offset: int) -> tuple[int, int]:
-        line = self._line + self._text.count("\n", self._at, offset)
-        return line, offset - self._text.rfind("\n", 0, offset)
+    def _found(self, lines: Sequence[str], first: int) -> tuple[Mapping[int, list[Found]], float]:
+        """What is in the lines, or in a sample of them, and how many lines each stands for."""
+        if len(lines) <= 2 * SAMPLE:
+            return self._scanner.spans_of(lines), 1
+        # The same sample in every scan of the same text; evenly spaced lines could all be of one kind.
+        chosen = sorted(random.Random(first).sample(range(len(lines)), SAMPLE))  # noqa: S311 - no secret
+        found = self._scanner.spans_of([lines[place] for place in chosen])
+        if len(found) * 2 <= SAMPLE:
+            return self._scanner.spans_of(lines), 1
+        return {chosen[place]: spans for place, spans in found.items()}, len(lines) / SAMPLE

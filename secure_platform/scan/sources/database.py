@@ -139,10 +139,7 @@ def _tables(name: str, engine: sa.Engine, wanted: Wanted) -> Iterator[Source]:
     for schema, table in listed:
         place = ".".join(part for part in (schema, table) if part)
         source = f"{name}/{place}"
-        rows = _reader(engine, schema, table)
-        yield Source(
-            source, place, lambda inspection, source=source, rows=rows: inspection.table(source, rows())
-        )
+        yield Source(source, place, _look(source, _reader(engine, schema, table)))
 
 
 def _look(source: str, rows: Callable[[], Iterator[pl.DataFrame]]) -> Callable[[Inspection], Section]:

@@ -4,6 +4,7 @@ The pass is one automaton. What it matches can hide other keywords that begin in
 there. Where the matches of rules overlap, the rule that says most stays.
 """
 
+import re
 import string
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
@@ -84,6 +85,14 @@ class Engine:
         if self._signs is not None:
             yield from (match.span() for match in self._signs.finditer(text))
         yield from (match.span() for match in LAYERED.finditer(text))
+
+    def announced(self) -> list[str]:
+        """Patterns of which one matches in every text that holds a secret which is not wrapped."""
+        if self._always:
+            return [r"(?s:.)"]
+        words = "|".join(re.escape(word.decode()) for word in sorted(self._by_keyword))
+        gates = sorted({rule.gate for rule in self._rules.values() if rule.gate})
+        return [f"(?i:{part})" for part in (words, "|".join(gates)) if part]
 
     def hits(self, text: bytes, path: str = "") -> list[Hit]:
         """The secrets in a text, in order of their places.

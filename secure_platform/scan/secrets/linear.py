@@ -12,6 +12,7 @@ import re2
 from secure_platform.errors import UsageError
 
 _MEMORY: Final = 16 << 20
+_SET_MEMORY: Final = 64 << 20
 
 
 class Match(Protocol):
@@ -56,21 +57,22 @@ def compile_pattern(pattern: str, of: str) -> Pattern:
     return _compiled(pattern, of, longest=False)
 
 
-class PatternSet(Protocol):
-    """Many patterns that are searched at once."""
+class PatternSet:
+    """Patterns that are searched at once.
 
-    def Match(self, text: bytes, /) -> list[int]:  # noqa: N802 - RE2's name
+    Args:
+        patterns: Each is one that `compile_pattern` takes.
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._patterns = re2.Set.SearchSet(_options(longest=False, memory=_SET_MEMORY))
+        for pattern in patterns:
+            self._patterns.Add(pattern.encode())
+        self._patterns.Compile()
+
+    def matching(self, text: bytes) -> list[int]:
         """The places of those that match somewhere."""
-        ...
-
-
-def set_of(patterns: Iterable[str]) -> PatternSet:
-    """Patterns that are searched at once; each is one that `compile_pattern` takes."""
-    found: PatternSet = re2.Set.SearchSet(_options(longest=False))
-    for pattern in patterns:
-        found.Add(pattern.encode())
-    found.Compile()
-    return found
+        return self._patterns.Match(text) or []
 
 
 def any_of(words: Iterable[bytes], patterns: Iterable[str] = ()) -> Pattern:
@@ -91,7 +93,7 @@ def _compiled(pattern: str, of: str, *, longest: bool) -> Pattern:
     return compiled
 
 
-def _options(*, longest: bool) -> Any:
+def _options(*, longest: bool, memory: int = _MEMORY) -> Any:
     options = re2.Options()
-    options.log_errors, options.max_mem, options.longest_match = False, _MEMORY, longest
+    options.log_errors, options.max_mem, options.longest_match = False, memory, longest
     return options

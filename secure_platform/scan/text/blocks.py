@@ -1,23 +1,22 @@
 """Many texts as one: what a pass over all of them touches, by text."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
-from typing import Final
+from itertools import accumulate, islice
+from typing import Final, cast
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from secure_platform.errors import DataRefusedError
+from secure_platform.scan.secrets.linear import Pattern
 
 ROWS: Final = 1 << 16
-BYTES: Final = 8 << 20
+BYTES: Final = 4 << 20
+_FEW: Final = 256
+_WORTH_A_THREAD: Final = 1 << 16
 _BETWEEN: Final = "\n\0\n"
-
-Signs = Callable[[bytes], Iterable[tuple[int, int]]]
-
 
 @dataclass(frozen=True)
 class Block:
@@ -25,29 +24,31 @@ class Block:
 
     Attributes:
         first: The place of the first of them among all texts.
-        texts: None for what is no text.
         data: All of them, in UTF-8.
         ends: The byte behind each.
     """
 
     first: int
-    texts: Sequence[str | None]
+    texts: Sequence[str]
     data: bytes
-    ends: NDArray[np.int64]
+    ends: Sequence[int]
 
-    def touched(self, signs: Signs) -> NDArray[np.bool_]:
-        """Which of the texts a sign touches."""
-        places = np.fromiter(chain.from_iterable(signs(self.data)), dtype=np.int64)
-        size = len(self.ends)
-        # A text is touched if more signs have begun than have ended before it.
-        begun = np.bincount(np.searchsorted(self.ends, places[::2], side="right"), minlength=size + 1)
-        ended = np.bincount(np.searchsorted(self.ends, places[1::2] - 1, side="right") + 1, minlength=size + 1)
-        touched: NDArray[np.bool_] = np.cumsum(begun[:size] - ended[:size]) > 0
-        return touched
+    def touched(self, sign: Pattern) -> list[int]:
+        """The places of the texts that a match touches; of each text the first match is enough."""
+        found: list[int] = []
+        start = 0
+        while (match := sign.search(self.data, start)) is not None:
+            first, last = match.span()
+            places = range(bisect_right(self.ends, first), bisect_right(self.ends, last - 1) + 1)
+            found += places
+            start = self.ends[places[-1]]
+            if start >= len(self.data):
+                break
+        return found
 
 
 def blocks(texts: Iterable[str | None] | pl.Series) -> Iterator[Block]:
-    """The texts in blocks that are bounded in number and, but for one text, in size.
+    """The texts in blocks that are bounded in number and, but for a few texts, in size; null is no text.
 
     Raises:
         DataRefusedError: If a series does not hold text.
@@ -60,26 +61,36 @@ def blocks(texts: Iterable[str | None] | pl.Series) -> Iterator[Block]:
         first += len(batch)
 
 
-def _batch(source: Iterator[str | None]) -> list[str | None]:
-    batch: list[str | None] = []
+def telling(
+    texts: Iterable[str | None] | pl.Series, signs: Sequence[Pattern]
+) -> Iterator[dict[int, str]]:
+    """The texts that a match of any sign touches, by their place.
+
+    Each sign is a pass of its own, for together their automaton would not fit the memory; RE2 lets several run
+    at once.
+    """
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        for block in blocks(texts):
+            run = pool.map if len(block.data) > _WORTH_A_THREAD else map
+            places = sorted(set().union(*run(block.touched, signs)))
+            yield {block.first + place: block.texts[place] for place in places}
+
+
+def _batch(source: Iterator[str | None]) -> list[str]:
+    batch: list[str] = []
     size = 0
-    for text in islice(source, ROWS):
-        batch.append(text)
-        size += len(text or "")
-        if size >= BYTES:
+    while len(batch) < ROWS and size < BYTES:
+        few = list(islice(source, _FEW))
+        if not few:
             break
+        texts = [text or "" for text in few] if None in few else cast("list[str]", few)
+        batch += texts
+        size += sum(map(len, texts))
     return batch
 
 
-def _block(first: int, batch: list[str | None]) -> Block:
-    texts = [text or "" for text in batch]
-    joined = _BETWEEN.join(texts)
-    plain = joined.isascii()
-    sizes = [len(text) if plain else len(text.encode(errors="replace")) for text in texts]
-    ends = np.cumsum(np.array(sizes, dtype=np.int64) + len(_BETWEEN))
-    return Block(first, batch, joined.encode(errors="replace"), ends)
-
-
-def telling(block: Block, signs: Sequence[Signs], pool: Executor | None) -> list[NDArray[np.bool_]]:
-    """Which texts each kind of sign touches; RE2 lets other threads work beside it."""
-    return list((pool.map if pool else map)(block.touched, signs))
+def _block(first: int, texts: list[str]) -> Block:
+    data = _BETWEEN.join(texts).encode(errors="replace")
+    sizes = map(len, texts) if data.isascii() else (len(text.encode(errors="replace")) for text in texts)
+    ends = list(accumulate(sizes, lambda end, size: end + size + len(_BETWEEN), initial=0))[1:]
+    return Block(first, texts, data, ends)

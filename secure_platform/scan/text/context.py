@@ -5,6 +5,7 @@ column name is, word by word.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,10 +26,10 @@ _LABEL_WORDS: Final = 4
 # What people say of a telephone, a card or a birthday beside its name.
 _SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "PHONE": (
-        *("call", "calls", "called", "calling", "dial", "ring", "reach", "text", "sms", "whatsapp", "answering"),
-        *("contact", "mobile", "cell", "office", "desk", "home", "work", "messages", "messages to", "hotline"),
+        *("call", "called", "calling", "dial", "ring up", "reach", "sms", "whatsapp", "answering"),
+        *("contact", "mobile", "cell", "office", "desk", "home", "work", "message", "registered", "hotline"),
         *("helpline", "voicemail", "appelez", "appeler", "joindre", "llame", "llamar", "anrufen", "erreichbar"),
-        *("chiamare", "bellen", "ring", "number is", "telephone number"),
+        *("chiamare", "bellen", "number is"),
     ),
     "CREDIT_CARD": (
         *("card", "cards", "visa", "mastercard", "amex", "american express", "maestro", "diners", "discover"),
@@ -43,10 +44,12 @@ _SAID: Final[Mapping[str, tuple[str, ...]]] = {
 
 # What parts a label from its value: a sign, an end of line behind it, or a verb.
 _PARTED: Final = compile_pattern(
-    r"""["'\]]?[ \t]{0,3}(:=|=>|[:=>|#])(?:[ \t]{0,4}\r?\n?[ \t]{0,8})["'(\[<]?"""
-    r"""|(?i:[ \t](?:is|are|was|it'?s|ist|est|es)[ \t:]{1,3})["'(\[<]?""",
+    r"""["'\]]?[ \t]{0,3}(:=|=>|[:=>|#])(?:[ \t]{0,4}\r?\n?[ \t]{0,8})["'\[<]?"""
+    r"""|(?i:[ \t](?:is|are|was|it'?s|ist|est|es)[ \t:]{1,3})["'\[<]?""",
     "labels",
 )
+# What is in every text that has a label before a value.
+LABELLED: Final = r"""[:=>|#]|[ \t](?i:is|are|was|it'?s|ist|est|es)[ \t]{1,3}["'\[<(]?[0-9A-Z]"""
 _ENDS: Final = compile_pattern(r"""[\n\r\t,;|&<>"]| - | {2}""", "ends of values")
 class Keyword(NamedTuple):
     """A word that speaks of these types."""
@@ -82,7 +85,7 @@ class Context:
         for kind in types.values():
             for word in _keywords(kind):
                 self._by_word.setdefault(_plain(word), set()).add(kind.id)
-        self._vocabulary = _vocabulary(types.values())
+        self._by_token = _by_token(types.values())
         self.words = compile_pattern(_any_word(self._by_word), "keywords")
         self._named = lru_cache(_LABELS)(self._name)
 
@@ -104,22 +107,17 @@ class Context:
                 ending = _ENDS.search(data, start, last)
                 yield Label(types, start, ending.span()[0] if ending else last, match.span(1)[0] >= 0)
 
-    def announced(self) -> str:
-        """A pattern that matches wherever a label with a value can be."""
-        words = "|".join(re.escape(word) for word in sorted(self._vocabulary))
-        behind = r"""["'\]]?(?:[ \t]{0,3}[:=>|#]|[ \t](?:is|are|was|it'?s|ist|est|es)[ \t:]{1,3}["'(\[<]?[0-9A-Z])"""
-        return rf"(?i:{words}){behind}"
-
     def _meant(self, before: bytes) -> frozenset[str]:
         """The types that the last words of a line mean, from the first word on that a column name could have."""
         line = before[max(before.rfind(b"\n"), before.rfind(b",")) + 1 :].decode(errors="ignore")
         words = line.split()[-_LABEL_WORDS:]
-        while words and self._vocabulary.isdisjoint(header_tokens(words[0])):
+        while words and self._by_token.keys().isdisjoint(header_tokens(words[0])):
             del words[0]
         return self._named(" ".join(words)) if words else frozenset()
 
     def _name(self, label: str) -> frozenset[str]:
-        return named_types(self._types, [label])[label]
+        told = {kind for token in header_tokens(label) for kind in self._by_token.get(token, ())}
+        return named_types({kind: self._types[kind] for kind in told}, [label])[label]
 
 
 def _keywords(kind: InfoType) -> Iterable[str]:
@@ -129,15 +127,16 @@ def _keywords(kind: InfoType) -> Iterable[str]:
     return dict.fromkeys((*kind.context_words, *_SAID.get(kind.id, ()), *named))
 
 
-def _vocabulary(types: Iterable[InfoType]) -> frozenset[str]:
-    """Every word of a column name that means a type or rules one out, and its plural."""
-    phrases = (
-        phrase
-        for kind in types
-        for phrase in (*kind.header_words, *kind.weak_headers, *kind.header_vetoes)
-    )
-    words = {word for phrase in phrases for word in phrase} - {"^", "$"}
-    return frozenset(words | {f"{word}s" for word in words})
+def _by_token(types: Iterable[InfoType]) -> Mapping[str, set[str]]:
+    """The types by every word of a column name that means them, its plural, and the name written together."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for kind in types:
+        for phrase in (*kind.header_words, *kind.weak_headers):
+            words = [word for word in phrase if word not in {"^", "$"}]
+            for word in (*words, "".join(words)):
+                for form in (word, f"{word}s", f"{word.removesuffix('y')}ies"):
+                    found[form].add(kind.id)
+    return found
 
 
 def _any_word(words: Iterable[str]) -> str:

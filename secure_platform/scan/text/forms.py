@@ -53,7 +53,6 @@ _SURE: Final[Mapping[str, tuple[str, ...]]] = {
 _LIKELY: Final[Mapping[str, tuple[str, ...]]] = {
     "PHONE": (
         rf"\(?[0-9+](?:[()]?[ ./-]{{0,2}}[()]?[0-9]){{6,14}}{_EXTENSION}",
-        rf"[0-9]{{2,4}}(?:[ .-][0-9]{{2,4}}){{1,5}}{_EXTENSION}",
     ),
     "DATE_OF_BIRTH": (
         rf"{_YEAR}[-/.]{_MONTH}[-/.]{_DAY}|{_DAY}[./-]{_DAY}[./-](?:{_YEAR}|[0-9]{{2}})",

@@ -13,10 +13,14 @@ from typing import Final
 import polars as pl
 
 from secure_platform.scan.text.forms import Forms
-from secure_platform.taxonomy.validators import Validator
+from secure_platform.scan.text.spans import NEAR
+from secure_platform.taxonomy.validators import LUHN_CHANCE, Validator, luhn
 
 SHORTEST_CARD: Final = 12
 LONGEST_CARD: Final = 19
+CARD: Final = "CREDIT_CARD"
+LUHN: Final = "luhn"
+_LUHN: Final = Validator(lambda text: luhn(text.str.replace_all("[^0-9]", "")), LUHN_CHANCE)
 _GROUP: Final = re.compile(rb"[0-9]+")
 _PRINTED: Final = frozenset(
     {
@@ -83,11 +87,13 @@ class NumberRules:
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
         asked: defaultdict[str, set[str]] = defaultdict(set)
-        rules: dict[str, Validator] = {}
+        rules: dict[str, Validator] = {LUHN: _LUHN}
         for each in candidates:
             if each.forms.rule and each.forms.kind.validator:
                 rules[each.forms.kind.validator] = each.forms.rule
                 asked[each.forms.kind.validator].add(_text(each))
+            if each.forms.kind.id == CARD:
+                asked[LUHN].add(_text(each))
         self._kept = {
             (name, value)
             for name, values in asked.items()
@@ -95,8 +101,10 @@ class NumberRules:
         }
 
     def kept(self, candidate: Candidate) -> bool:
-        """Whether a value keeps the rule of its type."""
-        return (candidate.forms.kind.validator, _text(candidate)) in self._kept
+        """Whether a value keeps the rule of its type; beside a keyword a card may be of an unknown issuer."""
+        name = candidate.forms.kind.validator
+        announced = candidate.forms.kind.id == CARD and NEAR in candidate.reasons
+        return (LUHN if announced else name, _text(candidate)) in self._kept
 
 
 def _text(candidate: Candidate) -> str:

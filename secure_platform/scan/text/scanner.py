@@ -4,13 +4,12 @@ One pass of RE2 over many texts at once finds those that hold anything that look
 searched. What is encoded or disguised is searched as what it stands for.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from secure_platform.scan.secrets.document import own_rules
@@ -18,7 +17,7 @@ from secure_platform.scan.secrets.engine import Engine
 from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE, reasons
 from secure_platform.scan.secrets.layers import SHORT, layers
 from secure_platform.scan.secrets.linear import compile_pattern
-from secure_platform.scan.text.blocks import Signs, blocks, telling
+from secure_platform.scan.text.blocks import telling
 from secure_platform.scan.text.fold import FOLDING, fold
 from secure_platform.scan.text.forms import forms
 from secure_platform.scan.text.numbers import Candidate, NumberRules
@@ -52,11 +51,14 @@ class TextScanner:
 
     def __init__(self, types: Mapping[str, InfoType], *, minimum: float = MINIMUM_CONFIDENCE) -> None:
         self._types = types
+        self._ranks = {kind: rank for rank, kind in enumerate(types)}
         self._minimum = minimum
         self._search = Search(forms(types))
         self._wrapped = compile_pattern(SHORT, "wrapped values")
-        signs = [*self._search.signs(), FOLDING, SHORT]
-        self._sign = compile_pattern("|".join(f"(?:{sign})" for sign in signs), "values")
+        alone, beside, names = self._search.signs()
+        signs = [alone, f"{beside}|{FOLDING}|{SHORT}", names]
+        signs += self._secrets.announced() if self._secrets else []
+        self._signs = [compile_pattern(sign, "values") for sign in signs if sign]
 
     @cached_property
     def _secrets(self) -> Engine | None:
@@ -70,31 +72,20 @@ class TextScanner:
     def spans_of(self, texts: Iterable[str | None] | pl.Series) -> dict[int, list[Span]]:
         """What is in each text that holds anything, by its place."""
         found: dict[int, list[Span]] = {}
-        signs: list[Signs] = [self._signs, *([self._secrets.signs] if self._secrets else [])]
-        with ThreadPoolExecutor(len(signs)) as pool:
-            for block in blocks(texts):
-                values, *secret = telling(block, signs, pool)
-                places = np.flatnonzero(np.logical_or.reduce([values, *secret])).tolist()
-                for start in range(0, len(places), _GROUP):
-                    group = {place: block.texts[place] or "" for place in places[start : start + _GROUP]}
-                    holding = {place for place in group if secret and secret[0][place]}
-                    for place, spans in self._searched(group, holding):
-                        found[block.first + place] = spans
+        for told in telling(texts, self._signs):
+            for few in _groups(told):
+                found.update(self._searched(few))
         return found
 
-    def _signs(self, data: bytes) -> Iterator[tuple[int, int]]:
-        return (match.span() for match in self._sign.finditer(data))
-
-    def _searched(self, texts: Mapping[int, str], holding: Collection[int]) -> Iterator[tuple[int, list[Span]]]:
+    def _searched(self, texts: Mapping[int, str]) -> Iterator[tuple[int, list[Span]]]:
         """The spans of some texts; number rules are asked about all of them at once."""
         values = {place: list(self._values(text)) for place, text in texts.items()}
         rules = NumberRules(value.candidate for each in values.values() for value in each)
         for place, text in texts.items():
             spans = [span for value in values[place] if (span := self._span(value, rules))]
-            if place in holding:
-                spans += self._secret(text)
+            spans += self._secret(text)
             if spans:
-                yield place, without_overlaps(spans, self._types)
+                yield place, without_overlaps(spans, self._types, self._ranks)
 
     def _values(self, text: str) -> Iterator[_Value]:
         for offset, piece in _pieces(text):
@@ -145,3 +136,10 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
     yield 0, text[:_PIECE]
     for start in range(_PIECE - _OVERLAP, len(text) - _OVERLAP, _PIECE - _OVERLAP):
         yield start, text[start : start + _PIECE]
+
+
+def _groups(texts: Mapping[int, str]) -> Iterator[Mapping[int, str]]:
+    """Few enough texts that what is found in them does not fill the memory."""
+    items = iter(texts.items())
+    while few := dict(islice(items, _GROUP)):
+        yield few

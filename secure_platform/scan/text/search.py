@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from secure_platform.scan.secrets.linear import Pattern, compile_pattern, set_of
-from secure_platform.scan.text.context import AFTER, BEFORE, Context, Keyword
+from secure_platform.scan.secrets.linear import Pattern, PatternSet, compile_pattern
+from secure_platform.scan.text.context import AFTER, BEFORE, LABELLED, Context, Keyword
 from secure_platform.scan.text.forms import NUMBER, Forms
-from secure_platform.scan.text.numbers import Candidate, cards, cuts
+from secure_platform.scan.text.names import Names
+from secure_platform.scan.text.numbers import CARD, Candidate, cards, cuts
 from secure_platform.scan.text.spans import FORMAT, LABEL, LOOSE, NEAR
 
 Evidence = tuple[Forms, int, int, frozenset[str]]
@@ -19,8 +20,9 @@ _FORMAT: Final = frozenset({FORMAT})
 _LOOSE: Final = frozenset({LOOSE})
 _NEAR: Final = frozenset({LOOSE, NEAR})
 _LABEL: Final = frozenset({LOOSE, LABEL})
-_CARD: Final = "CREDIT_CARD"
 _ADDRESS: Final = "IPV4"
+_PHONE: Final = "PHONE"
+_STREET: Final = re.compile(rb" [A-Z][a-z]")
 # Four numbers are a version where something says so, and where each has one digit and nothing says otherwise.
 _VERSION: Final = re.compile(
     rb"(?i)(?:version|release|build|firmware|driver|chapter|section|ver\.?|rev\.?)[ :=]{0,3}$"
@@ -35,12 +37,13 @@ class Search:
         self._forms = {forms.kind.id: forms for forms in every}
         self._context = Context({kind: forms.kind for kind, forms in self._forms.items()})
         self._alone = [(forms, form) for forms in self._forms.values() for form in forms.alone]
-        self._shown = set_of(form.text for _, form in self._alone) if self._alone else None
+        self._shown = PatternSet(form.text for _, form in self._alone)
+        self._names = Names(self._forms)
         self._number = compile_pattern(NUMBER, "numbers")
 
     def signs(self) -> list[str]:
         """Patterns of which one matches wherever a text can hold a value."""
-        return [*(form.text for _, form in self._alone), NUMBER, self._context.announced()]
+        return ["|".join(form.text for _, form in self._alone), f"{NUMBER}|{LABELLED}", self._names.sign()]
 
     def candidates(self, data: bytes) -> list[Candidate]:
         """Every value in a text that may be one, once for each type and place."""
@@ -48,7 +51,10 @@ class Search:
         near = _Near(words)
         found: dict[tuple[str, int, int], Candidate] = {}
         for forms, start, end, reasons in chain(
-            self._by_format(data), self._by_keyword(data, words), self._by_label(data)
+            self._by_format(data),
+            self._by_keyword(data, words),
+            self._by_label(data),
+            self._names.found(data),
         ):
             close = near.speaks(forms.kind.id, start, end)
             for place, (first, last) in enumerate(_pieces(forms, data[start:end], announced=close)):
@@ -60,7 +66,7 @@ class Search:
 
     def _by_format(self, data: bytes) -> Iterator[Evidence]:
         """Values of a format that needs nothing beside it."""
-        for place in self._shown.Match(data) if self._shown else ():
+        for place in self._shown.matching(data):
             forms, form = self._alone[place]
             for start, end in _values(form.pattern, data, 0, len(data)):
                 if forms.kind.id != _ADDRESS:
@@ -71,13 +77,19 @@ class Search:
     def _by_keyword(self, data: bytes, words: Sequence[Keyword]) -> Iterator[Evidence]:
         """Values in the lines around a keyword of their type."""
         for word in words:
-            first = max(data.rfind(b"\n", 0, word.start) + 1, word.start - BEFORE, 0)
-            for start, end in ((word.end, min(len(data), word.end + AFTER)), (first, word.start)):
-                if self._number.search(data, start, end):
+            line = max(data.rfind(b"\n", 0, word.start), word.start - BEFORE, 0)
+            for first, last in ((word.end, word.end + AFTER), (line, word.start + 1)):
+                last = min(len(data), last)
+                if self._number.search(data, first, last):
                     for kind in word.types:
-                        for form in self._forms[kind].near:
-                            for value in _values(form.pattern, data, start, end):
-                                yield self._forms[kind], *value, _NEAR
+                        yield from self._values_near(self._forms[kind], data, first, last)
+
+    def _values_near(self, forms: Forms, data: bytes, first: int, last: int) -> Iterator[Evidence]:
+        for form in forms.near:
+            for start, end in _values(form.pattern, data, first, last):
+                # A house number and its street follow each other as nothing follows a telephone number.
+                if forms.kind.id != _PHONE or not _STREET.match(data, end):
+                    yield forms, start, end, _NEAR
 
     def _by_label(self, data: bytes) -> Iterator[Evidence]:
         """Values right behind a label of their type."""
@@ -122,6 +134,6 @@ def _values(pattern: Pattern, data: bytes, start: int, end: int) -> Iterator[tup
 
 def _pieces(forms: Forms, value: bytes, *, announced: bool) -> Iterator[tuple[int, int]]:
     """What of a match can be the value: where a number rule decides, shorter pieces too."""
-    if forms.kind.id == _CARD:
+    if forms.kind.id == CARD:
         return cards(value, announced=announced)
     return ((0, end) for end in (cuts(value) if forms.rule else (len(value),)))

@@ -53,9 +53,16 @@ def confidence(reasons: Iterable[str], *, ruled: bool) -> float:
     return round(1 - prod(1 - weight for weight in weights), 3)
 
 
-def without_overlaps(spans: Iterable[Span], types: Mapping[str, InfoType]) -> list[Span]:
-    """Of spans that overlap, one: of the type that supersedes the other's, the surest, the longest."""
-    ranks = {kind: rank for rank, kind in enumerate(types)}
+def without_overlaps(
+    spans: Iterable[Span], types: Mapping[str, InfoType], ranks: Mapping[str, int]
+) -> list[Span]:
+    """Of spans that overlap, one: of the type that supersedes the other's, the surest, the longest.
+
+    Args:
+        spans: Of one text.
+        types: The taxonomy.
+        ranks: The place of each type in it; of two that supersede each other the first stays.
+    """
     given = sorted(set(spans), key=lambda span: (span.start, span.end, ranks[span.info_type]))
     left = set(given) - set(_superseded(given, types))
     ranked = sorted(left, key=lambda span: (-span.confidence, span.start - span.end, ranks[span.info_type]))

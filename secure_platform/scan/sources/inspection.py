@@ -47,7 +47,11 @@ _GZIP: Final = b"\x1f\x8b"
 _WORKBOOK: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 _WORKBOOKS: Final = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
 _PACKED: Final = frozenset({".gz", ".bz2", ".xz"})
-_SHEETS: Final = ("xl/worksheets/sheet", "xl/sharedStrings.xml")
+_READ: Final = (
+    "xl/worksheets/sheet", "xl/sharedStrings.xml",
+    "[Content_Types].xml", "_rels/.rels", "xl/_rels/", "xl/workbook.xml", "xl/styles.xml", "xl/theme/",
+)  # fmt: skip
+"""Members of a workbook that its sheets are read from, and those that hold nobody's words."""
 IN_THE_NAME: Final = "in the name of the column"
 
 
@@ -112,7 +116,7 @@ class Inspection:
         elif head.startswith(_GZIP) and isinstance(document, FileDocument) and _is_table(document.name):
             self._plain(UnpackedDocument(document), section)
         elif is_archive(head):
-            self._members(in_reach(document), section, budget)
+            self._members(in_reach(document), section, budget, whole=is_workbook)
         elif is_binary(head):
             self._path(document, section)
             section.skipped.append(Skipped(document.name, "binary"))
@@ -120,26 +124,36 @@ class Inspection:
             self._plain(document, section)
 
     def _members(
-        self, document: Document, section: Section, budget: Budget, *, workbook: bool = False
+        self,
+        document: Document,
+        section: Section,
+        budget: Budget,
+        *,
+        leave: tuple[str, ...] = (),
+        whole: Callable[[str], bool],
     ) -> None:
-        whole = is_workbook if not workbook else lambda _: False
         with document.open() as stream:
             for entry in entries(stream, document.name, budget, whole=whole):
                 if entry.stream is None:
                     section.skipped.append(Skipped(entry.path, entry.why))
-                elif not (workbook and entry.path.startswith(_cells(document.name))):
+                elif entry.stream is not stream and not entry.path.startswith(leave):
                     section.add(self._member(MemoryDocument(entry.path, entry.stream), budget))
 
     def _member(self, document: MemoryDocument, budget: Budget) -> Section:
         return self._guarded(document.name, lambda section: self._look(document, section, budget))
 
     def _workbook(self, document: Document, section: Section, budget: Budget) -> None:
-        """Its sheets as tables, and what else is in it (notes, properties) as text."""
+        """Its sheets as tables, and what else is in it (notes, properties) as text; if it is none, all of it."""
         self._path(document, section)
-        for place, (name, rows) in enumerate(sheets(document), start=1):
-            called = f"sheet {place}" if found_in(self._scanner, [name]) else name
-            self._rows(f"{document.name}{SEPARATOR}{called}", chain([Stray(1, name)], rows), section)
-        self._members(document, section, budget, workbook=True)
+        leave: tuple[str, ...] = ()
+        try:
+            for place, (name, rows) in enumerate(sheets(document), start=1):
+                called = f"sheet {place}" if found_in(self._scanner, [name]) else name
+                self._rows(f"{document.name}{SEPARATOR}{called}", chain([Stray(1, name)], rows), section)
+            leave = tuple(f"{document.name}{SEPARATOR}{member}" for member in _READ)
+        except DataRefusedError as refused:
+            section.skipped.append(Skipped(document.name, refused.culprit))
+        self._members(document, section, budget, leave=leave, whole=_nothing)
 
     def _plain(self, document: Document, section: Section) -> None:
         """A table in text, if its name says so and it is one; else text."""
@@ -227,9 +241,8 @@ def is_workbook(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in _WORKBOOKS
 
 
-def _cells(name: str) -> tuple[str, ...]:
-    """The members of a workbook that its sheets are read from."""
-    return tuple(f"{name}{SEPARATOR}{member}" for member in _SHEETS)
+def _nothing(_: str) -> bool:
+    return False
 
 
 def _is_table(name: str) -> bool:

@@ -69,7 +69,7 @@ def test_a_draft_is_a_product_that_checks(data: Path, here: Path) -> None:
     assert command(here, "check").code == 0
     plan = command(here, "plan", "shop", "--json").json["datasets"]
     done = {column["column"]: column["transform"] for column in plan["customers"]}
-    assert done == {"id": "tokenize", "name": "tokenize", "email": "tokenize", "city": "keep"}
+    assert done == {"id": "tokenize", "name": "tokenize", "email": "tokenize", "city": "drop"}
 
 
 def test_what_exists_is_not_replaced_and_nothing_is_written_beside_it(data: Path, here: Path) -> None:

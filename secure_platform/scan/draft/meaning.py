@@ -16,6 +16,7 @@ from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.fuse import NAME
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
+from secure_platform.taxonomy.reading import header_tokens
 
 MOST: Final = 0.5
 SURE: Final = 0.9
@@ -28,9 +29,21 @@ def understood(draft: TableDraft, scanner: Scanner) -> TableDraft:
     found: dict[str, list[Finding]] = defaultdict(list)
     for finding in scanner.scan(draft.frame):
         found[finding.column].append(finding)
-    return draft.with_columns(
-        [_meaning(column, found[column.name], scanner.types) for column in draft.columns]
-    )
+    types = scanner.types
+    draft = draft.with_columns([_meaning(column, found[column.name], types) for column in draft.columns])
+    personal = any(types[each.info_type].sensitive for some in found.values() for each in some)
+    return draft.with_columns([_named(column, types) for column in draft.columns]) if personal else draft
+
+
+def _named(column: ColumnDraft, types: Mapping[str, InfoType]) -> ColumnDraft:
+    """A bare `name` beside what is personal, which says too little for a finding, and too much to be let out."""
+    words = header_tokens(column.name)
+    meant = next((kind for kind in types.values() if ("^", *words, "$") in kind.weak_headers), None)
+    if column.info_type or column.protect or column.logical_type != "string" or meant is None:
+        return column
+    level = max(column.classification, meant.classification)
+    named = replace(column, info_type=meant.id, classification=level)
+    return named.doubted(f"is it {meant.id}? Its table tells of people")
 
 
 def _meaning(column: ColumnDraft, found: Sequence[Finding], types: Mapping[str, InfoType]) -> ColumnDraft:

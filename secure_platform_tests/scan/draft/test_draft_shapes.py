@@ -1,78 +1,76 @@
 """Types are those of every cell, and what nobody calculates with stays text."""
 
+import csv
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 from draft_support import column_of, drafts, files, loaded
 
+from secure_platform.scan.draft.columns import ColumnDraft
+
 MANY = [str(number) for number in range(1000)]
 
 
-@pytest.mark.parametrize(
-    ("values", "kind"),
-    [
-        (["1", "-2", "30"], "integer"),
-        (["1", "2.5", "1e3"], "number"),
-        (["true", "false", ""], "boolean"),
-        (["2020-02-29", "1999-12-31"], "date"),
-        (["2020-02-29T00:00:00Z", "2020-02-29T00:00:00.5Z"], "timestamp"),
-        (["1", "2", "2020-01-01"], "string"),
-        (["01234", "98765"], "string"),
-        (["1,5", "2,25"], "string"),
-        (["1,000", "12,000"], "string"),
-        (["yes", "no"], "string"),
-        (["True", "False"], "string"),
-        (["9" * 19, "1" * 20], "string"),
-        (["9223372036854775807", "-1"], "integer"),
-        (["1e400", "1.5"], "string"),
-        (["NaN", "1.5", "2.5"], "string"),
-        (["2020-02-30", "2020-02-28"], "string"),
-        ([*MANY, "n/a"], "string"),
-        ([*MANY, "1.5"], "number"),
-        (["", ""], "string"),
-        (["É", "\U0001f600", "a\nb"], "string"),
-    ],
-    ids=[
-        *(
-            "integers",
-            "numbers",
-            "booleans",
-            "dates",
-            "timestamps",
-            "mixed",
-            "leading zeros",
-            "decimal commas",
-        ),
-        *("thousands", "yes and no", "python booleans", "too many digits", "largest integer", "infinite"),
-        *("not a number", "no such day", "late text", "late number", "empty", "unicode"),
-    ],
-)
-def test_the_type_is_that_of_every_cell(values: list[str], kind: str, tmp_path: Path) -> None:
-    assert column_of(tmp_path, *values).logical_type == kind
+TYPES = {
+    "integers": ("integer", ["1", "-2", "30"]),
+    "numbers": ("number", ["1", "2.5", "1e3"]),
+    "booleans": ("boolean", ["true", "false", ""]),
+    "dates": ("date", ["2020-02-29", "1999-12-31"]),
+    "timestamps": ("timestamp", ["2020-02-29T00:00:00Z", "2020-02-29T00:00:00.5Z"]),
+    "mixed": ("string", ["1", "2", "2020-01-01"]),
+    "leading zeros": ("string", ["01234", "98765"]),
+    "decimal commas": ("string", ["1,5", "2,25"]),
+    "thousands": ("string", ["1,000", "12,000"]),
+    "yes and no": ("string", ["yes", "no"]),
+    "python booleans": ("string", ["True", "False"]),
+    "too many digits": ("string", ["9" * 19, "1" * 20]),
+    "largest integer": ("integer", ["9223372036854775807", "-1"]),
+    "infinite": ("string", ["1e400", "1.5"]),
+    "not a number": ("string", ["NaN", "1.5", "2.5"]),
+    "no such time": ("string", ["2020-02-30", "2020-02-28"]),
+    "late text": ("string", [*MANY, "n/a"]),
+    "late number": ("number", [*MANY, "1.5"]),
+    "empty": ("string", ["", ""]),
+    "unicode": ("string", ["É", "\U0001f600", "a\nb"]),
+}
+SPELLINGS = {
+    "US": ("M/d/yyyy", ["3/18/1971", "12/1/2001"]),
+    "British": ("d/M/yyyy", ["18/3/1971", "1/12/2001"]),
+    "either": ("M/d/yyyy", ["3/8/1971", "4/5/2001"]),
+    "German": ("dd.MM.yyyy", ["08.03.1971", "31.12.2001"]),
+    "database": ("yyyy-MM-dd HH:mm:ss", ["2019-01-01 23:46:40"]),
+    "spreadsheet": ("M/d/yyyy H:mm", ["12/13/2010 8:26", "1/2/2010 18:00"]),
+    "offset": ("yyyy-MM-dd'T'HH:mm:ssxxx", ["2019-01-01T23:46:40+00:00"]),
+    "both": (None, ["3/18/1971", "18/3/1971"]),
+}
 
 
-@pytest.mark.parametrize(
-    ("values", "form", "doubt"),
-    [
-        (["3/18/1971", "12/1/2001"], "M/d/yyyy", ""),
-        (["18/3/1971", "1/12/2001"], "d/M/yyyy", ""),
-        (["3/8/1971", "4/5/2001"], "M/d/yyyy", "could also be d/M/yyyy"),
-        (["08.03.1971", "31.12.2001"], "dd.MM.yyyy", ""),
-        (["2019-01-01 23:46:40"], "yyyy-MM-dd HH:mm:ss", ""),
-        (["12/13/2010 8:26", "1/2/2010 18:00"], "M/d/yyyy H:mm", ""),
-        (["2019-01-01T23:46:40+00:00"], "yyyy-MM-dd'T'HH:mm:ssxxx", ""),
-        (["3/18/1971", "18/3/1971"], None, ""),
-    ],
-    ids=lambda value: value if isinstance(value, str) else None,
-)
-def test_dates_have_the_one_format_that_all_of_them_have(
-    values: list[str], form: str | None, doubt: str, tmp_path: Path
-) -> None:
-    column = column_of(tmp_path, *values)
-    assert column.format == form
-    assert (
-        any(doubt in said for said in column.doubts) if doubt else not any("also" in s for s in column.doubts)
-    )
+def columns_of(folder: Path, cells: Mapping[str, Sequence[str]]) -> Mapping[str, ColumnDraft]:
+    """One table with a column for each case."""
+    file = folder / "table.csv"
+    with file.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([cells.keys(), *zip_longest(*cells.values(), fillvalue="")])
+    return {column.name: column for column in drafts([file])["table"].columns}
+
+
+def test_the_type_is_that_of_every_cell(tmp_path: Path) -> None:
+    found = columns_of(tmp_path, {name: values for name, (_, values) in TYPES.items()})
+    assert {name: found[name].logical_type for name in TYPES} == {
+        name: kind for name, (kind, _) in TYPES.items()
+    }
+
+
+def test_dates_have_the_one_format_that_all_of_them_have(tmp_path: Path) -> None:
+    found = columns_of(tmp_path, {name: values for name, (_, values) in SPELLINGS.items()})
+    assert {name: found[name].format for name in SPELLINGS} == {
+        name: form for name, (form, _) in SPELLINGS.items()
+    }
+    doubted = [
+        name for name, column in found.items() if any("could also be d/M" in said for said in column.doubts)
+    ]
+    assert doubted == ["either"]
 
 
 def test_eight_digits_are_a_date_only_where_the_name_says_so(tmp_path: Path) -> None:

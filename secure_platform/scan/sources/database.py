@@ -69,18 +69,7 @@ def database_tables(name: str, url: str, wanted: Wanted) -> Iterator[Source]:
         UsageError: If the URL cannot be used, or there is no such table.
         ServiceError: If the database cannot be reached, or refuses.
     """
-    engine = sa.create_engine(
-        _url(name, url),
-        poolclass=NullPool,
-        connect_args={
-            "connect_timeout": CONNECT_SECONDS,
-            "tcp_user_timeout": ANSWER_MS,
-            "options": f"-c lock_timeout={LOCK_MS} -c statement_timeout={ANSWER_MS}",
-        },
-        execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
-        hide_parameters=True,
-    )
-    yield from _tables(name, engine, wanted)
+    yield from _tables(name, _engine(_url(name, url)), wanted)
 
 
 def sqlite_tables(path: Path, name: str, inspection: Inspection) -> Section:
@@ -130,6 +119,20 @@ def _is_here(host: str | None) -> bool:
         )
     except ValueError:
         return False
+
+
+def _engine(url: URL) -> sa.Engine:
+    return sa.create_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "tcp_user_timeout": ANSWER_MS,
+            "options": f"-c lock_timeout={LOCK_MS} -c statement_timeout={ANSWER_MS}",
+        },
+        execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+        hide_parameters=True,
+    )
 
 
 def _tables(name: str, engine: sa.Engine, wanted: Wanted) -> Iterator[Source]:

@@ -143,7 +143,7 @@ class Inspection:
         return self._guarded(document.name, lambda section: self._look(document, section, budget))
 
     def _workbook(self, document: Document, section: Section, budget: Budget) -> None:
-        """Its sheets as tables, and what else is in it (notes, properties) as text; if it is none, all of it."""
+        """Its sheets as tables, and notes and properties as text; if it is none, everything in it."""
         self._path(document, section)
         leave: tuple[str, ...] = ()
         try:

@@ -7,12 +7,14 @@ removed as soon as it is open: whatever ends the process, nothing readable is le
 
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import polars as pl
+from polars.io.plugins import register_io_source
+from polars.selectors import by_name
 
 from secure_platform.store import parquet
 
@@ -46,9 +48,23 @@ class Spool:
             self._write()
 
     def frame(self) -> pl.LazyFrame:
-        """All rows; null where a batch had no such column."""
-        frames = [*self._parts, *([self._joined().lazy()] if self._waiting else [])]
-        return pl.concat(frames, how="diagonal") if frames else pl.LazyFrame()
+        """All rows, part after part each time they are read; null where a batch had no such column."""
+        parts = [*self._parts, *([self._joined().lazy()] if self._waiting else [])]
+        names = dict.fromkeys(name for part in parts for name in part.collect_schema().names())
+
+        def read(
+            columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            left = rows
+            for part in parts:
+                frame = _with(part, columns if columns is not None else list(names), predicate)
+                taken = frame if left is None else frame.head(left)
+                left = None if left is None else left - taken.height
+                yield taken
+                if left == 0:
+                    return
+
+        return register_io_source(read, schema=dict.fromkeys(names, pl.String))
 
     def _joined(self) -> pl.DataFrame:
         return pl.concat(self._waiting, how="diagonal", rechunk=True)
@@ -61,6 +77,16 @@ class Spool:
             self._parts.append(parquet.scan(file, secret))
         path.unlink()
         self._waiting, self._bytes = [], 0
+
+
+def _with(part: pl.LazyFrame, names: Sequence[str], predicate: pl.Expr | None) -> pl.DataFrame:
+    """A part with these columns; the predicate may be about others."""
+    present = part.collect_schema().names()
+    wanted = [*names, *(predicate.meta.root_names() if predicate is not None else ())]
+    missing = [pl.lit(None, pl.String).alias(name) for name in dict.fromkeys(wanted) if name not in present]
+    frame = part.with_columns(missing)
+    chosen = frame if predicate is None else frame.filter(predicate)
+    return chosen.select(by_name(*names)).collect()
 
 
 @contextmanager

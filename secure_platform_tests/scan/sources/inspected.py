@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
@@ -48,7 +48,7 @@ def found(section: Section) -> set[tuple[str, str | None, str]]:
     return {(each.source, each.column, each.info_type) for each in section.findings}
 
 
-def zipped(members: dict[str, bytes]) -> bytes:
+def zipped(members: Mapping[str, bytes]) -> bytes:
     """A zip file."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -57,7 +57,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def workbook(sheets: dict[str, Sequence[Sequence[str]]], *, note: str = "", formula: str = "") -> bytes:
+def workbook(sheets: Mapping[str, Sequence[Sequence[str]]], *, note: str = "", formula: str = "") -> bytes:
     """An XLSX of inline texts.
 
     Args:
@@ -74,6 +74,7 @@ def workbook(sheets: dict[str, Sequence[Sequence[str]]], *, note: str = "", form
         'ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"/>'
         for n in places
     )
+    office = "application/vnd.openxmlformats"
     listed = "".join(
         f'<sheet name="{escape(name, {chr(34): "&quot;"})}" sheetId="{n}" r:id="r{n}"'
         f"{' state=' + chr(34) + 'hidden' + chr(34) if n == len(sheets) > 1 else ''}/>"
@@ -87,8 +88,8 @@ def workbook(sheets: dict[str, Sequence[Sequence[str]]], *, note: str = "", form
         {
             "[Content_Types].xml": (
                 f'<Types xmlns="{packages}/content-types">'
-                '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-                '<Override PartName="/xl/workbook.xml" ContentType="application/vnd.openxmlformats-officedocument'
+                f'<Default Extension="rels" ContentType="{office}-package.relationships+xml"/>'
+                f'<Override PartName="/xl/workbook.xml" ContentType="{office}-officedocument'
                 f'.spreadsheetml.sheet.main+xml"/>{overrides}</Types>'
             ).encode(),
             "_rels/.rels": (
@@ -105,7 +106,7 @@ def workbook(sheets: dict[str, Sequence[Sequence[str]]], *, note: str = "", form
                 f"xl/worksheets/sheet{n}.xml": _sheet(main, rows, formula).encode()
                 for n, rows in zip(places, sheets.values(), strict=True)
             },
-            "docProps/core.xml": f"<coreProperties><creator>{escape(note)}</creator></coreProperties>".encode(),
+            "docProps/core.xml": f"<properties><creator>{escape(note)}</creator></properties>".encode(),
         }
     )
 

@@ -10,7 +10,9 @@ import pytest
 from inspected import EMAILS, KEY, found, inspect, inspect_bytes, workbook, zipped
 
 from secure_platform.scan.report import Section
+from secure_platform.scan.secrets.archives import Budget
 from secure_platform.scan.secrets.findings import fingerprint
+from secure_platform.scan.sources import inspection as inspection_module
 from secure_platform.scan.sources.documents import FileDocument, SkippedError
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
@@ -66,8 +68,11 @@ def test_archives_in_workbooks_in_archives_end_somewhere(tmp_path: Path) -> None
     assert "archives too deep in each other" in reasons(inspect_bytes(tmp_path, "a.zip", data)).values()
 
 
-def test_a_zip_bomb_of_tables_is_not_unpacked_beyond_its_budget(tmp_path: Path) -> None:
-    large = b"id,email\n" + b"1,x\n" * (8 << 20)
+def test_a_zip_bomb_of_tables_is_not_unpacked_beyond_its_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspection_module, "Budget", lambda: Budget(bytes=1 << 20))
+    large = b"id,email\n" + b"1,x\n" * (32 << 10)
     section = inspect_bytes(tmp_path, "bomb.zip", zipped({f"{n}.csv": large for n in range(10)}))
     assert reasons(section)["bomb.zip"] == "the archive holds more than is read"
     assert len(section.scanned) == 7

@@ -3,17 +3,20 @@
 import gzip
 import json
 import sqlite3
+import tempfile
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from inspected import EMAILS, INSPECTION, found, inspect, inspect_bytes, workbook, zipped
 
 from secure_platform.cli.scan_targets import called
-from secure_platform.scan.sources import spool as spool_module
 from secure_platform.scan.sources.database import sqlite_tables
 from secure_platform.scan.sources.names import unique
+from secure_platform.scan.sources.spool import spool
+from secure_platform.store import parquet as parquet_store
 
 ROWS = [{"id": str(n), "email": email} for n, email in enumerate(EMAILS, start=1)]
 
@@ -25,7 +28,7 @@ def csv(delimiter: str = ",", end: str = "\n") -> str:
 def parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue().to_pybytes())
 
 
 TABLES = {
@@ -162,25 +165,26 @@ def test_a_table_larger_than_memory_may_hold_is_read_in_encrypted_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(spool_module.tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "tempdir", None)
     seen: list[bytes] = []
-    write = spool_module.parquet.write
+    write = parquet_store.write
 
-    def watched(path: Path, *arguments: object) -> object:
-        result = write(path, *arguments)  # type: ignore[arg-type]
+    def watched(path: Path, frame: pl.LazyFrame, secret: parquet_store.FileKey) -> list[pl.DataFrame]:
+        result = write(path, frame, secret)
         seen.append(path.read_bytes())
         return result
 
-    monkeypatch.setattr(spool_module.parquet, "write", watched)
-    with spool_module.spool(part=1000) as spooled:
+    monkeypatch.setattr(parquet_store, "write", watched)
+    with spool(part=1000) as spooled:
         for batch in range(6):
-            spooled.add(
-                spool_module.pl.DataFrame({"email": [f"user{batch}.{n}@example.org" for n in range(40)]})
-            )
+            spooled.add(pl.DataFrame({"email": [f"user{batch}.{n}@example.org" for n in range(40)]}))
         assert len(seen) > 2
         assert list(tmp_path.rglob("*.*")) == []
+        spooled.add(pl.DataFrame({"other": ["x"]}))
         frame = spooled.frame()
-        assert frame.collect().height == frame.collect().height == spooled.rows == 240
+        assert frame.filter(pl.col("other") == "x").select("email").collect().to_series().to_list() == [None]
+        assert frame.head(41).collect().height == 41
+        assert frame.collect().height == frame.collect().height == spooled.rows == 241
     assert not any(b"example.org" in content or b"email" in content for content in seen)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""Texts are searched by lines in pieces: nothing is lost between them, places are right, dense ones sampled."""
+"""Texts are searched by lines in pieces: nothing is lost between them, places are right, dense ones count."""
 
 import io
 import json

@@ -136,21 +136,19 @@ def write_all(files: Mapping[Path, str], *, force: bool) -> None:
             raise cannot_write(path, error.strerror) from None
 
 
-def write_tables(tables: Sequence[Table], folder: Path, *, force: bool) -> list[Path]:
-    """Write every table as Parquet, for its owner only.
+def table_files(tables: Sequence[Table], folder: Path) -> dict[Path, Table]:
+    """Path → table of what is to be written as Parquet."""
+    return {folder / f"{table.dataset}.parquet": table for table in tables}
 
-    Raises:
-        UsageError: If a file exists and is not to be replaced.
-    """
-    files = {folder / f"{table.dataset}.parquet": table for table in tables}
-    require_free(files, force=force)
-    folder.mkdir(parents=True, exist_ok=True)
+
+def write_tables(files: Mapping[Path, Table]) -> None:
+    """Write every table as Parquet, for its owner only."""
     for path, table in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         write_private(path, b"")
         with value_free("convert a table"):
             table.frame.sink_parquet(path)
-    return list(files)
 
 
 def require_free(files: Iterable[Path], *, force: bool) -> None:

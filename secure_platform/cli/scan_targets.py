@@ -71,7 +71,7 @@ def sources(asked: Asked, stack: ExitStack) -> Iterator[Source | Skipped]:
         else:
             yield from _files(Path(target), called(Path(target)), ignored=asked.ignored)
     if asked.url is not None:
-        yield from database_tables(asked.url, _secret(asked.url, stack), asked.wanted)
+        yield from database_tables(asked.url, url_behind(asked.url, stack), asked.wanted)
 
 
 def called(path: Path) -> str:
@@ -115,7 +115,7 @@ def _held(target: str, asked: Asked, stack: ExitStack) -> Iterator[Source]:
     yield from stack.enter_context(held_sources(services, held, services.caller()))
 
 
-def _secret(reference: str, stack: ExitStack) -> str:
+def url_behind(reference: str, stack: ExitStack) -> str:
     """The URL that a reference stands for; a login that was lent for it is given back at the end."""
     from secure_platform.cli.access import open_services  # noqa: PLC0415 - most scans need no home
     from secure_platform.keys.secrets.resolver import held  # noqa: PLC0415

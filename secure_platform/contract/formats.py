@@ -34,6 +34,8 @@ _TIMES: Final[Mapping[str, str]] = {
     "HH:mm:ssxxx": "%H:%M:%S+00:00",
     "HH:mm:ss.SSSxxx": "%H:%M:%S%.3f+00:00",
     "HH:mm:ss.SSSSSSxxx": "%H:%M:%S%.6f+00:00",
+    "HH:mm:ssx": "%H:%M:%S+00",
+    "HH:mm:ss.SSSSSSx": "%H:%M:%S%.6f+00",
     "HH:mm:ss 'UTC'": "%H:%M:%S UTC",
 }
 _ISO_DAY: Final = {"yyyy-MM-dd": "%Y-%m-%d"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cli_support import Cli
 
+from secure_platform.audit.log import JSON
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
@@ -109,8 +110,9 @@ def test_an_export_is_written_where_it_can_be(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_an_export_has_the_findings_as_ocsf_events_when_asked(cli: Cli, tmp_path: Path) -> None:
-    found = {"column": "c", "info_type": "EMAIL", "count": 3, "confidence": "0.94", "refused": False}
-    own = {**found, "info_type": "BADGE_OF_A_PRODUCT"}
+    found: dict[str, JSON] = {"column": "c", "info_type": "EMAIL", "count": 3, "confidence": "0.94"}
+    found["refused"] = False
+    own: dict[str, JSON] = {**found, "info_type": "BADGE_OF_A_PRODUCT"}
     log = _services(cli).audit
     log.append(
         "scan.findings", actor="admin", subject="p/raw/d/" + "0" * 32, detail={"findings": [found, own]}

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from cli_support import ROOT, Cli, Result
+from postgres_server import PostgresServer
 
 from secure_platform.contract.load import load_contract
 from secure_platform.source.csv import CsvSource
@@ -19,6 +20,13 @@ CUSTOMERS = "id,name,email,city\n" + "".join(
 )
 ORDERS = "order_id,customer_id,placed,amount,state\n" + "".join(
     f"{n},{n % 40},1/{n % 28 + 1}/2021,{n}.50,{('paid', 'open')[n % 2]}\n" for n in range(90)
+)
+TABLES = (
+    "CREATE SCHEMA draft_shop",
+    """CREATE TABLE draft_shop.buyers AS
+    SELECT n AS id, 'b' || n || '@example.org' AS email FROM generate_series(1, 40) n""",
+    """CREATE TABLE draft_shop.buys AS SELECT n AS buy_id, n % 40 + 1 AS buyer_id, n % 2 = 0 AS paid,
+    timestamptz '2021-03-04 05:06:07Z' + n * interval '1 day' AS placed FROM generate_series(1, 60) n""",
 )
 SHARED = [
     *("ecommerce/jaffle_shop/raw_customers.csv", "ecommerce/jaffle_shop/raw_orders.csv"),
@@ -105,12 +113,13 @@ def test_the_review_is_json_for_programs(data: Path, here: Path) -> None:
     ("words", "said"),
     [
         (["no-such.csv"], "is not a file"),
-        ([], "Missing argument"),
+        ([], "nothing to draft from"),
+        (["{}", "--table", "orders"], "chooses from a database"),
         (["{}", "--product", "Not A Name"], "no name of a product"),
         (["{}", "--profile", "none"], "Invalid value"),
         (["{}", "{}"], "Two files"),
     ],
-    ids=["no file", "nothing", "no name", "no profile", "twice"],
+    ids=["no file", "nothing", "no database", "no name", "no profile", "twice"],
 )
 def test_what_cannot_be_drafted_is_refused(words: list[str], said: str, data: Path, here: Path) -> None:
     result = draft(here, *(word.replace("{}", str(data / "orders.csv")) for word in words))
@@ -146,6 +155,38 @@ def test_a_file_keeps_the_contract_that_was_drafted_from_it(file: str, shared_da
     malformed = [record for batch in batches for record in batch.malformed]
     found = validate(contract, pl.concat(batch.frame for batch in batches).lazy(), malformed=malformed)
     assert (found.passed, found.invalid_rows) == (True, len(malformed)), found.failures
+
+
+def test_tables_of_a_database_are_drafted_and_converted(
+    postgres_server: PostgresServer, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with postgres_server.connect() as connection:
+        for statement in TABLES:
+            connection.execute(statement)
+    tls = f"sslmode=verify-full&sslrootcert={postgres_server.ca}"
+    address = f"localhost:{postgres_server.port}/postgres?{tls}"
+    monkeypatch.setenv("SHOP_URL", f"postgresql://admin:{postgres_server.password}@{address}")
+    asked = ("--url", "secret://env/SHOP_URL", "--table", "buyers", "--table", "buys")
+    result = draft(here, *asked, "--product", "shop", "--convert", str(here / "data"), "--json")
+    assert result.code == 0, result.err
+    found = {
+        column["column"]: (column["type"], column["key"])
+        for dataset in result.json["datasets"]
+        for column in dataset["columns"]
+    }
+    assert found == {
+        "id": ("integer", "primary key"),
+        "email": ("string", ""),
+        "buy_id": ("integer", "primary key"),
+        "buyer_id": ("integer", "→ buyers.id"),
+        "paid": ("boolean", ""),
+        "placed": ("timestamp", ""),
+    }
+    assert sorted(path.name for path in (here / "data").iterdir()) == ["buyers.parquet", "buys.parquet"]
+    assert command(here, "check").code == 0
+    assert postgres_server.password not in result.out + result.err
+    missing = draft(here, "--url", "secret://env/SHOP_URL", "--table", "nothing")
+    assert missing.code == 2
 
 
 @pytest.mark.slow

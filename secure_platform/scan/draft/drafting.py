@@ -1,7 +1,6 @@
 """From files to drafts, in one order: types, meaning, keys, then what may be told."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 from secure_platform.errors import UsageError
 from secure_platform.scan.columns import Scanner
@@ -10,23 +9,21 @@ from secure_platform.scan.draft.keys import keyed, related
 from secure_platform.scan.draft.limits import MOST_VALUES, limited
 from secure_platform.scan.draft.meaning import understood
 from secure_platform.scan.draft.shapes import shaped
-from secure_platform.scan.draft.tables import Table, read_table
+from secure_platform.scan.draft.tables import Table
 
 
-def read_tables(paths: Sequence[Path], scanner: Scanner) -> list[Table]:
-    """The files as text, in order of their datasets.
+def named_once(tables: Iterable[Table]) -> list[Table]:
+    """The tables in order of their datasets.
 
     Raises:
         UsageError: If two of them would be one dataset.
-        DataRefusedError: If one is no table.
     """
-    tables: dict[str, Table] = {}
-    for path in paths:
-        table = read_table(path, scanner)
-        if table.dataset in tables:
+    named: dict[str, Table] = {}
+    for table in tables:
+        if table.dataset in named:
             raise UsageError(f"Two files would be the dataset {table.dataset}", "Rename one of them.")
-        tables[table.dataset] = table
-    return [tables[name] for name in sorted(tables)]
+        named[table.dataset] = table
+    return [named[name] for name in sorted(named)]
 
 
 def drafted(tables: Sequence[Table], scanner: Scanner) -> list[TableDraft]:

@@ -36,7 +36,7 @@ def understood(draft: TableDraft, scanner: Scanner) -> TableDraft:
 
 
 def _named(column: ColumnDraft, types: Mapping[str, InfoType]) -> ColumnDraft:
-    """A bare `name` beside what is personal, which says too little for a finding, and too much to be let out."""
+    """A bare `name` beside what is personal: too little for a finding, too much to be let out."""
     words = header_tokens(column.name)
     meant = next((kind for kind in types.values() if ("^", *words, "$") in kind.weak_headers), None)
     if column.info_type or column.protect or column.logical_type != "string" or meant is None:

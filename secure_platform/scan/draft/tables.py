@@ -10,7 +10,7 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -23,6 +23,8 @@ from secure_platform.contract.columns import COLUMN, IDENTIFIER
 from secure_platform.contract.place import shown
 from secure_platform.errors import DataRefusedError, UsageError
 from secure_platform.scan.columns import Scanner
+from secure_platform.scan.sources.database import Wanted, database_rows
+from secure_platform.scan.sources.documents import SkippedError
 from secure_platform.source.csv import LINE, CsvSource, check_names
 from secure_platform.source.parquet import ParquetSource
 from secure_platform.source.stream import Readable, SourceFile
@@ -89,6 +91,41 @@ def read_table(path: Path, scanner: Scanner) -> Table:
     if separator and other:
         return _table(path, stem, scanner, *_read_delimited(path, other), as_it_is=False)
     return _table(path, stem, scanner, source.header, *_read_source(source), as_it_is=True)
+
+
+def read_database(name: str, url: str, wanted: Wanted, scanner: Scanner) -> list[Table]:
+    """Read tables of a PostgreSQL database whole.
+
+    Args:
+        name: How errors call the database: the reference to its URL.
+        url: Its URL.
+        wanted: Which tables.
+        scanner: Looks at the names of columns.
+
+    Raises:
+        UsageError: If there is no such table, or the URL cannot be used.
+        ServiceError: If the database cannot be reached.
+        DataRefusedError: If a table cannot be read, or is too large to be held.
+    """
+    tables = [_read_rows(table, rows, scanner) for table, rows in database_rows(name, url, wanted)]
+    if not tables:
+        raise UsageError(f"There is no such table in {name}", "Name a table that its user may see.")
+    return tables
+
+
+def _read_rows(name: str, rows: Callable[[], Iterator[pl.DataFrame]], scanner: Scanner) -> Table:
+    place, held, frames = Path(name), 0.0, []
+    try:
+        for frame in rows():
+            held += frame.estimated_size()
+            if held > HELD:
+                raise _refusal(place, "has more than 1 GiB of text", "Export it as Parquet.")
+            frames.append(frame)
+    except SkippedError as error:
+        raise _refusal(place, f"cannot be read: {error}", "Look at the rights of its user.") from None
+    whole = pl.concat(frames)
+    header = check_names(whole.columns, _Refusal(place))
+    return _table(place, name, scanner, header, whole.lazy(), whole.height, 0, as_it_is=False)
 
 
 def _kind(path: Path) -> tuple[str, str]:

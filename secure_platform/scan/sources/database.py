@@ -72,6 +72,18 @@ def database_tables(name: str, url: str, wanted: Wanted) -> Iterator[Source]:
     yield from _tables(name, _engine(_url(name, url)), wanted)
 
 
+def database_rows(
+    name: str, url: str, wanted: Wanted
+) -> Iterator[tuple[str, Callable[[], Iterator[pl.DataFrame]]]]:
+    """The names of the tables, and a reader of each: no rows at first, then all of them, as text.
+
+    Arguments and errors are those of `database_tables`; a reader raises SkippedError if it may not read.
+    """
+    engine = _engine(_url(name, url))
+    for schema, table in _listed(name, engine, wanted):
+        yield table, _reader(engine, schema, table)
+
+
 def sqlite_tables(path: Path, name: str, inspection: Inspection) -> Section:
     """The tables of an SQLite file, which is opened for reading only."""
 

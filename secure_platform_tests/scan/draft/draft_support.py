@@ -15,7 +15,8 @@ from secure_platform.protect.proposal import proposed
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.draft.document import contract_text
-from secure_platform.scan.draft.drafting import drafted, read_tables
+from secure_platform.scan.draft.drafting import drafted, named_once
+from secure_platform.scan.draft.tables import read_table
 from secure_platform.taxonomy.info_types import info_types
 
 SCANNER = Scanner(info_types())
@@ -32,7 +33,11 @@ def files(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]:
 
 def drafts(paths: list[Path], profile: str = PROFILE) -> dict[str, TableDraft]:
     """Drafts by dataset."""
-    found = proposed(drafted(read_tables(paths, SCANNER), SCANNER), load_profile(profile), SCANNER)
+    found = proposed(
+        drafted(named_once(read_table(path, SCANNER) for path in paths), SCANNER),
+        load_profile(profile),
+        SCANNER,
+    )
     return {draft.dataset: draft for draft in found}
 
 

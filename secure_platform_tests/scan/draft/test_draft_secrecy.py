@@ -58,6 +58,14 @@ def test_limits_are_powers_of_ten_and_lists_are_of_common_values(tmp_path: Path)
     assert draft.column("tier").enum == ("basic", "gold")
 
 
+def test_a_confidential_measure_has_no_limits(tmp_path: Path) -> None:
+    rows = "".join(f"{n},{580 + n},{n}.5\n" for n in range(40))
+    (draft,) = drafts(files(tmp_path, {"t.csv": f"id,credit_score,amount\n{rows}"})).values()
+    score, amount = draft.column("credit_score"), draft.column("amount")
+    assert not score.is_open
+    assert (score.minimum, score.maximum, amount.minimum) == (None, None, 0)
+
+
 def test_a_list_that_has_a_value_in_common_with_a_confidential_column_is_not_told(tmp_path: Path) -> None:
     (draft,) = drafts(files(tmp_path, {"people.csv": people()})).values()
     assert not draft.column("diagnosis").is_open

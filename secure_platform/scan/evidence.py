@@ -149,36 +149,52 @@ def _shown(row: Mapping[str, Any]) -> _Sample:
 
 
 def _sample(look: Look) -> pl.LazyFrame:
-    found = look.texts.filter(candidates(_VALUE, union(look.patterns))).head(SAMPLE)
+    dense = look.candidates * 2 >= look.filled
+    texts = look.texts.head(SAMPLE * 4) if dense else look.texts
+    found = texts.filter(candidates(_VALUE, union(look.patterns))).head(SAMPLE)
     each = (matches(_VALUE, union([each])).any().alias(each.kind.id) for each in look.patterns)
-    return found.select(*each, pl.len().alias(_REST))
+    return found.select(*each, pl.lit(SAMPLE).alias(_REST) if dense else pl.len().alias(_REST))
 
 
 def _count(part: _Part) -> pl.LazyFrame:
     values = _weighted(part.look)
     if part.filtered:
         values = values.filter(candidates(_VALUE, union((*part.apart, *part.together))))
-    hits = [hit for each in part.apart for hit in _hits(part.look, each)]
-    rest = matches(_VALUE, union(part.together)).alias(_REST)
-    # Hits are columns of their own, because an expression that is used twice is computed twice.
+    explained = pl.any_horizontal(pl.lit(False), *(_hit(each, "cell") for each in part.apart if each.closed))
+    rest = matches(pl.when(~explained).then(_VALUE), union(part.together)).alias(_REST)
     tallied = [_tally(part.look, each).alias(each.kind.id) for each in part.apart]
-    return values.with_columns(*hits, rest).select(*tallied, _cells(pl.col(_REST)).alias(_REST))
+    hits = _with_hits(values, part.look, part.apart)
+    return hits.with_columns(rest).select(*tallied, _cells(pl.col(_REST)).alias(_REST))
+
+
+def _with_hits(values: pl.LazyFrame, look: Look, kinds: Sequence[TypePatterns]) -> pl.LazyFrame:
+    """One more column per type and kind of evidence, named `<id>.<evidence>`.
+
+    Hits are columns, because an expression that is used twice is computed twice. A cell that has the format
+    as a whole is searched no further.
+    """
+    cells = [_cell(look, each).alias(f"{each.kind.id}.cell") for each in kinds]
+    return values.with_columns(cells).with_columns(hit for each in kinds for hit in _hits(look, each))
+
+
+def _cell(look: Look, each: TypePatterns) -> pl.Expr:
+    hit = matches(_VALUE, None if each.kind.id in look.vetoed else each.cell)
+    return hit & ~matches(_VALUE, each.allowed) if each.allowed else hit
 
 
 def _hits(look: Look, each: TypePatterns) -> list[pl.Expr]:
-    """One column per kind of evidence, named `<id>.<evidence>`."""
-    kind = each.kind
-    cell = None if kind.id in look.vetoed else each.cell
+    kind, cell = each.kind, _hit(each, "cell")
+    value = pl.when(~cell).then(_VALUE)
     named = pl.lit(False)
-    if kind.id in look.named:
-        format_fits = pl.lit(True) if each.by_header_only else matches(_VALUE, each.named_cell)
-        named = format_fits & ~matches(_VALUE, OPAQUE if each.by_header_only else LEFT_BEHIND)
+    if each.by_header_only and kind.id in look.named:
+        named = ~matches(_VALUE, OPAQUE)
+    elif kind.id in look.named:
+        named = cell | matches(value, each.named_cell) & ~matches(value, LEFT_BEHIND)
     if kind.id in look.keyed:
         named = named & ~matches(_VALUE, KEY)
     hits = {
-        "cell": matches(_VALUE, cell),
-        "text": matches(_searched(each), each.text),
-        "context": matches(_VALUE, each.context),
+        "text": matches(_searched(each, value), each.text),
+        "context": matches(value, each.context),
         "named": named,
     }
     if each.allowed:
@@ -191,7 +207,7 @@ def _allowed(each: TypePatterns, evidence: str) -> pl.Expr:
     allowed = matches(_VALUE, each.allowed)
     if evidence != "text" or not each.text:
         return allowed
-    inside = _searched(each).str.extract_all(each.text)
+    inside = _searched(each, _VALUE).str.extract_all(each.text)
     return allowed | inside.list.eval(pl.element().str.contains(each.allowed or "")).list.all()
 
 
@@ -230,13 +246,16 @@ def _check(look: Look, each: TypePatterns, validator: Validator, step: int) -> p
     valid = (cell | named) & validator.check(_VALUE).fill_null(False)
     if each.text:
         inside = (
-            _searched(each).str.extract_all(each.text).list.eval(validator.check(pl.element())).list.any()
+            _searched(each, _VALUE)
+            .str.extract_all(each.text)
+            .list.eval(validator.check(pl.element()))
+            .list.any()
         )
         valid = valid | inside.fill_null(False)
     texts = _weighted(look).gather_every(step) if step > 1 else _weighted(look)
     if not look.named:
         texts = texts.filter(candidates(_VALUE, union([each])))
-    found = texts.with_columns(_hits(look, each)).filter(cell | text | context | named)
+    found = _with_hits(texts, look, [each]).filter(cell | text | context | named)
     asked = found.head(ASKED) if validator.sampled else found
     return asked.with_columns(valid.alias("valid")).select(
         _cells(pl.col("valid")).alias("valid"),
@@ -257,9 +276,9 @@ def _hit(each: TypePatterns, evidence: str) -> pl.Expr:
     return pl.col(f"{each.kind.id}.{evidence}")
 
 
-def _searched(each: TypePatterns) -> pl.Expr:
+def _searched(each: TypePatterns, value: pl.Expr) -> pl.Expr:
     """The text that is searched: without noise where digits are all that a match is made of."""
-    return _VALUE.str.replace_all(NOISE, " ") if each.kind.numeric else _VALUE
+    return value.str.replace_all(NOISE, " ") if each.kind.numeric and each.text else value
 
 
 def _weighted(look: Look) -> pl.LazyFrame:

@@ -101,6 +101,11 @@ class TypePatterns:
         return _whole(self.kind.allowed)
 
     @property
+    def closed(self) -> bool:
+        """Whether a whole cell of the format has no room for anything else."""
+        return self.cell is not None and ".*" not in self.cell
+
+    @property
     def text(self) -> str | None:
         """Format inside free text."""
         return self.kind.text_pattern

@@ -7,7 +7,7 @@ had candidates or a telling name, and all text for secrets, whose looks are told
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Final
 
 import polars as pl
@@ -25,6 +25,8 @@ from secure_platform.scan.secrets.columns import scan_columns
 from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.engine import Engine
 from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE
+from secure_platform.scan.text.columns import in_prose
+from secure_platform.scan.text.scanner import TextScanner
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
 
@@ -60,6 +62,12 @@ class Scanner:
         self._patterns = compile_types(types)
         self._union = union(self._patterns)
         self._headers = Headers(types)
+
+    @cached_property
+    def _text(self) -> TextScanner:
+        return TextScanner(
+            {name: kind for name, kind in self.types.items() if kind.sensitive and kind.group != "secret"}
+        )
 
     def observe(self, frame: pl.LazyFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The first look: one lazy row with one struct per column that can hold evidence.
@@ -104,6 +112,11 @@ class Scanner:
         for name in columns:
             if counts[name].filled and shape(name, schema[name]) == "date":
                 found += self._dated(name, named[name], counts[name].filled)
+        found += [
+            finding
+            for look in looks
+            for finding in self._in_text(look, shape(look.column, schema[look.column]))
+        ]
         found += self._secret(frame.select(column_of(name) for name in columns), counts)
         places = {name: place for place, name in enumerate(columns)}
         return sorted(self._unexplained(self._merged(found)), key=lambda finding: places[finding.column])
@@ -208,6 +221,16 @@ class Scanner:
                 tuple(sorted(each.reasons)),
             )
             for each in scan_columns(_secrets(), frame)
+        ]
+
+    def _in_text(self, look: Look, form: Shape) -> list[Finding]:
+        """What free text holds that no pattern of a cell shows; what whole cells are is known by now."""
+        if form != "text" or look.named or not look.filled:
+            return []
+        each = in_prose(self._text, look.texts, look.distinct)
+        return [
+            Finding(look.column, e.info_type, e.count, e.count / look.filled, e.confidence, e.reasons)
+            for e in each
         ]
 
     def _merged(self, found: Sequence[Finding]) -> list[Finding]:

@@ -17,7 +17,7 @@ from secure_platform.scan.cells import Shape, column_of, shape, text_of
 from secure_platform.scan.evidence import Look, Tally, tallies
 from secure_platform.scan.forms import STRUCTURED
 from secure_platform.scan.fuse import Judgement, by_type, judge
-from secure_platform.scan.headers import keyed_types, named_types, vetoed_types
+from secure_platform.scan.headers import Headers
 from secure_platform.scan.keys import numbered_through, told_by
 from secure_platform.scan.nested import Values, inside, told
 from secure_platform.scan.patterns import compile_types, matches, union
@@ -61,6 +61,7 @@ class Scanner:
         self.types = types
         self._patterns = compile_types(types)
         self._union = union(self._patterns)
+        self._headers = Headers(types)
 
     @cached_property
     def _text(self) -> TextScanner:
@@ -94,12 +95,15 @@ class Scanner:
             Findings in column order, then in the order of the taxonomy.
         """
         schema = frame.collect_schema()
-        named = named_types(self.types, header)
+        named = self._headers.named(header)
         columns = [name for name in observed.columns if name in named]
         counts = {name: _Counts(**observed.get_column(name).item()) for name in columns}
         looks = [
             self._look(
-                name, shape(name, schema[name]), _values(self.types, frame, name, named[name]), counts[name]
+                name,
+                shape(name, schema[name]),
+                _values(self._headers, frame, name, named[name]),
+                counts[name],
             )
             for name in columns
         ]
@@ -168,13 +172,13 @@ class Scanner:
             (look.column, INSIDE, values)
             for look in looks
             if counts[look.column].documents
-            for values in inside(self.types, look.column, look.texts, header)
+            for values in inside(self._headers, look.column, look.texts, header)
         ]
         for column, teller in told_by(header).items():
             if column in counts and teller in counts and shape(column, schema[column]) == "text":
                 key, value = (text_of(name, schema[name]) for name in (teller, column))
                 pairs = frame.select(key.alias("key"), value.alias("value"))
-                cells += [(column, TOLD, values) for values in told(self.types, column, pairs, header)]
+                cells += [(column, TOLD, values) for values in told(self._headers, column, pairs, header)]
         rows = pl.collect_all([_counted(values, self._union) for _, _, values in cells], engine="streaming")
         found = [
             (reason, self._judged([self._look(column, "text", values, _Counts(**row.row(0, named=True)))]))
@@ -315,20 +319,20 @@ def _secrets() -> Engine:
     return Engine(own_rules(), MINIMUM_CONFIDENCE)
 
 
-def _values(types: Mapping[str, InfoType], frame: pl.LazyFrame, name: str, named: frozenset[str]) -> Values:
+def _values(headers: Headers, frame: pl.LazyFrame, name: str, named: frozenset[str]) -> Values:
     text = text_of(name, frame.collect_schema()[name]).alias("value")
     texts = frame.select(text).filter(pl.col("value").is_not_null())
-    keyed = keyed_types(types, name) & named
+    keyed = headers.keyed(name) & named
     if keyed and numbered_through(texts):
         named, keyed = named - keyed, frozenset()
-    return Values(texts, named, vetoed_types(types, name), keyed)
+    return Values(texts, named, headers.vetoed(name), keyed)
 
 
-def _counted(values: Values, candidates: str) -> pl.LazyFrame:
+def _counted(values: Values, pattern: str) -> pl.LazyFrame:
     value = pl.col("value")
     return values.texts.select(
         value.count().alias("filled"),
-        matches(value, candidates).sum().alias("candidates"),
+        matches(value, pattern).sum().alias("candidates"),
         value.approx_n_unique().alias("distinct"),
     )
 

@@ -11,8 +11,7 @@ from typing import Final
 import polars as pl
 
 from secure_platform.scan.forms import pairs_of
-from secure_platform.scan.headers import keyed_types, named_types, vetoed_types
-from secure_platform.taxonomy.info_types import InfoType
+from secure_platform.scan.headers import Headers
 
 # Keys that say little by themselves are read together with the name of their column.
 _VAGUE: Final = frozenset({"code", "content", "date", "display", "line", "name", "number", "text", "value"})
@@ -42,13 +41,11 @@ class Values:
     keyed: frozenset[str] = frozenset()
 
 
-def inside(
-    types: Mapping[str, InfoType], column: str, texts: pl.LazyFrame, header: Sequence[str]
-) -> list[Values]:
+def inside(headers: Headers, column: str, texts: pl.LazyFrame, header: Sequence[str]) -> list[Values]:
     """The values inside a column's cells, by what their keys mean.
 
     Args:
-        types: The taxonomy.
+        headers: What names mean.
         column: Its name, which is also that of the members of a plain list.
         texts: A frame with the column `value`.
         header: All column names of the table.
@@ -57,19 +54,17 @@ def inside(
     if texts.select(pl.col("value").str.len_bytes().sum()).collect(engine="streaming").item() < _HELD:
         pairs = pairs.collect(engine="streaming").lazy()
     keys = pairs.head(_PAIRS).select(pl.col("key").unique().sort().head(_KEYS)).collect(engine="streaming")
-    groups = _by_meaning(types, column, keys["key"].to_list(), header)
+    groups = _by_meaning(headers, column, keys["key"].to_list(), header)
     telling = [key for members in groups.values() for key in members]
     rest = Values(pairs.filter(~_is_in(telling)).select("value"), frozenset(), frozenset())
     return [rest, *_of_groups(pairs, groups)]
 
 
-def told(
-    types: Mapping[str, InfoType], column: str, pairs: pl.LazyFrame, header: Sequence[str]
-) -> list[Values]:
+def told(headers: Headers, column: str, pairs: pl.LazyFrame, header: Sequence[str]) -> list[Values]:
     """The values of a column that another one names row by row, by what those names mean.
 
     Args:
-        types: The taxonomy.
+        headers: What names mean.
         column: The column of values.
         pairs: A frame with the names as `key` and the values as `value`.
         header: All column names of the table.
@@ -78,7 +73,7 @@ def told(
     keys = filled.group_by("key").len().sort("key").head(_KEYS + 1).collect(engine="streaming")
     if keys.height > _KEYS or keys["len"].sum() < _EACH * keys.height:
         return []
-    return _of_groups(filled, _by_meaning(types, column, keys["key"].to_list(), header))
+    return _of_groups(filled, _by_meaning(headers, column, keys["key"].to_list(), header))
 
 
 def _of_groups(pairs: pl.LazyFrame, groups: Mapping["_Meaning", list[str | None]]) -> list[Values]:
@@ -93,16 +88,16 @@ _Meaning = tuple[frozenset[str], frozenset[str], frozenset[str]]
 
 
 def _by_meaning(
-    types: Mapping[str, InfoType], column: str, keys: Iterable[str | None], header: Sequence[str]
+    headers: Headers, column: str, keys: Iterable[str | None], header: Sequence[str]
 ) -> Mapping[_Meaning, list[str | None]]:
     """The keys that mean or rule out a type."""
     names = {key: _name(column, key) for key in keys}
-    named = named_types(types, [*dict.fromkeys([*names.values(), *header])])
+    named = headers.named([*dict.fromkeys([*names.values(), *header])])
     groups: dict[_Meaning, list[str | None]] = defaultdict(list)
     for key, name in names.items():
-        vetoed = vetoed_types(types, name)
+        vetoed = headers.vetoed(name)
         if named[name] or vetoed:
-            groups[named[name], vetoed, keyed_types(types, name)].append(key)
+            groups[named[name], vetoed, headers.keyed(name)].append(key)
     return groups
 
 

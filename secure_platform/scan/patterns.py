@@ -70,6 +70,10 @@ OPAQUE: Final = _any_whole(_SAYS_NOTHING)
 KEY: Final = _any_whole([_UUID, "[0-9a-fA-F]{24,}"])
 
 
+# Whole cells that are digests: of the lengths of MD5, SHA-1, SHA-2, in one case.
+DIGEST: Final = "^(?:(?:[0-9a-f]{8}){4,5}|(?:[0-9A-F]{8}){4,5}|(?:[0-9a-f]{64}){1,2}|(?:[0-9A-F]{64}){1,2})$"
+
+
 @dataclass(frozen=True)
 class TypePatterns:
     """One info type's patterns, joined and anchored; padding and quotes around a cell do not hide it.
@@ -95,6 +99,11 @@ class TypePatterns:
     def allowed(self) -> str | None:
         """Whole values that are no evidence."""
         return _whole(self.kind.allowed)
+
+    @property
+    def closed(self) -> bool:
+        """Whether a whole cell of the format has no room for anything else."""
+        return self.cell is not None and ".*" not in self.cell
 
     @property
     def text(self) -> str | None:
@@ -137,6 +146,11 @@ def union(patterns: Iterable[TypePatterns]) -> str:
 def matches(text: pl.Expr, pattern: str | None) -> pl.Expr:
     """Whether the pattern matches; false for null and where there is no pattern."""
     return text.str.contains(pattern).fill_null(False) if pattern else pl.lit(False)
+
+
+def candidates(text: pl.Expr, pattern: str) -> pl.Expr:
+    """Whether the union matches; digests, of which a share does by chance, are none."""
+    return matches(text, pattern) & ~matches(text, DIGEST)
 
 
 def _words(words: Iterable[str]) -> list[str]:

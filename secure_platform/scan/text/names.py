@@ -22,7 +22,11 @@ ZIP: Final = "US_ZIP"
 _FIRST_NAMES: Final = Path(__file__).with_name("first_names.txt")
 _WORD: Final = r"\p{Lu}[\pL\p{M}]*(?:['\x{2019}\x60-]\p{Lu}?[\pL\p{M}]+)*"
 _JOINED: Final = r"['\x{2019}\x60-]"
-_NAME: Final = rf"\p{{Lu}}[\p{{Ll}}\p{{M}}][\pL\p{{M}}]*(?:{_JOINED}\p{{Lu}}?[\pL\p{{M}}]+)*|\p{{Lu}}{_JOINED}\p{{Lu}}[\pL\p{{M}}]+"
+_LETTERS: Final = r"[\pL\p{M}]"
+_NAME: Final = (
+    rf"\p{{Lu}}[\p{{Ll}}\p{{M}}]{_LETTERS}*(?:{_JOINED}\p{{Lu}}?{_LETTERS}+)*"
+    rf"|\p{{Lu}}{_JOINED}\p{{Lu}}{_LETTERS}+"
+)
 _PARTICLE: Final = "van|von|de|der|den|del|della|da|di|dos|la|le|al|el|bin|ibn|ter|ten|af|zu|y"
 _REST: Final = rf"(?: (?:[A-Z]\b\.?|\p{{Lu}}\.|{_PARTICLE}))*(?: (?:{_NAME})){{0,3}}"
 _TITLE: Final = (
@@ -30,12 +34,12 @@ _TITLE: Final = (
     r"|Señor|Señora|Sr|Sra|Srta|Signor|Signora|Sig|Dhr|Mevr|Hr)"
 )
 _SAID: Final = (
-    "(?i:my name(?: is|'s)|names?(?: is|:)|i am|i'm|dear|signed(?: by)?|ich heiße|ich bin|je m'appelle|je suis"
-    "|me llamo|soy|mi chiamo|sono)"
+    "(?i:my name(?: is|'s)|names?(?: is|:)|i am|i'm|dear|signed(?: by)?|ich heiße|ich bin|je m'appelle"
+    "|je suis|me llamo|soy|mi chiamo|sono)"
 )
 _SUFFIX: Final = (
-    r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Way|Parkway"
-    r"|Pkwy|Circle|Cir|Highway|Hwy|Trail|Crescent|Cres|Close|Grove|Gardens|Mews|Row|Alley|Plaza|Loop|Route|Rte)\b\.?"
+    r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Terrace|Way"
+    r"|Parkway|Pkwy|Circle|Cir|Highway|Hwy|Trail|Crescent|Cres|Close|Grove|Gardens|Mews|Row|Alley|Plaza|Loop|Route|Rte)\b\.?"
 )
 _GERMANIC: Final = (
     r"\p{Lu}[\pL\p{M}-]*(?:straße|strasse|str\.|gasse|weg|platz|allee|gata|gatan|gate|vägen|veien|vegen|vej|tie|katu"

@@ -28,6 +28,7 @@ _PRINTED: Final = frozenset(
         *((6, 13), (4, 4, 5), (4, 4, 4, 4, 1), (4, 4, 4, 4, 2), (8, 8), (4, 4, 4), (6, 10), (6, 6, 6)),
     }
 )
+_BEGINNING: Final = frozenset(shape[0] for shape in _PRINTED)
 _FEWEST_CUT: Final = 8
 
 
@@ -59,7 +60,9 @@ def cards(run: bytes, *, announced: bool) -> Iterator[tuple[int, int]]:
     whole = SHORTEST_CARD <= sum(sizes) <= LONGEST_CARD
     if whole:
         yield 0, len(run)
-    for first in range(len(groups)):
+    for first, size in enumerate(sizes):
+        if not announced and size not in _BEGINNING and size < SHORTEST_CARD:
+            continue
         digits = 0
         for last in range(first, min(len(groups), first + LONGEST_CARD)):
             digits += sizes[last]

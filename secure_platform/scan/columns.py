@@ -15,10 +15,12 @@ import polars as pl
 from secure_platform.contract.model import Contract
 from secure_platform.scan.cells import Shape, column_of, shape, text_of
 from secure_platform.scan.evidence import Look, Tally, tallies
+from secure_platform.scan.forms import STRUCTURED
 from secure_platform.scan.fuse import Judgement, by_type, judge
-from secure_platform.scan.headers import named_types, vetoed_types
-from secure_platform.scan.nested import Values, inside
-from secure_platform.scan.patterns import DOCUMENT, compile_types, matches, union
+from secure_platform.scan.headers import Headers
+from secure_platform.scan.keys import numbered_through, told_by
+from secure_platform.scan.nested import Values, inside, told
+from secure_platform.scan.patterns import compile_types, matches, union
 from secure_platform.scan.secrets.columns import scan_columns
 from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.engine import Engine
@@ -30,6 +32,7 @@ from secure_platform.taxonomy.info_types import InfoType, info_types
 
 DATE: Final = "DATE"
 INSIDE: Final = "inside nested values"
+TOLD: Final = "named by another column"
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,13 @@ class Scanner:
         self.types = types
         self._patterns = compile_types(types)
         self._union = union(self._patterns)
+        self._headers = Headers(types)
 
     @cached_property
     def _text(self) -> TextScanner:
-        return TextScanner({name: kind for name, kind in self.types.items() if kind.sensitive and kind.group != "secret"})
+        return TextScanner(
+            {name: kind for name, kind in self.types.items() if kind.sensitive and kind.group != "secret"}
+        )
 
     def observe(self, frame: pl.LazyFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The first look: one lazy row with one struct per column that can hold evidence.
@@ -89,21 +95,28 @@ class Scanner:
             Findings in column order, then in the order of the taxonomy.
         """
         schema = frame.collect_schema()
-        named = named_types(self.types, header)
+        named = self._headers.named(header)
         columns = [name for name in observed.columns if name in named]
         counts = {name: _Counts(**observed.get_column(name).item()) for name in columns}
         looks = [
             self._look(
-                name, shape(name, schema[name]), _values(self.types, frame, name, named[name]), counts[name]
+                name,
+                shape(name, schema[name]),
+                _values(self._headers, frame, name, named[name]),
+                counts[name],
             )
             for name in columns
         ]
         found = self._judged(looks)
-        found += self._inside([look for look in looks if counts[look.column].documents], counts, header)
+        found += self._inside(frame, looks, counts, header)
         for name in columns:
             if counts[name].filled and shape(name, schema[name]) == "date":
                 found += self._dated(name, named[name], counts[name].filled)
-        found += [finding for look in looks for finding in self._in_text(look, shape(look.column, schema[look.column]))]
+        found += [
+            finding
+            for look in looks
+            for finding in self._in_text(look, shape(look.column, schema[look.column]))
+        ]
         found += self._secret(frame.select(column_of(name) for name in columns), counts)
         places = {name: place for place, name in enumerate(columns)}
         return sorted(self._unexplained(self._merged(found)), key=lambda finding: places[finding.column])
@@ -122,7 +135,7 @@ class Scanner:
         counts = {
             "filled": filled,
             "candidates": matches(text, self._union).sum() if searched else pl.lit(0),
-            "documents": matches(text, DOCUMENT).sum() if searched else pl.lit(0),
+            "documents": matches(text, STRUCTURED).sum() if searched else pl.lit(0),
             "distinct": text.approx_n_unique() if searched else filled,
         }
         return pl.struct(count.cast(pl.UInt64).alias(key) for key, count in counts.items()).alias(name)
@@ -140,28 +153,42 @@ class Scanner:
             patterns=tuple(wanted.get(form, ())),
             named=values.named,
             vetoed=values.vetoed,
+            keyed=values.keyed,
             filled=counts.filled,
             candidates=counts.candidates,
             distinct=counts.distinct,
         )
 
     def _inside(
-        self, looks: Sequence[Look], counts: Mapping[str, "_Counts"], header: Sequence[str]
+        self,
+        frame: pl.LazyFrame,
+        looks: Sequence[Look],
+        counts: Mapping[str, "_Counts"],
+        header: Sequence[str],
     ) -> list[Finding]:
-        """What the values inside documents are; at most as many as there are cells."""
-        inner = [
-            (look.column, values)
+        """What values inside cells are, and values that another column names: never more than cells."""
+        schema = frame.collect_schema()
+        cells = [
+            (look.column, INSIDE, values)
             for look in looks
-            for values in inside(self.types, look.column, look.texts, header)
+            if counts[look.column].documents
+            for values in inside(self._headers, look.column, look.texts, header)
         ]
-        rows = pl.collect_all([_counted(values, self._union) for _, values in inner], engine="streaming")
-        found = self._judged(
-            [
-                self._look(column, "text", values, _Counts(**row.row(0, named=True)))
-                for (column, values), row in zip(inner, rows, strict=True)
-            ]
-        )
-        return [_of_cells(finding, counts[finding.column].filled) for finding in found]
+        for column, teller in told_by(header).items():
+            if column in counts and teller in counts and shape(column, schema[column]) == "text":
+                key, value = (text_of(name, schema[name]) for name in (teller, column))
+                pairs = frame.select(key.alias("key"), value.alias("value"))
+                cells += [(column, TOLD, values) for values in told(self._headers, column, pairs, header)]
+        rows = pl.collect_all([_counted(values, self._union) for _, _, values in cells], engine="streaming")
+        found = [
+            (reason, self._judged([self._look(column, "text", values, _Counts(**row.row(0, named=True)))]))
+            for (column, reason, values), row in zip(cells, rows, strict=True)
+        ]
+        return [
+            _of_cells(each, counts[each.column].filled, reason)
+            for reason, findings in found
+            for each in findings
+        ]
 
     def _judged(self, looks: Sequence[Look]) -> list[Finding]:
         looks = [look for look in looks if look.patterns and look.filled]
@@ -197,11 +224,14 @@ class Scanner:
         ]
 
     def _in_text(self, look: Look, form: Shape) -> list[Finding]:
-        """What free text holds that no pattern of a cell shows; what the cells themselves are is known by now."""
+        """What free text holds that no pattern of a cell shows; what whole cells are is known by now."""
         if form != "text" or look.named or not look.filled:
             return []
         each = in_prose(self._text, look.texts, look.distinct)
-        return [Finding(look.column, e.info_type, e.count, e.count / look.filled, e.confidence, e.reasons) for e in each]
+        return [
+            Finding(look.column, e.info_type, e.count, e.count / look.filled, e.confidence, e.reasons)
+            for e in each
+        ]
 
     def _merged(self, found: Sequence[Finding]) -> list[Finding]:
         """One finding for a column and type, in the order of the taxonomy."""
@@ -289,23 +319,27 @@ def _secrets() -> Engine:
     return Engine(own_rules(), MINIMUM_CONFIDENCE)
 
 
-def _values(types: Mapping[str, InfoType], frame: pl.LazyFrame, name: str, named: frozenset[str]) -> Values:
+def _values(headers: Headers, frame: pl.LazyFrame, name: str, named: frozenset[str]) -> Values:
     text = text_of(name, frame.collect_schema()[name]).alias("value")
-    return Values(frame.select(text).filter(pl.col("value").is_not_null()), named, vetoed_types(types, name))
+    texts = frame.select(text).filter(pl.col("value").is_not_null())
+    keyed = headers.keyed(name) & named
+    if keyed and numbered_through(texts):
+        named, keyed = named - keyed, frozenset()
+    return Values(texts, named, headers.vetoed(name), keyed)
 
 
-def _counted(values: Values, candidates: str) -> pl.LazyFrame:
+def _counted(values: Values, pattern: str) -> pl.LazyFrame:
     value = pl.col("value")
     return values.texts.select(
         value.count().alias("filled"),
-        matches(value, candidates).sum().alias("candidates"),
+        matches(value, pattern).sum().alias("candidates"),
         value.approx_n_unique().alias("distinct"),
     )
 
 
-def _of_cells(finding: Finding, filled: int) -> Finding:
+def _of_cells(finding: Finding, filled: int, reason: str) -> Finding:
     count = min(finding.count, filled)
-    return replace(finding, count=count, ratio=count / filled, reasons=(*finding.reasons, INSIDE))
+    return replace(finding, count=count, ratio=count / filled, reasons=(*finding.reasons, reason))
 
 
 def _one(alike: Sequence[Finding]) -> Finding:

@@ -48,7 +48,8 @@ def read_custom(path: Path) -> Mapping[str, InfoType]:
     for name, body in _of_types(document, "extend", types).items():
         types[name] = wider(types[name], body)
     for name, values in _of_types(document, "allow", types).items():
-        types[name] = replace(types[name], allowed=_allowed(name, values))
+        allowed = (*types[name].allowed, *_allowed(name, values))
+        types[name] = replace(types[name], allowed=allowed)
     return MappingProxyType(types)
 
 

@@ -38,9 +38,18 @@ _HANDLING: Final = frozenset(
 )
 _RECOGNITION: Final = frozenset(
     {
-        *("family", "country", "headers", "weak_headers", "weak_beside", "header_vetoes", "value_patterns"),
+        *(
+            "family",
+            "country",
+            "headers",
+            "key_headers",
+            "weak_headers",
+            "weak_beside",
+            "header_vetoes",
+            "value_patterns",
+        ),
         *("header_patterns", "text_pattern", "context_words", "context_form", "context_pattern", "validator"),
-        *("distinctive", "numeric", "supersedes", "words"),
+        *("distinctive", "numeric", "supersedes", "words", "allowed", "value_patterns"),
     }
 )
 # More ways to recognise a type that is there already; never fewer.
@@ -79,6 +88,7 @@ class InfoType:
     context_words: tuple[str, ...] = ()
     context_pattern: str | None = None
     header_words: tuple[tuple[str, ...], ...] = ()
+    key_headers: tuple[tuple[str, ...], ...] = ()
     weak_headers: tuple[tuple[str, ...], ...] = ()
     weak_beside: tuple[tuple[str, ...], ...] = ()
     header_vetoes: tuple[tuple[str, ...], ...] = ()
@@ -208,6 +218,7 @@ def _recognition(entry: Entry) -> dict[str, Any]:
         "context_words": words,
         "context_pattern": _context(words, form) if form else entry.pattern("context_pattern"),
         "header_words": entry.phrases("headers"),
+        "key_headers": entry.phrases("key_headers"),
         "weak_headers": entry.phrases("weak_headers"),
         "weak_beside": entry.phrases("weak_beside"),
         "header_vetoes": entry.phrases("header_vetoes"),
@@ -216,6 +227,7 @@ def _recognition(entry: Entry) -> dict[str, Any]:
         "numeric": entry.flag("numeric"),
         "supersedes": entry.strings("supersedes"),
         "words": _words(entry),
+        "allowed": entry.cell_patterns("allowed"),
     }
 
 

@@ -4,16 +4,18 @@ The pass is one automaton. What it matches can hide other keywords that begin in
 there. Where the matches of rules overlap, the rule that says most stays.
 """
 
-import re
 import string
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from heapq import merge
 from typing import Final
 
 from secure_platform.scan.secrets.entropy import shannon
 from secure_platform.scan.secrets.layers import LAYERED, layers
-from secure_platform.scan.secrets.linear import Match, any_of
+from secure_platform.scan.secrets.linear import Match, Pattern, any_of, compile_pattern
 from secure_platform.scan.secrets.plausible import doubt
 from secure_platform.scan.secrets.rules import MOST_MORE, RuleSet, SecretRule, Target
 
@@ -22,6 +24,7 @@ _BEFORE: Final = 1 << 10
 _AFTER: Final = 8 << 10
 _LINES_AFTER: Final = 5
 _DEPTH: Final = 2
+_WORTH_A_THREAD: Final = 1 << 18
 _BITS_PER_CONFIDENCE: Final = 25
 _BLOB: Final = 64
 _BASE64: Final = (string.ascii_letters + string.digits + "+/").encode()
@@ -68,31 +71,42 @@ class Engine:
         self._near = {rule.id for rule in searching if not rule.wide}
         self._by_keyword = _by_keyword(searching)
         self._longest = max(map(len, self._by_keyword), default=0)
-        gates = sorted({rule.gate for rule in searching if rule.gate})
-        self._keywords = any_of(self._by_keyword) if self._by_keyword else None
-        self._gates = [
-            (any_of((), [gate]), {rule.id for rule in searching if rule.gate == gate}) for gate in gates
-        ]
-        self._gate = any_of((), gates) if gates else None
-        self._signs = any_of(self._by_keyword, gates) if self._by_keyword or gates else None
         self._paths = [rule for rule in worth if rule.regex is None]
 
-    def signs(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """What in a text announces a secret: whatever touches none of these spans holds none."""
-        if self._always:
-            yield 0, len(text)
-            return
-        if self._signs is not None:
-            yield from (match.span() for match in self._signs.finditer(text))
-        yield from (match.span() for match in LAYERED.finditer(text))
+    @cached_property
+    def _keywords(self) -> Pattern | None:
+        return any_of(self._by_keyword) if self._by_keyword else None
 
-    def announced(self) -> list[str]:
-        """Patterns of which one matches in every text that holds a secret which is not wrapped."""
-        if self._always:
-            return [r"(?s:.)"]
-        words = "|".join(re.escape(word.decode()) for word in sorted(self._by_keyword))
-        gates = sorted({rule.gate for rule in self._rules.values() if rule.gate})
-        return [f"(?i:{part})" for part in (words, "|".join(gates)) if part]
+    @cached_property
+    def _gates(self) -> Mapping[str, frozenset[str]]:
+        """The rules behind each gate."""
+        gates = {rule.gate for rule in self._rules.values() if rule.gate}
+        return {
+            gate: frozenset(rule.id for rule in self._rules.values() if rule.gate == gate)
+            for gate in sorted(gates)
+        }
+
+    @cached_property
+    def _open(self) -> Mapping[str, Pattern]:
+        return {gate: any_of((), [gate]) for gate in self._gates}
+
+    @cached_property
+    def _gate(self) -> Pattern | None:
+        return any_of((), self._gates) if self._gates else None
+
+    @property
+    def announcements(self) -> list[Pattern]:
+        """What in a text announces a secret: a text that none of these touches holds none.
+
+        Keywords and gates are passes of their own: one automaton for both outgrows its memory.
+        """
+        found = [
+            self._keywords,
+            self._gate,
+            LAYERED,
+            compile_pattern("(?s:.)", "any") if self._always else None,
+        ]
+        return [pattern for pattern in found if pattern is not None]
 
     def hits(self, text: bytes, path: str = "") -> list[Hit]:
         """The secrets in a text, in order of their places.
@@ -132,19 +146,24 @@ class Engine:
             for match in _finds(self._rules[name], text, 0, len(text)):
                 yield self._rules[name], match
 
+    def _signs(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Keywords and what gates match, in order; in a long text both are looked for at the same time."""
+        signs = [pattern for pattern in (self._keywords, self._gate) if pattern is not None]
+        if len(text) < _WORTH_A_THREAD:
+            return merge(*(_spans(text, sign) for sign in signs))
+        with ThreadPoolExecutor(max(1, len(signs))) as pool:
+            return merge(*pool.map(lambda sign: list(_spans(text, sign)), signs))
+
     def _windows(self, text: bytes) -> Iterator[_Window]:
         """The lines from each keyword on; those that overlap are one."""
-        if self._signs is None:
-            return
         current: _Window | None = None
-        for hit in self._signs.finditer(text):
-            start, end = hit.span()
-            rules = self._announced(text, start, end)
-            if current is not None and end <= current.end and start >= current.start:
+        for first, last in self._signs(text):
+            rules = self._announced(text, first, last)
+            if current is not None and last <= current.end and first >= current.start:
                 current.rules |= rules
-                if text.find(b"\n", current.start, start) < 0:
+                if text.find(b"\n", current.start, first) < 0:
                     continue
-            start, end = _lines_from(text, start, end)
+            start, end = _lines_from(text, first, last)
             if current is not None and start <= current.end:
                 current.end = max(current.end, end)
                 current.rules |= rules
@@ -170,7 +189,11 @@ class Engine:
         """The rules whose gate matches in a window: a keyword may have hidden it."""
         if self._gate is None or not self._gate.search(text, window.start, window.end):
             return set()
-        opened = (rules for gate, rules in self._gates if gate.search(text, window.start, window.end))
+        opened = (
+            rules
+            for gate, rules in self._gates.items()
+            if self._open[gate].search(text, window.start, window.end)
+        )
         return set().union(*opened)
 
     def _judged(self, rule: SecretRule, match: Match, text: bytes, path: bytes) -> Iterator[Hit]:
@@ -226,6 +249,10 @@ def _finds(rule: SecretRule, text: bytes, start: int, end: int) -> Iterator[Matc
         yield match
         spans = [match.span(group) for group in range(pattern.groups + 1)]
         start = max(spans[0][1] if rule.wide else rule.secret_span(spans)[1], start + 1)
+
+
+def _spans(text: bytes, pattern: Pattern) -> Iterator[tuple[int, int]]:
+    return (match.span() for match in pattern.finditer(text))
 
 
 def _in_blob(text: bytes, start: int) -> bool:

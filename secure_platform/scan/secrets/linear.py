@@ -5,6 +5,7 @@ and no back-references; a pattern that needs them, or more memory than is grante
 """
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 import re2
@@ -55,6 +56,39 @@ def compile_pattern(pattern: str, of: str) -> Pattern:
         UsageError: If RE2 cannot run it.
     """
     return _compiled(pattern, of, longest=False)
+
+
+class Deferred:
+    """A pattern that is compiled when it is first asked: most of many are asked nothing.
+
+    Args:
+        pattern: RE2 syntax, known to be right.
+        of: Whose pattern it is.
+    """
+
+    def __init__(self, pattern: str, of: str) -> None:
+        self._text, self._of = pattern, of
+
+    @cached_property
+    def _pattern(self) -> Pattern:
+        return compile_pattern(self._text, self._of)
+
+    @property
+    def groups(self) -> int:
+        """How many groups capture."""
+        return self._pattern.groups
+
+    def search(self, text: bytes, pos: int | None = None, endpos: int | None = None, /) -> Match | None:
+        """The first match."""
+        return self._pattern.search(text, pos, endpos)
+
+    def finditer(self, text: bytes, pos: int | None = None, endpos: int | None = None, /) -> Any:
+        """All matches that do not overlap."""
+        return self._pattern.finditer(text, pos, endpos)
+
+    def fullmatch(self, text: bytes, /) -> Match | None:
+        """A match of the whole text."""
+        return self._pattern.fullmatch(text)
 
 
 class PatternSet:

@@ -19,8 +19,9 @@ INSIDE: Final = "inside free text"
 ESTIMATED: Final = "counted by a sample of the cells"
 _SURE: Final = 0.82
 _FEWEST: Final = 0.01
-# Three words that follow each other as in a sentence and more behind them, or pairs of names and values.
-_PROSE: Final = r"(?s)\pL{2,}[,;:'’]? \pL+[,;:'’]? \pL+.*\s\S+|\w=[^&=\s]*[&;]\w+="
+# Small words that follow each other as in a sentence, not as in a title; or pairs of names and values.
+_PAIR: Final = r"\p{Ll}{2,}[,;:'\x{2019}]? \p{Ll}{2,}"
+_PROSE: Final = rf"(?s){_PAIR}.*\s\S+|\s{_PAIR}|\w=[^&=\s]*[&;]\w+="
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What stands beside a value: keywords of its type within some characters, or a label right before it.
 
-The keywords are the taxonomy's: its context words and the column names that mean the type. A label is read as a
-column name is, word by word.
+The keywords are the taxonomy's: its context words and the column names that mean the type. A label is read as
+a column name is, word by word.
 """
 
 import re
@@ -18,6 +18,7 @@ from secure_platform.taxonomy.reading import header_tokens
 
 AFTER: Final = 64
 BEFORE: Final = 32
+_NOTHING: Final = r"[^\s\S]"
 _LABELS: Final = 1 << 12
 _LONGEST_VALUE: Final = 160
 _LONGEST_LABEL: Final = 48
@@ -28,7 +29,7 @@ _SAID: Final[Mapping[str, tuple[str, ...]]] = {
     "PHONE": (
         *("call", "called", "calling", "dial", "ring up", "reach", "sms", "whatsapp", "answering"),
         *("contact", "mobile", "cell", "office", "desk", "home", "work", "message", "registered", "hotline"),
-        *("helpline", "voicemail", "appelez", "appeler", "joindre", "llame", "llamar", "anrufen", "erreichbar"),
+        *("helpline", "voicemail", "appelez", "appeler", "joindre", "llame", "llamar", "anrufen"),
         *("chiamare", "bellen", "number is"),
     ),
     "CREDIT_CARD": (
@@ -51,6 +52,8 @@ _PARTED: Final = compile_pattern(
 # What is in every text that has a label before a value.
 LABELLED: Final = r"""[:=>|#]|[ \t](?i:is|are|was|it'?s|ist|est|es)[ \t]{1,3}["'\[<(]?[0-9A-Z]"""
 _ENDS: Final = compile_pattern(r"""[\n\r\t,;|&<>"]| - | {2}""", "ends of values")
+
+
 class Keyword(NamedTuple):
     """A word that speaks of these types."""
 
@@ -94,8 +97,8 @@ class Context:
         for match in self.words.finditer(data):
             start, end = match.span()
             word = _plain(data[start:end].decode())
-            types = self._by_word.get(word) or self._by_word.get(word.removesuffix("s"), ())
-            yield Keyword(start, end, frozenset(types))
+            types = self._by_word.get(word) or self._by_word.get(word.removesuffix("s"))
+            yield Keyword(start, end, frozenset(types or ()))
 
     def labels(self, data: bytes) -> Iterator[Label]:
         """The labels that mean a type."""
@@ -108,7 +111,7 @@ class Context:
                 yield Label(types, start, ending.span()[0] if ending else last, match.span(1)[0] >= 0)
 
     def _meant(self, before: bytes) -> frozenset[str]:
-        """The types that the last words of a line mean, from the first word on that a column name could have."""
+        """The types that the last words of a line mean, from the first on that a column name could have."""
         line = before[max(before.rfind(b"\n"), before.rfind(b",")) + 1 :].decode(errors="ignore")
         words = line.split()[-_LABEL_WORDS:]
         while words and self._by_token.keys().isdisjoint(header_tokens(words[0])):
@@ -144,7 +147,8 @@ def _any_word(words: Iterable[str]) -> str:
     quoted = [re.escape(word).replace(r"\ ", "[ _-]?") for word in sorted(words, key=len, reverse=True)]
     ascii_words = "|".join(word for word in quoted if word.isascii())
     others = "|".join(word for word in quoted if not word.isascii())
-    return rf"(?i)\b(?:{ascii_words})s?\b" + (f"|{others}" if others else "")
+    bounded = rf"\b(?:{ascii_words})s?\b" if ascii_words else ""
+    return f"(?i){'|'.join(filter(None, (bounded, others))) or _NOTHING}"
 
 
 def _plain(word: str) -> str:

@@ -1,6 +1,6 @@
 """Text as it is searched: one ASCII letter, digit, space or dash for each of their many Unicode forms.
 
-A character becomes one character or none, so that every place in the searched text is a place in the original.
+A character becomes one character or none, so that every place in the searched text is one in the original.
 What is invisible (zero-width and direction marks, soft hyphens) is taken out, for it splits numbers and
 addresses that a reader sees whole.
 """
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHARACTERS: Final = 1 << 14
-_INVISIBLE: Final = frozenset({0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10)})
+_INVISIBLE: Final = frozenset(
+    {0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10)}
+)
 _MINUS: Final = "\u2212"
 
 # What the bytes of a text hold wherever folding can bring a value to light (RE2).

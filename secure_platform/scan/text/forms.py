@@ -1,8 +1,8 @@
-"""The formats of the taxonomy, compiled for a search in text with RE2: linear in the text, whoever wrote them.
+"""The formats of the taxonomy for a search in text with RE2: linear in the text, whoever wrote them.
 
 A form is worth what it takes to find it: alone, near a word that speaks of the type, or right behind a label.
-Probes decide that, not lists: a form that fits words is only believed behind a label with a colon, one that fits
-years and amounts behind a label, and any other near a keyword.
+Probes decide that, not lists: a form that fits words is only believed behind a label with a colon, one that
+fits years and amounts behind a label, and any other near a keyword.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,9 @@ _BEFORE: Final = r"(?:^|[^0-9A-Za-z_.-]|[^0-9A-Za-z_.]-)"
 _BEHIND: Final = r"(?:$|[^0-9A-Za-z_.-]|[.-](?:$|[^0-9a-z]))"
 
 _OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_CLOCK: Final = r"(?:[T ][0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?(?: ?[AaPp][Mm]|Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+_QUAD: Final = rf"(?:{_OCTET}\.){{3}}{_OCTET}"
+_ZONE: Final = "(?: ?[AaPp][Mm]|Z|[+-][0-9]{2}:?[0-9]{2})?"
+_CLOCK: Final = rf"(?:[T ][0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{{1,9}})?)?{_ZONE})?"
 _DAY: Final = "(?:0?[1-9]|[12][0-9]|3[01])"
 _MONTH: Final = "(?:0?[1-9]|1[0-2])"
 _YEAR: Final = "(?:1[89]|20)[0-9]{2}"
@@ -29,19 +31,22 @@ _MONTHS: Final = (
     "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?"
     r"|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)\.?"
 )
+_NTH: Final = rf"{_DAY}(?:st|nd|rd|th)?"
+_IN_WORDS: Final = rf"(?i){_NTH}(?: of)?[ -]{_MONTHS},?[ -]{_YEAR}|{_MONTHS} {_NTH},? {_YEAR}"
 # Five digits, whatever parts them: what every form that a keyword makes believable has.
 NUMBER: Final = r"[0-9](?:[ .,/()-]{0,2}[A-Za-z]?[0-9]){4}"
 _EXTENSION: Final = r"(?: ?(?:x|ext\.? ?|#)[0-9]{1,6})?"
 
-# What a text shows beyond the cells that the taxonomy describes, or cuts out of what its patterns would swallow.
+# What a text shows beyond the cells that the taxonomy describes, or within what its patterns would swallow.
 _SURE: Final[Mapping[str, tuple[str, ...]]] = {
     "CREDIT_CARD": (r"[0-9](?:[ -]?[0-9]){11,31}",),
     "DATE": (
         rf"{_YEAR}[-/.]{_MONTH}[-/.]{_DAY}{_CLOCK}",
         rf"{_DAY}[./-]{_MONTH}[./-]{_YEAR}{_CLOCK}|{_MONTH}[/-]{_DAY}[/-]{_YEAR}{_CLOCK}",
-        rf"(?i){_DAY}(?:st|nd|rd|th)?(?: of)?[ -]{_MONTHS},?[ -]{_YEAR}|{_MONTHS} {_DAY}(?:st|nd|rd|th)?,? {_YEAR}",
+        _IN_WORDS,
     ),
-    "IPV4": (rf"(?:{_OCTET}\.){{3}}{_OCTET}(?:/[0-9]{{1,2}})?",),
+    "IPV4": (rf"{_QUAD}(?:/[0-9]{{1,2}})?",),
+    "IPV6": (rf"[0-9A-Fa-f]{{0,4}}(?::[0-9A-Fa-f]{{0,4}}){{2,7}}(?:{_QUAD})?(?:/[0-9]+)?",),
     "MAC_ADDRESS": ("[0-9A-Fa-f]{2}(?:(?::[0-9A-Fa-f]{2}){5}|(?:-[0-9A-Fa-f]{2}){5})",),
     "PHONE": (
         rf"\+1[ .-]?(?:\([0-9]{{3}}\) ?|[0-9]{{3}}[ .-]?)[0-9]{{3}}[ .-]?[0-9]{{4}}{_EXTENSION}",
@@ -51,12 +56,10 @@ _SURE: Final[Mapping[str, tuple[str, ...]]] = {
     "URL": (r"""(?i)(?:https?|ftps?)://[^\s<>"'`{}|\\^]+[^\s<>"'`{}|\\^.,;:!?)\]]|www\.[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:/[^\s<>"']*[^\s<>"'.,;:!?)])?""",),
 }  # fmt: skip
 _LIKELY: Final[Mapping[str, tuple[str, ...]]] = {
-    "PHONE": (
-        rf"\(?[0-9+](?:[()]?[ ./-]{{0,2}}[()]?[0-9]){{6,14}}{_EXTENSION}",
-    ),
+    "PHONE": (rf"\(?[0-9+](?:[()]?[ ./-]{{0,2}}[()]?[0-9]){{6,14}}{_EXTENSION}",),
     "DATE_OF_BIRTH": (
         rf"{_YEAR}[-/.]{_MONTH}[-/.]{_DAY}|{_DAY}[./-]{_DAY}[./-](?:{_YEAR}|[0-9]{{2}})",
-        rf"(?i){_DAY}(?:st|nd|rd|th)?(?: of)? {_MONTHS},? {_YEAR}|{_MONTHS} {_DAY}(?:st|nd|rd|th)?,? {_YEAR}",
+        _IN_WORDS,
     ),
 }
 

@@ -1,7 +1,7 @@
 """Where in a run of digits a number is: text joins numbers that stand side by side, and wraps a long one.
 
-A run is cut at its separators only. The whole of it comes first, then the groupings that cards are printed in;
-any other piece needs a keyword beside it, for of random pieces one in ten keeps a check digit.
+A run is cut at its separators only. The whole of it comes first, then the groupings that cards are printed
+in; any other piece needs a keyword beside it, for of random pieces one in ten keeps a check digit.
 """
 
 import re
@@ -28,6 +28,7 @@ _PRINTED: Final = frozenset(
         *((6, 13), (4, 4, 5), (4, 4, 4, 4, 1), (4, 4, 4, 4, 2), (8, 8), (4, 4, 4), (6, 10), (6, 6, 6)),
     }
 )
+_BEGINNING: Final = frozenset(shape[0] for shape in _PRINTED)
 _FEWEST_CUT: Final = 8
 
 
@@ -59,7 +60,9 @@ def cards(run: bytes, *, announced: bool) -> Iterator[tuple[int, int]]:
     whole = SHORTEST_CARD <= sum(sizes) <= LONGEST_CARD
     if whole:
         yield 0, len(run)
-    for first in range(len(groups)):
+    for first, size in enumerate(sizes):
+        if not announced and size not in _BEGINNING and size < SHORTEST_CARD:
+            continue
         digits = 0
         for last in range(first, min(len(groups), first + LONGEST_CARD)):
             digits += sizes[last]
@@ -71,7 +74,7 @@ def cards(run: bytes, *, announced: bool) -> Iterator[tuple[int, int]]:
 
 
 def cuts(value: bytes) -> Iterator[int]:
-    """Ends of the value, from its own on, at each separator back to a few characters: what follows may be a word."""
+    """Ends that the value may have: its own, then each separator back to a few characters."""
     yield len(value)
     for place in range(len(value) - 1, _FEWEST_CUT, -1):
         if value[place : place + 1] in {b" ", b"-"}:
@@ -95,9 +98,7 @@ class NumberRules:
             if each.forms.kind.id == CARD:
                 asked[LUHN].add(_text(each))
         self._kept = {
-            (name, value)
-            for name, values in asked.items()
-            for value in _keeping(rules[name], sorted(values))
+            (name, value) for name, values in asked.items() for value in _keeping(rules[name], sorted(values))
         }
 
     def kept(self, candidate: Candidate) -> bool:

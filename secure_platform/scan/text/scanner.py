@@ -4,20 +4,20 @@ One pass of RE2 over many texts at once finds those that hold anything that look
 searched. What is encoded or disguised is searched as what it stands for.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
+from secure_platform.scan.blocks import telling
 from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.engine import Engine
 from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE, reasons
 from secure_platform.scan.secrets.layers import SHORT, layers
 from secure_platform.scan.secrets.linear import compile_pattern
-from secure_platform.scan.text.blocks import telling
 from secure_platform.scan.text.fold import FOLDING, fold
 from secure_platform.scan.text.forms import forms
 from secure_platform.scan.text.numbers import Candidate, NumberRules
@@ -25,11 +25,19 @@ from secure_platform.scan.text.search import Search
 from secure_platform.scan.text.spans import FORMAT, LABEL, LOOSE, RULE, Span, confidence, without_overlaps
 from secure_platform.taxonomy.info_types import InfoType
 
-_PIECE: Final = 64 << 10
+_LENGTH: Final = 64 << 10
 _OVERLAP: Final = 8 << 10
-_GROUP: Final = 4096
+_GROUP: Final = 1 << 20
 _DEPTH: Final = 2
 _DISGUISED: Final = "seen through unusual characters"
+
+
+class _Piece(NamedTuple):
+    """A part of a text: the place of the text among others, and of the part in it."""
+
+    place: int
+    offset: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,8 @@ class TextScanner:
         self._wrapped = compile_pattern(SHORT, "wrapped values")
         alone, beside, names = self._search.signs()
         signs = [alone, f"{beside}|{FOLDING}|{SHORT}", names]
-        signs += self._secrets.announced() if self._secrets else []
         self._signs = [compile_pattern(sign, "values") for sign in signs if sign]
+        self._signs += self._secrets.announcements if self._secrets else []
 
     @cached_property
     def _secrets(self) -> Engine | None:
@@ -73,28 +81,33 @@ class TextScanner:
         """What is in each text that holds anything, by its place."""
         found: dict[int, list[Span]] = {}
         for told in telling(texts, self._signs):
+            raw: defaultdict[int, list[Span]] = defaultdict(list)
             for few in _groups(told):
-                found.update(self._searched(few))
+                for place, span in self._searched(few):
+                    raw[place].append(span)
+            found |= {
+                place: without_overlaps(spans, self._types, self._ranks) for place, spans in raw.items()
+            }
         return found
 
-    def _searched(self, texts: Mapping[int, str]) -> Iterator[tuple[int, list[Span]]]:
-        """The spans of some texts; number rules are asked about all of them at once."""
-        values = {place: list(self._values(text)) for place, text in texts.items()}
-        rules = NumberRules(value.candidate for each in values.values() for value in each)
-        for place, text in texts.items():
-            spans = [span for value in values[place] if (span := self._span(value, rules))]
-            spans += self._secret(text)
-            if spans:
-                yield place, without_overlaps(spans, self._types, self._ranks)
+    def _searched(self, pieces: Sequence[_Piece]) -> Iterator[tuple[int, Span]]:
+        """The spans of some pieces; number rules are asked about all of them at once."""
+        values = [(piece, value) for piece in pieces for value in self._values(piece)]
+        rules = NumberRules(value.candidate for _, value in values)
+        for piece, value in values:
+            span = self._span(value, rules)
+            if span:
+                yield piece.place, span
+        for piece in pieces:
+            yield from ((piece.place, span) for span in self._secret(piece))
 
-    def _values(self, text: str) -> Iterator[_Value]:
-        for offset, piece in _pieces(text):
-            folded = fold(piece)
-            for candidate, start, end in self._within(folded.data, _DEPTH):
-                first, last = folded.span(start, end)
-                if last - first != end - start:
-                    candidate.reasons.add(_DISGUISED)
-                yield _Value(candidate, offset + first, offset + last)
+    def _values(self, piece: _Piece) -> Iterator[_Value]:
+        folded = fold(piece.text)
+        for candidate, start, end in self._within(folded.data, _DEPTH):
+            first, last = folded.span(start, end)
+            if last - first != end - start:
+                candidate.reasons.add(_DISGUISED)
+            yield _Value(candidate, piece.offset + first, piece.offset + last)
 
     def _within(self, data: bytes, depth: int) -> Iterator[tuple[Candidate, int, int]]:
         """The candidates in a text and in what is wrapped in it, with their bytes in the text."""
@@ -121,25 +134,26 @@ class TextScanner:
             return None
         return Span(value.start, value.end, candidate.forms.kind.id, sure, tuple(sorted(why)))
 
-    def _secret(self, text: str) -> Iterator[Span]:
-        for offset, piece in _pieces(text):
-            folded = fold(piece)
-            for hit in self._secrets.hits(folded.data) if self._secrets else ():
-                if hit.rule.info_type in self._types:
-                    first, last = folded.span(hit.start, hit.end)
-                    why = tuple(sorted(reasons([hit])))
-                    yield Span(offset + first, offset + last, hit.rule.info_type, hit.confidence, why)
+    def _secret(self, piece: _Piece) -> Iterator[Span]:
+        if self._secrets is None:
+            return
+        folded = fold(piece.text)
+        for hit in self._secrets.hits(folded.data):
+            if hit.rule.info_type in self._types:
+                first, last = folded.span(hit.start, hit.end)
+                where = piece.offset + first, piece.offset + last
+                yield Span(*where, hit.rule.info_type, hit.confidence, tuple(sorted(reasons([hit]))))
 
 
-def _pieces(text: str) -> Iterator[tuple[int, str]]:
-    """A long text in pieces that overlap, each with its place."""
-    yield 0, text[:_PIECE]
-    for start in range(_PIECE - _OVERLAP, len(text) - _OVERLAP, _PIECE - _OVERLAP):
-        yield start, text[start : start + _PIECE]
-
-
-def _groups(texts: Mapping[int, str]) -> Iterator[Mapping[int, str]]:
-    """Few enough texts that what is found in them does not fill the memory."""
-    items = iter(texts.items())
-    while few := dict(islice(items, _GROUP)):
-        yield few
+def _groups(texts: Mapping[int, str]) -> Iterator[list[_Piece]]:
+    """The texts in pieces, few enough that what is found in them does not fill the memory."""
+    few: list[_Piece] = []
+    size = 0
+    for place, text in texts.items():
+        for start in range(0, max(1, len(text) - _OVERLAP), _LENGTH - _OVERLAP):
+            few.append(_Piece(place, start, text[start : start + _LENGTH]))
+            size += len(few[-1].text)
+            if size > _GROUP:
+                yield few
+                few, size = [], 0
+    yield few

@@ -4,6 +4,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_interface
 from itertools import chain
 from typing import Final
 
@@ -20,8 +21,9 @@ _FORMAT: Final = frozenset({FORMAT})
 _LOOSE: Final = frozenset({LOOSE})
 _NEAR: Final = frozenset({LOOSE, NEAR})
 _LABEL: Final = frozenset({LOOSE, LABEL})
-_ADDRESS: Final = "IPV4"
+_ADDRESSES: Final = frozenset({"IPV4", "IPV6"})
 _PHONE: Final = "PHONE"
+_DATE: Final = re.compile(rb"(?:19|20)[0-9]{2}[-/.][01][0-9][-/.][0-3][0-9]")
 _STREET: Final = re.compile(rb" [A-Z][a-z]")
 # Four numbers are a version where something says so, and where each has one digit and nothing says otherwise.
 _VERSION: Final = re.compile(
@@ -69,27 +71,27 @@ class Search:
         for place in self._shown.matching(data):
             forms, form = self._alone[place]
             for start, end in _values(form.pattern, data, 0, len(data)):
-                if forms.kind.id != _ADDRESS:
-                    yield forms, start, end, _FORMAT
-                elif not _VERSION.search(data, max(0, start - 16), start):
+                if forms.kind.id not in _ADDRESSES or _is_address(data, start, end):
                     yield forms, start, end, _LOOSE if _SMALL.fullmatch(data, start, end) else _FORMAT
 
     def _by_keyword(self, data: bytes, words: Sequence[Keyword]) -> Iterator[Evidence]:
         """Values in the lines around a keyword of their type."""
         for word in words:
             line = max(data.rfind(b"\n", 0, word.start), word.start - BEFORE, 0)
-            for first, last in ((word.end, word.end + AFTER), (line, word.start + 1)):
-                last = min(len(data), last)
+            behind = word.end, min(len(data), word.end + AFTER)
+            for first, last in (behind, (line, min(len(data), word.start + 1))):
                 if self._number.search(data, first, last):
                     for kind in word.types:
                         yield from self._values_near(self._forms[kind], data, first, last)
 
     def _values_near(self, forms: Forms, data: bytes, first: int, last: int) -> Iterator[Evidence]:
+        """All telephone numbers and what keeps a rule; of others the first, which the keyword means."""
         for form in forms.near:
             for start, end in _values(form.pattern, data, first, last):
-                # A house number and its street follow each other as nothing follows a telephone number.
-                if forms.kind.id != _PHONE or not _STREET.match(data, end):
+                if forms.kind.id != _PHONE or not _is_other(data, start, end):
                     yield forms, start, end, _NEAR
+                if forms.kind.id != _PHONE and not forms.rule:
+                    break
 
     def _by_label(self, data: bytes) -> Iterator[Evidence]:
         """Values right behind a label of their type."""
@@ -123,6 +125,21 @@ class _Near:
 def _any_between(places: Sequence[int], low: int, high: int) -> bool:
     place = bisect_left(places, low)
     return place < len(places) and places[place] <= high
+
+
+def _is_address(data: bytes, start: int, end: int) -> bool:
+    """Whether what looks like an address of a host is no version, time or name of a program's part."""
+    value = data[start:end].decode()
+    try:
+        ip_interface(value)
+    except ValueError:
+        return False
+    return any(map(str.isdigit, value)) and not _VERSION.search(data, max(0, start - 16), start)
+
+
+def _is_other(data: bytes, start: int, end: int) -> bool:
+    """Whether what could be a telephone number is a house number before its street, or a date."""
+    return bool(_STREET.match(data, end) or _DATE.match(data, start))
 
 
 def _values(pattern: Pattern, data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -18,6 +18,7 @@ _FEW: Final = 256
 _WORTH_A_THREAD: Final = 1 << 16
 _BETWEEN: Final = "\n\0\n"
 
+
 @dataclass(frozen=True)
 class Block:
     """Texts beside each other.
@@ -57,17 +58,15 @@ def blocks(texts: Iterable[str | None] | pl.Series) -> Iterator[Block]:
         raise DataRefusedError(f"Series {texts.name} does not hold text", "Cast it to String.")
     first, source = 0, iter(texts)
     while batch := _batch(source):
-        yield _block(first, batch)
+        yield block_of(batch, first)
         first += len(batch)
 
 
-def telling(
-    texts: Iterable[str | None] | pl.Series, signs: Sequence[Pattern]
-) -> Iterator[dict[int, str]]:
+def telling(texts: Iterable[str | None] | pl.Series, signs: Sequence[Pattern]) -> Iterator[dict[int, str]]:
     """The texts that a match of any sign touches, by their place.
 
-    Each sign is a pass of its own, for together their automaton would not fit the memory; RE2 lets several run
-    at once.
+    Each sign is a pass of its own, for together their automaton would not fit the memory; RE2 lets several
+    run at once.
     """
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
         for block in blocks(texts):
@@ -89,8 +88,12 @@ def _batch(source: Iterator[str | None]) -> list[str]:
     return batch
 
 
-def _block(first: int, texts: list[str]) -> Block:
+def block_of(texts: Sequence[str], first: int = 0) -> Block:
+    """Texts as one block, of which the first has this place."""
     data = _BETWEEN.join(texts).encode(errors="replace")
-    sizes = map(len, texts) if data.isascii() else (len(text.encode(errors="replace")) for text in texts)
+    encoded: Iterable[str | bytes] = (
+        texts if data.isascii() else (text.encode(errors="replace") for text in texts)
+    )
+    sizes = map(len, encoded)
     ends = list(accumulate(sizes, lambda end, size: end + size + len(_BETWEEN), initial=0))[1:]
     return Block(first, texts, data, ends)

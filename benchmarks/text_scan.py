@@ -1,8 +1,8 @@
 """Free text: spans found and missed, and megabytes and texts a second, beside Presidio.
 
 Presidio runs with spaCy's blank model, for no other can be fetched: it knows no names, which are no part of
-the comparison. The accuracy is of Presidio's own synthetic sentences, on the types that have a format; a span is
-right where it overlaps a label of its type.
+the comparison. The accuracy is of Presidio's own sentences, on the types that have a format; a span is right
+where it overlaps a label of its type.
 """
 
 import json

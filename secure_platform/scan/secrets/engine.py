@@ -7,7 +7,6 @@ there. Where the matches of rules overlap, the rule that says most stays.
 import string
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from heapq import merge
@@ -24,7 +23,6 @@ _BEFORE: Final = 1 << 10
 _AFTER: Final = 8 << 10
 _LINES_AFTER: Final = 5
 _DEPTH: Final = 2
-_WORTH_A_THREAD: Final = 1 << 18
 _BITS_PER_CONFIDENCE: Final = 25
 _BLOB: Final = 64
 _BASE64: Final = (string.ascii_letters + string.digits + "+/").encode()
@@ -147,12 +145,9 @@ class Engine:
                 yield self._rules[name], match
 
     def _signs(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """Keywords and what gates match, in order; in a long text both are looked for at the same time."""
-        signs = [pattern for pattern in (self._keywords, self._gate) if pattern is not None]
-        if len(text) < _WORTH_A_THREAD:
-            return merge(*(_spans(text, sign) for sign in signs))
-        with ThreadPoolExecutor(max(1, len(signs))) as pool:
-            return merge(*pool.map(lambda sign: list(_spans(text, sign)), signs))
+        """Keywords and what gates match, in order."""
+        signs = (pattern for pattern in (self._keywords, self._gate) if pattern is not None)
+        return merge(*((match.span() for match in sign.finditer(text)) for sign in signs))
 
     def _windows(self, text: bytes) -> Iterator[_Window]:
         """The lines from each keyword on; those that overlap are one."""
@@ -249,10 +244,6 @@ def _finds(rule: SecretRule, text: bytes, start: int, end: int) -> Iterator[Matc
         yield match
         spans = [match.span(group) for group in range(pattern.groups + 1)]
         start = max(spans[0][1] if rule.wide else rule.secret_span(spans)[1], start + 1)
-
-
-def _spans(text: bytes, pattern: Pattern) -> Iterator[tuple[int, int]]:
-    return (match.span() for match in pattern.finditer(text))
 
 
 def _in_blob(text: bytes, start: int) -> bool:

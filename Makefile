@@ -44,7 +44,7 @@ test: $(READY) ## Run the whole test suite, in three processes (WORKERS=4)
 
 pictures: $(READY) ## Take the pictures in docs/images again, with Chromium
 	@SECURE_PLATFORM_WRITE_PICTURES=1 $(BIN)/python -m pytest secure_platform_tests/web/test_web_browser.py \
-		secure_platform_tests/web/test_web_pages_browser.py
+		secure_platform_tests/web/test_web_pages_browser.py secure_platform_tests/web/test_web_scan_report_browser.py
 
 soak: $(READY) ## Let everything die and fail everywhere: make soak MINUTES=30 SEED=7
 	@$(BIN)/python secure_platform_tests/faults/soak.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))

@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "plan": ("secure_platform.cli.inspect", "Show how every column is protected, and why."),
     "map": ("secure_platform.cli.map", "Show data flows, encryption boundaries and keys."),
     "check": ("secure_platform.cli.inspect", "Validate every contract and product document."),
-    "scan": ("secure_platform.cli.scan", "Look for secrets in files, folders and repositories."),
+    "scan": ("secure_platform.cli.scan", "Look for personal data and secrets anywhere."),
     "contract": ("secure_platform.cli.contract", "Draft contracts from data; compare contracts."),
     "principal": ("secure_platform.cli.people", "Add, invite, list and disable principals."),
     "token": ("secure_platform.cli.people", "Issue, list and revoke tokens."),

@@ -52,33 +52,36 @@ _EXAMPLES: Final = (
     "scan s3://bucket/landing --json",
     "scan --url secret://env/DATABASE_URL --schema public",
     "--token-file me.token scan healthcare/patients --zone raw",
-    "scan repo --find secrets --sarif",
+    "scan repo --sarif",
 )
 
 
 @click.group(cls=_Group, epilog=example(*_EXAMPLES))
 def scan() -> None:
-    """Look for personal data and secrets: `scan TARGET…` anywhere, `scan repo` in a repository.
+    """Look for personal data and secrets: `scan TARGET…` anywhere, for secrets in code `scan repo`.
 
     See: secure-platform scan paths --help
     """
 
 
+def _find(default: str) -> Any:
+    return click.option(
+        "--find",
+        type=click.Choice([_ALL, "pii", _SECRETS]),
+        default=default,
+        show_default=True,
+        help="What to look for.",
+    )
+
+
 def _options(command: Any) -> Any:
     for option in (
         click.option(
-            "--find",
-            type=click.Choice([_ALL, "pii", _SECRETS]),
-            default=_ALL,
-            show_default=True,
-            help="What to look for.",
-        ),
-        click.option(
             "--fail-on",
             type=click.Choice(list(_FAILING)),
-            default="any",
+            default="confidential",
             show_default=True,
-            help="Which findings make the exit code 3.",
+            help="How sensitive a finding must be to make the exit code 3.",
         ),
         click.option(
             "--rules", type=click.Path(path_type=Path), help="Rules for secrets in gitleaks' format."
@@ -145,6 +148,7 @@ _FAILING: Final[Mapping[str, Callable[[str], bool]]] = {
 )
 @click.option("--release", type=click.IntRange(1), help="TARGETS are data of the home: of this release.")
 @click.option("--purpose", help="What production is read for: one of the product's purposes; it is recorded.")
+@_find(_ALL)
 @_options
 def scan_paths(
     targets: Sequence[str],
@@ -159,7 +163,7 @@ def scan_paths(
     """Look for personal data and secrets in TARGETS: files, folders, archives in them, s3://BUCKET/PREFIX.
 
     CSV, Parquet, JSON, workbooks and SQLite are scanned as tables, everything else as text. Exits 3 if
-    something was found that the baseline does not excuse (see --fail-on), else 0. What could not be read is
+    something confidential was found that the baseline does not excuse (see --fail-on), else 0. What could not be read is
     listed as skipped. A line with the words secure-platform:allow is left out of the search for secrets.
     """
     if not targets and url is None:
@@ -180,14 +184,15 @@ def scan_paths(
     return _scan(asked, _Options(**options))
 
 
-@scan.command("repo", epilog=example("scan repo", "scan repo ../other --find secrets --sarif"))
+@scan.command("repo", epilog=example("scan repo --sarif", "scan repo ../other --find all"))
 @click.argument("path", default=".", type=click.Path(path_type=Path))
+@_find(_SECRETS)
 @_options
 def scan_repo(path: Path, **options: Any) -> int:
-    """Look for personal data and secrets in the working tree of the git repository around PATH.
+    """Look for secrets, or with --find all for personal data too, in the git repository around PATH.
 
-    Known findings are in .secure-platform-secrets.yaml at its root, unless --baseline names another file. The
-    history is not read.
+    Its working tree is read, not the history. Known findings are in .secure-platform-secrets.yaml at its root,
+    unless --baseline names another file.
     """
     root = _repository(path)
     kept = root / BASELINE

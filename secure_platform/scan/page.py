@@ -24,7 +24,7 @@ _FOLDER: Final = Path(__file__).parent
 MOST_COLUMNS: Final = 40
 """Columns of a table without a finding are rows of its heat map as long as it is not longer than this."""
 STEPS: Final = (0.5, 0.7, 0.85, 0.95)
-"""Confidences at which a cell of a heat map becomes one step darker."""
+"""Confidences at which a cell of a heat map becomes one step stronger."""
 _ONE_PERCENT: Final = 0.01
 _LINES: Final = 10
 _SECRETS: Final = "secrets"
@@ -151,7 +151,7 @@ def _plain(text: str) -> str:
 
 
 def _heat(cell: Sequence[Mapping[str, Any]]) -> int:
-    """How dark a cell is: 1-5 by the surest of its findings."""
+    """How strong the colour of a cell is: 1-5 by the surest of its findings."""
     confidence: float = max(each["confidence"] for each in cell)
     return 1 + sum(int(confidence >= step) for step in STEPS)
 

@@ -97,6 +97,17 @@ def scan(file: BinaryIO, secret: FileKey) -> pl.LazyFrame:
     return pl.scan_parquet(file, decryption=properties)
 
 
+def scan_parts(files: Sequence[BinaryIO], secret: FileKey, schema: pl.Schema) -> pl.LazyFrame:
+    """Read encrypted files of one key lazily, one after the other; null where one lacks a column.
+
+    One scan of many files reads ahead by a little; a scan for each of them would read a part of all at once.
+    """
+    properties = pl.ParquetDecryptionProperties(footer_key=secret.key, aad_prefix=secret.associated)
+    return pl.scan_parquet(
+        list(files), decryption=properties, schema=schema, missing_columns="insert", extra_columns="ignore"
+    )
+
+
 def from_batches(schema: pl.Schema, batches: Callable[[], Iterable[pl.DataFrame]]) -> pl.LazyFrame:
     """A lazy frame over rows that arrive in batches; a query over it reads them once, in bounded memory.
 

@@ -92,9 +92,7 @@ def test_every_table_is_scanned_and_one_that_may_not_be_read_is_told(database: D
     assert {each.source: each.rows for each in section.scanned}[odd] == 3
 
 
-def test_rows_come_in_batches_and_nothing_is_written(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_come_in_batches(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROWS", 2)
     sizes: list[int] = []
     frame = module._frame
@@ -106,12 +104,12 @@ def test_rows_come_in_batches_and_nothing_is_written(
     monkeypatch.setattr(module, "_frame", watched)
     scanned(database.url, Wanted(schemas=("public",), tables=(ODD,)))
     assert sizes == [2, 1]
-    engine = sa.create_engine(
-        module._url(NAME, database.url), execution_options={"postgresql_readonly": True}
-    )
+
+
+def test_a_transaction_of_a_scan_cannot_write(database: Database) -> None:
+    engine = module._engine(module._url(NAME, database.url))
     with engine.connect() as connection, pytest.raises(SQLAlchemyError, match="read-only"):
         connection.execute(sa.text("CREATE TABLE x (y int)"))
-    engine.dispose()
 
 
 def test_schemas_and_tables_can_be_chosen(database: Database) -> None:

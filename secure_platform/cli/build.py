@@ -23,7 +23,6 @@ from secure_platform.cli.progress import Progress, reused
 from secure_platform.errors import AlreadyRolledBackError, UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
-from secure_platform.orchestration.launch import run_deploy
 from secure_platform.orchestration.steps.exchange import AssetEvent, RunReport, record_data
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
@@ -94,6 +93,9 @@ def run(product: str, source: Path | None, *, as_json: bool) -> int:
 @json_option
 def deploy(product: str, *, as_json: bool) -> int:
     """Deploy the approved release of PRODUCT; the daemon of `serve` does the same by itself."""
+    # Dagster takes a second to import: see `Local.build`.
+    from secure_platform.orchestration.launch import run_deploy  # noqa: PLC0415
+
     require_home(f"A server deploys by itself: release wait {product} NUMBER --until deployed.")
     services = open_services()
     known = services.product(product)

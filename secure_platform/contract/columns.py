@@ -15,7 +15,7 @@ import polars as pl
 from secure_platform.contract.formats import FORMATS
 from secure_platform.contract.model import Column, LogicalType, Protect, Reference, Scalar
 from secure_platform.contract.place import Place, shown, suggestion
-from secure_platform.contract.schema import bound_value, whole
+from secure_platform.contract.rules import bound_value, whole
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import TRANSFORMS, info_types
 

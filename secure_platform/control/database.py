@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 
 from secure_platform.control.witness import Witness
@@ -76,6 +74,9 @@ class ControlDatabase:
 
     def migrate(self) -> None:
         """Bring the schema to the newest revision. Call it under the home's lock only."""
+        from alembic import command  # noqa: PLC0415 - only a fresh home, or one of an older version, needs it
+        from alembic.config import Config  # noqa: PLC0415
+
         with self.write() as connection:
             config = Config()
             config.set_main_option("script_location", str(MIGRATIONS))

@@ -1,14 +1,17 @@
 """Dagster's storage in the home: the stock one, with one engine for a database instead of one for a query.
 
 An engine keeps what it compiled. Without it, storing events was two thirds of a build that changed nothing.
-No connection is kept: a process may fork, and a run's file may go.
+No connection is kept: a process may fork, and a run's file may go. A database that says its revision is
+whole; Dagster would read all its migrations first, in every process, to find nothing to do.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from alembic.runtime.migration import MigrationContext
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
@@ -16,7 +19,7 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.storage.sql import create_engine
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._core.storage.sqlite_storage import (
     DagsterSqliteStorage,
     _event_logs_directory,
@@ -33,6 +36,13 @@ def _engine(address: str) -> Engine:
     return create_engine(address, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
 
 
+def _whole(engine: Engine) -> bool:
+    if not Path(str(engine.url.database)).exists():
+        return False
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision() is not None
+
+
 class EventLogStorage(SqliteEventLogStorage):
     """One file for every run, and one over all."""
 
@@ -46,6 +56,10 @@ class EventLogStorage(SqliteEventLogStorage):
             with engine.begin() as connection:
                 yield connection
 
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:  # noqa: FBT001, FBT002 - Dagster's signature
+        if not _whole(engine):
+            super()._initdb(engine, for_index_shard)
+
     def has_table(self, table_name: str) -> bool:
         """Asked for every check that is stored."""
         with _engine(self.conn_string_for_shard(INDEX_SHARD_NAME)).connect() as connection:
@@ -54,6 +68,14 @@ class EventLogStorage(SqliteEventLogStorage):
 
 class RunStorage(SqliteRunStorage):
     """Runs, their tags, and what daemons said last."""
+
+    @classmethod
+    def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> "RunStorage":
+        """As Dagster opens it."""
+        address = create_db_conn_string(base_dir, "runs")
+        if not _whole(_engine(address)):
+            super().from_local(base_dir, inst_data)
+        return cls(address, inst_data)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -64,6 +86,14 @@ class RunStorage(SqliteRunStorage):
 
 class ScheduleStorage(SqliteScheduleStorage):
     """Schedules, sensors and their ticks."""
+
+    @classmethod
+    def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> "ScheduleStorage":
+        """As Dagster opens it."""
+        address = create_db_conn_string(base_dir, "schedules")
+        if not _whole(_engine(address)):
+            super().from_local(base_dir, inst_data)
+        return cls(address, inst_data)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

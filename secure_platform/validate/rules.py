@@ -15,7 +15,7 @@ invalid rows.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 from polars import selectors as cs
@@ -25,7 +25,9 @@ from secure_platform.errors import DataRefusedError, IntegrityError
 from secure_platform.source.csv import LINE
 from secure_platform.validate.casts import typed
 from secure_platform.validate.keys import KeySearch
-from secure_platform.validate.rows import Masks, RowRules
+
+if TYPE_CHECKING:
+    from secure_platform.validate.rows import Masks
 
 WHOLE: Final = "*"
 """The column of a failure that is about records or the dataset, not about one column."""
@@ -112,6 +114,9 @@ def validate(
         ContractError: If a rule cannot be computed.
         IntegrityError: If the snapshot cannot be read to its end.
     """
+    # Pandera takes a third of a second to import, and only validation needs it.
+    from secure_platform.validate.rows import RowRules  # noqa: PLC0415
+
     names = [column.name for column in contract.columns]
     tally = _Tally()
     try:
@@ -149,7 +154,7 @@ class _Tally:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._notes: list[pl.DataFrame] = []
 
-    def add_rows(self, lines: pl.Series, masks: Masks) -> None:
+    def add_rows(self, lines: pl.Series, masks: "Masks") -> None:
         self._rows += lines.len()
         for (column, rule), mask in masks.items():
             self._counts[column, rule] += int(mask.sum())

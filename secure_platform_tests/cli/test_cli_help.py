@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from secure_platform.cli.main import COMMANDS as LAZY
 from secure_platform.cli.main import cli, run
 
 EXAMPLE = re.compile(r"^ *secure-platform (.*)$", re.MULTILINE)
@@ -180,6 +181,15 @@ def test_the_overview_loads_no_dagster() -> None:
         "sys.exit('dagster' in sys.modules or 'polars' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_only_what_runs_a_job_loads_what_is_slow_to_load() -> None:
+    modules = sorted({module for name, (module, _) in LAZY.items() if name not in {"demo", "serve"}})
+    code = (
+        f"import sys, {', '.join(modules)};"
+        "sys.exit(bool({'alembic', 'dagster', 'dbt', 'pandera', 'sqlglot'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

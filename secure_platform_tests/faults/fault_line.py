@@ -51,12 +51,20 @@ ZONES = {Zone.RAW: DATASETS, Zone.PROTECTED: DATASETS, Zone.MARTS: (MODEL,)}
 ORDER = (*STAGES, "end")
 AT_ONCE = 2
 # What the stages import when they first need it: once here instead of in every child.
-LATE = ("pyarrow.dataset", "duckdb_extension_httpfs", "sqlglot.transforms")
+LATE = (
+    "alembic.command",
+    "duckdb_extension_httpfs",
+    "pyarrow.dataset",
+    "secure_platform.orchestration.lineage",
+    "secure_platform.validate.rows",
+    "sqlglot.transforms",
+)
 
 
 def prepare(shared: Path) -> None:
     """Run all stages once, uninterrupted; keep the home before each, its state after each, and the points."""
     write_shared(shared)
+    _warm(shared)
     points: dict[str, list[tuple[str, int]]] = {}
     states: dict[str, Any] = {}
     notes: list[str] = []

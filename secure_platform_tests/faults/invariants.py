@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import re2
+
 from secure_platform.audit.reader import Entry
 from secure_platform.deploy.duckdb_target import Production
 from secure_platform.deploy.pointer import Pointer
@@ -127,9 +129,12 @@ def i4_the_log_is_whole(services: Services, checkpoints: Sequence[str]) -> None:
 
 def i5_nothing_lies_in_clear(home: Path, secrets: Sequence[bytes]) -> None:
     """I5: no file below the home holds an original value."""
+    # All at once, in one pass over each file: one after the other took half of the time of a case.
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # Bytes, whatever they stand for.
+    any_secret = re2.compile(b"|".join(map(re2.escape, secrets)), options)
     for path in _files(home):
-        content = path.read_bytes()
-        found = any(secret in content for secret in secrets)
+        found = any_secret.search(path.read_bytes())
         _require(not found, "I5", f"{path.relative_to(home)} holds an original value")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import pyarrow as pa
+import re2
 
 PIECE: Final = 1 << 18
 _FRAMES: Final = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"\x1f\x8b\x08": "gzip"}
@@ -12,7 +13,7 @@ _FRAME: Final = re.compile(b"|".join(map(re.escape, _FRAMES)))
 
 
 class Search:
-    """Looks for needles, once in each content.
+    """Looks for needles, once in each content: for all in one pass, and for each only where one is.
 
     Args:
         needles: Label → bytes to look for.
@@ -20,6 +21,9 @@ class Search:
 
     def __init__(self, needles: Mapping[str, bytes]) -> None:
         self._needles = needles
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1  # Bytes, whatever they stand for.
+        self._any = re2.compile(b"|".join(map(re2.escape, needles.values())), options)
         self._known: dict[int, frozenset[str]] = {}
 
     @property
@@ -31,7 +35,7 @@ class Search:
         """Labels of the needles that the content or a compressed part of it holds."""
         key = hash(content)
         if key not in self._known:
-            parts = [content, *_unpacked(content)]
+            parts = [part for part in (content, *_unpacked(content)) if self._any.search(part)]
             self._known[key] = frozenset(
                 label for label, needle in self._needles.items() if any(needle in part for part in parts)
             )

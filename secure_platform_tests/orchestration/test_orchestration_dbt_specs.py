@@ -1,5 +1,7 @@
 """Our assets and checks of dbt's models are those of dagster-dbt, whose import the definitions do without."""
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -8,11 +10,17 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster._serdes import serialize_value
 
 from secure_platform.contract.product import load_products
+from secure_platform.definitions import defs
 from secure_platform.orchestration.dbt import models_of, part_of, read_json, run_dbt
 from secure_platform.orchestration.dbt_specs import UNIQUE_ID, mart_specs
+from secure_platform.orchestration.governance import govern
 from secure_platform.orchestration.presentation import asset_key
+from secure_platform.orchestration.resources import platform_resources
+from secure_platform.orchestration.rotation import rotation_definitions
 from secure_platform.settings import PACKAGE
 from secure_platform.store.snapshots import Zone
 from secure_platform.taxonomy.classification import Classification
@@ -53,17 +61,11 @@ FILES = {
 }
 LOADS = """
 import sys
-from pathlib import Path
-import secure_platform.definitions
-from secure_platform.contract.product import load_products
-from secure_platform.orchestration.dbt import part_of, read_json
-from secure_platform.orchestration.dbt_specs import mart_specs
-from secure_platform.settings import PACKAGE
-from secure_platform.taxonomy.classification import Classification
+from secure_platform.definitions import defs
 
-manifest = part_of(read_json(Path(sys.argv[1])), "healthcare")
-mart_specs(load_products(PACKAGE / "defs")["healthcare"], manifest, Classification.CONFIDENTIAL)
-sys.exit(any(name.partition(".")[0] in ("dbt", "dagster_dbt") for name in sys.modules))
+defs().get_repository_def()
+slow = ("boto3", "dagster_aws", "dagster_dbt", "dbt", "pandera", "sqlglot")
+sys.exit(any(name.partition(".")[0] in slow for name in sys.modules))
 """
 
 
@@ -123,5 +125,25 @@ def test_our_assets_and_checks_are_those_of_dagster_dbt(parsed: Path) -> None:
     assert len(judged) == 5
 
 
-def test_loading_the_definitions_does_not_import_dbt(parsed: Path) -> None:
-    assert subprocess.run([sys.executable, "-c", LOADS, parsed], check=False).returncode == 0
+@pytest.fixture
+def home(parsed_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURE_PLATFORM_HOME", str(shutil.copytree(parsed_home, tmp_path / "home")))
+
+
+@pytest.mark.usefixtures("home")
+def test_loading_the_definitions_imports_no_integration() -> None:
+    assert subprocess.run([sys.executable, "-c", LOADS], check=False).returncode == 0
+
+
+def everything(definitions: dg.Definitions) -> dict[str, Any]:
+    """What a web server is told, without the components that could be added."""
+    told = serialize_value(RepositorySnap.from_def(definitions.get_repository_def()))
+    return {name: value for name, value in json.loads(told).items() if name != "metadata"}
+
+
+@pytest.mark.usefixtures("home")
+def test_the_definitions_are_all_that_is_in_the_folder() -> None:
+    folder = dg.load_from_defs_folder(path_within_project=PACKAGE)
+    shared = dg.Definitions(resources=platform_resources(), executor=dg.in_process_executor)
+    expected = everything(govern(dg.Definitions.merge(folder, shared, rotation_definitions())))
+    assert everything(defs()) == expected

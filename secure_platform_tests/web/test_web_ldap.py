@@ -129,8 +129,14 @@ def test_who_has_codes_here_needs_one(site: IdentitySite, browser: Browser) -> N
 
 def test_guesses_at_one_person_count_together_however_their_name_is_written(browser: Browser) -> None:
     names = ["dora", "Dora", "DORA", "dORA", "doRA", "dorA", "DoRa"]
-    answers = [log_in(browser, name, "what emil knows").status_code for name in names]
-    assert answers == [403] * 6 + [429]
+    answers: list[int] = []
+    # What comes late meets no wait; the next one is twice as long. Apart, no name would ever have to wait.
+    for name in names * 3:
+        answers.append(log_in(browser, name, "what emil knows").status_code)
+        if answers[-1] != 403:
+            break
+    assert len(answers) > 6
+    assert answers[-1] == 429
 
 
 def test_a_directory_of_another_authority_never_sees_the_password(

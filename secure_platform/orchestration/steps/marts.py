@@ -6,7 +6,7 @@ its verdict.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from secure_platform.errors import DataRefusedError
 from secure_platform.orchestration.dbt import (
@@ -22,7 +22,6 @@ from secure_platform.orchestration.dbt import (
 )
 from secure_platform.orchestration.dbt_record import dbt_record
 from secure_platform.orchestration.dbt_rules import require_confined
-from secure_platform.orchestration.lineage import ColumnLineage, column_lineage
 from secure_platform.orchestration.steps.context import (
     CheckOutcome,
     StepContext,
@@ -41,6 +40,9 @@ from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
 from secure_platform.store.temporary import claimed_directory
 from secure_platform.store.warehouse import BuildWarehouse
+
+if TYPE_CHECKING:
+    from secure_platform.orchestration.lineage import ColumnLineage
 
 VERDICTS: Final = ("dbt", "residual")
 PASSED: Final = frozenset({"pass", "success"})
@@ -72,7 +74,7 @@ class MartsOutcome:
 
     marts: Mapping[str, StepOutcome]
     tests: Mapping[str, bool]
-    lineage: Mapping[str, ColumnLineage]
+    lineage: "Mapping[str, ColumnLineage]"
 
 
 def build_marts(context: StepContext, marts: Mapping[str, Mart]) -> MartsOutcome:
@@ -111,6 +113,9 @@ def _build(
     key: str,
     digest: str,
 ) -> dict[str, Snapshot]:
+    # Its parser of SQL takes a while to import, and only a build needs it.
+    from secure_platform.orchestration.lineage import column_lineage  # noqa: PLC0415
+
     services, product = context.services, context.product
     project, manifest = services.settings.dbt_project, load_manifest(services.settings)
     with BuildWarehouse(services.temporary, services.settings.memory_limit) as warehouse:
@@ -177,7 +182,7 @@ def _commit(
     run: DbtRun,
     inputs: Mapping[str, Snapshot],
     key: str,
-    lineage: ColumnLineage,
+    lineage: "ColumnLineage",
     record: Mapping[str, Any],
 ) -> Snapshot:
     services, product = context.services, context.product

@@ -51,11 +51,15 @@ def test_no_value_of_a_confidential_column_is_in_a_draft(profile: str, tmp_path:
     assert not any(canary in told for canary in CANARIES.values())
 
 
-def test_limits_are_powers_of_ten_and_lists_are_of_common_values(tmp_path: Path) -> None:
+def test_limits_are_powers_of_ten_and_lists_are_of_common_values_that_nothing_closed_has(
+    tmp_path: Path,
+) -> None:
     (draft,) = drafts(files(tmp_path, {"people.csv": people()})).values()
     amount = draft.column("amount")
     assert (amount.minimum, amount.maximum) == (0, 10_000)
     assert draft.column("tier").enum == ("basic", "gold")
+    assert not draft.column("diagnosis").is_open
+    assert draft.column("segment").enum is None
 
 
 def test_a_confidential_measure_has_no_limits(tmp_path: Path) -> None:
@@ -64,12 +68,6 @@ def test_a_confidential_measure_has_no_limits(tmp_path: Path) -> None:
     score, amount = draft.column("credit_score"), draft.column("amount")
     assert not score.is_open
     assert (score.minimum, score.maximum, amount.minimum) == (None, None, 0)
-
-
-def test_a_list_that_has_a_value_in_common_with_a_confidential_column_is_not_told(tmp_path: Path) -> None:
-    (draft,) = drafts(files(tmp_path, {"people.csv": people()})).values()
-    assert not draft.column("diagnosis").is_open
-    assert draft.column("segment").enum is None
 
 
 def test_a_rare_value_and_names_of_people_are_not_listed(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from secure_platform.scan.secrets.columns import scan_columns
 from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.engine import Engine
 from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE
-from secure_platform.scan.text.columns import in_prose
+from secure_platform.scan.text.columns import PROSE, in_prose
 from secure_platform.scan.text.scanner import TextScanner
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
@@ -112,11 +112,7 @@ class Scanner:
         for name in columns:
             if counts[name].filled and shape(name, schema[name]) == "date":
                 found += self._dated(name, named[name], counts[name].filled)
-        found += [
-            finding
-            for look in looks
-            for finding in self._in_text(look, shape(look.column, schema[look.column]))
-        ]
+        found += [finding for look in looks if counts[look.column].prose for finding in self._in_prose(look)]
         found += self._secret(frame.select(column_of(name) for name in columns), counts)
         places = {name: place for place, name in enumerate(columns)}
         return sorted(self._unexplained(self._merged(found)), key=lambda finding: places[finding.column])
@@ -136,6 +132,7 @@ class Scanner:
             "filled": filled,
             "candidates": matches(text, self._union).sum() if searched else pl.lit(0),
             "documents": matches(text, STRUCTURED).sum() if searched else pl.lit(0),
+            "prose": matches(text, PROSE).sum() if searched else pl.lit(0),
             "distinct": text.approx_n_unique() if searched else filled,
         }
         return pl.struct(count.cast(pl.UInt64).alias(key) for key, count in counts.items()).alias(name)
@@ -223,14 +220,19 @@ class Scanner:
             for each in scan_columns(_secrets(), frame)
         ]
 
-    def _in_text(self, look: Look, form: Shape) -> list[Finding]:
-        """What free text holds that no pattern of a cell shows; what whole cells are is known by now."""
-        if form != "text" or look.named or not look.filled:
-            return []
-        each = in_prose(self._text, look.texts, look.distinct)
+    def _in_prose(self, look: Look) -> list[Finding]:
+        """What sentences hold that no pattern of a cell shows; a telling name says what its cells are."""
+        found = [] if look.named else in_prose(self._text, look.texts, look.distinct)
         return [
-            Finding(look.column, e.info_type, e.count, e.count / look.filled, e.confidence, e.reasons)
-            for e in each
+            Finding(
+                look.column,
+                each.info_type,
+                each.count,
+                each.count / look.filled,
+                each.confidence,
+                each.reasons,
+            )
+            for each in found
         ]
 
     def _merged(self, found: Sequence[Finding]) -> list[Finding]:
@@ -261,12 +263,14 @@ class _Counts:
         candidates: Cells that the prefilter matches.
         distinct: Estimated distinct values.
         documents: Cells that are JSON objects or arrays.
+        prose: Cells that read like sentences.
     """
 
     filled: int
     candidates: int
     distinct: int
     documents: int = 0
+    prose: int = 0
 
 
 def refused(

@@ -8,7 +8,7 @@ import string
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from heapq import merge
 from typing import Final
 
@@ -23,6 +23,8 @@ _BEFORE: Final = 1 << 10
 _AFTER: Final = 8 << 10
 _LINES_AFTER: Final = 5
 _DEPTH: Final = 2
+_REMEMBERED: Final = 1 << 12
+_SHORT: Final = 64
 _BITS_PER_CONFIDENCE: Final = 25
 _BLOB: Final = 64
 _BASE64: Final = (string.ascii_letters + string.digits + "+/").encode()
@@ -70,6 +72,8 @@ class Engine:
         self._by_keyword = _by_keyword(searching)
         self._longest = max(map(len, self._by_keyword), default=0)
         self._paths = [rule for rule in worth if rule.regex is None]
+        # Signs are few different words: what they announce is looked up, however often they are there.
+        self._remembered = lru_cache(_REMEMBERED)(self._begun)
 
     @cached_property
     def _keywords(self) -> Pattern | None:
@@ -169,16 +173,22 @@ class Engine:
         if current is not None:
             yield current
 
-    def _announced(self, text: bytes, start: int, end: int) -> set[str]:
+    def _announced(self, text: bytes, start: int, end: int) -> frozenset[str]:
         """The rules of all keywords that begin in a sign, which may be what a gate matched."""
+        begun = self._remembered if end - start < _SHORT else self._begun
+        return begun(text[start : end + self._longest], end - start)
+
+    def _begun(self, text: bytes, end: int) -> frozenset[str]:
+        """The rules of all keywords that begin before a place."""
         announced: set[str] = set()
+        start = 0
         while self._keywords is not None and start < end:
-            match = self._keywords.search(text, start, min(len(text), end + self._longest))
+            match = self._keywords.search(text, start)
             first, last = match.span() if match else (end, end)
             if first < end:
                 announced |= self._by_keyword.get(text[first:last].lower(), frozenset())
             start = first + 1
-        return announced
+        return frozenset(announced)
 
     def _gated(self, text: bytes, window: _Window) -> set[str]:
         """The rules whose gate matches in a window: a keyword may have hidden it."""

@@ -20,8 +20,7 @@ ESTIMATED: Final = "counted by a sample of the cells"
 _SURE: Final = 0.82
 _FEWEST: Final = 0.01
 # Small words that follow each other as in a sentence, not as in a title; or pairs of names and values.
-_PAIR: Final = r"\p{Ll}{2,}[,;:'\x{2019}]? \p{Ll}{2,}"
-_PROSE: Final = rf"(?s){_PAIR}.*\s\S+|\s{_PAIR}|\w=[^&=\s]*[&;]\w+="
+PROSE: Final = r"\p{Ll}{2,}[,;:'\x{2019}]? \p{Ll}{2,}[,;:'\x{2019}]? \p{Ll}{2,}|\w=[^&=\s]*[&;]\w+="
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def in_prose(scanner: TextScanner, texts: pl.LazyFrame, distinct: int) -> list[I
         distinct: Estimated distinct values, for the size of the sample.
     """
     value = pl.col("value")
-    prose = texts.filter(value.str.contains(_PROSE))
+    prose = texts.filter(value.str.contains(PROSE))
     chosen = prose.filter(value.hash(seed=0) % max(1, distinct // SAMPLE) == 0)
     cells = chosen.group_by("value").agg(pl.len().alias("rows")).sort("value").collect(engine="streaming")
     if cells.is_empty():

@@ -64,7 +64,7 @@ def scan() -> None:
     """
 
 
-def _find(default: str) -> Any:
+def _find(default: str) -> Callable[[Any], Any]:
     return click.option(
         "--find",
         type=click.Choice([_ALL, "pii", _SECRETS]),
@@ -163,8 +163,9 @@ def scan_paths(
     """Look for personal data and secrets in TARGETS: files, folders, archives in them, s3://BUCKET/PREFIX.
 
     CSV, Parquet, JSON, workbooks and SQLite are scanned as tables, everything else as text. Exits 3 if
-    something confidential was found that the baseline does not excuse (see --fail-on), else 0. What could not be read is
-    listed as skipped. A line with the words secure-platform:allow is left out of the search for secrets.
+    something confidential was found that the baseline does not excuse (see --fail-on), else 0. What could not
+    be read is listed as skipped. A line with the words secure-platform:allow is left out of the search for
+    secrets.
     """
     if not targets and url is None:
         raise UsageError("There is nothing to scan", "Name files, folders, s3://… or a database: --url.")
@@ -191,8 +192,8 @@ def scan_paths(
 def scan_repo(path: Path, **options: Any) -> int:
     """Look for secrets, or with --find all for personal data too, in the git repository around PATH.
 
-    Its working tree is read, not the history. Known findings are in .secure-platform-secrets.yaml at its root,
-    unless --baseline names another file.
+    Its working tree is read, not the history. Known findings are in .secure-platform-secrets.yaml at its
+    root, unless --baseline names another file.
     """
     root = _repository(path)
     kept = root / BASELINE

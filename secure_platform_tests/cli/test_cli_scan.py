@@ -148,7 +148,8 @@ def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_personal_data_is_told_by_column_and_by_line(scan: Cli) -> None:
     result = scan("scan", "people.csv", "note.log", "--json")
     assert result.code == 3
-    found = {(each["source"], each["column"], each["info_type"], each["rows"]) for each in result.json["findings"]}
+    members = ("source", "column", "info_type", "rows")
+    found = {tuple(each[member] for member in members) for each in result.json["findings"]}
     assert found == {
         ("people.csv", "email", "EMAIL", 2),
         ("people.csv", "card", "CREDIT_CARD", 2),

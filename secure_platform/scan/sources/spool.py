@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, Final
 
 import polars as pl
 
@@ -38,7 +38,7 @@ class Spool:
         self._waiting: list[pl.DataFrame] = []
         self._bytes = 0
         self._names: dict[str, None] = {}
-        self._files: list[BinaryIO] = []
+        self._files: list[IO[bytes]] = []
 
     def add(self, batch: pl.DataFrame) -> None:
         """Take a batch."""

@@ -75,6 +75,11 @@ def ui(tab_of: Tab) -> Browser:
 
 
 @pytest.fixture(scope="module")
+def analyst(tab_of: Tab) -> Browser:
+    return tab_of("analyst")
+
+
+@pytest.fixture(scope="module")
 def secrets(built: Path) -> set[str]:
     text = (built / "home/sources/healthcare/patients.csv").read_text(encoding="utf-8")
     assert CANARY in text
@@ -155,7 +160,7 @@ def test_production_names_the_release_that_readers_get(ui: Browser) -> None:
 
 RUN = "a[href^='/runs/']"
 # What stands on them when there is nothing to read; a schedule whose tick is near has its row at any time.
-EMPTY = {
+EMPTY: dict[str, str | re.Pattern[str]] = {
     "/overview/activity": re.compile(
         "^(No runs or scheduled ticks in this time period.|rotation|healthcare_build)$"
     ),
@@ -166,8 +171,7 @@ EMPTY = {
 }
 
 
-def test_an_analyst_sees_the_catalogue_and_cannot_materialise(tab_of: Tab, secrets: set[str]) -> None:
-    analyst = tab_of("analyst")
+def test_an_analyst_sees_the_catalogue_and_cannot_materialise(analyst: Browser, secrets: set[str]) -> None:
     page = analyst.open("/assets/healthcare/protected/patients?view=overview")
     expect(page.get_by_role("row").filter(has_text="birthdate")).to_contain_text("transform: generalize")
     expect(page.get_by_role("button", name="Materialize")).to_be_disabled()
@@ -176,8 +180,7 @@ def test_an_analyst_sees_the_catalogue_and_cannot_materialise(tab_of: Tab, secre
 
 
 @pytest.mark.parametrize("path", EMPTY)
-def test_a_page_about_what_an_analyst_may_not_read_is_empty_and_works(path: str, tab_of: Tab) -> None:
-    analyst = tab_of("analyst")
+def test_a_page_about_what_an_analyst_may_not_read_is_empty_and_works(path: str, analyst: Browser) -> None:
     page = analyst.open(path)
     expect(page.get_by_text(EMPTY[path]).first).to_be_visible()
     expect(page.locator(RUN)).to_have_count(0)

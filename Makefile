@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REQUIREMENTS := infra/python/requirements.txt
 
-.PHONY: help setup run serve servers test soak bench pictures lint types imports check lock clean
+.PHONY: help setup run serve servers test soak bench peers pictures lint types imports check lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -44,13 +44,18 @@ test: $(READY) ## Run the whole test suite, in three processes (WORKERS=4)
 
 pictures: $(READY) ## Take the pictures in docs/images again, with Chromium
 	@SECURE_PLATFORM_WRITE_PICTURES=1 $(BIN)/python -m pytest secure_platform_tests/web/test_web_browser.py \
-		secure_platform_tests/web/test_web_pages_browser.py
+		secure_platform_tests/web/test_web_pages_browser.py secure_platform_tests/web/test_web_scan_report_browser.py
 
 soak: $(READY) ## Let everything die and fail everywhere: make soak MINUTES=30 SEED=7
 	@$(BIN)/python secure_platform_tests/faults/soak.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 bench: $(READY) ## Benchmarks beside their peers (ONLY=secure_copy ROWS=10000000)
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows $(ROWS)) $(BENCH_ARGS)
+
+peers: $(READY) ## Install the tools that the scans are held against, in an environment of their own
+	@test -x benchmarks/peers/.venv/bin/detect-secrets || { $(BIN)/python -m venv benchmarks/peers/.venv && \
+		benchmarks/peers/.venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes \
+		--only-binary :all: -r benchmarks/peers/requirements.txt; }
 
 lint: $(READY) ## Lint and formatting
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -25,6 +25,8 @@ class Scale:
         file_rows: Of each of them.
         tables: Labelled tables that are scanned; all if None.
         scan_rows: Of the table that is classified for speed.
+        text_lines: Of free text.
+        sentences: Labelled ones; all if None.
     """
 
     rows: int = 10_000_000
@@ -39,6 +41,8 @@ class Scale:
     file_rows: tuple[int, ...] = (1_000, 100_000)
     tables: int | None = None
     scan_rows: int = 200_000
+    text_lines: int = 400_000
+    sentences: int | None = None
 
 
 TINY = Scale(
@@ -54,6 +58,8 @@ TINY = Scale(
     file_rows=(1_000,),
     tables=2,
     scan_rows=500,
+    text_lines=2_000,
+    sentences=100,
 )
 
 

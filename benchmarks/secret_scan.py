@@ -20,6 +20,7 @@ from typing import Any, Final
 import polars as pl
 import yaml
 
+from benchmarks import peers
 from benchmarks.bench import Bench, Figure
 from benchmarks.data import write_orders
 from benchmarks.measure import Stopwatch
@@ -32,6 +33,7 @@ from secure_platform.scan.secrets.scanner import SecretScanner, is_binary
 REFERENCE: Final = "what CredSweeper reports"
 READER: Final = "the same with a reader's corrections"
 PLAIN: Final = "the same rules, each searched by Python's re"
+DETECT: Final = "detect-secrets with its default plugins"
 CORRECTIONS: Final = Path(__file__).with_name("secret_labels.yaml")
 SAMPLES: Final = "tests/samples/"
 PLAIN_SHARE: Final = 200
@@ -41,7 +43,7 @@ Span = tuple[int, int]
 
 def run(bench: Bench) -> list[Figure]:
     """Accuracy where the samples are there; speed on generated rows everywhere."""
-    figures = _accuracy() if (data() / "secrets").is_dir() else []
+    figures = [*_accuracy(), *_peer(bench)] if (data() / "secrets").is_dir() else []
     parquet, csv = (bench.folder / f"orders.{kind}" for kind in ("parquet", "csv"))
     write_orders(parquet, bench.scale.step_rows)
     pl.scan_parquet(parquet).sink_csv(csv)
@@ -126,6 +128,29 @@ class Score:
         return self.met / (self.met + self.missed.total())
 
 
+def _peer(bench: Bench) -> list[Figure]:
+    """detect-secrets on the same samples, by the reader's labels."""
+    if not peers.installed():
+        bench.say("detect-secrets is not installed (make peers): left out")
+        return []
+    bench.say(DETECT)
+    files = {name: text.decode(errors="replace") for name, text in _samples().items()}
+    answer = peers.ask("detect_secrets", files)
+    hits: defaultdict[str, set[Span]] = defaultdict(set)
+    for name, line in answer.found:
+        hits[name].add((line, line))
+    labels = corrected(reference())
+    right = sum(
+        any(_touch(hit, label) for label in labels.get(n, ())) for n, each in hits.items() for hit in each
+    )
+    met = sum(any(_touch(hit, label) for hit in hits[n]) for n, each in labels.items() for label in each)
+    return [
+        Figure("precision: theirs", right / max(1, sum(map(len, hits.values()))), "", DETECT),
+        Figure("recall: theirs", met / sum(map(len, labels.values())), "", DETECT),
+        Figure("their rate", sum(map(len, files.values())) / answer.cpu / 1e6, "MB per CPU second", DETECT),
+    ]
+
+
 def _accuracy() -> list[Figure]:
     reference, reader = scores()
     return [
@@ -147,16 +172,19 @@ def scores() -> tuple[Score, Score]:
 def found() -> Mapping[str, list[SecretFinding]]:
     """What our rules find in each sample that is text."""
     scanner = SecretScanner(own_rules(), bytes(32))
+    return {
+        name: [] if is_binary(text) else scanner.stream(io.BytesIO(text), SAMPLES + name)
+        for name, text in _samples().items()
+    }
+
+
+def _samples() -> Mapping[str, bytes]:
     with tarfile.open(data() / "secrets" / "credsweeper_samples.tar.gz") as archive:
-        members = {
-            member.name: file.read()
+        return {
+            member.name.removeprefix(SAMPLES): file.read()
             for member in archive
             if (file := archive.extractfile(member)) is not None
         }
-    return {
-        name.removeprefix(SAMPLES): [] if is_binary(text) else scanner.stream(io.BytesIO(text), name)
-        for name, text in members.items()
-    }
 
 
 def reference() -> dict[str, dict[Span, str]]:

@@ -4,6 +4,7 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import polars as pl
 
 from benchmarks.bench import Bench, Figure
 from benchmarks.measure import Measurement, Stopwatch
+from benchmarks.scan.confusion import publish
 from benchmarks.scan.score import Outcome, exact, held_out, outcomes, score
 from benchmarks.scan.tables import labels, read
 from secure_platform.scan.columns import Scanner
@@ -31,6 +33,8 @@ def run(bench: Bench) -> list[Figure]:
         data=str(data),
         tables=list(labels())[: bench.scale.tables],
     )
+    if bench.scale.tables is None:
+        publish([Outcome(*each) for each in accuracy.detail["outcomes"]])
     folder, rows = str(bench.folder), bench.scale.scan_rows
     ours, plain = (
         bench.measure(name, f"scan.classify:{kind}", repeats=bench.scale.repeats, folder=folder, rows=rows)
@@ -76,7 +80,11 @@ def accuracy(watch: Stopwatch, data: str, tables: Iterable[str]) -> dict[str, An
         judged += outcomes(table, found)
         for name, label in labels()[table].items():
             columns[table].append(exact(label, found.get(name, ())))
-    return {"scores": _scores(judged, columns), "types": _types(judged)}
+    return {
+        "scores": _scores(judged, columns),
+        "types": _types(judged),
+        "outcomes": [astuple(outcome) for outcome in judged],
+    }
 
 
 def _scores(judged: Iterable[Outcome], columns: Mapping[str, list[bool]]) -> dict[str, dict[str, float]]:

@@ -1,24 +1,31 @@
 """`audit`: verify, read, prove and export the tamper-evident log."""
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import click
 from rich.console import Console
 
+from secure_platform import canonical
 from secure_platform.access.principals import ANONYMOUS
 from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import open_services
 from secure_platform.cli.output import brief, example, json_option, line, print_json, show, table
 from secure_platform.errors import UsageError
+from secure_platform.files import replace_private
 from secure_platform.gate.releases import GATE
 from secure_platform.notify.outbox import NOTIFIER
+from secure_platform.scan.ocsf import finding_events
 from secure_platform.services import Services
+from secure_platform.taxonomy.info_types import info_types
 
 # Actors that are no principals: nobody, Dagster's own events, the gate when it writes that time is over.
 OTHER_ACTORS: Final = (ANONYMOUS.name, "dagster", GATE, NOTIFIER)
 SHOWN: Final = 60
+FINDINGS: Final = "findings.ocsf.ndjson"
+PACKAGE_NAME: Final = "secure-platform"
 
 
 def _reading() -> Services:
@@ -97,12 +104,18 @@ def prove(seq: int, *, as_json: bool) -> None:
 
 @audit.command("export", epilog=example("--token-file admin.token audit export /mnt/worm/log"))
 @click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--ocsf", is_flag=True, help="Also write every finding of a scan as an OCSF event.")
 @json_option
-def export(directory: Path, *, as_json: bool) -> None:
-    """Write the log to DIRECTORY as C2SP tiles with a signed checkpoint, for keeping elsewhere."""
+def export(directory: Path, *, ocsf: bool, as_json: bool) -> None:
+    """Write the log to DIRECTORY as C2SP tiles with a signed checkpoint, for keeping elsewhere.
+
+    With --ocsf the file findings.ocsf.ndjson there has one Data Security Finding (class 2006) on each line.
+    """
     services = _reading()
     try:
         services.audit.export(directory)
+        if ocsf:
+            replace_private(directory / FINDINGS, _events(services))
     except OSError as error:
         raise UsageError(
             f"The log cannot be written to {directory}: {error.strerror or type(error).__name__}",
@@ -113,6 +126,13 @@ def export(directory: Path, *, as_json: bool) -> None:
         as_json=as_json,
         render=lambda out: line(out, f"Exported to {directory}; keep it where this host cannot change it."),
     )
+
+
+def _events(services: Services) -> bytes:
+    events = finding_events(
+        services.audit.entries(), info_types(), origin=services.audit.origin, version=version(PACKAGE_NAME)
+    )
+    return b"".join(canonical.dumps(event) + b"\n" for event in events)
 
 
 def _named(value: Any, known: Mapping[str, str]) -> Any:

@@ -226,6 +226,12 @@ def _check_rows(event: AssetEvent) -> list[tuple[Any, ...]]:
         *(
             (item["column"], item["info_type"], item["count"])
             for item in detail.get("refused") or detail.get("findings") or []
+            if isinstance(item, dict)
+        ),
+        *(
+            (item["column"], "an original value is left", item["count"])
+            for item in detail.get("original_values", [])
+            if isinstance(item, dict)
         ),
     ]
     if not found and "orphans" in detail:

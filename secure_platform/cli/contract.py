@@ -12,6 +12,7 @@ from typing import Final
 import click
 from rich.console import Console
 
+from secure_platform.cli.contract_draft import draft
 from secure_platform.cli.output import example, json_option, line, show, table
 from secure_platform.contract.diff import KINDS, Change, ContractDiff, diff_datasets, diff_products
 from secure_platform.contract.load import load_contract
@@ -28,7 +29,7 @@ _document = click.Path(path_type=Path)
 
 @click.group(epilog=example("contract diff old/patients.odcs.yaml new/patients.odcs.yaml"))
 def contract() -> None:
-    """Compare contracts."""
+    """Draft contracts from data, and compare contracts."""
 
 
 @contract.command(
@@ -106,5 +107,7 @@ def _weaker(sentence: str) -> Change:
     dataset, _, column = place.partition(".")
     return Change("breaking", dataset, column, what)
 
+
+contract.add_command(draft)
 
 COMMANDS: Final = {"contract": contract}

@@ -1,28 +1,42 @@
-"""`scan`: secrets in files, folders, archives and repositories; no home, no network, no value shown."""
+"""`scan`: personal data and secrets in whatever is named, in one report that shows no value."""
 
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
 
-from secure_platform.cli.output import example, json_option, line, print_json, show, table
+from secure_platform.cli.output import example, json_option, print_json, require_new, show
+from secure_platform.cli.scan_output import progress, render
+from secure_platform.cli.scan_targets import Asked, sources
 from secure_platform.errors import DataRefusedError, UsageError
-from secure_platform.files import replace_private
+from secure_platform.files import replace_private, write_private
+from secure_platform.scan.columns import Scanner
+from secure_platform.scan.page import page
+from secure_platform.scan.report import Reported, Section, document, is_secret
+from secure_platform.scan.sarif import sarif
 from secure_platform.scan.secrets.baseline import Baseline, Sifted, dump_baseline, load_baseline, sift
 from secure_platform.scan.secrets.document import load_rules, own_rules
-from secure_platform.scan.secrets.findings import SecretFinding
-from secure_platform.scan.secrets.report import document, sarif
+from secure_platform.scan.secrets.rules import RuleSet
 from secure_platform.scan.secrets.scanner import SecretScanner
-from secure_platform.scan.secrets.tree import TreeReport, scan_tree
+from secure_platform.scan.sources.database import Wanted
+from secure_platform.scan.sources.inspection import Inspection
+from secure_platform.scan.sources.work import State, work
+from secure_platform.scan.text.scanner import TextScanner
+from secure_platform.taxonomy.classification import Classification
+from secure_platform.taxonomy.info_types import info_types
 
 BASELINE: Final = ".secure-platform-secrets.yaml"
 FOUND: Final = DataRefusedError.exit_code
 _PATHS: Final = "paths"
 _DAYS: Final = 90
+_ALL: Final = "all"
+_SECRETS: Final = "secrets"
 
 
 class _Group(click.Group):
@@ -33,14 +47,45 @@ class _Group(click.Group):
         return super().parse_args(ctx, args if named else [_PATHS, *args])
 
 
-@click.group(cls=_Group, epilog=example("scan src config.yaml", "scan repo --sarif"))
+_EXAMPLES: Final = (
+    "scan patients.csv exports/ --html report.html",
+    "scan s3://bucket/landing --json",
+    "scan --url secret://env/DATABASE_URL --schema public",
+    "--token-file me.token scan healthcare/patients --zone raw",
+    "scan repo --sarif",
+)
+
+
+@click.group(cls=_Group, epilog=example(*_EXAMPLES))
 def scan() -> None:
-    """Look for secrets: `scan PATH…` in files, folders and archives, `scan repo` in a repository."""
+    """Look for personal data and secrets: `scan TARGET…` anywhere, for secrets in code `scan repo`.
+
+    See: secure-platform scan paths --help
+    """
+
+
+def _find(default: str) -> Callable[[Any], Any]:
+    return click.option(
+        "--find",
+        type=click.Choice([_ALL, "pii", _SECRETS]),
+        default=default,
+        show_default=True,
+        help="What to look for.",
+    )
 
 
 def _options(command: Any) -> Any:
     for option in (
-        click.option("--rules", type=click.Path(path_type=Path), help="Rules in gitleaks' format."),
+        click.option(
+            "--fail-on",
+            type=click.Choice(list(_FAILING)),
+            default="confidential",
+            show_default=True,
+            help="How sensitive a finding must be to make the exit code 3.",
+        ),
+        click.option(
+            "--rules", type=click.Path(path_type=Path), help="Rules for secrets in gitleaks' format."
+        ),
         click.option("--baseline", type=click.Path(path_type=Path), help="Findings that are excused."),
         click.option("--excuse", metavar="REASON", help="Add what is open to the baseline."),
         click.option(
@@ -51,6 +96,19 @@ def _options(command: Any) -> Any:
             help="How long it is excused.",
         ),
         click.option("--ignored", is_flag=True, help="Also read what .gitignore files leave out."),
+        click.option(
+            "--resume",
+            type=click.Path(path_type=Path),
+            metavar="STATE",
+            help="Keep what is done in this file, and go on from there; it holds no value.",
+        ),
+        click.option(
+            "--html",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Also write the report as a page: a new 0600 file.",
+        ),
+        click.option("--table", "as_table", is_flag=True, help="Print a table; this is the default."),
         click.option("--sarif", "as_sarif", is_flag=True, help="Print SARIF 2.1.0, for code hosts."),
         json_option,
     ):
@@ -58,102 +116,182 @@ def _options(command: Any) -> Any:
     return command
 
 
+def _at_least(classification: Classification) -> Callable[[str], bool]:
+    return lambda info_type: info_types()[info_type].classification >= classification
+
+
+_FAILING: Final[Mapping[str, Callable[[str], bool]]] = {
+    "any": lambda _: True,
+    "confidential": _at_least(Classification.CONFIDENTIAL),
+    "restricted": _at_least(Classification.RESTRICTED),
+    _SECRETS: is_secret,
+    "nothing": lambda _: False,
+}
+
+
 @scan.command(
     _PATHS,
     epilog=example(
-        "scan src config.yaml",
-        "scan export.zip --json",
+        *_EXAMPLES[:-1],
         "scan . --baseline known.yaml --excuse 'rotated in March' --days 30",
+        "scan s3://bucket --resume scan.state --fail-on restricted",
     ),
 )
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("targets", nargs=-1)
+@click.option("--url", metavar="REFERENCE", help="A PostgreSQL database: secret://… that holds its URL.")
+@click.option("--schema", "schemas", multiple=True, help="Only this schema of it; several can be named.")
+@click.option("--only-table", "tables", multiple=True, help="Only this table of it, or SCHEMA.TABLE.")
+@click.option(
+    "--zone",
+    type=click.Choice(["raw", "protected", "marts", "production"]),
+    help="TARGETS are data of the home: PRODUCT or PRODUCT/DATASET in this zone.",
+)
+@click.option("--release", type=click.IntRange(1), help="TARGETS are data of the home: of this release.")
+@click.option("--purpose", help="What production is read for: one of the product's purposes; it is recorded.")
+@_find(_ALL)
 @_options
-def scan_paths(paths: Sequence[Path], baseline: Path | None, **options: Any) -> int:
-    """Look for secrets in PATHS: files, folders, and archives in them.
+def scan_paths(
+    targets: Sequence[str],
+    url: str | None,
+    schemas: tuple[str, ...],
+    tables: tuple[str, ...],
+    zone: Any,
+    release: int | None,
+    purpose: str | None,
+    **options: Any,
+) -> int:
+    """Look for personal data and secrets in TARGETS: files, folders, archives in them, s3://BUCKET/PREFIX.
 
-    Exits 3 if something was found that the baseline does not excuse. A file that could not be read, or is no
-    text, is listed as skipped. A line with the words secure-platform:allow is left out.
+    CSV, Parquet, JSON, workbooks and SQLite are scanned as tables, everything else as text. Exits 3 if
+    something confidential was found that the baseline does not excuse (see --fail-on), else 0. What could not
+    be read is listed as skipped. A line with the words secure-platform:allow is left out of the search for
+    secrets.
     """
-    return _scan({path: _name(path) for path in paths}, baseline, **options)
+    if not targets and url is None:
+        raise UsageError("There is nothing to scan", "Name files, folders, s3://… or a database: --url.")
+    if zone and release:
+        raise UsageError("--zone and --release exclude each other", "Name one of them.")
+    if (schemas or tables) and url is None:
+        raise UsageError("--schema and --only-table choose from a database", "Name it: --url secret://….")
+    asked = Asked(
+        targets=targets,
+        url=url,
+        wanted=Wanted(schemas, tables),
+        zone=zone,
+        release=release,
+        purpose=purpose,
+        ignored=options.pop("ignored"),
+    )
+    return _scan(asked, _Options(**options))
 
 
-@scan.command("repo", epilog=example("scan repo", "scan repo ../other --sarif"))
+@scan.command("repo", epilog=example("scan repo --sarif", "scan repo ../other --find all"))
 @click.argument("path", default=".", type=click.Path(path_type=Path))
+@_find(_SECRETS)
 @_options
-def scan_repo(path: Path, baseline: Path | None, **options: Any) -> int:
-    """Look for secrets in the working tree of the git repository around PATH.
+def scan_repo(path: Path, **options: Any) -> int:
+    """Look for secrets, or with --find all for personal data too, in the git repository around PATH.
 
-    Known findings are in .secure-platform-secrets.yaml at its root, unless --baseline names another file. The
-    history is not read.
+    Its working tree is read, not the history. Known findings are in .secure-platform-secrets.yaml at its
+    root, unless --baseline names another file.
     """
     root = _repository(path)
     kept = root / BASELINE
-    named = baseline or (kept if kept.exists() or options["excuse"] else None)
-    return _scan({root: ""}, named, **options)
+    if kept.exists() or options["excuse"]:
+        options["baseline"] = options["baseline"] or kept
+    asked = Asked(roots=((root, ""),), ignored=options.pop("ignored"))
+    return _scan(asked, _Options(**options))
 
 
-def _scan(
-    roots: dict[Path, str],
-    baseline: Path | None,
-    *,
-    rules: Path | None,
-    excuse: str | None,
-    days: int,
-    ignored: bool,
-    as_sarif: bool,
-    as_json: bool,
-) -> int:
-    if as_sarif and as_json:
-        raise UsageError("--sarif and --json exclude each other", "Ask for one of them.")
-    if excuse and baseline is None:
-        raise UsageError("--excuse needs a file to write to", "Name it with --baseline.")
-    ruleset = load_rules(rules) if rules else own_rules()
-    known = load_baseline(baseline) if baseline and (baseline.exists() or not excuse) else Baseline()
-    scanner, report = SecretScanner(ruleset, known.key), TreeReport()
-    for root, name in roots.items():
-        scan_tree(scanner, root, report, prefix=name, ignored=ignored)
+@dataclass(frozen=True)
+class _Options:
+    """What both commands take."""
+
+    find: str
+    fail_on: str
+    rules: Path | None
+    baseline: Path | None
+    excuse: str | None
+    days: int
+    resume: Path | None
+    html: Path | None
+    as_table: bool
+    as_sarif: bool
+    as_json: bool
+
+    def check(self) -> None:
+        """Refuse what cannot be done before the work is."""
+        if self.as_table + self.as_sarif + self.as_json > 1:
+            raise UsageError("--table, --sarif and --json exclude each other", "Ask for one of them.")
+        if self.excuse and self.baseline is None:
+            raise UsageError("--excuse needs a file to write to", "Name it with --baseline.")
+        if self.html is not None:
+            require_new(self.html)
+
+    def known(self) -> Baseline:
+        """The baseline that is there, or a new one."""
+        if self.baseline is None or (self.excuse and not self.baseline.exists()):
+            return Baseline()
+        return load_baseline(self.baseline)
+
+    def has(self, finding: Reported) -> bool:
+        """Whether such findings are looked for."""
+        return self.find == _ALL or (self.find == _SECRETS) == is_secret(finding.info_type)
+
+
+def _scan(asked: Asked, options: _Options) -> int:
+    options.check()
+    ruleset = load_rules(options.rules) if options.rules else own_rules()
+    known = options.known()
+    key, state = known.key, None
+    if options.resume is not None:
+        state = State(options.resume, _about(options), key if options.baseline else None)
+        key = state.key
+    section = _found(asked, options, ruleset, key, state)
+    section.findings = list(filter(options.has, section.findings))
     today = datetime.now(UTC).date()
-    sifted = sift(report.findings, known.excuses, today)
-    if excuse and baseline is not None:
-        _excuse(baseline, known, sifted, excuse, today + timedelta(days=days))
-        sifted = sift(report.findings, load_baseline(baseline).excuses, today)
-    if as_sarif:
+    sifted = sift(section.findings, known.excuses, today)
+    if options.excuse and options.baseline is not None:
+        until = today + timedelta(days=options.days)
+        excused = dump_baseline(known, sifted.open, options.excuse, until)
+        replace_private(options.baseline, excused.encode())
+        sifted = sift(section.findings, load_baseline(options.baseline).excuses, today)
+    _tell(section, sifted, options, ruleset)
+    return FOUND if any(map(_FAILING[options.fail_on], (each.info_type for each in sifted.open))) else 0
+
+
+def _tell(section: Section, sifted: Sifted[Reported], options: _Options, ruleset: RuleSet) -> None:
+    told = document(section, sifted)
+    if options.html is not None:
+        write_private(options.html, page(told, made=datetime.now(UTC)).encode())
+    if options.as_sarif:
         print_json(sarif(sifted.open, ruleset, version("secure-platform")))
     else:
-        show(document(report, sifted), as_json=as_json, render=lambda out: _render(out, report, sifted))
-    return FOUND if sifted.open else 0
+        show(told, as_json=options.as_json, render=lambda out: render(out, section, sifted))
 
 
-def _excuse(baseline: Path, known: Baseline, sifted: Sifted, reason: str, until: date) -> None:
-    replace_private(baseline, dump_baseline(known, sifted.open, reason, until).encode())
+def _found(asked: Asked, options: _Options, ruleset: RuleSet, key: bytes, state: State | None) -> Section:
+    types = info_types()
+    personal = {name: kind for name, kind in types.items() if not is_secret(name)}
+    inspection = Inspection(
+        Scanner(types),
+        SecretScanner(ruleset, key),
+        TextScanner(personal) if options.find != _SECRETS else None,
+        key,
+        own_rules=options.rules is not None,
+    )
+    whole = Section()
+    with ExitStack() as stack, progress() as tell:
+        for section in work(sources(asked, stack), inspection, state, tell):
+            whole.add(section)
+    return whole
 
 
-def _render(out: Console, report: TreeReport, sifted: Sifted) -> None:
-    if sifted.open:
-        columns = ("source", "line", "info type", "rule", "confidence", "because")
-        table(out, columns, map(_row, sifted.open))
-    for excuse in sifted.expired:
-        line(out, f"The excuse for {excuse.rule} ({excuse.fingerprint[:8]}) ended on {excuse.expires}.")
-    for excuse in sifted.unused:
-        line(out, f"The excuse for {excuse.rule} ({excuse.fingerprint[:8]}) excuses nothing: remove it.")
-    if report.skipped:
-        table(out, ("skipped", "because"), [(each.path, each.why) for each in report.skipped])
-    counted = f"{len(sifted.open)} secrets in {report.files} files"
-    line(out, f"{counted}; {len(sifted.excused)} excused, {len(report.skipped)} files skipped.")
-
-
-def _row(finding: SecretFinding) -> tuple[Any, ...]:
-    place, confidence = finding.place, f"{finding.confidence:.2f}"
-    because = "; ".join(finding.reasons)
-    return place.path, place.line or None, finding.info_type, finding.rule, confidence, because
-
-
-def _name(path: Path) -> str:
-    """What comes before the names of files in a folder, or the file's own: what the user called it."""
-    name = path.as_posix()
-    if not path.is_dir():
-        return name
-    return "" if name == "." else f"{name}/"
+def _about(options: _Options) -> str:
+    """What a result depends on beside its sources."""
+    rules = options.rules.read_bytes() if options.rules else b""
+    said = f"{version('secure-platform')} {options.find == _SECRETS}\0".encode()
+    return hashlib.sha256(said + rules).hexdigest()
 
 
 def _repository(path: Path) -> Path:

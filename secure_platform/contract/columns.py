@@ -12,6 +12,7 @@ from typing import Any, Final, cast, get_args
 
 import polars as pl
 
+from secure_platform.contract.formats import FORMATS
 from secure_platform.contract.model import Column, LogicalType, Protect, Reference, Scalar
 from secure_platform.contract.place import Place, shown, suggestion
 from secure_platform.contract.rules import bound_value, whole
@@ -20,7 +21,8 @@ from secure_platform.taxonomy.info_types import TRANSFORMS, info_types
 
 IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """Datasets, token domains, products and models; 63 bytes is what PostgreSQL keeps of a name."""
-_COLUMN: Final = re.compile(r"(?!__)[A-Za-z_](?:[A-Za-z0-9_ \-]{0,61}[A-Za-z0-9_])?")
+COLUMN: Final = re.compile(r"(?!__)[A-Za-z_](?:[A-Za-z0-9_ \-]{0,61}[A-Za-z0-9_])?")
+"""Names of columns."""
 _REFERENCE: Final = re.compile(r"([a-z][a-z0-9_]{0,62})\.([A-Za-z_][A-Za-z0-9_\-]{0,62})")
 _TYPES: Final[tuple[str, ...]] = get_args(LogicalType)
 _RULES: Final = frozenset(
@@ -39,8 +41,8 @@ _OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "string": frozenset({"minLength", "maxLength", "pattern"}),
     "integer": frozenset({"minimum", "maximum"}),
     "number": frozenset({"minimum", "maximum"}),
-    "date": frozenset({"minimum", "maximum"}),
-    "timestamp": frozenset({"minimum", "maximum"}),
+    "date": frozenset({"minimum", "maximum", "format"}),
+    "timestamp": frozenset({"minimum", "maximum", "format"}),
     "boolean": frozenset(),
 }
 _BOUND_SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
@@ -67,7 +69,7 @@ def read_column(body: Mapping[str, Any], place: Place) -> Column:
         ContractError: If anything in it is not understood, or contradicts itself.
     """
     name = body["name"]
-    if not _COLUMN.fullmatch(name):
+    if not COLUMN.fullmatch(name):
         raise place.refusal(
             f"the column name {shown(name)} is not usable",
             "Use at most 63 ASCII letters, digits, spaces, _ and -, beginning with a letter, not with __.",
@@ -204,12 +206,16 @@ def _options(body: Mapping[str, Any], place: Place) -> dict[str, Any]:
     only(options, _OPTIONS[body["logicalType"]], place)
     if "pattern" in options:
         _check_pattern(options["pattern"], place)
+    known = FORMATS.get(body["logicalType"], {})
+    if "format" in options and options["format"] not in known:
+        raise place.refusal("has a format that is not read", suggestion(options["format"], known))
     return {
         "minimum": options.get("minimum"),
         "maximum": options.get("maximum"),
         "min_length": options.get("minLength"),
         "max_length": options.get("maxLength"),
         "pattern": options.get("pattern"),
+        "format": options.get("format"),
     }
 
 

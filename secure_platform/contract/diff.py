@@ -4,8 +4,8 @@ breaking
     Data that was accepted may be refused; a reader may meet another type, a null where there was
     none, other tokens or no column; or protection becomes weaker: column removed, or added as
     required or as a foreign key; logical type changed; requirement, uniqueness or key added or
-    dropped; limits, lengths or enum narrowed; pattern added or changed; classification lowered,
-    raised from public or to restricted; info type or subject mark added, changed or removed, because
+    dropped; limits, lengths or enum narrowed; pattern added or changed; spelling changed; classification
+    lowered, raised from public or to restricted; info type or subject mark added, changed or removed, because
     the rules of a profile go by them, to stronger and to weaker; transform, token domain or reference
     changed; quasi-identifier mark removed; source file changed; invalid rows or extra columns no longer
     accepted; fewer invalid rows allowed, or more rows demanded; freshness relaxed; retention changed;
@@ -270,6 +270,7 @@ COLUMN_RULES: Final[Mapping[str, Rule]] = {
     "min_length": _rising("breaking", "additive"),
     "max_length": _upper,
     "pattern": _pattern,
+    "format": _always("breaking"),
     "enum": _enum,
     "reference": _always("breaking"),
 }

@@ -66,6 +66,7 @@ class Column:
         required: Null is invalid; always true for a primary key.
         minimum, maximum: Inclusive; numbers, or ISO 8601 text for dates and timestamps (UTC, ending in Z).
         min_length, max_length: Inclusive, in Unicode code points.
+        format: How dates or timestamps are spelled; None for the platform's one spelling (see `validate`).
         pattern: Rust regex that the whole value must match; begins with ^ and ends with $.
         token_domain: Columns of one domain get the same token for the same value.
         subject_id: The column names the person whom the row is about.
@@ -88,6 +89,7 @@ class Column:
     min_length: int | None = None
     max_length: int | None = None
     pattern: str | None = None
+    format: str | None = None
     enum: tuple[str, ...] | None = None
     reference: Reference | None = None
 

@@ -38,6 +38,7 @@ from secure_platform.taxonomy.classification import Classification
 RAW_CHECKS = {
     "contract": ("Every row keeps the contract, or is quarantined within its threshold.", True),
     "scan": ("No column called public or internal holds personal data or a secret.", True),
+    "drift": ("Nothing personal or secret is new in a column that was there before.", False),
     "volume": ("The row count is within its history.", False),
 }
 PROTECTED_CHECKS = {

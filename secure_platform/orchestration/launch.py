@@ -118,4 +118,10 @@ def _asset_of(step_key: str | None) -> str:
 
 
 def _plain(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
-    return {name: value.value for name, value in metadata.items() if not name.startswith("dagster/column")}
+    return {
+        name: [record.data for record in value.records]
+        if isinstance(value, dg.TableMetadataValue)
+        else value.value
+        for name, value in metadata.items()
+        if not name.startswith("dagster/column")
+    }

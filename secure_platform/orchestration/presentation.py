@@ -1,6 +1,6 @@
 """How contracts, plans and snapshots appear in Dagster: columns with tags, counts, digests, no values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -17,8 +17,16 @@ from secure_platform.store.snapshots import Snapshot, Zone
 CLASSIFICATION_TAG = "secure/classification"
 ZONE_TAG = "secure/zone"
 PRODUCT_TAG = "secure/product"
+FOUND_TAG = "found"
 COLUMN_SCHEMA = "dagster/column_schema"
 PAGE = "secure/page"
+_FINDING = (
+    ("column", "string"),
+    ("info_type", "string"),
+    ("count", "int"),
+    ("confidence", "string"),
+    ("reasons", "string"),
+)
 _LINE = dg.TableColumn(LINE, description="Line of the source file that the row begins on.")
 
 
@@ -86,8 +94,9 @@ def plan_schema(plan: DatasetPlan) -> dg.TableSchema:
 
 def snapshot_metadata(snapshot: Snapshot, declared: dg.TableSchema) -> dict[str, Any]:
     """What a materialization shows about its snapshot: the columns it really has, with what is declared."""
+    found = _found(snapshot)
     return {
-        COLUMN_SCHEMA: _snapshot_schema(snapshot, declared),
+        COLUMN_SCHEMA: _snapshot_schema(snapshot, declared, found),
         SNAPSHOT_ID: snapshot.snapshot_id,
         "content_digest": snapshot.content_digest,
         "file_digest": snapshot.file_digest,
@@ -95,11 +104,29 @@ def snapshot_metadata(snapshot: Snapshot, declared: dg.TableSchema) -> dict[str,
         "reused": snapshot.reused,
         "rows_left_out": rows_left_out(snapshot),
         "size_bytes": snapshot.bytes,
+        "findings": findings_table(found),
         "dagster/row_count": snapshot.rows,
     }
 
 
-def _snapshot_schema(snapshot: Snapshot, declared: dg.TableSchema) -> dg.TableSchema:
+def findings_table(found: Sequence[Mapping[str, Any]]) -> dg.MetadataValue:
+    """Findings as a table: columns, types, counts and reasons."""
+    records = [
+        dg.TableRecord({**each, "reasons": ", ".join(each["reasons"])} if "reasons" in each else dict(each))
+        for each in found
+    ]
+    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(*column) for column in _FINDING]))
+
+
+def _found(snapshot: Snapshot) -> list[Mapping[str, Any]]:
+    """What the scans of a snapshot found."""
+    verdicts = (snapshot.verdicts.get(stage) for stage in ("scan", "residual"))
+    return [each for verdict in verdicts if verdict for each in verdict.detail["findings"]]
+
+
+def _snapshot_schema(
+    snapshot: Snapshot, declared: dg.TableSchema, found: Sequence[Mapping[str, Any]]
+) -> dg.TableSchema:
     known = {column.name: column for column in (*declared.columns, _LINE)}
     return dg.TableSchema(
         columns=[
@@ -108,11 +135,16 @@ def _snapshot_schema(snapshot: Snapshot, declared: dg.TableSchema) -> dg.TableSc
                 type=dtype,
                 description=known[name].description if name in known else None,
                 constraints=known[name].constraints if name in known else None,
-                tags=known[name].tags if name in known else None,
+                tags={**(known[name].tags if name in known else {}), **_found_tag(name, found)},
             )
             for name, dtype in snapshot.columns.items()
         ]
     )
+
+
+def _found_tag(column: str, found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    kinds = [str(each["info_type"]) for each in found if each["column"] == column]
+    return {FOUND_TAG: ", ".join(kinds)} if kinds else {}
 
 
 def rows_left_out(snapshot: Snapshot) -> int:
@@ -137,6 +169,8 @@ def check_result(key: dg.AssetKey, outcome: CheckOutcome) -> dg.AssetCheckResult
 def _shown(value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value) or "none"
+    if isinstance(value, list) and all(isinstance(item, Mapping) and "info_type" in item for item in value):
+        return findings_table(value)
     return dg.MetadataValue.json(value) if isinstance(value, (list, Mapping)) else value
 
 
@@ -162,6 +196,8 @@ def _other_constraints(column: Column) -> list[str]:
         "at most {} characters": column.max_length,
     }
     constraints += [words.format(limit) for words, limit in limits.items() if limit is not None]
+    if column.format:
+        constraints.append(f"spelled {column.format}")
     if column.pattern:
         constraints.append(f"matches {column.pattern}")
     if column.enum:

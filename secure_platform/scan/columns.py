@@ -7,7 +7,7 @@ had candidates or a telling name, and all text for secrets, whose looks are told
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final
 
 import polars as pl
@@ -15,19 +15,24 @@ import polars as pl
 from secure_platform.contract.model import Contract
 from secure_platform.scan.cells import Shape, column_of, shape, text_of
 from secure_platform.scan.evidence import Look, Tally, tallies
+from secure_platform.scan.forms import STRUCTURED
 from secure_platform.scan.fuse import Judgement, by_type, judge
-from secure_platform.scan.headers import named_types, vetoed_types
-from secure_platform.scan.nested import Values, inside
-from secure_platform.scan.patterns import DOCUMENT, compile_types, matches, union
+from secure_platform.scan.headers import Headers
+from secure_platform.scan.keys import numbered_through, told_by
+from secure_platform.scan.nested import Values, inside, told
+from secure_platform.scan.patterns import compile_types, matches, union
 from secure_platform.scan.secrets.columns import scan_columns
 from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.engine import Engine
 from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE
+from secure_platform.scan.text.columns import PROSE, in_prose
+from secure_platform.scan.text.scanner import TextScanner
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
 
 DATE: Final = "DATE"
 INSIDE: Final = "inside nested values"
+TOLD: Final = "named by another column"
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,16 @@ class Scanner:
     """Finds the info types of a taxonomy, and secrets, in frames of any column types."""
 
     def __init__(self, types: Mapping[str, InfoType]) -> None:
-        self._types = types
+        self.types = types
         self._patterns = compile_types(types)
         self._union = union(self._patterns)
+        self._headers = Headers(types)
 
     @cached_property
-    def _secrets(self) -> Engine:
-        return Engine(own_rules(), MINIMUM_CONFIDENCE)
+    def _text(self) -> TextScanner:
+        return TextScanner(
+            {name: kind for name, kind in self.types.items() if kind.sensitive and kind.group != "secret"}
+        )
 
     def observe(self, frame: pl.LazyFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The first look: one lazy row with one struct per column that can hold evidence.
@@ -87,20 +95,24 @@ class Scanner:
             Findings in column order, then in the order of the taxonomy.
         """
         schema = frame.collect_schema()
-        named = named_types(self._types, header)
+        named = self._headers.named(header)
         columns = [name for name in observed.columns if name in named]
         counts = {name: _Counts(**observed.get_column(name).item()) for name in columns}
         looks = [
             self._look(
-                name, shape(name, schema[name]), _values(self._types, frame, name, named[name]), counts[name]
+                name,
+                shape(name, schema[name]),
+                _values(self._headers, frame, name, named[name]),
+                counts[name],
             )
             for name in columns
         ]
         found = self._judged(looks)
-        found += self._inside([look for look in looks if counts[look.column].documents], counts, header)
+        found += self._inside(frame, looks, counts, header)
         for name in columns:
             if counts[name].filled and shape(name, schema[name]) == "date":
                 found += self._dated(name, named[name], counts[name].filled)
+        found += [finding for look in looks if counts[look.column].prose for finding in self._in_prose(look)]
         found += self._secret(frame.select(column_of(name) for name in columns), counts)
         places = {name: place for place, name in enumerate(columns)}
         return sorted(self._unexplained(self._merged(found)), key=lambda finding: places[finding.column])
@@ -119,7 +131,8 @@ class Scanner:
         counts = {
             "filled": filled,
             "candidates": matches(text, self._union).sum() if searched else pl.lit(0),
-            "documents": matches(text, DOCUMENT).sum() if searched else pl.lit(0),
+            "documents": matches(text, STRUCTURED).sum() if searched else pl.lit(0),
+            "prose": matches(text, PROSE).sum() if searched else pl.lit(0),
             "distinct": text.approx_n_unique() if searched else filled,
         }
         return pl.struct(count.cast(pl.UInt64).alias(key) for key, count in counts.items()).alias(name)
@@ -137,28 +150,42 @@ class Scanner:
             patterns=tuple(wanted.get(form, ())),
             named=values.named,
             vetoed=values.vetoed,
+            keyed=values.keyed,
             filled=counts.filled,
             candidates=counts.candidates,
             distinct=counts.distinct,
         )
 
     def _inside(
-        self, looks: Sequence[Look], counts: Mapping[str, "_Counts"], header: Sequence[str]
+        self,
+        frame: pl.LazyFrame,
+        looks: Sequence[Look],
+        counts: Mapping[str, "_Counts"],
+        header: Sequence[str],
     ) -> list[Finding]:
-        """What the values inside documents are; at most as many as there are cells."""
-        inner = [
-            (look.column, values)
+        """What values inside cells are, and values that another column names: never more than cells."""
+        schema = frame.collect_schema()
+        cells = [
+            (look.column, INSIDE, values)
             for look in looks
-            for values in inside(self._types, look.column, look.texts, header)
+            if counts[look.column].documents
+            for values in inside(self._headers, look.column, look.texts, header)
         ]
-        rows = pl.collect_all([_counted(values, self._union) for _, values in inner], engine="streaming")
-        found = self._judged(
-            [
-                self._look(column, "text", values, _Counts(**row.row(0, named=True)))
-                for (column, values), row in zip(inner, rows, strict=True)
-            ]
-        )
-        return [_of_cells(finding, counts[finding.column].filled) for finding in found]
+        for column, teller in told_by(header).items():
+            if column in counts and teller in counts and shape(column, schema[column]) == "text":
+                key, value = (text_of(name, schema[name]) for name in (teller, column))
+                pairs = frame.select(key.alias("key"), value.alias("value"))
+                cells += [(column, TOLD, values) for values in told(self._headers, column, pairs, header)]
+        rows = pl.collect_all([_counted(values, self._union) for _, _, values in cells], engine="streaming")
+        found = [
+            (reason, self._judged([self._look(column, "text", values, _Counts(**row.row(0, named=True)))]))
+            for (column, reason, values), row in zip(cells, rows, strict=True)
+        ]
+        return [
+            _of_cells(each, counts[each.column].filled, reason)
+            for reason, findings in found
+            for each in findings
+        ]
 
     def _judged(self, looks: Sequence[Look]) -> list[Finding]:
         looks = [look for look in looks if look.patterns and look.filled]
@@ -174,7 +201,7 @@ class Scanner:
 
     def _dated(self, name: str, named: frozenset[str], filled: int) -> list[Finding]:
         """Typed dates need no pattern: the general type, and each narrower one that the name means."""
-        narrower = [kind.id for kind in self._types.values() if kind.id in named and DATE in kind.supersedes]
+        narrower = [kind.id for kind in self.types.values() if kind.id in named and DATE in kind.supersedes]
         return [
             _finding(name, kind, by_type(named=kind != DATE, filled=filled), filled)
             for kind in (*narrower, DATE)
@@ -190,7 +217,22 @@ class Scanner:
                 each.confidence,
                 tuple(sorted(each.reasons)),
             )
-            for each in scan_columns(self._secrets, frame)
+            for each in scan_columns(_secrets(), frame)
+        ]
+
+    def _in_prose(self, look: Look) -> list[Finding]:
+        """What sentences hold that no pattern of a cell shows; a telling name says what its cells are."""
+        found = [] if look.named else in_prose(self._text, look.texts, look.distinct)
+        return [
+            Finding(
+                look.column,
+                each.info_type,
+                each.count,
+                each.count / look.filled,
+                each.confidence,
+                each.reasons,
+            )
+            for each in found
         ]
 
     def _merged(self, found: Sequence[Finding]) -> list[Finding]:
@@ -198,7 +240,7 @@ class Scanner:
         several: dict[tuple[str, str], list[Finding]] = defaultdict(list)
         for finding in found:
             several[finding.column, finding.info_type].append(finding)
-        ranks = {kind: rank for rank, kind in enumerate(self._types)}
+        ranks = {kind: rank for rank, kind in enumerate(self.types)}
         return sorted(map(_one, several.values()), key=lambda finding: ranks[finding.info_type])
 
     def _unexplained(self, found: Sequence[Finding]) -> list[Finding]:
@@ -206,7 +248,7 @@ class Scanner:
         counts = {(finding.column, finding.info_type): finding.count for finding in found}
         explained: set[tuple[str, str]] = set()
         for finding in found:
-            others = {(finding.column, other) for other in self._types[finding.info_type].supersedes}
+            others = {(finding.column, other) for other in self.types[finding.info_type].supersedes}
             if (finding.column, finding.info_type) not in explained:
                 explained |= {other for other in others if counts.get(other, 0) <= finding.count}
         return [finding for finding in found if (finding.column, finding.info_type) not in explained]
@@ -221,23 +263,32 @@ class _Counts:
         candidates: Cells that the prefilter matches.
         distinct: Estimated distinct values.
         documents: Cells that are JSON objects or arrays.
+        prose: Cells that read like sentences.
     """
 
     filled: int
     candidates: int
     distinct: int
     documents: int = 0
+    prose: int = 0
 
 
-def refused(findings: Iterable[Finding], contract: Contract) -> list[Finding]:
+def refused(
+    findings: Iterable[Finding], contract: Contract, types: Mapping[str, InfoType] | None = None
+) -> list[Finding]:
     """Findings that contradict the contract: confidential or restricted types in public or internal columns.
 
     Columns that the contract does not name are left out: they never leave the raw zone.
+
+    Args:
+        findings: What a scan of raw data found.
+        contract: Of the dataset.
+        types: The product's info types; the platform's when not given.
     """
     open_columns = {
         column.name for column in contract.columns if column.classification < Classification.CONFIDENTIAL
     }
-    types = info_types()
+    types = types or info_types()
     return [
         finding
         for finding in findings
@@ -246,7 +297,9 @@ def refused(findings: Iterable[Finding], contract: Contract) -> list[Finding]:
     ]
 
 
-def residual(findings: Iterable[Finding], *, safe_harbor: bool = False) -> list[Finding]:
+def residual(
+    findings: Iterable[Finding], types: Mapping[str, InfoType] | None = None, *, safe_harbor: bool = False
+) -> list[Finding]:
     """Findings that must not be in protected data: every identifier and secret.
 
     Attributes, which say something about a person without naming one, are kept on purpose. Weak evidence
@@ -257,30 +310,40 @@ def residual(findings: Iterable[Finding], *, safe_harbor: bool = False) -> list[
 
     Args:
         findings: What a scan of protected data found.
+        types: The product's info types; the platform's when not given.
         safe_harbor: Also block every type that 45 CFR 164.514(b)(2)(i) names, whatever its classification:
             a full date, say.
     """
-    types = info_types()
+    types = types or info_types()
     return [f for f in findings if types[f.info_type].sensitive or (safe_harbor and types[f.info_type].hipaa)]
 
 
-def _values(types: Mapping[str, InfoType], frame: pl.LazyFrame, name: str, named: frozenset[str]) -> Values:
+@cache
+def _secrets() -> Engine:
+    return Engine(own_rules(), MINIMUM_CONFIDENCE)
+
+
+def _values(headers: Headers, frame: pl.LazyFrame, name: str, named: frozenset[str]) -> Values:
     text = text_of(name, frame.collect_schema()[name]).alias("value")
-    return Values(frame.select(text).filter(pl.col("value").is_not_null()), named, vetoed_types(types, name))
+    texts = frame.select(text).filter(pl.col("value").is_not_null())
+    keyed = headers.keyed(name) & named
+    if keyed and numbered_through(texts):
+        named, keyed = named - keyed, frozenset()
+    return Values(texts, named, headers.vetoed(name), keyed)
 
 
-def _counted(values: Values, candidates: str) -> pl.LazyFrame:
+def _counted(values: Values, pattern: str) -> pl.LazyFrame:
     value = pl.col("value")
     return values.texts.select(
         value.count().alias("filled"),
-        matches(value, candidates).sum().alias("candidates"),
+        matches(value, pattern).sum().alias("candidates"),
         value.approx_n_unique().alias("distinct"),
     )
 
 
-def _of_cells(finding: Finding, filled: int) -> Finding:
+def _of_cells(finding: Finding, filled: int, reason: str) -> Finding:
     count = min(finding.count, filled)
-    return replace(finding, count=count, ratio=count / filled, reasons=(*finding.reasons, INSIDE))
+    return replace(finding, count=count, ratio=count / filled, reasons=(*finding.reasons, reason))
 
 
 def _one(alike: Sequence[Finding]) -> Finding:

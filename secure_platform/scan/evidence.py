@@ -12,12 +12,23 @@ from typing import Any, Final
 
 import polars as pl
 
-from secure_platform.scan.patterns import LEFT_BEHIND, NOISE, OPAQUE, TypePatterns, matches, union
+from secure_platform.scan.patterns import (
+    KEY,
+    LEFT_BEHIND,
+    NOISE,
+    OPAQUE,
+    TypePatterns,
+    candidates,
+    matches,
+    union,
+)
 from secure_platform.taxonomy.validators import Validator
 
 SAMPLE: Final = 1000
 # Candidates that a rule is asked about which is no expression; it may cost 50 microseconds each.
 ASKED: Final = 1000
+# Candidates that any rule is asked about; of more, some spread over the column stand for the rest.
+CHECKED: Final = 20_000
 # Grouping pays where values repeat; above this many distinct values its table would outgrow a batch.
 FEW_DISTINCT: Final = 100_000
 REPEATS: Final = 4
@@ -37,6 +48,7 @@ class Look:
         patterns: The types to count.
         named: Ids of the info types that the column's name, or the keys, mean.
         vetoed: Ids of the info types that they rule out.
+        keyed: Those of `named` that surrogate keys are not.
         filled: Non-null cells.
         candidates: Cells that the prefilter matches.
         distinct: Estimated distinct values.
@@ -47,6 +59,7 @@ class Look:
     patterns: tuple[TypePatterns, ...]
     named: frozenset[str]
     vetoed: frozenset[str]
+    keyed: frozenset[str]
     filled: int
     candidates: int
     distinct: int
@@ -81,6 +94,7 @@ Tallies = Mapping[tuple[int, str], Tally]
 def tallies(looks: Sequence[Look]) -> Tallies:
     """Count the evidence; keys are (place of the look, info type id), absent where there is none."""
     parts = [_part(place, *each) for place, each in enumerate(zip(looks, _samples(looks), strict=True))]
+    parts = [part for part in parts if part.apart or part.together]
     rows = _collect(_count(part) for part in parts)
     others = [_rest(part) for part, row in zip(parts, rows, strict=True) if row[_REST]]
     rows += _collect(_count(part) for part in others)
@@ -103,10 +117,19 @@ class _Part:
     filtered: bool
 
 
-def _part(place: int, look: Look, shown: frozenset[str]) -> _Part:
-    first = shown | look.named
+@dataclass(frozen=True)
+class _Sample:
+    """The ids of the types that the first candidates show, and whether there are no more candidates."""
+
+    shown: frozenset[str] = frozenset()
+    whole: bool = True
+
+
+def _part(place: int, look: Look, sample: _Sample) -> _Part:
+    first = sample.shown | look.named
     apart = tuple(each for each in look.patterns if each.kind.id in first)
-    together = tuple(each for each in look.patterns if each.kind.id not in first)
+    others = () if sample.whole else look.patterns
+    together = tuple(each for each in others if each.kind.id not in first)
     return _Part(place, look, apart, together, filtered=not look.named and look.candidates * 2 < look.filled)
 
 
@@ -114,48 +137,78 @@ def _rest(part: _Part) -> _Part:
     return _Part(part.place, part.look, part.together, (), filtered=True)
 
 
-def _samples(looks: Sequence[Look]) -> list[frozenset[str]]:
-    """The ids of the types that the first candidates of each look show."""
+def _samples(looks: Sequence[Look]) -> list[_Sample]:
+    """What the first candidates of each look show."""
     rows = iter(_collect(_sample(look) for look in looks if look.candidates))
-    return [
-        frozenset(kind for kind, hit in next(rows).items() if hit) if look.candidates else frozenset()
-        for look in looks
-    ]
+    return [_shown(next(rows)) if look.candidates else _Sample() for look in looks]
+
+
+def _shown(row: Mapping[str, Any]) -> _Sample:
+    shown = frozenset(kind for kind, hit in row.items() if hit and kind != _REST)
+    return _Sample(shown, whole=row[_REST] < SAMPLE)
 
 
 def _sample(look: Look) -> pl.LazyFrame:
-    candidates = look.texts.filter(matches(_VALUE, union(look.patterns))).head(SAMPLE)
-    return candidates.select(
-        matches(_VALUE, union([each])).any().alias(each.kind.id) for each in look.patterns
-    )
+    dense = look.candidates * 2 >= look.filled
+    texts = look.texts.head(SAMPLE * 4) if dense else look.texts
+    found = texts.filter(candidates(_VALUE, union(look.patterns))).head(SAMPLE)
+    each = (matches(_VALUE, union([each])).any().alias(each.kind.id) for each in look.patterns)
+    return found.select(*each, pl.lit(SAMPLE).alias(_REST) if dense else pl.len().alias(_REST))
 
 
 def _count(part: _Part) -> pl.LazyFrame:
     values = _weighted(part.look)
     if part.filtered:
-        values = values.filter(matches(_VALUE, union((*part.apart, *part.together))))
-    hits = [hit for each in part.apart for hit in _hits(part.look, each)]
-    rest = matches(_VALUE, union(part.together)).alias(_REST)
-    # Hits are columns of their own, because an expression that is used twice is computed twice.
+        values = values.filter(candidates(_VALUE, union((*part.apart, *part.together))))
+    explained = pl.any_horizontal(pl.lit(False), *(_hit(each, "cell") for each in part.apart if each.closed))
+    rest = matches(pl.when(~explained).then(_VALUE), union(part.together)).alias(_REST)
     tallied = [_tally(part.look, each).alias(each.kind.id) for each in part.apart]
-    return values.with_columns(*hits, rest).select(*tallied, _cells(pl.col(_REST)).alias(_REST))
+    hits = _with_hits(values, part.look, part.apart)
+    return hits.with_columns(rest).select(*tallied, _cells(pl.col(_REST)).alias(_REST))
+
+
+def _with_hits(values: pl.LazyFrame, look: Look, kinds: Sequence[TypePatterns]) -> pl.LazyFrame:
+    """One more column per type and kind of evidence, named `<id>.<evidence>`.
+
+    Hits are columns, because an expression that is used twice is computed twice. A cell that has the format
+    as a whole is searched no further.
+    """
+    cells = [_cell(look, each).alias(f"{each.kind.id}.cell") for each in kinds]
+    return values.with_columns(cells).with_columns(hit for each in kinds for hit in _hits(look, each))
+
+
+def _cell(look: Look, each: TypePatterns) -> pl.Expr:
+    hit = matches(_VALUE, None if each.kind.id in look.vetoed else each.cell)
+    return hit & ~matches(_VALUE, each.allowed) if each.allowed else hit
 
 
 def _hits(look: Look, each: TypePatterns) -> list[pl.Expr]:
-    """One column per kind of evidence, named `<id>.<evidence>`."""
-    kind = each.kind
-    cell = None if kind.id in look.vetoed else each.cell
+    kind, cell = each.kind, _hit(each, "cell")
+    value = pl.when(~cell).then(_VALUE)
     named = pl.lit(False)
-    if kind.id in look.named:
-        format_fits = pl.lit(True) if each.by_header_only else matches(_VALUE, each.named_cell)
-        named = format_fits & ~matches(_VALUE, OPAQUE if each.by_header_only else LEFT_BEHIND)
+    if each.by_header_only and kind.id in look.named:
+        named = ~matches(_VALUE, OPAQUE)
+    elif kind.id in look.named:
+        named = cell | matches(value, each.named_cell) & ~matches(value, LEFT_BEHIND)
+    if kind.id in look.keyed:
+        named = named & ~matches(_VALUE, KEY)
     hits = {
-        "cell": matches(_VALUE, cell),
-        "text": matches(_searched(each), each.text),
-        "context": matches(_VALUE, each.context),
+        "text": matches(_searched(each, value), each.text),
+        "context": matches(value, each.context),
         "named": named,
     }
+    if each.allowed:
+        hits = {name: hit & ~_allowed(each, name) for name, hit in hits.items()}
     return [hit.alias(f"{kind.id}.{name}") for name, hit in hits.items()]
+
+
+def _allowed(each: TypePatterns, evidence: str) -> pl.Expr:
+    """Whether the cell is an allowed value, or all that it has inside are."""
+    allowed = matches(_VALUE, each.allowed)
+    if evidence != "text" or not each.text:
+        return allowed
+    inside = _searched(each, _VALUE).str.extract_all(each.text)
+    return allowed | inside.list.eval(pl.element().str.contains(each.allowed or "")).list.all()
 
 
 def _tally(look: Look, each: TypePatterns) -> pl.Expr:
@@ -181,26 +234,34 @@ def _checked(looks: Sequence[Look], found: Tallies) -> dict[tuple[int, str], Tal
             tally = found.get(key, Tally())
             if each.validator and (tally.format or tally.named):
                 keys.append(key)
-                queries.append(_check(look, each, each.validator))
+                step = max(1, max(tally.format, tally.named) // CHECKED)
+                queries.append(_check(look, each, each.validator, step))
     rows = zip(keys, _collect(queries), strict=True)
     return {key: _with_rule(found[key], **row) for key, row in rows}
 
 
-def _check(look: Look, each: TypePatterns, validator: Validator) -> pl.LazyFrame:
+def _check(look: Look, each: TypePatterns, validator: Validator, step: int) -> pl.LazyFrame:
+    """What the rule says of every so many cells."""
     cell, text, context, named = (_hit(each, name) for name in ("cell", "text", "context", "named"))
     valid = (cell | named) & validator.check(_VALUE).fill_null(False)
     if each.text:
         inside = (
-            _searched(each).str.extract_all(each.text).list.eval(validator.check(pl.element())).list.any()
+            _searched(each, _VALUE)
+            .str.extract_all(each.text)
+            .list.eval(validator.check(pl.element()))
+            .list.any()
         )
         valid = valid | inside.fill_null(False)
-    found = _weighted(look).with_columns(_hits(look, each)).filter(cell | text | context | named)
+    texts = _weighted(look).gather_every(step) if step > 1 else _weighted(look)
+    if not look.named:
+        texts = texts.filter(candidates(_VALUE, union([each])))
+    found = _with_hits(texts, look, [each]).filter(cell | text | context | named)
     asked = found.head(ASKED) if validator.sampled else found
     return asked.with_columns(valid.alias("valid")).select(
         _cells(pl.col("valid")).alias("valid"),
         _cells(pl.col("valid") | context).alias("sure"),
         _cells(cell | text | named).alias("asked"),
-        (pl.len() < ASKED if validator.sampled else pl.lit(True)).alias("all"),
+        (pl.lit(step == 1) & (pl.len() < ASKED if validator.sampled else pl.lit(True))).alias("all"),
     )
 
 
@@ -215,9 +276,9 @@ def _hit(each: TypePatterns, evidence: str) -> pl.Expr:
     return pl.col(f"{each.kind.id}.{evidence}")
 
 
-def _searched(each: TypePatterns) -> pl.Expr:
+def _searched(each: TypePatterns, value: pl.Expr) -> pl.Expr:
     """The text that is searched: without noise where digits are all that a match is made of."""
-    return _VALUE.str.replace_all(NOISE, " ") if each.kind.numeric else _VALUE
+    return value.str.replace_all(NOISE, " ") if each.kind.numeric and each.text else value
 
 
 def _weighted(look: Look) -> pl.LazyFrame:

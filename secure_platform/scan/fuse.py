@@ -7,7 +7,7 @@ sixteen-digit order numbers keeps the card rule in one of ten cells.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import comb, prod, sqrt
 from typing import Final
 
 from secure_platform.scan.evidence import Tally
@@ -31,6 +31,9 @@ SPECIFIC: Final = 0.85
 
 CLEARLY: Final = 0.25
 SIGMAS: Final = 3
+# One valid number and no other candidate passes; one of two does not.
+LUCK: Final = 0.15
+FEW: Final = 30
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,24 @@ def by_type(*, named: bool, filled: int) -> Judgement:
 
 
 def beyond_chance(valid: int, candidates: int, chance: float) -> bool:
-    """Whether more numbers keep a rule than random ones would: a clear share, or three sigma above."""
+    """Whether more numbers keep a rule than random ones would: a clear share that is no luck, or three sigma.
+
+    A rule that most numbers keep says nothing by luck; its share alone decides.
+    """
     expected = candidates * chance
     surprising = valid > expected + SIGMAS * sqrt(expected * (1 - chance))
-    return valid > 0 and (valid >= CLEARLY * candidates or surprising)
+    clear = valid >= CLEARLY * candidates and (chance >= CLEARLY or _luck(valid, candidates, chance) <= LUCK)
+    return valid > 0 and (clear or surprising)
+
+
+def _luck(valid: int, candidates: int, chance: float) -> float:
+    """How likely at least so many of few random numbers keep the rule."""
+    if candidates > FEW:
+        return 0.0
+    return sum(
+        comb(candidates, kept) * chance**kept * (1 - chance) ** (candidates - kept)
+        for kept in range(valid, candidates + 1)
+    )
 
 
 def _by_value(each: TypePatterns, tally: Tally, filled: int) -> tuple[int, list[str]]:

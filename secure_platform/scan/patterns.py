@@ -5,6 +5,7 @@ nowhere and whose name means nothing is never read again. Tokens of this platfor
 and long fractions are runs of digits by construction and are taken out before numbers are searched.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,10 +22,14 @@ _OBJECT_IDENTIFIER: Final = r"[0-9]+(?:\.[0-9]+){4,}"
 _FRACTION: Final = r"[0-9]+\.[0-9]{11,}"
 
 # Parts of text that look like identifiers and are none.
-NOISE: Final = rf"(?-u:\b)(?:{_UUID}|{_TOKEN}|{_OBJECT_IDENTIFIER}|{_FRACTION})(?-u:\b)"
+NOISE: Final = (
+    rf"(?-u:\b)(?:{_UUID}|{_TOKEN}|{_OBJECT_IDENTIFIER}|{_FRACTION})(?-u:\b)"
+    r"|(?:^|[\s=:,;(\[])-[0-9]{9,}(?-u:\b)"  # negative numbers
+)
 
 _BLANK: Final = r"[^\p{L}\p{N}]*"
 _MASK: Final = r"[*#\x{2022}\x{2588}]"
+_PLACEHOLDER: Final = r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|<[A-Z][A-Z_ ]*>|%\([A-Za-z_]+\)s"
 _WORDS: Final = (
     "redacted|masked|removed|suppressed|withheld|hidden|deleted|anonymi[sz]ed|unknown|none|null|nan|n/a"
 )
@@ -32,6 +37,7 @@ _DOCUMENT: Final = r'(?s:\s*(?:\{\s*"|\[\s*[\[{"0-9-]).*[}\]]\s*)'
 _REPLACED: Final = (
     _TOKEN,
     rf"{_BLANK}{_MASK}{_BLANK}{_MASK}{_BLANK}.{{0,4}}",  # masked up to the last four characters
+    rf"(?:(?:{_PLACEHOLDER}){_BLANK})+",
     r"[xX][xX -]*",
     rf"(?i)[\[<({{]?(?:{_WORDS})(?:_[a-z_]+)?[\]>)}}]?",
 )
@@ -60,6 +66,14 @@ LEFT_BEHIND: Final = _any_whole([*_REPLACED, _DOCUMENT])
 OPAQUE: Final = _any_whole(_SAYS_NOTHING)
 
 
+# Cells that are keys made up by a system.
+KEY: Final = _any_whole([_UUID, "[0-9a-fA-F]{24,}"])
+
+
+# Whole cells that are digests: of the lengths of MD5, SHA-1, SHA-2, in one case.
+DIGEST: Final = "^(?:(?:[0-9a-f]{8}){4,5}|(?:[0-9A-F]{8}){4,5}|(?:[0-9a-f]{64}){1,2}|(?:[0-9A-F]{64}){1,2})$"
+
+
 @dataclass(frozen=True)
 class TypePatterns:
     """One info type's patterns, joined and anchored; padding and quotes around a cell do not hide it.
@@ -72,13 +86,24 @@ class TypePatterns:
 
     @cached_property
     def cell(self) -> str | None:
-        """Formats of a whole cell that are evidence by themselves."""
-        return _whole(self.kind.value_patterns)
+        """Formats and words of a whole cell that are evidence by themselves."""
+        return _whole((*self.kind.value_patterns, *_words(self.kind.words)))
 
     @cached_property
     def named_cell(self) -> str | None:
         """Formats of a whole cell under a header that means the type; includes `cell`."""
-        return _whole((*self.kind.value_patterns, *self.kind.header_patterns))
+        words = _words(self.kind.words)
+        return _whole((*self.kind.value_patterns, *self.kind.header_patterns, *words))
+
+    @cached_property
+    def allowed(self) -> str | None:
+        """Whole values that are no evidence."""
+        return _whole(self.kind.allowed)
+
+    @property
+    def closed(self) -> bool:
+        """Whether a whole cell of the format has no room for anything else."""
+        return self.cell is not None and ".*" not in self.cell
 
     @property
     def text(self) -> str | None:
@@ -121,6 +146,17 @@ def union(patterns: Iterable[TypePatterns]) -> str:
 def matches(text: pl.Expr, pattern: str | None) -> pl.Expr:
     """Whether the pattern matches; false for null and where there is no pattern."""
     return text.str.contains(pattern).fill_null(False) if pattern else pl.lit(False)
+
+
+def candidates(text: pl.Expr, pattern: str) -> pl.Expr:
+    """Whether the union matches; digests, of which a share does by chance, are none."""
+    return matches(text, pattern) & ~matches(text, DIGEST)
+
+
+def _words(words: Iterable[str]) -> list[str]:
+    """One pattern for all of them; the engine searches alternatives of letters at once."""
+    either = "|".join(re.escape(word) for word in words)
+    return [f"^(?i:{either})$"] if either else []
 
 
 def _whole(patterns: Iterable[str]) -> str | None:

@@ -19,7 +19,7 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from secure_platform.contract.model import Contract
 from secure_platform.errors import DataRefusedError
 from secure_platform.source.pieces import GOOD, RULES, Piece, Rule, parse
-from secure_platform.source.records import RECORD_LIMIT
-from secure_platform.source.stream import Readable, SourceFile, Stored
+from secure_platform.source.records import COMMA, RECORD_LIMIT
+from secure_platform.source.stream import Readable, SourceFile, Stored, Text
 
 LINE: Final = "__line"
 """The column of the 1-based physical line on which a record starts."""
@@ -42,6 +42,7 @@ MALFORMED_COST: Final = 256
 SHOWN_NAME: Final = 63
 SHOWN_NAMES: Final = 10
 SIMILAR: Final = 0.8
+Naming: TypeAlias = Callable[[Sequence[str | None]], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -72,21 +73,25 @@ class Batch:
     malformed: list[Malformed]
 
 
-class CsvSource:
-    """A `.csv` or `.csv.gz` file with a header.
+class CsvText:
+    """CSV with a header, wherever its bytes come from.
 
     Args:
-        file: The file, or the path of one; it must be a regular file.
+        file: Gives the bytes, the same each time.
+        delimiter: The byte between two fields.
+        names: Makes column names of the header's cells, or refuses them; by default as a dataset needs them.
 
     Attributes:
-        header: The column names, in the file's order, exactly as written.
+        header: The column names, in the file's order; by default exactly as written.
 
     Raises:
-        DataRefusedError: If it is not such a file, is empty, or its first record cannot be a header.
+        DataRefusedError: If it is empty, or its first record cannot be a header.
     """
 
-    def __init__(self, file: Path | Stored) -> None:
-        self._file: Stored = SourceFile(file) if isinstance(file, Path) else file
+    def __init__(self, file: Text, *, delimiter: int = COMMA, names: Naming | None = None) -> None:
+        self._text = file
+        self._delimiter = delimiter
+        self._names: Naming = names or (lambda cells: check_names(cells, self._refusal))
         self._header_line, self.header = self._read_header()
 
     def batches(self, *, bytes_per_batch: int = 2 << 20) -> Iterator[Batch]:
@@ -121,20 +126,16 @@ class CsvSource:
         if batch is None:
             yield Batch(self._frame([], np.empty(0, np.uint64)), [])
 
-    def fingerprint(self) -> str:
-        """Digest of the file's own bytes, `sha256:<64 hex digits>`."""
-        return self._file.fingerprint()
-
     def _pieces(self, size: int) -> Iterator[Piece]:
         """Complete records, block after block; a longer record makes its block longer."""
-        with self._file.text() as text:
+        with self._text.text() as text:
             rest, line, final = _read(text, len(codecs.BOM_UTF8)).removeprefix(codecs.BOM_UTF8), 1, False
             while not final:
                 # Doubling keeps the cost of one long record linear; beyond the limit it is refused.
                 wanted = max(size, min(len(rest), RECORD_LIMIT + 1 - len(rest)))
                 block = _read(text, wanted)
                 final = len(block) < wanted
-                piece = Piece.of(rest + block, line, final=final)
+                piece = Piece.of(rest + block, line, final=final, delimiter=self._delimiter)
                 rest, line = piece.rest, line + piece.feeds
                 self._check_lengths(piece, line)
                 if piece.records.consumed:
@@ -159,7 +160,7 @@ class CsvSource:
             written = np.flatnonzero(~piece.empty)
             if written.size:
                 index = int(written[0])
-                return int(piece.lines[index]), check_names(self._header_cells(piece, index), self._refusal)
+                return int(piece.lines[index]), tuple(self._names(self._header_cells(piece, index)))
         raise self._refusal("is empty", "Give a file with a header and records.")
 
     def _header_cells(self, piece: Piece, index: int) -> Sequence[str | None]:
@@ -174,7 +175,9 @@ class CsvSource:
                 f"has a header that breaks the rule {RULES[code]!r}",
                 "Give a file with a header, in UTF-8, with commas and RFC 4180 quotes.",
             )
-        cells = parse([piece.record(index)], [str(position) for position in range(width)], 1)
+        cells = parse(
+            [piece.record(index)], [str(position) for position in range(width)], 1, delimiter=self._delimiter
+        )
         return self._read_by_polars(cells).row(0)
 
     def _cost(self, piece: Piece, bad: NDArray[np.intp]) -> int:
@@ -183,7 +186,7 @@ class CsvSource:
         return int(lengths.sum()) + MALFORMED_COST * bad.size
 
     def _frame(self, runs: Sequence[bytes], lines: NDArray[np.uint64]) -> pl.DataFrame:
-        frame = self._read_by_polars(parse(runs, self.header, lines.size))
+        frame = self._read_by_polars(parse(runs, self.header, lines.size, delimiter=self._delimiter))
         return frame.insert_column(0, pl.Series(LINE, lines, pl.UInt64))
 
     def _read_by_polars(self, frame: pl.DataFrame | None) -> pl.DataFrame:
@@ -195,7 +198,26 @@ class CsvSource:
         return frame
 
     def _refusal(self, what: str, fix: str) -> DataRefusedError:
-        return self._file.refusal(what, fix)
+        return self._text.refusal(what, fix)
+
+
+class CsvSource(CsvText):
+    """A `.csv` or `.csv.gz` file of a dataset.
+
+    Args:
+        file: The file, or the path of one; it must be a regular file.
+
+    Raises:
+        DataRefusedError: If it is not such a file, is empty, or its first record cannot be a header.
+    """
+
+    def __init__(self, file: Path | Stored) -> None:
+        self._file: Stored = SourceFile(file) if isinstance(file, Path) else file
+        super().__init__(self._file)
+
+    def fingerprint(self) -> str:
+        """Digest of the file's own bytes, `sha256:<64 hex digits>`."""
+        return self._file.fingerprint()
 
 
 def check_names(

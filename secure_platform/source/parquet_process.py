@@ -6,9 +6,12 @@ in proportion to the file (`_check_promise`). Then rows come in small batches, c
 what no footer tells (a dictionary of long values, a lying page) meets the memory limit of this process.
 
 Every value becomes the text that a CSV export would hold, spelled as `validate/casts.py` reads it: the
-contract decides what it is. A text that is not UTF-8 or holds a NUL makes its row malformed.
+contract decides what it is. A text that is not UTF-8 or holds a NUL makes its row malformed. Who only
+searches asks for `anything`: nested values become JSON then, and what CSV has no spelling for is spelled as
+Python does.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final
@@ -61,7 +64,7 @@ def answer(request: Mapping[str, Any]) -> Iterator[pa.Table]:
     pa.set_cpu_count(1)
     try:
         with os.fdopen(request["descriptor"], "rb", closefd=False) as file:
-            yield from _read(file, request["wanted"])
+            yield from _read(file, request["wanted"], anything=request["anything"])
     except MemoryError:
         what, fix = _TOO_MUCH
     except pa.ArrowNotImplementedError:
@@ -75,7 +78,7 @@ def answer(request: Mapping[str, Any]) -> Iterator[pa.Table]:
     raise DataRefusedError(f"The source file {request['name']!r} {what}", fix)
 
 
-def _read(file: BinaryIO, wanted: str) -> Iterator[pa.Table]:
+def _read(file: BinaryIO, wanted: str, *, anything: bool) -> Iterator[pa.Table]:
     size = _check_ends(file)
     parquet = pq.ParquetFile(
         file,
@@ -84,11 +87,12 @@ def _read(file: BinaryIO, wanted: str) -> Iterator[pa.Table]:
         thrift_container_size_limit=THRIFT_ITEMS,
         page_checksum_verification=True,
     )
-    width = _check_promise(parquet, size)
+    width = _check_promise(parquet, size, anything=anything)
     if wanted == "rows":
-        yield from _rows(parquet, size, width)
+        yield from _rows(parquet, size, width, anything=anything)
     else:
-        names = [parquet.schema.column(place).name for place in range(parquet.metadata.num_columns)]
+        flat = [parquet.schema.column(place).name for place in range(parquet.metadata.num_columns)]
+        names = parquet.schema_arrow.names if anything else flat
         yield pa.table({"name": pa.array(names, pa.large_string())})
 
 
@@ -109,7 +113,7 @@ def _check_ends(file: BinaryIO) -> int:
     return size
 
 
-def _check_promise(parquet: pq.ParquetFile, size: int) -> int:
+def _check_promise(parquet: pq.ParquetFile, size: int, *, anything: bool) -> int:
     """Hold the footer's promises against each other and the file; the mean bytes of a decoded row."""
     metadata = parquet.metadata
     if not 0 < metadata.num_columns <= COLUMN_LIMIT or metadata.num_row_groups > ROW_GROUP_LIMIT:
@@ -117,30 +121,37 @@ def _check_promise(parquet: pq.ParquetFile, size: int) -> int:
             f"has {metadata.num_columns:,} columns in {metadata.num_row_groups:,} row groups",
             f"Give a file with 1 to {COLUMN_LIMIT:,} columns and at most {ROW_GROUP_LIMIT:,} row groups.",
         )
-    for place in range(metadata.num_columns):
-        column = parquet.schema.column(place)
-        if column.path != column.name or column.max_repetition_level > 0 or column.max_definition_level > 1:
-            raise _RefusedError(f"has a nested column {place + 1}", "Export flat columns only.")
+    nested = [_is_nested(parquet.schema.column(place)) for place in range(metadata.num_columns)]
+    if any(nested) and not anything:
+        raise _RefusedError(f"has a nested column {nested.index(True) + 1}", "Export flat columns only.")
     rows = texts = 0
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
         rows += group.num_rows
         for place in range(group.num_columns):
-            texts += _check_chunk(group.column(place), group.num_rows, size)
+            texts += _check_chunk(group.column(place), group.num_rows, size, nested=nested[place])
     if rows != metadata.num_rows or rows < 0:
         raise _RefusedError("does not have the rows that it promises", _FIX)
     _check_ratio(rows * (8 + CELL * metadata.num_columns) + texts, size)
     return int(8 + CELL * metadata.num_columns + texts // max(rows, 1))
 
 
-def _check_chunk(chunk: Any, rows: int, size: int) -> int:
-    """The bytes of a column chunk; none for types of a fixed width."""
+def _is_nested(column: Any) -> bool:
+    return bool(
+        column.path != column.name or column.max_repetition_level > 0 or column.max_definition_level > 1
+    )
+
+
+def _check_chunk(chunk: Any, rows: int, size: int, *, nested: bool) -> int:
+    """The bytes of a column chunk; none for types of a fixed width, if there is one value in each row."""
     stored, decoded = chunk.total_compressed_size, chunk.total_uncompressed_size
     begins = [offset for offset in (chunk.dictionary_page_offset, chunk.data_page_offset) if offset]
     begin = min(begins, default=0)
-    if chunk.num_values != rows or min(rows, stored, decoded) < 0 or not 0 < begin <= size - stored:
+    more = chunk.num_values - rows
+    if (more and not nested) or min(rows, stored, decoded) < 0 or not 0 < begin <= size - stored:
         raise _RefusedError("has a column that does not lie in it as promised", _FIX)
-    return int(decoded) if chunk.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY") else 0
+    texts = int(decoded) if chunk.physical_type in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY") else 0
+    return texts + CELL * max(0, int(more))
 
 
 def _check_ratio(decoded: int, size: int) -> None:
@@ -151,7 +162,7 @@ def _check_ratio(decoded: int, size: int) -> None:
         )
 
 
-def _rows(parquet: pq.ParquetFile, size: int, width: int) -> Iterator[pa.Table]:
+def _rows(parquet: pq.ParquetFile, size: int, width: int, *, anything: bool) -> Iterator[pa.Table]:
     decoded = row = 0
     count = max(1, min(BATCH_ROWS, BATCH_BYTES // width))
     for batch in parquet.iter_batches(batch_size=count, use_threads=False):
@@ -159,14 +170,17 @@ def _rows(parquet: pq.ParquetFile, size: int, width: int) -> Iterator[pa.Table]:
         _check_ratio(decoded, size)
         if batch.nbytes > BATCH_LIMIT:
             raise _RefusedError(*_TOO_MUCH)
-        yield _text_rows(batch, row)
+        yield _text_rows(batch, row, anything=anything)
         row += batch.num_rows
     if row != parquet.metadata.num_rows:
         raise _RefusedError("does not have the rows that it promises", _FIX)
 
 
-def _text_rows(batch: pa.RecordBatch, before: int) -> pa.Table:
-    columns = [_plain(column, place) for place, column in enumerate(batch.columns, start=1)]
+def _text_rows(batch: pa.RecordBatch, before: int, *, anything: bool) -> pa.Table:
+    columns = [
+        _spelled(column, place) if anything else _plain(column, place)
+        for place, column in enumerate(batch.columns, start=1)
+    ]
     rules = _rules(columns, batch.num_rows)
     good = pc.is_null(rules)
     records = pa.array(
@@ -177,6 +191,27 @@ def _text_rows(batch: pa.RecordBatch, before: int) -> pa.Table:
     numbers = pa.array(range(before + 1, before + batch.num_rows + 1), pa.uint64())
     names = [ROW, RULE, RECORD, *map(str, range(len(texts)))]
     return pa.table([numbers, rules, records, *texts], names=names)
+
+
+def _spelled(column: pa.Array, place: int) -> pa.Array:
+    """Values of any type as text."""
+    try:
+        return _plain(column, place)
+    except (_RefusedError, pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        values = (None if value is None else _json(value) for value in column.to_pylist())
+        return pa.array(values, pa.large_string())
+
+
+def _json(value: Any) -> str:
+    return (
+        json.dumps(value, ensure_ascii=False, default=_foreign)
+        if isinstance(value, list | dict)
+        else _foreign(value)
+    )
+
+
+def _foreign(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _plain(column: pa.Array, place: int) -> pa.Array:

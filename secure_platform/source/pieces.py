@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from secure_platform.source.records import BROKEN, CR, LF, Records, split
+from secure_platform.source.records import BROKEN, COMMA, CR, LF, Records, split
 
 Rule = Literal["encoding", "nul_byte", "quoting", "field_count"]
 RULES: Final[tuple[Rule, ...]] = ("encoding", "nul_byte", "quoting", "field_count")
@@ -29,9 +29,9 @@ class Piece:
     lines: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, data: bytes, line: int, *, final: bool) -> "Piece":
+    def of(cls, data: bytes, line: int, *, final: bool, delimiter: int = COMMA) -> "Piece":
         """Split a buffer whose first byte is the start of a record and on this physical line."""
-        records = split(data, final=final)
+        records = split(data, final=final, delimiter=delimiter)
         before = np.concatenate((np.zeros(1, np.int64), records.feeds[:-1]))[: records.feeds.size]
         return cls(data, records, (before + line).astype(np.uint64))
 
@@ -90,14 +90,18 @@ def _is_utf8(data: bytes | memoryview) -> bool:
     return True
 
 
-def parse(runs: Sequence[bytes], names: Sequence[str], height: int) -> pl.DataFrame | None:
+def parse(
+    runs: Sequence[bytes], names: Sequence[str], height: int, *, delimiter: int = COMMA
+) -> pl.DataFrame | None:
     """Read good records as text columns; `None` if Polars does not find `height` of them."""
     # Polars looks at the first bytes of what it is given: it drops U+FEFF there, and takes "x^" or "x\x01"
     # for the start of compressed data and finds nothing. A header line of our own keeps data away from there.
     columns = [str(position) for position in range(len(names))]
-    text = b"".join((",".join(columns).encode(), b"\n", *runs))
+    text = b"".join((chr(delimiter).join(columns).encode(), b"\n", *runs))
     try:
-        frame = pl.read_csv(text, schema=dict.fromkeys(columns, pl.String), glob=False)
+        frame = pl.read_csv(
+            text, separator=chr(delimiter), schema=dict.fromkeys(columns, pl.String), glob=False
+        )
     except pl.exceptions.PolarsError:
         return None
     frame.columns = list(names)

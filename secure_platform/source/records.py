@@ -1,11 +1,11 @@
 """Where the records of a CSV text begin and end, by RFC 4180 and nothing looser.
 
 A field is either free of quotes and carriage returns, or it is quoted from its first byte to its last with
-inner quotes doubled. A record ends at a line feed, with or without a carriage return before it, outside
-quotes. The first quote or bare carriage return that breaks this makes its record *broken*: every physical
-line from the record's start to the line of the break counts as one broken record, and reading goes on at the
-next line. So nothing that a stray quote swallowed goes uncounted, and nothing inside it is taken for a
-record.
+inner quotes doubled; fields are parted by commas, unless another byte is named. A record ends at a line feed,
+with or without a carriage return before it, outside quotes. The first quote or bare carriage return that
+breaks this makes its record *broken*: every physical line from the record's start to the line of the break
+counts as one broken record, and reading goes on at the next line. So nothing that a stray quote swallowed
+goes uncounted, and nothing inside it is taken for a record.
 
 Everything is computed on the bytes by position; UTF-8 needs no care, because its multi-byte sequences hold no
 ASCII.
@@ -40,8 +40,8 @@ def _table(*allowed: int) -> NDArray[np.bool_]:
     return table
 
 
-_BEFORE_OPENING: Final = _table(COMMA, LF, QUOTE)
-_BEHIND_CLOSING: Final = _table(COMMA, LF, CR, QUOTE)
+_BEFORE_OPENING: Final = _table(LF, QUOTE)
+_BEHIND_CLOSING: Final = _table(LF, CR, QUOTE)
 
 
 @dataclass(frozen=True)
@@ -75,20 +75,21 @@ class _Window(NamedTuple):
     broken: bool
 
 
-def split(data: bytes, *, final: bool) -> Records:
+def split(data: bytes, *, final: bool, delimiter: int = COMMA) -> Records:
     """Find the complete records of a buffer that begins at a record's start.
 
     Args:
         data: Bytes of the text.
         final: Nothing follows: the end of the buffer ends the last record too. Bytes that even then are not
             consumed belong to a quoted field that is never closed.
+        delimiter: The byte between two fields.
     """
     codes = np.frombuffer(data, np.uint8)
     windows: list[_Window] = []
     position, feeds, size = 0, 0, len(data)
     while position < len(data):
         end = min(position + size, len(data))
-        window = _split_window(codes[position:end], final=final and end == len(data))
+        window = _split_window(codes[position:end], delimiter, final=final and end == len(data))
         if not window.stop.size:
             if end == len(data):
                 break
@@ -111,17 +112,18 @@ def _join(windows: list[_Window]) -> Records:
     return Records(start, stop, fields, feeds)
 
 
-def _split_window(codes: NDArray[np.uint8], *, final: bool) -> _Window:
+def _split_window(codes: NDArray[np.uint8], delimiter: int, *, final: bool) -> _Window:
     """The good records before the first break, or the broken lines when the window begins with them."""
     quotes = np.flatnonzero(codes == QUOTE)
     feeds = np.flatnonzero(codes == LF)
-    broken_at = _first_break(codes, quotes)
+    broken_at = _first_break(codes, quotes, delimiter)
     limit = codes.size if broken_at is None else broken_at
     stop = _outside(feeds[: np.searchsorted(feeds, limit)], quotes) + 1
     if broken_at is None and final and quotes.size % 2 == 0 and (not stop.size or stop[-1] < codes.size):
         stop = np.append(stop, codes.size)
     if stop.size or broken_at is None:
-        return _Window(stop, _count_fields(codes, quotes, stop), np.searchsorted(feeds, stop), broken=False)
+        fields = _count_fields(codes, quotes, stop, delimiter)
+        return _Window(stop, fields, np.searchsorted(feeds, stop), broken=False)
     last = int(np.searchsorted(feeds, broken_at))
     if last < feeds.size:
         stop = feeds[: last + 1] + 1
@@ -141,13 +143,13 @@ def _outside(positions: Offsets, quotes: Offsets) -> Offsets:
     return outside
 
 
-def _count_fields(codes: NDArray[np.uint8], quotes: Offsets, stop: Offsets) -> Offsets:
-    commas = _outside(np.flatnonzero(codes == COMMA), quotes)
-    fields: Offsets = np.diff(np.searchsorted(commas, stop), prepend=0) + 1
+def _count_fields(codes: NDArray[np.uint8], quotes: Offsets, stop: Offsets, delimiter: int) -> Offsets:
+    between = _outside(np.flatnonzero(codes == delimiter), quotes)
+    fields: Offsets = np.diff(np.searchsorted(between, stop), prepend=0) + 1
     return fields
 
 
-def _first_break(codes: NDArray[np.uint8], quotes: Offsets) -> int | None:
+def _first_break(codes: NDArray[np.uint8], quotes: Offsets, delimiter: int) -> int | None:
     """Offset of the first quote or carriage return in a place that RFC 4180 does not allow.
 
     The window's last byte has no right neighbour: if nothing follows, it is allowed to end there, and if
@@ -158,9 +160,10 @@ def _first_break(codes: NDArray[np.uint8], quotes: Offsets) -> int | None:
     closing = closing[closing < codes.size - 1]
     returns = _outside(np.flatnonzero(codes == CR), quotes)
     returns = returns[returns < codes.size - 1]
+    before, behind = codes[opening - 1], codes[closing + 1]
     breaks = (
-        opening[~_BEFORE_OPENING[codes[opening - 1]]],
-        closing[~_BEHIND_CLOSING[codes[closing + 1]]],
+        opening[~(_BEFORE_OPENING[before] | (before == delimiter))],
+        closing[~(_BEHIND_CLOSING[behind] | (behind == delimiter))],
         returns[codes[returns + 1] != LF],
     )
     found = [int(places[0]) for places in breaks if places.size]

@@ -42,17 +42,21 @@ class Identity(NamedTuple):
     modified_ns: int
 
 
-class Stored(Protocol):
-    """A file of a dataset, wherever it lies."""
+class Text(Protocol):
+    """Text that can be read again."""
 
     def text(self) -> AbstractContextManager[Readable]:
-        """The bytes of its text; opened anew each time, and the same each time."""
-
-    def fingerprint(self) -> str:
-        """Digest of what is stored, `sha256:<64 hex digits>`."""
+        """Its bytes; opened anew each time, and the same each time."""
 
     def refusal(self, what: str, fix: str) -> DataRefusedError:
         """An error about it."""
+
+
+class Stored(Text, Protocol):
+    """A file of a dataset, wherever it lies."""
+
+    def fingerprint(self) -> str:
+        """Digest of what is stored, `sha256:<64 hex digits>`."""
 
 
 class SourceFile:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, BinaryIO, Final
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -95,6 +95,17 @@ def scan(file: BinaryIO, secret: FileKey) -> pl.LazyFrame:
     """
     properties = pl.ParquetDecryptionProperties(footer_key=secret.key, aad_prefix=secret.associated)
     return pl.scan_parquet(file, decryption=properties)
+
+
+def scan_parts(files: list[IO[bytes]], secret: FileKey, schema: pl.Schema) -> pl.LazyFrame:
+    """Read encrypted files of one key lazily, one after the other; null where one lacks a column.
+
+    One scan of many files reads ahead by a little; a scan for each of them would read a part of all at once.
+    """
+    properties = pl.ParquetDecryptionProperties(footer_key=secret.key, aad_prefix=secret.associated)
+    return pl.scan_parquet(
+        files, decryption=properties, schema=schema, missing_columns="insert", extra_columns="ignore"
+    )
 
 
 def from_batches(schema: pl.Schema, batches: Callable[[], Iterable[pl.DataFrame]]) -> pl.LazyFrame:

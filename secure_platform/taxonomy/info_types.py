@@ -7,7 +7,7 @@ Families hold what types have in common; what a type says itself comes first.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -38,11 +38,22 @@ _HANDLING: Final = frozenset(
 )
 _RECOGNITION: Final = frozenset(
     {
-        *("family", "country", "headers", "weak_headers", "weak_beside", "header_vetoes", "value_patterns"),
+        *(
+            "family",
+            "country",
+            "headers",
+            "key_headers",
+            "weak_headers",
+            "weak_beside",
+            "header_vetoes",
+            "value_patterns",
+        ),
         *("header_patterns", "text_pattern", "context_words", "context_form", "context_pattern", "validator"),
-        *("distinctive", "numeric", "supersedes"),
+        *("distinctive", "numeric", "supersedes", "words", "allowed", "value_patterns"),
     }
 )
+# More ways to recognise a type that is there already; never fewer.
+_WIDER: Final = frozenset({"headers", "value_patterns", "header_patterns", "words"})
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,8 @@ class InfoType:
         header_words: Token sequences as `header_tokens` makes them, with `^` and `$` where a phrase is tied.
         value_patterns, header_patterns: Rust regexes anchored to the whole cell.
         context_pattern: A keyword and a value shortly behind it.
+        words: Whole cells that are evidence without a header, whatever their case.
+        allowed: Rust regexes of whole values that are no evidence.
     """
 
     id: str
@@ -75,6 +88,7 @@ class InfoType:
     context_words: tuple[str, ...] = ()
     context_pattern: str | None = None
     header_words: tuple[tuple[str, ...], ...] = ()
+    key_headers: tuple[tuple[str, ...], ...] = ()
     weak_headers: tuple[tuple[str, ...], ...] = ()
     weak_beside: tuple[tuple[str, ...], ...] = ()
     header_vetoes: tuple[tuple[str, ...], ...] = ()
@@ -82,6 +96,8 @@ class InfoType:
     distinctive: bool = False
     numeric: bool = False
     supersedes: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
     default_transform: str = field(kw_only=True)
 
     @property
@@ -202,6 +218,7 @@ def _recognition(entry: Entry) -> dict[str, Any]:
         "context_words": words,
         "context_pattern": _context(words, form) if form else entry.pattern("context_pattern"),
         "header_words": entry.phrases("headers"),
+        "key_headers": entry.phrases("key_headers"),
         "weak_headers": entry.phrases("weak_headers"),
         "weak_beside": entry.phrases("weak_beside"),
         "header_vetoes": entry.phrases("header_vetoes"),
@@ -209,7 +226,31 @@ def _recognition(entry: Entry) -> dict[str, Any]:
         "distinctive": entry.flag("distinctive"),
         "numeric": entry.flag("numeric"),
         "supersedes": entry.strings("supersedes"),
+        "words": _words(entry),
+        "allowed": entry.cell_patterns("allowed"),
     }
+
+
+def _words(entry: Entry) -> tuple[str, ...]:
+    words = entry.strings("words")
+    entry.require(all(word.strip() == word for word in words), "words")
+    return words
+
+
+def wider(kind: InfoType, body: Any) -> InfoType:
+    """The type, recognised by what the body adds.
+
+    Raises:
+        ContractError: If anything in the body is not understood.
+    """
+    entry = Entry("Info type", kind.id, body, _WIDER)
+    return replace(
+        kind,
+        header_words=(*kind.header_words, *entry.phrases("headers")),
+        value_patterns=(*kind.value_patterns, *entry.cell_patterns("value_patterns")),
+        header_patterns=(*kind.header_patterns, *entry.cell_patterns("header_patterns")),
+        words=(*kind.words, *_words(entry)),
+    )
 
 
 def _context(words: tuple[str, ...], form: str) -> str:

@@ -63,14 +63,16 @@ def payment_card(text: pl.Expr) -> pl.Expr:
     """Issuer range, its lengths and the check digit of a payment card number, separators ignored.
 
     Source: ISO/IEC 7812-1; issuer ranges as published by the networks: Visa 4; Mastercard 51-55, 2221-2720;
-    American Express 34, 37; Diners 300-305, 3095, 36, 38, 39; JCB 3528-3589, 2131, 1800; Discover, UnionPay
-    and Maestro 6, 81, 50, 56-58.
+    Mir 2200-2204; American Express 34, 37; Diners 300-305, 3095, 36, 38, 39; JCB 3528-3589, 2131, 1800; Troy
+    9792; Discover, UnionPay and Maestro 6, 81, 50, 56-58.
     """
     digits = _compact(text)
     issuer = digits.str.contains(
         r"^(?:4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})"
         r"|5[1-5][0-9]{14}"
         r"|2(?:22[1-9]|2[3-9][0-9]|[3-6][0-9]{2}|7[01][0-9]|720)[0-9]{12}"
+        r"|220[0-4][0-9]{12,15}"
+        r"|9792[0-9]{12}"
         r"|3[47][0-9]{13}"
         r"|3(?:0[0-5]|095|[689][0-9])[0-9]{11,16}"
         r"|35(?:2[89]|[3-8][0-9])[0-9]{12,15}"

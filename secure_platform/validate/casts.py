@@ -10,6 +10,8 @@ column) or makes one value look like two. So, in ASCII and without surrounding b
 - timestamp: `YYYY-MM-DDThh:mm:ssZ`, with one to six digits of a second's fraction if need be (RFC 3339, UTC
   as `Z` only, no leap second).
 - string: any text.
+
+A contract may name another spelling of dates and timestamps (`contract/formats.py`), which is then the one.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +20,7 @@ from typing import Final
 
 import polars as pl
 
+from secure_platform.contract.formats import FORMATS
 from secure_platform.contract.model import Column, LogicalType
 
 INTEGER: Final = r"\A(?:0|-?[1-9][0-9]{0,18})\z"
@@ -29,7 +32,20 @@ WHOLE_SECONDS: Final = len("YYYY-MM-DDThh:mm:ssZ")
 
 def typed(column: Column) -> pl.Expr:
     """The text column as its contract type; null where the text is no value of it. Pure and lazy."""
-    return _CASTS[column.logical_type](pl.col(column.name)).alias(column.name)
+    text = pl.col(column.name)
+    value = _CASTS[column.logical_type](text) if column.format is None else _spelled(column, text)
+    return value.alias(column.name)
+
+
+def _spelled(column: Column, text: pl.Expr) -> pl.Expr:
+    letters = FORMATS[column.logical_type][column.format or ""]
+    if column.logical_type == "date":
+        value = text.str.to_date(letters, strict=False)
+    else:
+        value = text.str.to_datetime(letters, time_unit="us", time_zone="UTC", strict=False)
+    # A reader of formats is lenient; a value that is written again in another way had another spelling.
+    exact = value.dt.to_string(letters) == text
+    return _where(exact & value.dt.year().is_between(date.min.year, date.max.year), value)
 
 
 def _string(text: pl.Expr) -> pl.Expr:

@@ -20,6 +20,7 @@ PEERS = {
     "keys": "plain Parquet files",
     "web": "the stock server",
     "secret_scan": "the same rules, each searched by Python's re",
+    "text_scan": "Polars searches every text for one pattern",
     "demo": "",
     "scan": "Polars searches every cell for one pattern",
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cli_support import Cli
 
+from secure_platform.audit.log import JSON
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
@@ -106,3 +107,22 @@ def test_an_export_is_written_where_it_can_be(cli: Cli, tmp_path: Path) -> None:
     refused = cli("audit", "export", "/proc/nowhere", "--json", token="admin")
     assert refused.code == 2
     assert "/proc/nowhere" in refused.json["culprit"]
+
+
+def test_an_export_has_the_findings_as_ocsf_events_when_asked(cli: Cli, tmp_path: Path) -> None:
+    found: dict[str, JSON] = {"column": "c", "info_type": "EMAIL", "count": 3, "confidence": "0.94"}
+    found["refused"] = False
+    own: dict[str, JSON] = {**found, "info_type": "BADGE_OF_A_PRODUCT"}
+    log = _services(cli).audit
+    log.append(
+        "scan.findings", actor="admin", subject="p/raw/d/" + "0" * 32, detail={"findings": [found, own]}
+    )
+    folder, file = tmp_path / "log", tmp_path / "log" / "findings.ocsf.ndjson"
+    assert cli("audit", "export", str(folder), token="admin").code == 0
+    assert not file.exists()
+    for _ in range(2):
+        assert cli("audit", "export", str(folder), "--ocsf", token="admin").code == 0
+        events = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        kinds = [event["finding_info"]["types"] for event in events]
+        assert (kinds, file.stat().st_mode & 0o777) == ([["EMAIL"], ["BADGE_OF_A_PRODUCT"]], 0o600)
+        assert [event["type_uid"] for event in events] == [200601, 200601]

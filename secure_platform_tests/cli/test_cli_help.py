@@ -64,6 +64,7 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "check",
         "contract",
         "contract diff",
+        "contract draft",
         "demo",
         "deploy",
         "init",

@@ -61,6 +61,7 @@ COLUMN_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     "min_length": [(None, 0, "breaking", "additive"), (1, 2, "breaking", "additive")],
     "max_length": [(None, 9, "breaking", "additive"), (9, 8, "breaking", "additive")],
     "pattern": [(None, "^a$", "breaking", "additive"), ("^a$", "^b$", "breaking", "breaking")],
+    "format": [(None, "M/d/yyyy", "breaking", "breaking"), ("M/d/yyyy", "d/M/yyyy", "breaking", "breaking")],
     "enum": [
         (None, ("a",), "breaking", "additive"),
         (("a", "b"), ("a",), "breaking", "additive"),

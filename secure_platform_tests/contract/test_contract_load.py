@@ -126,6 +126,16 @@ COLUMN_REFUSALS: dict[str, tuple[Damage, str, str]] = {
         "compiled",
         "",
     ),
+    "format that is not read": (
+        lambda _, c: c.update(logicalType="date", logicalTypeOptions={"format": "M/d/yy"}),
+        "format",
+        "`M/d/yyyy`",
+    ),
+    "format of the other type": (
+        lambda _, c: c.update(logicalType="date", logicalTypeOptions={"format": "yyyy-MM-dd HH:mm"}),
+        "format",
+        "yyyy",
+    ),
     "pattern without an anchor": (
         lambda _, c: c.update(logicalTypeOptions={"pattern": "[0-9]{5}$"}),
         "anchors",

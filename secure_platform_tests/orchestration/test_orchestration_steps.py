@@ -36,6 +36,7 @@ def test_a_dataset_is_pulled_validated_scanned_and_committed(line: Line) -> None
     assert [(check.name, check.passed) for check in outcome.checks] == [
         ("contract", True),
         ("scan", True),
+        ("drift", True),
         ("volume", True),
     ]
     assert outcome.snapshot.verdicts.keys() == {"validate", "scan"}

@@ -1,3 +1,6 @@
+import random
+import uuid
+
 import pytest
 from known_numbers import KNOWN
 from scan_support import kinds, scan
@@ -119,10 +122,18 @@ def test_header_and_format_are_a_finding_where_the_number_rule_fails(
     assert kinds([value, *["other"] * 99]) == set()
 
 
+UUID = "3edac2e3-d223-6fae-d515-daf96ef6bc76"
+
+
+def uuid4(seed: int) -> uuid.UUID:
+    """A random UUID, the same every time."""
+    return uuid.UUID(int=random.Random(seed).getrandbits(128), version=4)  # noqa: S311 - no secret
+
+
 TOKEN = "t1_0123456789abcdef0123456789abcdef"
 DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 LEFT_BEHIND = [
-    *(TOKEN, TOKEN.replace("t1", "h12"), DIGEST, "3edac2e3-d223-6fae-d515-daf96ef6bc76", "", "  ", "n/a"),
+    *(TOKEN, TOKEN.replace("t1", "h12"), DIGEST, UUID, "", "  ", "n/a"),
     *("REDACTED", "[redacted]", "********", "***-**-****", "*****@*******.***", "XXXX"),
     *("021", "000", "1961", "90", "90+", "45-49"),
 ]
@@ -131,8 +142,29 @@ LEFT_BEHIND = [
 @pytest.mark.parametrize("value", LEFT_BEHIND)
 def test_what_protection_leaves_behind_is_no_evidence(value: str) -> None:
     found = {MEANS[column] for column, _ in scan({name: [value, None, value] for name in MEANS})}
-    # Four digits are a ZIP code that lost its zero, or a short record number.
-    assert found == ({"US_ZIP", "MRN"} if value == "1961" else set())
+    # Four digits are a ZIP code that lost its zero, or a short record number; a record number may be a UUID.
+    kept = {"1961": {"US_ZIP", "MRN"}, UUID: {"MRN", "HEALTH_PLAN_ID"}}
+    assert found == kept.get(value, set())
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ([str(uuid4(step)) for step in range(20)], set()),
+        ([str(10_000 + step) for step in range(20)], set()),
+        ([str(10_000 + step // 3) for step in range(60)], set()),
+        ([str(10_000 + 977 * step) for step in range(20)], {"MRN"}),
+        ([f"MR{10_000 + step}" for step in range(20)], {"MRN"}),
+    ],
+)
+def test_a_key_of_patients_is_a_finding_unless_the_system_made_it_up(
+    cells: list[str], expected: set[str]
+) -> None:
+    assert kinds(cells, "patient_id") == expected
+
+
+def test_numbers_given_one_after_the_other_count_under_a_name_that_says_record_number() -> None:
+    assert kinds([str(10_000 + step) for step in range(20)], "mrn") == {"MRN"}
 
 
 @pytest.mark.parametrize("value", ["Boston", "Jane", "12 Main Street", "J. Doe ** VIP patient"])

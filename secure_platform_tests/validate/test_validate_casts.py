@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from secure_platform.contract.formats import FORMATS
 from secure_platform.contract.model import Column, Contract, LogicalType
 from secure_platform.source.csv import LINE
 from secure_platform.taxonomy.classification import Classification
@@ -33,6 +35,14 @@ def cast(kind: LogicalType, texts: list[str | None]) -> list[Any]:
     frame = pl.LazyFrame({"x": texts}, schema={"x": pl.String})
     typed = cast_typed(contract(("x", kind)), frame).collect()["x"]
     assert typed.dtype == Column("x", kind, "", Classification.INTERNAL).dtype
+    return typed.to_list()
+
+
+def spelled(kind: LogicalType, form: str, texts: list[str | None]) -> list[Any]:
+    column = replace(contract(("x", kind)).columns[0], format=form)
+    declared = replace(contract(("x", kind)), columns=(column,))
+    typed = cast_typed(declared, pl.LazyFrame({"x": texts}, schema={"x": pl.String})).collect()["x"]
+    assert typed.dtype == column.dtype
     return typed.to_list()
 
 
@@ -220,3 +230,60 @@ def test_is_pushed_into_the_reader(tmp_path: Any) -> None:
         cast_typed(contract(("a", "integer"), ("b", "integer")), pl.scan_parquet(path)).select("a").explain()
     )
     assert "PROJECT 1/3 COLUMNS" in plan
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "text", "value", "others"),
+    [
+        (
+            "date",
+            "M/d/yyyy",
+            "3/8/1971",
+            date(1971, 3, 8),
+            ["03/8/1971", "13/8/1971", "2/30/2001", "3/8/71", "3/8/0000", "1971-03-08", *around("3/8/1971")],
+        ),
+        (
+            "date",
+            "dd.MM.yyyy",
+            "08.03.1971",
+            date(1971, 3, 8),
+            ["8.3.1971", "03.13.1971", "31.04.1971", "08.03.+1971", "08.03.11971"],
+        ),
+        (
+            "timestamp",
+            "yyyy-MM-dd HH:mm:ss",
+            "2019-01-01 23:46:40",
+            datetime(2019, 1, 1, 23, 46, 40, tzinfo=UTC),
+            ["2019-01-01T23:46:40", "2019-01-01 24:00:00", "2019-01-01 23:46:60", "2019-01-01 23:46:40.5"],
+        ),
+        (
+            "timestamp",
+            "M/d/yyyy H:mm",
+            "12/1/2010 8:26",
+            datetime(2010, 12, 1, 8, 26, tzinfo=UTC),
+            ["12/1/2010 08:26", "12/1/2010 8:26:00", "12/01/2010 8:26"],
+        ),
+        (
+            "timestamp",
+            "yyyy-MM-dd'T'HH:mm:ss.SSSxxx",
+            "2019-01-01T23:46:40.120+00:00",
+            datetime(2019, 1, 1, 23, 46, 40, 120_000, tzinfo=UTC),
+            ["2019-01-01T23:46:40.120+01:00", "2019-01-01T23:46:40.12+00:00", "2019-01-01T23:46:40.120Z"],
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_spelling_that_the_contract_names_is_the_only_one(
+    kind: LogicalType, form: str, text: str, value: date, others: list[str]
+) -> None:
+    given: list[str | None] = [text, None, *others]
+    assert spelled(kind, form, given) == [value, *[None] * (len(others) + 1)]
+
+
+def test_every_spelling_reads_what_it_writes() -> None:
+    moment = datetime(2021, 3, 4, 15, 6, tzinfo=UTC)
+    for form, letters in FORMATS["date"].items():
+        assert spelled("date", form, [moment.strftime(letters)]) == [moment.date()], form
+    for form, letters in FORMATS["timestamp"].items():
+        written = pl.Series([moment]).dt.to_string(letters).to_list()
+        assert spelled("timestamp", form, written) == [moment], form

@@ -29,8 +29,14 @@ from secure_platform.orchestration.steps.context import (
     input_key,
 )
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
-from secure_platform.orchestration.steps.protect import left_over, lineage_record, original_values_left
-from secure_platform.orchestration.steps.pull import finding_record
+from secure_platform.orchestration.steps.protect import (
+    left_over,
+    lineage_record,
+    original_values_left,
+    record_left,
+    residual_detail,
+)
+from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
 from secure_platform.store.temporary import claimed_directory
 from secure_platform.store.warehouse import BuildWarehouse
@@ -89,6 +95,7 @@ def build_marts(context: StepContext, marts: Mapping[str, Mart]) -> MartsOutcome
         # Their values are looked for in the marts.
         originals={name: context.input(Zone.RAW, name).snapshot_id for name in product.contracts},
         dbt=digest,
+        scan={name: product_scan(product).digest(name) for name in marts},
     )
     known = {name: services.store.find(product.name, name, Zone.MARTS, key) for name in marts}
     reused = {name: snapshot for name, snapshot in known.items() if snapshot is not None}
@@ -181,14 +188,15 @@ def _commit(
     services, product = context.services, context.product
     with services.store.draft(product.name, mart.name, Zone.MARTS, actor=context.requester) as draft:
         draft.write(warehouse.table(product.name, mart.name))
-        findings = left_over(context, draft.scan())
+        left = left_over(context, mart.name, draft.scan())
         values = original_values_left(context, draft.scan(), product.contracts, None)
+        record_left(context, (Zone.MARTS, mart.name, draft.snapshot_id), left, draft.scan())
         tests = {test: run.results.get(test) in PASSED for test in mart.tests}
         draft.verdict("dbt", passed=all(tests.values()), tests=tests)
         draft.verdict(
             "residual",
-            passed=not findings and not values,
-            findings=[finding_record(finding) for finding in findings],
+            passed=not left.findings and not values,
+            **residual_detail(left),
             original_values=values,
         )
         return draft.commit(

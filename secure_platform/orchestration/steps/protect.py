@@ -4,6 +4,7 @@ No original value is written down: results are counts by column.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -22,12 +23,15 @@ from secure_platform.orchestration.steps.context import (
 )
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.pull import finding_record
+from secure_platform.orchestration.steps.record import record_scan
 from secure_platform.orchestration.steps.retokenize import VERDICT as RETOKENIZED
 from secure_platform.orchestration.steps.retokenize import proof
+from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.execute import apply, split_orphans
 from secure_platform.protect.plan import DatasetPlan, Plan, compile_plan
 from secure_platform.protect.residual import residual_values
-from secure_platform.scan.columns import Finding, residual
+from secure_platform.scan.columns import residual
+from secure_platform.scan.feedback import Corrected
 from secure_platform.services import Services
 from secure_platform.source.csv import LINE
 from secure_platform.store.snapshots import Draft, Snapshot, SnapshotStore, Zone, require_verdicts
@@ -87,6 +91,7 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
         contract=contract.digest,
         plans={name: plan_digest(plans[name]) for name in raws},
         parents={name: parent.snapshot_id for name, parent in parents.items()},
+        scan=product_scan(context.product).digest(dataset),
         again=context.released(Zone.PROTECTED, dataset),
     )
     known = store.find(context.product.name, dataset, Zone.PROTECTED, key)
@@ -173,30 +178,48 @@ def _carry_out(
         unresolved=unresolved,
         on_invalid=contract.on_invalid,
     )
-    findings = left_over(context, output)
+    left = left_over(context, plan.dataset, output)
     values = _values_left(context, output, raws, plan)
     draft.verdict(
-        "residual",
-        passed=not findings and not values,
-        findings=[finding_record(finding) for finding in findings],
-        original_values=values,
+        "residual", passed=not left.findings and not values, **residual_detail(left), original_values=values
     )
+    place = (Zone.PROTECTED, plan.dataset, draft.snapshot_id)
+    record_left(context, place, left, output)
     restricted = [c.column for c in plan.outputs if c.classification >= Classification.RESTRICTED]
     draft.verdict("classification", passed=not restricted, restricted_columns=restricted)
     if context.again is not None:
         draft.verdict(RETOKENIZED, passed=True, columns=proof(context, plan, output))
 
 
-def left_over(context: StepContext, output: pl.LazyFrame) -> list[Finding]:
+def left_over(context: StepContext, table: str, output: pl.LazyFrame) -> Corrected:
     """Findings in a protected frame that must not be there under the product's profile.
 
     Args:
         context: Names the product.
+        table: The dataset or mart.
         output: The frame as it was written.
     """
     # Observed beside the write, the rows would wait for the slower of the two in a buffer without a limit.
-    findings = context.services.scanner.scan(output)
-    return residual(findings, safe_harbor=context.product.profile == SAFE_HARBOR)
+    scan = product_scan(context.product)
+    corrected = scan.findings(table, output)
+    harbor = context.product.profile == SAFE_HARBOR
+    return replace(corrected, findings=residual(corrected.findings, scan.scanner.types, safe_harbor=harbor))
+
+
+def record_left(
+    context: StepContext, place: tuple[Zone, str, str], left: Corrected, output: pl.LazyFrame
+) -> None:
+    """Append to the audit log what the residual scan found: all of it is refused."""
+    columns = output.collect_schema().names()
+    record_scan(context, place, left.findings, refused=left.findings, columns=columns)
+
+
+def residual_detail(left: Corrected) -> dict[str, Any]:
+    """What the residual scan found and what readers corrected, for the verdict."""
+    return {
+        "findings": [finding_record(finding) for finding in left.findings],
+        "feedback": left.record(),
+    }
 
 
 def original_values_left(

@@ -1,20 +1,24 @@
 """Source → raw: a dataset is pulled as it is, validated, scanned, and committed whole or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import polars as pl
 
-from secure_platform.contract.model import Contract
+from secure_platform.monitor.drift import BASELINE, Baseline, baseline_of, drift
 from secure_platform.monitor.volume import judge_volume
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
+from secure_platform.orchestration.steps.record import record_scan
+from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.scan.columns import Finding, refused
+from secure_platform.scan.feedback import Corrected
 from secure_platform.source.csv import LINE, Malformed, check_header
 from secure_platform.source.dataset import Source, open_source
-from secure_platform.store.snapshots import Snapshot, Zone
+from secure_platform.store.snapshots import Snapshot, Verdict, Zone
 from secure_platform.validate.rules import Validation, validate
 
 VERDICTS: Final = ("validate", "scan")
+DRIFT: Final = "drift"
 
 
 def pull(context: StepContext, dataset: str) -> StepOutcome:
@@ -29,7 +33,8 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     source = open_source(context.source, contract)
     extra = check_header(contract, source.header)
     fingerprint = source.fingerprint()
-    key = input_key(stage="pull", source=fingerprint, contract=contract.digest)
+    scan = product_scan(context.product)
+    key = input_key(stage="pull", source=fingerprint, contract=contract.digest, scan=scan.digest(dataset))
     known = store.find(context.product.name, dataset, Zone.RAW, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
@@ -38,11 +43,17 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         malformed: list[Malformed] = []
         draft.write_batches(_frames(source, malformed))
         validation = validate(contract, draft.scan(), malformed=malformed)
-        findings = context.services.scanner.scan(draft.scan().drop(LINE))
+        corrected = scan.findings(dataset, draft.scan().drop(LINE))
+        wrong = refused(corrected.findings, contract, scan.scanner.types)
+        usual = baseline_of(store.head(context.product.name, dataset, Zone.RAW))
+        new = drift(usual, corrected.findings, scan.scanner.types)
         if validation.quarantine.height:
             draft.write_quarantine(_quarantine(validation, malformed))
         draft.verdict("validate", passed=validation.passed, **_validation_detail(validation))
-        draft.verdict("scan", passed=not refused(findings, contract), **_scan_detail(findings, contract))
+        draft.verdict("scan", passed=not wrong, **_scan_detail(corrected, wrong, usual, new))
+        place = (Zone.RAW, dataset, draft.snapshot_id)
+        columns = {column.name for column in contract.columns}
+        record_scan(context, place, corrected.findings, refused=wrong, columns=columns)
         snapshot = draft.commit(
             input_key=key,
             contract_version=contract.version,
@@ -86,10 +97,15 @@ def _validation_detail(validation: Validation) -> dict[str, Any]:
     }
 
 
-def _scan_detail(findings: list[Finding], contract: Contract) -> dict[str, Any]:
+def _scan_detail(
+    corrected: Corrected, wrong: Iterable[Finding], usual: Baseline | None, new: Iterable[Finding]
+) -> dict[str, Any]:
     return {
-        "findings": [finding_record(finding) for finding in findings],
-        "refused": [finding_record(finding) for finding in refused(findings, contract)],
+        "findings": [finding_record(finding) for finding in corrected.findings],
+        "refused": [finding_record(finding) for finding in wrong],
+        "feedback": corrected.record(),
+        DRIFT: [finding_record(finding) for finding in new],
+        BASELINE: None if usual is None else usual.record(),
     }
 
 
@@ -118,7 +134,8 @@ def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
         snapshot,
         (
             CheckOutcome("contract", validated.passed, validated.detail),
-            CheckOutcome("scan", scanned.passed, scanned.detail),
+            CheckOutcome("scan", scanned.passed, _without(scanned.detail, DRIFT, BASELINE)),
+            _drift_outcome(scanned),
             CheckOutcome(
                 "volume",
                 volume.state != "warn",
@@ -127,3 +144,16 @@ def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
             ),
         ),
     )
+
+
+def _drift_outcome(scanned: Verdict) -> CheckOutcome:
+    """An error where the contract does not allow what is new; a warning where it is protected anyhow."""
+    new, baseline = scanned.detail[DRIFT], scanned.detail[BASELINE]
+    wrong = {(each["column"], each["info_type"]) for each in scanned.detail["refused"]}
+    refused_too = any((each["column"], each["info_type"]) in wrong for each in new)
+    detail = {DRIFT: new, "compared_with": baseline["snapshot_id"] if baseline else "nothing yet"}
+    return CheckOutcome(DRIFT, not new, detail, severity="ERROR" if refused_too else "WARN")
+
+
+def _without(detail: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in detail.items() if name not in names}

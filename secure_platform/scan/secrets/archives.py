@@ -56,13 +56,29 @@ class Entry:
     why: str = ""
 
 
-def entries(stream: IO[bytes], path: str, budget: Budget) -> Iterator[Entry]:
-    """The files in a stream that may be an archive; the stream itself if it is none."""
-    yield from _entries(stream, path, budget, 0)
+def is_archive(head: bytes) -> bool:
+    """Whether a file that begins so is taken apart."""
+    return _reader(head) is not None
 
 
-def _entries(stream: IO[bytes], path: str, budget: Budget, depth: int) -> Iterator[Entry]:
-    reader = _reader(_head(stream))
+def entries(
+    stream: IO[bytes], path: str, budget: Budget, *, whole: Callable[[str], bool] = lambda _: False
+) -> Iterator[Entry]:
+    """The files in a stream that may be an archive; the stream itself if it is none.
+
+    Args:
+        stream: Where reading begins and goes back to.
+        path: How it is called.
+        budget: What may be taken out.
+        whole: Whether a member of this path is given as it is, although it is an archive itself.
+    """
+    yield from _entries(stream, path, budget, 0, whole)
+
+
+def _entries(
+    stream: IO[bytes], path: str, budget: Budget, depth: int, whole: Callable[[str], bool]
+) -> Iterator[Entry]:
+    reader = None if depth and whole(path) else _reader(_head(stream))
     if reader is None:
         yield Entry(path, stream)
         return
@@ -74,7 +90,7 @@ def _entries(stream: IO[bytes], path: str, budget: Budget, depth: int) -> Iterat
             if member.stream is None:
                 yield member
             else:
-                yield from _entries(member.stream, member.path, budget, depth + 1)
+                yield from _entries(member.stream, member.path, budget, depth + 1, whole)
     except BudgetSpentError:
         yield Entry(path, None, "the archive holds more than is read")
     except _UNREADABLE:

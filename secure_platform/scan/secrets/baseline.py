@@ -1,8 +1,8 @@
 """Known findings are named by fingerprint, with a reason and a day on which the excuse ends.
 
-The file holds no secret and no place where one is. It carries the key of its fingerprints: whoever has it
-also has the files that it excuses, and whoever has a report alone can try no guess against that. An entry
-past its day suppresses nothing, and one that suppressed nothing is told, so that the file does not rot.
+The file holds no secret, no value and no place where one is. It carries the key of its fingerprints: whoever
+has it also has the files that it excuses, and whoever has a report alone can try no guess against that. An
+entry past its day suppresses nothing, and one that suppressed nothing is told, so that the file does not rot.
 """
 
 import re
@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import yaml
 
 from secure_platform.errors import UsageError
-from secure_platform.scan.secrets.findings import FINGERPRINT_DIGITS, SecretFinding
+from secure_platform.scan.secrets.findings import FINGERPRINT_DIGITS
 
 SCHEMA: Final = "secure_platform/secrets-baseline/v1"
 LONGEST_FILE: Final = 4 << 20
@@ -25,6 +25,21 @@ _KEY: Final = re.compile(f"[0-9a-f]{{{2 * KEY_BYTES}}}")
 _FINGERPRINT: Final = re.compile(f"[0-9a-f]{{{FINGERPRINT_DIGITS}}}")
 _MEMBERS: Final = frozenset({"fingerprint", "rule", "reason", "expires"})
 _FIX: Final = "Correct it: schema, marked_by and findings, each with fingerprint, rule, reason and expires."
+
+
+class Marked(Protocol):
+    """What a baseline knows a finding by."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Keyed digest of what was found, or of its place."""
+
+    @property
+    def rule(self) -> str:
+        """What found it."""
+
+
+Kept = TypeVar("Kept", bound=Marked)
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Sifted:
+class Sifted(Generic[Kept]):
     """Findings parted by a baseline.
 
     Attributes:
@@ -65,8 +80,8 @@ class Sifted:
         unused: Excuses whose finding is gone.
     """
 
-    open: tuple[SecretFinding, ...]
-    excused: tuple[SecretFinding, ...]
+    open: tuple[Kept, ...]
+    excused: tuple[Kept, ...]
     expired: tuple[Excuse, ...]
     unused: tuple[Excuse, ...]
 
@@ -109,7 +124,7 @@ def parse_baseline(text: str, name: str) -> Baseline:
     return Baseline(bytes.fromhex(key), excuses)
 
 
-def dump_baseline(baseline: Baseline, findings: Iterable[SecretFinding], reason: str, expires: date) -> str:
+def dump_baseline(baseline: Baseline, findings: Iterable[Marked], reason: str, expires: date) -> str:
     """The baseline with more findings excused, for one reason and until one day."""
     known = {(excuse.fingerprint, excuse.rule): excuse for excuse in baseline.excuses}
     new = {(each.fingerprint, each.rule) for each in findings}
@@ -122,8 +137,8 @@ def dump_baseline(baseline: Baseline, findings: Iterable[SecretFinding], reason:
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
-def sift(findings: Iterable[SecretFinding], excuses: Iterable[Excuse], today: date) -> Sifted:
-    """Part the findings: an excuse is for the same secret found by the same rule, until its day."""
+def sift(findings: Iterable[Kept], excuses: Iterable[Excuse], today: date) -> Sifted[Kept]:
+    """Part the findings: an excuse is for the same mark found by the same rule, until its day."""
     excuses = tuple(excuses)
     findings = tuple(findings)
     valid = {(each.fingerprint, each.rule) for each in excuses if each.expires >= today}

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-import numpy as np
 import polars as pl
 
+from secure_platform.scan.blocks import block_of
 from secure_platform.scan.cells import shape, text_of
 from secure_platform.scan.secrets.engine import Engine, Hit
 from secure_platform.scan.secrets.findings import reasons
@@ -103,17 +103,11 @@ def _announcing(engine: Engine, frame: pl.DataFrame) -> pl.DataFrame:
     cells = frame.get_column(_CELL)
     if cells.is_empty():
         return frame
-    text = cells.str.join("\n").cast(pl.Binary).item()
-    places = np.fromiter((place for span in engine.signs(text) for place in span), dtype=np.int64)
-    if not places.size:
-        return frame.clear()
-    ends = (cells.str.len_bytes().cast(pl.Int64) + 1).cum_sum().to_numpy()
-    starts, stops = places[::2], places[1::2]
-    size = len(cells) + 1
-    begun = np.bincount(np.searchsorted(ends, starts, side="right"), minlength=size)
-    ended = np.bincount(np.searchsorted(ends, stops - 1, side="right") + 1, minlength=size + 1)
-    # A cell is signed if more signs have begun than have ended before it.
-    return frame.filter(pl.Series(np.cumsum(begun - ended[:size])[: len(cells)] > 0))
+    block = block_of(cells.to_list())
+    touched = set().union(*map(block.touched, engine.announcements))
+    return frame.filter(
+        pl.int_range(frame.height).is_in(pl.Series(sorted(touched), dtype=pl.Int64).implode())
+    )
 
 
 def _batch_secrets(engine: Engine, column: str, cells: pl.DataFrame) -> list[ColumnSecrets]:

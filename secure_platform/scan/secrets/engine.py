@@ -8,11 +8,13 @@ import string
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from heapq import merge
 from typing import Final
 
 from secure_platform.scan.secrets.entropy import shannon
 from secure_platform.scan.secrets.layers import LAYERED, layers
-from secure_platform.scan.secrets.linear import Match, any_of
+from secure_platform.scan.secrets.linear import Match, Pattern, any_of, compile_pattern
 from secure_platform.scan.secrets.plausible import doubt
 from secure_platform.scan.secrets.rules import MOST_MORE, RuleSet, SecretRule, Target
 
@@ -21,6 +23,8 @@ _BEFORE: Final = 1 << 10
 _AFTER: Final = 8 << 10
 _LINES_AFTER: Final = 5
 _DEPTH: Final = 2
+_REMEMBERED: Final = 1 << 12
+_SHORT: Final = 64
 _BITS_PER_CONFIDENCE: Final = 25
 _BLOB: Final = 64
 _BASE64: Final = (string.ascii_letters + string.digits + "+/").encode()
@@ -67,23 +71,44 @@ class Engine:
         self._near = {rule.id for rule in searching if not rule.wide}
         self._by_keyword = _by_keyword(searching)
         self._longest = max(map(len, self._by_keyword), default=0)
-        gates = sorted({rule.gate for rule in searching if rule.gate})
-        self._keywords = any_of(self._by_keyword) if self._by_keyword else None
-        self._gates = [
-            (any_of((), [gate]), {rule.id for rule in searching if rule.gate == gate}) for gate in gates
-        ]
-        self._gate = any_of((), gates) if gates else None
-        self._signs = any_of(self._by_keyword, gates) if self._by_keyword or gates else None
         self._paths = [rule for rule in worth if rule.regex is None]
+        # Signs are few different words: what they announce is looked up, however often they are there.
+        self._remembered = lru_cache(_REMEMBERED)(self._begun)
 
-    def signs(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """What in a text announces a secret: whatever touches none of these spans holds none."""
-        if self._always:
-            yield 0, len(text)
-            return
-        if self._signs is not None:
-            yield from (match.span() for match in self._signs.finditer(text))
-        yield from (match.span() for match in LAYERED.finditer(text))
+    @cached_property
+    def _keywords(self) -> Pattern | None:
+        return any_of(self._by_keyword) if self._by_keyword else None
+
+    @cached_property
+    def _gates(self) -> Mapping[str, frozenset[str]]:
+        """The rules behind each gate."""
+        gates = {rule.gate for rule in self._rules.values() if rule.gate}
+        return {
+            gate: frozenset(rule.id for rule in self._rules.values() if rule.gate == gate)
+            for gate in sorted(gates)
+        }
+
+    @cached_property
+    def _open(self) -> Mapping[str, Pattern]:
+        return {gate: any_of((), [gate]) for gate in self._gates}
+
+    @cached_property
+    def _gate(self) -> Pattern | None:
+        return any_of((), self._gates) if self._gates else None
+
+    @property
+    def announcements(self) -> list[Pattern]:
+        """What in a text announces a secret: a text that none of these touches holds none.
+
+        Keywords and gates are passes of their own: one automaton for both outgrows its memory.
+        """
+        found = [
+            self._keywords,
+            self._gate,
+            LAYERED,
+            compile_pattern("(?s:.)", "any") if self._always else None,
+        ]
+        return [pattern for pattern in found if pattern is not None]
 
     def hits(self, text: bytes, path: str = "") -> list[Hit]:
         """The secrets in a text, in order of their places.
@@ -123,19 +148,21 @@ class Engine:
             for match in _finds(self._rules[name], text, 0, len(text)):
                 yield self._rules[name], match
 
+    def _signs(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Keywords and what gates match, in order."""
+        signs = (pattern for pattern in (self._keywords, self._gate) if pattern is not None)
+        return merge(*((match.span() for match in sign.finditer(text)) for sign in signs))
+
     def _windows(self, text: bytes) -> Iterator[_Window]:
         """The lines from each keyword on; those that overlap are one."""
-        if self._signs is None:
-            return
         current: _Window | None = None
-        for hit in self._signs.finditer(text):
-            start, end = hit.span()
-            rules = self._announced(text, start, end)
-            if current is not None and end <= current.end and start >= current.start:
+        for first, last in self._signs(text):
+            rules = self._announced(text, first, last)
+            if current is not None and last <= current.end and first >= current.start:
                 current.rules |= rules
-                if text.find(b"\n", current.start, start) < 0:
+                if text.find(b"\n", current.start, first) < 0:
                     continue
-            start, end = _lines_from(text, start, end)
+            start, end = _lines_from(text, first, last)
             if current is not None and start <= current.end:
                 current.end = max(current.end, end)
                 current.rules |= rules
@@ -146,22 +173,32 @@ class Engine:
         if current is not None:
             yield current
 
-    def _announced(self, text: bytes, start: int, end: int) -> set[str]:
+    def _announced(self, text: bytes, start: int, end: int) -> frozenset[str]:
         """The rules of all keywords that begin in a sign, which may be what a gate matched."""
+        begun = self._remembered if end - start < _SHORT else self._begun
+        return begun(text[start : end + self._longest], end - start)
+
+    def _begun(self, text: bytes, end: int) -> frozenset[str]:
+        """The rules of all keywords that begin before a place."""
         announced: set[str] = set()
+        start = 0
         while self._keywords is not None and start < end:
-            match = self._keywords.search(text, start, min(len(text), end + self._longest))
+            match = self._keywords.search(text, start)
             first, last = match.span() if match else (end, end)
             if first < end:
                 announced |= self._by_keyword.get(text[first:last].lower(), frozenset())
             start = first + 1
-        return announced
+        return frozenset(announced)
 
     def _gated(self, text: bytes, window: _Window) -> set[str]:
         """The rules whose gate matches in a window: a keyword may have hidden it."""
         if self._gate is None or not self._gate.search(text, window.start, window.end):
             return set()
-        opened = (rules for gate, rules in self._gates if gate.search(text, window.start, window.end))
+        opened = (
+            rules
+            for gate, rules in self._gates.items()
+            if self._open[gate].search(text, window.start, window.end)
+        )
         return set().union(*opened)
 
     def _judged(self, rule: SecretRule, match: Match, text: bytes, path: bytes) -> Iterator[Hit]:

@@ -2,9 +2,14 @@
 
 import codecs
 import io
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import IO, Final
+
+import polars as pl
 
 from secure_platform.scan.secrets.engine import Engine, Hit
 from secure_platform.scan.secrets.findings import (
@@ -77,9 +82,9 @@ class SecretScanner:
 
     def _in_blocks(self, stream: IO[bytes], path: str) -> Iterator[SecretFinding]:
         seen: set[tuple[str, int]] = set()
-        for block in _blocks(stream):
+        for block, hits in self._searched(_blocks(stream), path):
             places = _Places(block)
-            now = {(hit.rule.id, block.offset + hit.start): hit for hit in self.engine.hits(block.data, path)}
+            now = {(hit.rule.id, block.offset + hit.start): hit for hit in hits}
             for identity, hit in now.items():
                 if identity not in seen:
                     yield SecretFinding(
@@ -93,6 +98,21 @@ class SecretScanner:
                         reasons=reasons([hit]),
                     )
             seen = set(now)
+
+    def _searched(self, blocks: Iterator[_Block], path: str) -> Iterator[tuple[_Block, list[Hit]]]:
+        """Each block with what is in it; RE2 lets several be searched at once."""
+        ahead = deque(islice(blocks, 2))
+        if len(ahead) < 2:  # noqa: PLR2004 - most files are one block, and no thread is worth its start
+            yield from ((block, self.engine.hits(block.data, path)) for block in ahead)
+            return
+        with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+            running: deque[tuple[_Block, Future[list[Hit]]]] = deque()
+            for block in chain(ahead, blocks):
+                running.append((block, pool.submit(self.engine.hits, block.data, path)))
+                if len(running) > pl.thread_pool_size():
+                    done, hits = running.popleft()
+                    yield done, hits.result()
+            yield from ((done, hits.result()) for done, hits in running)
 
 
 def is_binary(head: bytes) -> bool:

@@ -8,28 +8,27 @@ import pytest
 from secret_samples import sample
 
 from secure_platform.errors import UsageError
+from secure_platform.scan.report import Reported, Section, Skipped, document
+from secure_platform.scan.sarif import sarif
 from secure_platform.scan.secrets.baseline import Baseline, dump_baseline, parse_baseline, sift
 from secure_platform.scan.secrets.document import own_rules
-from secure_platform.scan.secrets.findings import SecretFinding
-from secure_platform.scan.secrets.report import document, sarif
 from secure_platform.scan.secrets.scanner import SecretScanner
-from secure_platform.scan.secrets.tree import Skipped, TreeReport
 
 RULES = own_rules()
 KEY = bytes(range(32))
 SCANNER = SecretScanner(RULES, KEY, minimum=0.0)
 TODAY, LATER, BEFORE = date(2026, 3, 1), date(2026, 4, 1), date(2026, 2, 1)
 TOKENS = [sample(RULES.rules[name]).strip().decode() for name in ("github-pat", "npm-token")]
-FINDINGS = SCANNER.text("\n".join(TOKENS), "a b/ü.txt")
+FINDINGS = [Reported.of_secret(each) for each in SCANNER.text("\n".join(TOKENS), "a b/ü.txt")]
 
 
 def test_no_part_of_a_secret_is_in_any_output() -> None:
     texts = {name: sample(rule).decode() for name, rule in RULES.rules.items()}
     for name, text in texts.items():
-        findings = SCANNER.text(text, "a.txt")
+        findings = [Reported.of_secret(each) for each in SCANNER.text(text, "a.txt")]
         (engine_hit, *_) = [hit for hit in SCANNER.engine.hits(text.encode(), "a.txt") if hit.rule.id == name]
         secret = engine_hit.secret.decode()
-        report = TreeReport(findings=findings)
+        report = Section(findings=findings)
         sifted = sift(findings, (), TODAY)
         told = json.dumps([document(report, sifted), sarif(findings, RULES, "1")]) + repr(findings)
         told += repr(engine_hit).replace(repr(engine_hit.rule), "")
@@ -48,7 +47,7 @@ def test_equal_secrets_have_equal_fingerprints_under_one_key_only() -> None:
 
 
 def test_sarif_names_rule_place_and_fingerprint() -> None:
-    archived = replace(FINDINGS[0], place=replace(FINDINGS[0].place, path="x.zip!/a.txt"))
+    archived = replace(FINDINGS[0], source="x.zip!/a.txt")
     body = sarif([*FINDINGS, archived], RULES, "1.2.3")
     (run,) = body["runs"]
     assert (body["version"], run["tool"]["driver"]["version"]) == ("2.1.0", "1.2.3")
@@ -71,9 +70,9 @@ def test_sarif_names_rule_place_and_fingerprint() -> None:
 
 
 def test_the_json_document_has_its_documented_members() -> None:
-    report = TreeReport(findings=FINDINGS, skipped=[Skipped("p.png", "binary")], files=1, bytes=9)
+    report = Section(findings=FINDINGS, skipped=[Skipped("p.png", "binary")])
     body = document(report, sift(FINDINGS, (), TODAY))
-    assert body["schema"] == "secure_platform/scan/v1"
+    assert body["schema"] == "secure-platform/scan/1"
     assert body["skipped"] == [{"source": "p.png", "reason": "binary"}]
     first = body["findings"][0]
     assert {"source", "column", "info_type", "confidence", "rows", "ratio", "reasons", "spans"} <= {*first}
@@ -81,7 +80,7 @@ def test_the_json_document_has_its_documented_members() -> None:
     assert first["spans"][0]["line"] == 1
 
 
-def excused(findings: list[SecretFinding], until: date) -> Baseline:
+def excused(findings: list[Reported], until: date) -> Baseline:
     return parse_baseline(dump_baseline(Baseline(KEY), findings, "rotated", until), "b.yaml")
 
 

@@ -15,29 +15,38 @@ import pytest
 from secret_samples import sample
 
 from secure_platform.errors import UsageError
+from secure_platform.scan.columns import Scanner
+from secure_platform.scan.report import Section, Skipped
 from secure_platform.scan.secrets import scanner as scanner_module
 from secure_platform.scan.secrets.archives import Budget, Entry, entries
 from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.scanner import SecretScanner
-from secure_platform.scan.secrets.tree import TreeReport, scan_tree
+from secure_platform.scan.sources.folders import files
+from secure_platform.scan.sources.inspection import Inspection
+from secure_platform.taxonomy.info_types import info_types
 
 SCANNER = SecretScanner(own_rules(), bytes(32))
 TOKEN = sample(own_rules().rules["github-pat"]).strip()
 TEXT = b"first\n\n  token: " + TOKEN + b"\nlast\n"
 
 
-def scanned(root: Path, *, prefix: str = "", ignored: bool = False, largest: int = 1 << 20) -> TreeReport:
-    report = TreeReport()
-    scan_tree(SCANNER, root, report, prefix=prefix, ignored=ignored, largest=largest)
-    return report
+INSPECTION = Inspection(Scanner(info_types()), SCANNER, None, bytes(32))
+
+
+def scanned(root: Path, *, prefix: str = "", ignored: bool = False) -> Section:
+    whole = Section()
+    for file in files(root, prefix=prefix, ignored=ignored):
+        found = Section(skipped=[file]) if isinstance(file, Skipped) else INSPECTION.document(file)
+        whole.add(found)
+    return whole
 
 
 def found(root: Path) -> list[str]:
-    return [finding.place.path for finding in scanned(root).findings]
+    return [finding.source for finding in scanned(root).findings]
 
 
-def skipped(root: Path, *, largest: int) -> dict[str, str]:
-    return {each.path: each.why for each in scanned(root, largest=largest).skipped}
+def skipped(root: Path) -> dict[str, str]:
+    return {each.source: each.reason for each in scanned(root).skipped}
 
 
 def zipped(members: dict[str, bytes]) -> bytes:
@@ -62,16 +71,16 @@ def test_a_secret_is_found_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(TEXT)
     report = scanned(tmp_path, prefix="src/")
     (finding,) = report.findings
-    place = finding.place
-    assert (place.path, place.line, place.column) == ("src/a.txt", 3, 10)
+    (place,) = finding.spans
+    assert (finding.source, place.line, place.column) == ("src/a.txt", 3, 10)
     assert (place.end_line, place.end_column) == (3, 10 + len(TOKEN))
-    assert (report.files, report.bytes) == (1, len(TEXT))
+    assert [each.bytes for each in report.scanned] == [len(TEXT)]
 
 
 def test_one_file_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(TEXT)
     (finding,) = scanned(tmp_path / "a.txt", prefix="a.txt").findings
-    assert finding.place.path == "a.txt"
+    assert finding.source == "a.txt"
     with pytest.raises(UsageError, match=r"none\.txt"):
         scanned(tmp_path / "none.txt")
 
@@ -80,7 +89,7 @@ def test_one_file_can_be_named(tmp_path: Path) -> None:
 def test_text_is_read_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "a.txt").write_bytes(("é\n" + TEXT.decode()).encode(encoding))
     (finding,) = scanned(tmp_path).findings
-    assert (finding.place.line, finding.place.column) == (4, 10)
+    assert (finding.spans[0].line, finding.spans[0].column) == (4, 10)
 
 
 def test_a_secret_across_blocks_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,9 +99,9 @@ def test_a_secret_across_blocks_is_found_once(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "lines.txt").write_bytes(line * 100)
     (tmp_path / "line.txt").write_bytes(b"y " * 470 + TOKEN + b" y" * 1000)
     report = scanned(tmp_path)
-    lines = [each.place.line for each in report.findings if each.place.path == "lines.txt"]
+    lines = [each.spans[0].line for each in report.findings if each.source == "lines.txt"]
     assert lines == list(range(1, 101))
-    (one,) = [each.place for each in report.findings if each.place.path == "line.txt"]
+    (one,) = [each.spans[0] for each in report.findings if each.source == "line.txt"]
     assert (one.line, one.column) == (1, 941)
 
 
@@ -109,12 +118,10 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "target.txt").write_bytes(TEXT)
     (tmp_path / "link.txt").symlink_to("target.txt")
     (tmp_path / "picture.bin").write_bytes(b"\x89PNG\0\0" + TEXT)
-    (tmp_path / "large.txt").write_bytes(b"a" * 5000)
     os.mkfifo(tmp_path / "pipe")
-    assert skipped(tmp_path, largest=4000) == {
+    assert skipped(tmp_path) == {
         "link.txt": "a link",
         "picture.bin": "binary",
-        "large.txt": "too large",
         "pipe": "not a regular file",
     }
 
@@ -135,8 +142,8 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 def test_archives_are_read_as_if_unpacked(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(PACKED[name](TEXT))
     (finding,) = scanned(tmp_path).findings
-    assert finding.place.path.startswith(name)
-    assert finding.place.line == 3
+    assert finding.source.startswith(name)
+    assert finding.spans[0].line == 3
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

@@ -1,0 +1,57 @@
+"""Every scan of a product's data knows the product's own info types and what its readers have corrected."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Final
+
+import polars as pl
+
+from secure_platform import canonical
+from secure_platform.contract.product import Product
+from secure_platform.scan.columns import Scanner
+from secure_platform.scan.feedback import FILE as FEEDBACK
+from secure_platform.scan.feedback import Corrected, Feedback, apply, read_feedback
+from secure_platform.taxonomy.custom import FILE as TYPES
+from secure_platform.taxonomy.custom import info_types_of
+
+_NOTHING: Final = "none"
+
+
+@dataclass(frozen=True)
+class ProductScan:
+    """How the data of one product are scanned today.
+
+    Attributes:
+        types_digest: Of the product's own info types.
+    """
+
+    scanner: Scanner
+    feedback: Feedback
+    types_digest: str
+    today: date
+
+    def findings(self, dataset: str, frame: pl.LazyFrame) -> Corrected:
+        """What a dataset or mart holds, as its readers correct it."""
+        return apply(self.scanner.scan(frame), self.feedback, dataset, self.today)
+
+    def digest(self, dataset: str) -> str:
+        """Changes with everything that the findings of a dataset depend on beside its data and the code."""
+        return canonical.sha256(
+            canonical.dumps([self.types_digest, self.feedback.digest(dataset, self.today)])
+        )
+
+
+def product_scan(product: Product) -> ProductScan:
+    """The scan of a product's data.
+
+    Raises:
+        ContractError: If its info types or its feedback hold anything that is not understood.
+    """
+    path = product.directory / TYPES
+    types, today = info_types_of(product.directory), datetime.now(UTC).date()
+    return ProductScan(
+        Scanner(types),
+        read_feedback(product.directory / FEEDBACK, types, today),
+        canonical.sha256(path.read_bytes()) if path.exists() else _NOTHING,
+        today,
+    )

@@ -1,0 +1,166 @@
+"""The transforms of a draft are what the profile requires of each column; where nothing fits, it is dropped.
+
+A key that would have to be dropped is no key any more. The result compiles, and what is kept passes the
+checks that look for what is left: a draft is a product at once.
+"""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from secure_platform.contract.model import Contract, Protect
+from secure_platform.contract.product import Product
+from secure_platform.errors import PlanRefusedError
+from secure_platform.protect.decide import Decider
+from secure_platform.protect.plan import compile_plan
+from secure_platform.protect.profile import Profile
+from secure_platform.protect.residual import residual_values
+from secure_platform.scan.columns import Scanner, residual
+from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
+from secure_platform.scan.draft.shapes import cast
+
+DROP: Final = Protect("drop")
+KEEP: Final = "keep"
+SAFE_HARBOR: Final = "hipaa_safe_harbor"
+AS_OF: Final = date(2000, 1, 1)
+"""Nothing of a draft rests on the day."""
+
+
+def proposed(drafts: Sequence[TableDraft], profile: Profile, scanner: Scanner) -> list[TableDraft]:
+    """The drafts with a transform for every column that is not kept, and their keys as far as these allow.
+
+    What is kept passes the residual checks: a column in which they would find something is dropped.
+    """
+    decided = _with_transforms(drafts, profile)
+    while leaking := _leaking(decided, profile, scanner):
+        decided = _with_transforms([_without(draft, leaking) for draft in decided], profile)
+    return decided
+
+
+def _leaking(
+    drafts: Sequence[TableDraft], profile: Profile, scanner: Scanner
+) -> Mapping[tuple[str, str], str]:
+    """Kept columns that would not pass, and why."""
+    product = _product({draft.dataset: _contract(draft) for draft in drafts}, profile.name)
+    plan, key = compile_plan(product, lambda _: 1, AS_OF), secrets.token_bytes(32)
+    originals = [(draft.frame, plan.datasets[draft.dataset]) for draft in drafts]
+    leaking: dict[tuple[str, str], str] = {}
+    for draft in drafts:
+        kept = [c for c in draft.columns if c.reference is None and c.protect in {None, Protect(KEEP)}]
+        typed = draft.frame.select(cast(column) for column in kept)
+        harbor = profile.name == SAFE_HARBOR
+        for finding in residual(scanner.scan(typed), scanner.types, safe_harbor=harbor) if kept else []:
+            leaking[draft.dataset, finding.column] = (
+                f"the residual check would find {finding.info_type} in it"
+            )
+        for name, cells in residual_values(originals, typed, None, key):
+            leaking[draft.dataset, name] = f"{cells:,} of its cells hold what a protected column holds"
+    return leaking
+
+
+def _without(draft: TableDraft, leaking: Mapping[tuple[str, str], str]) -> TableDraft:
+    return draft.with_columns(
+        [
+            replace(column, protect=DROP).doubted(f"{why}, so it is dropped")
+            for column in draft.columns
+            if (why := leaking.get((draft.dataset, column.name)))
+        ]
+    )
+
+
+def _with_transforms(drafts: Sequence[TableDraft], profile: Profile) -> list[TableDraft]:
+    drafts = list(drafts)
+    while True:
+        decided = _decided(drafts, profile)
+        lost = {
+            (draft.dataset, column.name)
+            for draft in decided
+            for column in draft.columns
+            if _lost_key(draft, column, drafts)
+        }
+        if not lost:
+            return decided
+        drafts = [_without_keys(draft, lost) for draft in drafts]
+
+
+def _decided(drafts: Sequence[TableDraft], profile: Profile) -> list[TableDraft]:
+    product = _product({draft.dataset: _contract(draft) for draft in drafts}, profile.name)
+    decider = Decider(product, profile)
+    return [
+        draft.with_columns([_with_transform(column, draft, decider, product) for column in draft.columns])
+        for draft in drafts
+    ]
+
+
+def _with_transform(
+    column: ColumnDraft, draft: TableDraft, decider: Decider, product: Product
+) -> ColumnDraft:
+    contract = product.contracts[draft.dataset]
+    try:
+        decision = decider.decide(contract, contract.column(column.name))
+    except PlanRefusedError:
+        return replace(column, protect=DROP).doubted("no transform of the profile fits it, so it is dropped")
+    inherited = column.reference is not None and decision.protect != DROP
+    return (
+        column
+        if inherited or decision.protect.transform == KEEP
+        else replace(column, protect=decision.protect)
+    )
+
+
+def _lost_key(draft: TableDraft, column: ColumnDraft, drafts: Sequence[TableDraft]) -> bool:
+    """Whether other columns rely on a key that is dropped."""
+    if column.protect != DROP:
+        return False
+    pointed = any(
+        other.reference and (other.reference.dataset, other.reference.column) == (draft.dataset, column.name)
+        for each in drafts
+        for other in each.columns
+    )
+    return column.primary_key or pointed
+
+
+def _without_keys(draft: TableDraft, lost: set[tuple[str, str]]) -> TableDraft:
+    columns = []
+    for column in draft.columns:
+        if (draft.dataset, column.name) in lost:
+            demoted = replace(column, primary_key=False, unique=column.primary_key or column.unique)
+            columns.append(demoted.doubted("it looks like a key, but the profile does not let it out"))
+        elif column.reference and (column.reference.dataset, column.reference.column) in lost:
+            to = f"{column.reference.dataset}.{column.reference.column}"
+            columns.append(replace(column, reference=None).doubted(f"it points at {to}, which is dropped"))
+    return draft.with_columns(columns)
+
+
+def _contract(draft: TableDraft) -> Contract:
+    return Contract(
+        dataset=draft.dataset,
+        version="1.0.0",
+        description="",
+        owner="",
+        columns=tuple(column.column() for column in draft.columns),
+        source_file=draft.source_file,
+        digest="",
+    )
+
+
+def _product(contracts: Mapping[str, Contract], profile: str) -> Product:
+    return Product(
+        name="draft",
+        owner="",
+        description="",
+        profile=profile,
+        schedule=None,
+        contracts=MappingProxyType(dict(contracts)),
+        models=(),
+        target="duckdb",
+        freshness_hours=None,
+        purposes=(),
+        deploy_windows=(),
+        directory=Path(),
+        digest="",
+    )

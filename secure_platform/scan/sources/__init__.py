@@ -1,0 +1,1 @@
+"""What can be scanned: files, folders, archives, object stores, databases; each becomes tables and texts."""

@@ -1,0 +1,1 @@
+"""Info types and secrets inside free text, as spans of characters."""

@@ -1,0 +1,148 @@
+"""Headers and cells of any kind make a contract that loads, or an error that says what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+from draft_support import drafts, files, loaded
+
+from secure_platform.errors import DataRefusedError, SecurePlatformError, UsageError
+from secure_platform.scan.columns import Scanner
+from secure_platform.scan.draft.document import contract_text
+from secure_platform.scan.draft.tables import converted, read_table, usable_names
+from secure_platform.taxonomy.info_types import info_types
+
+HOSTILE = [
+    *(
+        ": {}",
+        "!!python/object:os.system",
+        "a\nb: c",
+        "- x",
+        "# y",
+        "&a",
+        "*a",
+        "{{ 7*7 }}",
+        "'",
+        "\U0001f600",
+    ),
+    *(
+        "%YAML 1.1",
+        "a'); drop table t; --",
+        "=cmd|' /C calc'!A0",
+        "\u202eabc",
+        "a\x85b",
+        "^.*$",
+        "*",
+        "__line2",
+    ),
+    *("x" * 64, " lead", "trail ", "-", "5", "ünï", "a.b", "$x", "\ufeffz", "null\u2028- evil: 1"),
+]
+WORDS = [
+    "select",
+    "Order",
+    "group",
+    "null",
+    "true",
+    "no",
+    "y",
+    "on",
+    "off",
+    "yes",
+    "Null",
+    "table",
+    "id",
+    "to",
+]
+
+
+def csv_of(header: list[str], rows: int = 30) -> str:
+    cells = ",".join('"' + name.replace('"', '""') + '"' for name in header)
+    return cells + "\n" + "".join(",".join(f"v{n}" for _ in header) + "\n" for n in range(rows))
+
+
+def test_hostile_names_stay_in_raw_and_inject_nothing(tmp_path: Path) -> None:
+    (draft,) = drafts(files(tmp_path, {"t.csv": csv_of([*HOSTILE, "good"])})).values()
+    contract = loaded(draft)
+    assert [column.name for column in contract.columns] == ["good"]
+    assert (contract.extra_columns, len(draft.left_out)) == ("keep_raw", len(HOSTILE))
+
+
+def test_words_of_sql_and_yaml_are_names_as_any(tmp_path: Path) -> None:
+    (draft,) = drafts(files(tmp_path, {"t.csv": csv_of(WORDS)})).values()
+    names = [column.name for column in loaded(draft).columns]
+    assert names == [name for name in WORDS if name != "Null"]
+
+
+def test_three_hundred_columns_are_drafted(tmp_path: Path) -> None:
+    header = [f"c{number}" for number in range(300)]
+    (draft,) = drafts(files(tmp_path, {"t.csv": csv_of(header, rows=3)})).values()
+    assert len(loaded(draft).columns) == 300
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv", "a,a\n1,2\n", "same name"),
+        ("t.csv", "a,,b\n1,2,3\n", "no name"),
+        ("t.csv", "", "is empty"),
+        ("t.csv", "a,b\n" + "é,x\n".encode("latin-1").decode("latin-1") * 5, None),
+        ("t.csv", b"a,b\n" + b"\xe9,x\n" * 5, "none of a table"),
+        ("t.csv", "a,b\n1\n2\n3\n4,5\n", "none of a table"),
+        ("t.csv", "\U0001f600\nx\n", "can name"),
+        ("t.tsv", "a\tb\n1\n", "none of a table"),
+        ("t.tsv", b"\xff\xfe\x00", "not text"),
+        ("t.ndjson", "[1]\nnothing\n", "no record"),
+        ("t.ndjson", '{"a": ' * 100_000, "no record"),
+        ("t.parquet", "PAR1", "Parquet"),
+        ("t.xyz", "a,b\n", "no kind"),
+        ("\U0001f600.csv", "a,b\nx,y\n", "no name for a dataset"),
+    ],
+    ids=lambda value: ascii(value)[:20] if isinstance(value, str) else None,
+)
+def test_what_is_no_table_is_refused(
+    name: str, content: str | bytes, said: str | None, tmp_path: Path
+) -> None:
+    paths = files(tmp_path, {name: content})
+    if said is None:
+        loaded(*drafts(paths).values())
+        return
+    with pytest.raises(SecurePlatformError, match=said):
+        drafts(paths)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    paths = files(tmp_path, {"a b.csv": "x,y\na,b\n", "a_b.csv": "x,y\na,b\n"})
+    with pytest.raises(UsageError, match="a_b"):
+        drafts(paths)
+
+
+def test_nested_records_and_numbers_keep_their_text(tmp_path: Path) -> None:
+    records = [{"n": 10**30, "f": 1.10, "in": {"a": [n]}, "s": f"t{n}"} for n in range(30)]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (draft,) = drafts(files(tmp_path, {"t.ndjson": lines})).values()
+    kinds = {column.name: column.logical_type for column in draft.columns}
+    assert kinds == {"n": "string", "f": "number", "in": "string", "s": "string"}
+
+
+def test_a_draft_is_the_same_every_time(tmp_path: Path) -> None:
+    rows = "".join(f"{n},p{n}@example.org,{'ab'[n % 2]},{n}.5,2020-01-0{n % 9 + 1}\n" for n in range(200))
+    paths = files(tmp_path, {"t.csv": f"id,mail,kind,amount,day\n{rows}", "u.csv": f"id,mail,k,a,d\n{rows}"})
+    texts = {"".join(contract_text(draft, "x") for draft in drafts(paths).values()) for _ in range(2)}
+    assert len(texts) == 1
+
+
+def test_converted_names_are_all_usable_and_distinct(tmp_path: Path) -> None:
+    (path,) = files(tmp_path, {"t.csv": csv_of([*HOSTILE, "Name", "name", "_name"])})
+    table = converted(read_table(path, Scanner(info_types())))
+    assert usable_names(table.header) == table.header
+    assert table.frame.collect().columns == list(table.header)
+    assert table.frame.collect().height == 30
+
+
+def test_a_large_promise_of_text_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secure_platform.scan.draft.tables.HELD", 1000)
+    with pytest.raises(DataRefusedError, match="1 GiB"):
+        drafts(files(tmp_path, {"t.tsv": "a\tb\n" + "x\ty\n" * 1000}))
+    (draft,) = drafts(files(tmp_path, {"t.csv": csv_of(["a", "b"], rows=500)})).values()
+    assert draft.rows == 500
+    loaded(draft)

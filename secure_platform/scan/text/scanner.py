@@ -63,6 +63,11 @@ class TextScanner:
         self._minimum = minimum
         self._search = Search(forms(types))
         self._wrapped = compile_pattern(SHORT, "wrapped values")
+        self._allowed = {
+            kind.id: compile_pattern("|".join(kind.allowed), "allowed values")
+            for kind in types.values()
+            if kind.allowed
+        }
         alone, beside, names = self._search.signs()
         signs = ["|".join(filter(None, (alone, beside, FOLDING, SHORT))), names]
         self._signs = [compile_pattern(sign, "values") for sign in signs if sign]
@@ -128,6 +133,9 @@ class TextScanner:
 
     def _span(self, value: _Value, rules: NumberRules) -> Span | None:
         candidate = value.candidate
+        allowed = self._allowed.get(candidate.forms.kind.id)
+        if allowed and allowed.search(candidate.asked):
+            return None
         why = candidate.reasons - ({LOOSE} if FORMAT in candidate.reasons else set())
         ruled = candidate.forms.rule is not None
         if ruled and rules.kept(candidate):

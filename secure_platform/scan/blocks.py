@@ -1,12 +1,14 @@
 """Many texts as one: what a pass over all of them touches, by text."""
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import islice
 from typing import Final, cast
 
+import numpy as np
 import polars as pl
 
 from secure_platform.errors import DataRefusedError
@@ -47,6 +49,11 @@ class Block:
                 break
         return found
 
+    def chosen(self, touched: Iterable[list[int]]) -> dict[int, str]:
+        """The texts at any of these places in the block, by their place among all."""
+        places = sorted(set().union(*touched))
+        return {self.first + place: self.texts[place] for place in places}
+
 
 def blocks(texts: Iterable[str | None] | pl.Series) -> Iterator[Block]:
     """The texts in blocks that are bounded in number and, but for a few texts, in size; null is no text.
@@ -65,14 +72,21 @@ def blocks(texts: Iterable[str | None] | pl.Series) -> Iterator[Block]:
 def telling(texts: Iterable[str | None] | pl.Series, signs: Sequence[Pattern]) -> Iterator[dict[int, str]]:
     """The texts that a match of any sign touches, by their place.
 
-    Each sign is a pass of its own, for together their automaton would not fit the memory; RE2 lets several
-    run at once.
+    Each sign is a pass of its own, for together their automaton would not fit the memory. RE2 lets several
+    run at once, and the next block be made meanwhile.
     """
+    running: deque[tuple[Block, list[Future[list[int]]]]] = deque()
     with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
         for block in blocks(texts):
-            run = pool.map if len(block.data) > _WORTH_A_THREAD else map
-            places = sorted(set().union(*run(block.touched, signs)))
-            yield {block.first + place: block.texts[place] for place in places}
+            if block.first == 0 and len(block.data) < _WORTH_A_THREAD:
+                yield block.chosen(block.touched(sign) for sign in signs)
+                continue
+            running.append((block, [pool.submit(block.touched, sign) for sign in signs]))
+            if len(running) > 1:
+                done, found = running.popleft()
+                yield done.chosen(each.result() for each in found)
+        for done, found in running:
+            yield done.chosen(each.result() for each in found)
 
 
 def _batch(source: Iterator[str | None]) -> list[str]:
@@ -94,6 +108,5 @@ def block_of(texts: Sequence[str], first: int = 0) -> Block:
     encoded: Iterable[str | bytes] = (
         texts if data.isascii() else (text.encode(errors="replace") for text in texts)
     )
-    sizes = map(len, encoded)
-    ends = list(accumulate(sizes, lambda end, size: end + size + len(_BETWEEN), initial=0))[1:]
-    return Block(first, texts, data, ends)
+    sizes = np.fromiter(map(len, encoded), np.int64, len(texts))
+    return Block(first, texts, data, np.cumsum(sizes + len(_BETWEEN)).tolist())

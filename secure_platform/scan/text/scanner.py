@@ -16,8 +16,8 @@ from secure_platform.scan.blocks import telling
 from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.engine import Engine
 from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE, reasons
-from secure_platform.scan.secrets.layers import SHORT, layers
-from secure_platform.scan.secrets.linear import compile_pattern
+from secure_platform.scan.secrets.layers import LAYERED, SHORT, layers
+from secure_platform.scan.secrets.linear import Pattern, compile_pattern
 from secure_platform.scan.text.fold import FOLDING, fold
 from secure_platform.scan.text.forms import forms
 from secure_platform.scan.text.numbers import Candidate, NumberRules
@@ -69,9 +69,14 @@ class TextScanner:
             if kind.allowed
         }
         alone, beside, names = self._search.signs()
-        signs = [alone, f"{beside}|{FOLDING}|{SHORT}", names]
+        signs = ["|".join(filter(None, (alone, beside, FOLDING, SHORT))), names]
         self._signs = [compile_pattern(sign, "values") for sign in signs if sign]
-        self._signs += self._secrets.announcements if self._secrets else []
+        # What wraps a secret is longer than what wraps a value, which is looked for already.
+        self._signs += [sign for sign in self._announcements if sign is not LAYERED]
+
+    @property
+    def _announcements(self) -> list[Pattern]:
+        return self._secrets.announcements if self._secrets else []
 
     @cached_property
     def _secrets(self) -> Engine | None:

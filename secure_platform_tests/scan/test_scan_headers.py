@@ -163,6 +163,13 @@ def test_a_key_of_patients_is_a_finding_unless_the_system_made_it_up(
     assert kinds(cells, "patient_id") == expected
 
 
+def test_who_did_it_is_a_user_beside_columns_of_a_log() -> None:
+    log = {"identity": ["jdoe", "roe"], "user": [str(uuid4(1)), str(uuid4(2))], "event_id": ["4624", "4625"]}
+    assert set(scan(log)) == {("identity", "USERNAME")}
+    assert scan({"identity": ["square", "cube"], "law": ["a", "b"]}) == {}
+    assert kinds(["jdoe", "roe"], "user") == {"USERNAME"}
+
+
 def test_numbers_given_one_after_the_other_count_under_a_name_that_says_record_number() -> None:
     assert kinds([str(10_000 + step) for step in range(20)], "mrn") == {"MRN"}
 

@@ -26,6 +26,7 @@ class Scale:
         tables: Labelled tables that are scanned; all if None.
         scan_rows: Of the table that is classified for speed.
         text_lines: Of free text.
+        sentences: Labelled ones; all if None.
     """
 
     rows: int = 10_000_000
@@ -41,6 +42,7 @@ class Scale:
     tables: int | None = None
     scan_rows: int = 200_000
     text_lines: int = 400_000
+    sentences: int | None = None
 
 
 TINY = Scale(
@@ -57,6 +59,7 @@ TINY = Scale(
     tables=2,
     scan_rows=500,
     text_lines=2_000,
+    sentences=100,
 )
 
 

@@ -102,7 +102,8 @@ def run(bench: Bench) -> list[Figure]:
 
 
 def _accuracy(bench: Bench, path: Path) -> list[Figure]:
-    ours = bench.measure("labelled sentences", "text_scan:sentences", path=str(path))
+    many = bench.scale.sentences
+    ours = bench.measure("labelled sentences", "text_scan:sentences", path=str(path), many=many)
     rate = ours.detail["texts"] / ours.cpu
     figures = [
         Figure("F1, types with a format", ours.detail["f1"], "", "", 0.97, at_least=True),
@@ -112,7 +113,7 @@ def _accuracy(bench: Bench, path: Path) -> list[Figure]:
     if not peers.installed():
         bench.say("Presidio is not installed (make peers): left out")
         return figures
-    documents = json.loads(path.read_text(encoding="utf-8"))
+    documents = json.loads(path.read_text(encoding="utf-8"))[:many]
     texts = [document["full_text"] for document in documents]
     for peer, name in PRESIDIO.items():
         bench.say(name)
@@ -133,9 +134,9 @@ def data() -> Path:
     return Path(os.environ.get("SECURE_PLATFORM_TEST_DATA", beside))
 
 
-def sentences(watch: Stopwatch, path: str) -> dict[str, Any]:
+def sentences(watch: Stopwatch, path: str, many: int | None) -> dict[str, Any]:
     """The labelled sentences, and how right we are."""
-    documents = json.loads(Path(path).read_text(encoding="utf-8"))
+    documents = json.loads(Path(path).read_text(encoding="utf-8"))[:many]
     scanner = TextScanner(info_types())
     texts = [document["full_text"] for document in documents]
     scanner.spans_of(texts)

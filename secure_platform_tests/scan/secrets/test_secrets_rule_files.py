@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from secure_platform.errors import UsageError
-from secure_platform.scan.secrets.document import load_rules, own_rules, parse_rules
+from secure_platform.scan.secrets.document import OWN_RULES, load_rules, own_rules, parse_rules
 from secure_platform.scan.secrets.engine import Engine
 
 RULE = """
@@ -25,6 +25,13 @@ def test_a_rule_of_ones_own_stands_alone_or_beside_the_platform_s() -> None:
     assert found("MINE-abcd1234", RULE) == ["mine"]
     extended = parse_rules("[extend]\nuseDefault = true\n" + RULE, "mine.toml")
     assert len(extended.rules) == len(own_rules().rules) + 1
+
+
+def test_every_rule_of_the_platform_keeps_what_a_rule_of_a_user_must() -> None:
+    """The platform's own are compiled when they are needed; here each is, and checked as a user's file is."""
+    strict = load_rules(OWN_RULES)
+    assert strict.rules.keys() == own_rules().rules.keys()
+    assert all(rule.regex is None or rule.regex.groups >= 0 for rule in own_rules().rules.values())
 
 
 def test_a_rule_of_the_platform_can_be_changed_or_switched_off() -> None:
@@ -104,3 +111,17 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     for name in ("none.toml", "latin.toml"):
         with pytest.raises(UsageError, match=name):
             load_rules(tmp_path / name)
+
+
+def test_a_keyword_that_begins_in_another_one_is_not_hidden_by_it() -> None:
+    rules = """
+[[rules]]
+id = "first"
+regex = '''abcd-([0-9]{8})'''
+keywords = ["abcd"]
+[[rules]]
+id = "second"
+regex = '''cdef-([0-9]{8})'''
+keywords = ["cdef"]
+"""
+    assert found("abcdef-12345678", rules) == ["second"]

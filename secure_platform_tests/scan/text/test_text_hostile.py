@@ -77,7 +77,7 @@ def test_what_is_kept_of_a_long_text_is_bounded(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(scanner_module, "NumberRules", counted)
     cards = 1000
-    assert not spans(("a" * 4000 + " 4111111111111112 ") * cards)
+    assert not spans(("-" * 4000 + " 4111111111111112 ") * cards)
     assert sum(judged) >= cards
     assert max(judged) < cards / 2
 

@@ -111,6 +111,11 @@ def test_beside_the_word_a_card_may_be_of_any_issuer() -> None:
     assert found(f"my credit card {number} was lost") == [(number, "CREDIT_CARD")]
 
 
+def test_a_card_beside_other_numbers_is_found_in_the_groups_that_cards_are_printed_in() -> None:
+    assert found(f"row 7 {CARD} 12 29 of it") == [(CARD, "CREDIT_CARD")]
+    assert found("row 41 1111 1111 1111 1112 29 of it") == []
+
+
 def test_numbers_side_by_side_are_told_apart() -> None:
     text = f"cards {CARD} 5500 0000 0000 0004 12 29"
     assert found(text) == [(CARD, "CREDIT_CARD"), ("5500 0000 0000 0004", "CREDIT_CARD")]

@@ -63,8 +63,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
 def test_the_page_is_accessible_and_runs_nothing(
     chromium: Path, report: Path, scheme: Literal["light", "dark"], width: int
 ) -> None:

@@ -179,7 +179,7 @@ def test_a_table_larger_than_memory_may_hold_is_read_in_encrypted_parts(
         for batch in range(6):
             spooled.add(pl.DataFrame({"email": [f"user{batch}.{n}@example.org" for n in range(40)]}))
         assert len(seen) > 2
-        assert list(tmp_path.rglob("*.*")) == []
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
         spooled.add(pl.DataFrame({"other": ["x"]}))
         frame = spooled.frame()
         assert frame.filter(pl.col("other") == "x").select("email").collect().to_series().to_list() == [None]

@@ -11,8 +11,8 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import polars as pl
 
-from secure_platform.access.policy import Action
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action
 from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError
 from secure_platform.gate.records import ReleaseRecord

@@ -27,13 +27,15 @@ class Aes(NotPickled):
     """AES of many blocks in one call, each for itself."""
 
     def __init__(self, key: bytes) -> None:
-        self._encryptor = Cipher(AES(key), ECB()).encryptor()  # noqa: S305 - the modes are built on it here
+        self._cipher = Cipher(AES(key), ECB())  # noqa: S305 - the modes are built on it here
 
     def blocks(self, plain: Bytes) -> Bytes:
         """Each row of 16 bytes, encrypted."""
+        # One for each call: Polars calls from several threads at once, and a context serves one.
+        encryptor = self._cipher.encryptor()
         given = np.ascontiguousarray(plain)
         made = np.empty(given.size + _SPARE, np.uint8)
-        self._encryptor.update_into(given.reshape(-1).data, made.data)
+        encryptor.update_into(given.reshape(-1).data, made.data)
         return made[: given.size].reshape(given.shape)
 
 

@@ -1,8 +1,9 @@
-"""The kernels over whole columns give, bit for bit, what the standards' vectors and the library's loops give."""
+"""The kernels over whole columns give, bit for bit, what the standards' vectors and the library give."""
 
 import gzip
 import json
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,8 @@ def texts(matrix: Any) -> list[str]:
 
 @given(st.lists(st.none() | st.binary(max_size=40)), st.integers(0, 5))
 @settings(max_examples=50, deadline=None)
-def test_cells_are_read_by_length_and_come_back_where_they_were(
-    given_: list[bytes | None], skip: int
-) -> None:
-    column = pl.Series(given_, dtype=pl.Binary)[skip:]
+def test_cells_are_read_by_length_and_come_back_where_they_were(found: list[bytes | None], skip: int) -> None:
+    column = pl.Series(found, dtype=pl.Binary)[skip:]
     before = Cells.of(column)
     after = Cells.shaped(before.lengths, before.valid)
     seen = 0
@@ -99,7 +98,7 @@ def test_aes_siv_wycheproof(shared_data: Path) -> None:
             with pytest.raises(IntegrityError):
                 siv.decrypt(cells(sealed))
             refused += 1
-    assert (opened, refused) == (61, 381)
+    assert (opened, refused) == (118, 324)
 
 
 def test_rfc_5297_with_a_nonce_and_two_associated_data() -> None:
@@ -166,6 +165,13 @@ def test_kernels_hold_keys_and_are_not_pickled() -> None:
         assert KEY[:16].hex() not in repr(kernel)
 
 
+def test_several_threads_use_one_kernel_at_once() -> None:
+    aes, blocks = Aes(KEY[:32]), np.zeros((1 << 20, 16), np.uint8)
+    expected = aes.blocks(blocks)
+    with ThreadPoolExecutor(4) as pool:
+        assert all((each == expected).all() for each in pool.map(aes.blocks, [blocks] * 12))
+
+
 # --- FF1
 
 
@@ -177,7 +183,7 @@ def test_ff1_nist(key: str, radix: int, tweak: str, plain: str, expected: str) -
 
 
 def test_ff1_wycheproof(shared_data: Path) -> None:
-    """Of the valid ones all that hold a million values and fit the arithmetic; smaller domains are refused."""
+    """All valid ones that hold a million values and fit the arithmetic; the others are refused."""
     checked = refused = 0
     for test in vectors(shared_data, "aes_ff1_radix10_test.json.gz"):
         if test["result"] != "valid":
@@ -232,7 +238,7 @@ def test_any_number_comes_back_and_no_other_key_or_tweak_gives_the_same(
 
 @pytest.mark.parametrize(
     ("radix", "shortest", "longest", "said"),
-    [(10, 6, 6, True), (10, 5, 9, False), (10, 6, 33, True), (10, 6, 34, False), (36, 4, 21, True)],
+    [(10, 6, 6, True), (10, 5, 9, False), (10, 6, 32, True), (10, 6, 33, False), (36, 4, 20, True)],
 )
 def test_what_fits(radix: int, shortest: int, longest: int, said: bool) -> None:  # noqa: FBT001 - a table
     assert fits(radix, shortest, longest) is said

@@ -24,6 +24,7 @@ from benchmarks.data import BYTES_PER_ROW
 
 SUBJECTS: Final = (
     *("secure_copy", "steps", "definitions", "audit", "overhead", "keys", "web", "scan", "secret_scan"),
+    "protect",
     "demo",
 )
 RESULTS: Final = Path(__file__).parent / "results"

@@ -27,7 +27,8 @@ _TABLE: Final = 1 << 16
 
 def fits(radix: int, shortest: int, longest: int) -> bool:
     """Whether numbers of these lengths can be encrypted."""
-    return radix**shortest >= SMALLEST_DOMAIN and radix ** (longest - longest // 2) < 1 << _HALF_BITS
+    half = longest - longest // 2
+    return bool(radix**shortest >= SMALLEST_DOMAIN and radix**half < 1 << _HALF_BITS)
 
 
 @dataclass(frozen=True)

@@ -29,11 +29,6 @@ class Format:
     shortest: int
     longest: int
 
-    @property
-    def domain(self) -> int:
-        """How many values the shortest form has."""
-        return len(self.symbols) ** self.shortest
-
 
 def read_format(pattern: str) -> Format | None:
     """The shape that an anchored pattern describes; None if it does not describe one for sure."""

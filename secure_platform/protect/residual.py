@@ -103,7 +103,8 @@ def kept_formats(plan: DatasetPlan) -> frozenset[str]:
 def _is_dense(column: ColumnPlan) -> bool:
     if column.full_name != FPE:
         return False
-    return len(str(column.params["symbols"])) ** int(column.params["shortest"]) < SPARSE
+    symbols, shortest = str(column.params["symbols"]), int(column.params["shortest"])
+    return bool(len(symbols) ** shortest < SPARSE)
 
 
 def _originals(frame: pl.LazyFrame, plan: DatasetPlan, *, mine: bool) -> pl.LazyFrame:

@@ -130,7 +130,7 @@ def _padded(cells: Bytes) -> Bytes:
 def _doubled(blocks: Bytes) -> Bytes:
     """Each block times x in the field of 2^128 elements."""
     carried = blocks[:, :1] >> 7
-    shifted = blocks << 1
+    shifted: Bytes = blocks << np.uint8(1)
     shifted[:, :-1] |= blocks[:, 1:] >> 7
     shifted[:, -1:] ^= carried * np.uint8(_REDUCTION)
     return shifted

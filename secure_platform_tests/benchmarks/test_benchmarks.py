@@ -19,6 +19,7 @@ PEERS = {
     "overhead": "python -c pass",
     "keys": "plain Parquet files",
     "web": "the stock server",
+    "protect": "Fernet, cell by cell",
     "secret_scan": "the same rules, each searched by Python's re",
     "demo": "",
     "scan": "Polars searches every cell for one pattern",

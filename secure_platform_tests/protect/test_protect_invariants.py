@@ -146,7 +146,7 @@ def test_an_encrypted_value_comes_back_exactly(logical_type: str, protect: Any, 
 
 
 def test_after_a_rotation_what_is_old_still_opens_by_its_own_plan() -> None:
-    values = {"c": ["a", None, "b"], "n": ["123-456789", "000-000000", None]}
+    values: dict[str, list[Any]] = {"c": ["a", None, "b"], "n": ["123-456789", "000-000000", None]}
     columns = [public("c", protect=DETERMINISTIC), public("n", protect="fpe", pattern=PATTERN)]
     old, new = (
         compiled(contract("people", *columns), profile=FREE, version=version).datasets["people"]
@@ -168,7 +168,7 @@ def test_a_rotation_does_not_ask_randomized_cells_to_be_as_they_were() -> None:
         compiled(contract("people", *columns), profile=FREE, **versions).datasets["people"]
         for versions in ({}, {"patient": 2})
     )
-    values = {"r": ["a", None], "t": ["a", "b"]}
+    values: dict[str, list[Any]] = {"r": ["a", None], "t": ["a", "b"]}
     first, second = (apply(plan, typed(columns, values), KEYS) for plan in (old, new))
     assert unmoved(old, new) == []
     assert require_one_to_one("people", first, second, moved(old, new), unmoved(old, new)) == {"t": 2}

@@ -601,7 +601,12 @@ def test_shuffled_values_leave_their_rows_and_nulls_do_not() -> None:
 
 
 def test_a_keyed_transform_is_never_done_without_its_key_or_subject() -> None:
-    params = {"mode": "deterministic", "pattern": "^[0-9]{9}$", "symbols": "0123456789", "amount": 1}
+    params: dict[str, str | int] = {
+        "mode": "deterministic",
+        "pattern": "^[0-9]{9}$",
+        "symbols": "0123456789",
+        "amount": 1,
+    }
     others = {"subject": pl.lit("s"), "row": pl.lit("r")}
     for transform in TRANSFORMS.values():
         dtype = next(iter(transform.outputs))

@@ -151,7 +151,11 @@ class Strengths:
 
     def of(self, protect: Protect) -> Strength:
         """What is known of this transform, which `problem` found nothing wrong with."""
-        return self._by_name[full_name(protect)]
+        return self.named(full_name(protect))
+
+    def named(self, name: str) -> Strength:
+        """What is known of a transform by its full name."""
+        return self._by_name[name]
 
     def problem(self, protect: Protect) -> str | None:
         """What is wrong with a transform and its parameters, as the rest of a sentence; None if nothing."""

@@ -3,6 +3,7 @@
 No expression can raise on a value: what cannot be read becomes null, or, for a ZIP code, 000.
 """
 
+import json
 from datetime import date
 from typing import Final
 
@@ -10,7 +11,11 @@ import polars as pl
 
 from secure_platform.contract.model import DTYPES
 from secure_platform.protect.inputs import Inputs
+from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.strength import strengths
+
+VALUES: Final = "values"
+"""The parameter of a plan that holds a level of a hierarchy, as JSON."""
 
 _TEXT, _INTEGER, _NUMBER = DTYPES["string"], DTYPES["integer"], DTYPES["number"]
 _ISO_YEAR: Final = r"^([0-9]{4})-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])(?:[T ].*)?$"
@@ -90,3 +95,10 @@ def limits(column: pl.Expr, inputs: Inputs) -> pl.Expr:
         for name in ("lowest", "highest")
     )
     return column.clip(lowest, highest)
+
+
+def hierarchy(column: pl.Expr, inputs: Inputs) -> pl.Expr:
+    """What a value is at a level of its hierarchy; one that is not in it becomes null."""
+    values = json.loads(str(inputs.params[VALUES]))
+    text = canonical_text(column, inputs.dtype)
+    return text.replace_strict(values, default=None, return_dtype=pl.String)

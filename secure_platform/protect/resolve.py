@@ -9,6 +9,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Final
 
+from secure_platform import canonical
 from secure_platform.contract.model import Scalar
 from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
@@ -16,6 +17,8 @@ from secure_platform.keys.catalog import CELL
 from secure_platform.protect.decide import Decider, Decision, Place
 from secure_platform.protect.ff1 import SMALLEST_DOMAIN, fits
 from secure_platform.protect.formats import read_format
+from secure_platform.protect.generalize import VALUES
+from secure_platform.protect.hierarchies import read_hierarchy
 from secure_platform.protect.reversible import LUHN
 from secure_platform.protect.strength import full_name
 from secure_platform.protect.transforms import TRANSFORMS
@@ -62,6 +65,9 @@ class Resolver:
                 more["as_of"] = self._as_of.isoformat()
             case "generalize.limits":
                 _require_limits(place, asked)
+            case "generalize.hierarchy":
+                found = read_hierarchy(self._product.directory, str(asked["file"]), int(asked["level"]))
+                more[VALUES] = canonical.dumps(found).decode()
             case "replace":
                 more["value"] = asked.get("value", f"[{decision.info_type or _REDACTED}]")
             case "shift_date":

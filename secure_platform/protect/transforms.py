@@ -88,6 +88,7 @@ TRANSFORMS: Final[Mapping[str, Transform]] = MappingProxyType(
         "generalize.age": Transform(generalize.age, _all_to(pl.Int32(), _INTEGER, _NUMBER, _DATE, _TIME)),
         "generalize.zip3": Transform(generalize.zip3, _all_to(pl.String(), _TEXT, _INTEGER)),
         "generalize.bucket": Transform(generalize.bucket, _same(_INTEGER, _NUMBER)),
+        "generalize.hierarchy": Transform(generalize.hierarchy, _all_to(pl.String(), _TEXT, _INTEGER)),
         "generalize.limits": Transform(generalize.limits, _same(_INTEGER, _NUMBER)),
     }
 )

@@ -117,7 +117,7 @@ def test_references_resolve_after_as_before(name: str, persons: list[str | None]
 
 @pytest.mark.parametrize("name", sorted(strengths().names - {"drop", "keep", *KEYED}))
 def test_a_transform_that_does_not_keep_keys_is_refused_on_one(name: str) -> None:
-    params = {"width": 5, "amount": 5, "highest": 5}
+    params = {"width": 5, "amount": 5, "highest": 5, "file": "education.csv", "level": 1}
     known = strengths().of(asked(name)).params
     wanted = {"transform": asked(name).transform, **asked(name).params}
     wanted |= {each: params[each] for each in known if each in params}
@@ -229,8 +229,12 @@ def test_in_a_dense_format_one_number_may_be_another_and_in_a_sparse_one_it_may_
     assert residual_values([(frame, plan)], frame, plan, bytes(32)) == [("v", 1000)]
 
 
-UNREADABLE = {("generalize.year", "string"), ("generalize.year", "integer")}
-"""The samples are no years."""
+UNREADABLE = {
+    (f"generalize.{kind}", logical_type)
+    for kind in ("year", "hierarchy")
+    for logical_type in ("string", "integer")
+}
+"""The samples are no years, and in no hierarchy."""
 
 
 def test_the_order_and_number_of_rows_and_the_declared_types_stay_for_every_transform() -> None:
@@ -243,7 +247,7 @@ def test_the_order_and_number_of_rows_and_the_declared_types_stay_for_every_tran
         "date": [moment.date() for moment in moments],
         "timestamp": moments,
     }
-    params: dict[str, Any] = {"width": 5, "amount": 5, "highest": 5}
+    params: dict[str, Any] = {"width": 5, "amount": 5, "highest": 5, "file": "education.csv", "level": 1}
     for name, transform in TRANSFORMS.items():
         known = strengths().of(asked(name)).params
         wanted = {"transform": asked(name).transform, **asked(name).params}

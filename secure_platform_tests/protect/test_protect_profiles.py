@@ -156,6 +156,10 @@ def protect(name: str, **params: Any) -> Protect:
     return Protect(transform, {**params, **({KINDS[transform]: kind} if kind else {})})
 
 
+def hierarchy(file: str, level: int) -> Protect:
+    return protect("generalize.hierarchy", file=file, level=level)
+
+
 def test_the_data_describes_exactly_the_transforms_that_exist() -> None:
     assert strengths().names == TRANSFORMS.keys() | {"drop"}
     assert {name.partition(".")[0] for name in strengths().names} == DONE.keys()
@@ -186,7 +190,7 @@ def test_strength_is_a_preorder_with_drop_on_top_and_keep_at_the_bottom() -> Non
     assert stands_for["tokenize"] == {"tokenize", *stands_for["encrypt.deterministic"]}
     assert stands_for["hash"] == {"hash", *stands_for["tokenize"]}
     assert stands_for["replace"] == known.names - {"drop", "redact"}
-    for name in ("mask", "noise", "shuffle", "generalize.limits", "generalize.hour"):
+    for name in ("mask", "noise", "shuffle", "generalize.limits", "generalize.hour", "generalize.hierarchy"):
         assert stands_for[name] == {name, "keep"}
     assert stands_for["shift_date"] == {"shift_date", "keep"}
     assert stands_for["generalize.year"] == {
@@ -220,6 +224,9 @@ def test_strength_is_a_preorder_with_drop_on_top_and_keep_at_the_bottom() -> Non
         (protect("generalize.limits", highest=95), protect("generalize.limits", highest=90), False),
         (protect("generalize.limits", lowest=5), protect("generalize.limits", highest=90), False),
         (protect("generalize.limits", lowest=5), protect("generalize.limits", lowest=0), True),
+        (hierarchy("a.csv", 3), hierarchy("a.csv", 2), True),
+        (hierarchy("a.csv", 1), hierarchy("a.csv", 2), False),
+        (hierarchy("b.csv", 3), hierarchy("a.csv", 2), False),
         (protect("tokenize", format="uuid"), protect("tokenize", format="base32"), True),
         (protect("fpe", checksum="luhn"), protect("fpe"), True),
         (protect("encrypt.deterministic"), protect("encrypt.randomized"), False),

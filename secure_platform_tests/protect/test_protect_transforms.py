@@ -183,6 +183,11 @@ def is_between_10_and_20(before: list[Any], after: list[Any]) -> None:
     assert after == [None if v is None else min(max(v, 10), 20) for v in before]
 
 
+def is_what_the_second_level_says(before: list[Any], after: list[Any]) -> None:
+    said = {"Bachelors": "Higher", "Masters": "Higher", "11th": "Secondary", "9th": "Secondary"}
+    assert after == [said.get(value) for value in before]
+
+
 @dataclass(frozen=True)
 class Promise:
     logical_type: str
@@ -222,6 +227,13 @@ PROMISES = {
     "generalize.week": Promise("date", {}, DAYS, dates, is_monday_before),
     "generalize.day": Promise("timestamp", {}, TIMES, times, is_the_day),
     "generalize.hour": Promise("timestamp", {}, TIMES, times, is_the_hour),
+    "generalize.hierarchy": Promise(
+        "string",
+        {"file": "education.csv", "level": 2},
+        ["Bachelors", "11th", None, "Masters", "unknown", ""],
+        st.sampled_from(["Bachelors", "Masters", "11th", "9th"]) | texts,
+        is_what_the_second_level_says,
+    ),
     "generalize.limits": Promise(
         "integer", {"lowest": 10, "highest": 20}, MANY, integers, is_between_10_and_20
     ),
@@ -298,7 +310,7 @@ def test_an_empty_frame_and_a_frame_of_nulls(name: str) -> None:
     transform = TRANSFORMS[name]
     params: dict[str, str | int] = {"to": name.partition(".")[2], "mode": name.partition(".")[2]}
     params |= {"width": 5, "as_of": "2026-01-01", "value": "x", "amount": 1}
-    params |= {"pattern": "^[0-9]{9}$", "symbols": "0123456789"}
+    params |= {"pattern": "^[0-9]{9}$", "symbols": "0123456789", "values": '{"a":"b"}'}
     for dtype, output in transform.outputs.items():
         key = KEYS.cell_key("d", 1) if transform.key == "cell" else KEYS.token_key("d", 1)
         inputs = Inputs(dtype, params, key, "d", {"subject": pl.lit("subject"), "row": pl.lit("row")})

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ PEER_ROWS: Final = 50
 TARGETS: Final = {"tokenize": 150.0, "encrypt.deterministic": 250.0, "fpe": 500.0}
 """Nanoseconds a row."""
 TIMES_FERNET: Final = 50.0
-PARAMS: Final = {
+PARAMS: Final[dict[str, str | int | float]] = {
     "width": 10,
     "amount": 10,
     "lowest": 10,
@@ -133,7 +134,7 @@ def _peers(texts: pl.Series) -> dict[str, Cost]:
         "HMAC-SHA-256, cell by cell": lambda cell: hmac.digest(bytes(32), cell, "sha256"),
         "SHA-256 without a key, cell by cell": lambda cell: hashlib.sha256(cell).digest(),
     }
-    return {name: _cost(lambda call=call: _each(texts, call), len(texts)) for name, call in calls.items()}
+    return {name: _cost(partial(_each, texts, call), len(texts)) for name, call in calls.items()}
 
 
 def _each(texts: pl.Series, call: Callable[[bytes], bytes]) -> pl.Series:

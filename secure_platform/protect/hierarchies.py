@@ -29,7 +29,7 @@ def read_hierarchy(product: Path, file: str, level: int) -> dict[str, str]:
     """
     if not _FILE.fullmatch(file):
         raise PlanRefusedError(
-            "A hierarchy has an unusable file name", "Use letters, digits, _ and -, and .csv."
+            "A hierarchy has an unusable file name", "Use letters, digits, - and _, and .csv."
         )
     try:
         with (product / FOLDER / file).open(encoding="utf-8", newline="") as lines:

@@ -13,16 +13,14 @@ import polars as pl
 from secure_platform.contract.model import DTYPES
 from secure_platform.protect import generalize
 from secure_platform.protect.inputs import Inputs, Transform
+from secure_platform.protect.masks import masked
 from secure_platform.protect.reversible import decrypted, encrypted, formatted, unformatted
 from secure_platform.protect.tokens import hashed, tokenized
 from secure_platform.protect.vary import noised, shifted, shuffled
 
 DROP: Final = "drop"
-_HIDDEN: Final = 6
-"""As many characters are hidden at least where more would show: the middle of a card number, by PCI DSS."""
 _TEXT, _INTEGER, _NUMBER = DTYPES["string"], DTYPES["integer"], DTYPES["number"]
 _DATE, _TIME, _BOOLEAN = DTYPES["date"], DTYPES["timestamp"], DTYPES["boolean"]
-_SEPARATORS: Final = r"[^ .:/()-]"
 
 
 def _keep(column: pl.Expr, _: Inputs) -> pl.Expr:
@@ -36,20 +34,6 @@ def _redact(column: pl.Expr, _: Inputs) -> pl.Expr:
 
 def _replace(column: pl.Expr, inputs: Inputs) -> pl.Expr:
     return pl.when(column.is_not_null()).then(pl.lit(inputs.params["value"]))
-
-
-def _mask(column: pl.Expr, inputs: Inputs) -> pl.Expr:
-    first, last = inputs.number("keep_first") or 0, inputs.number("keep_last") or 0
-    hidden = column.str.replace_all(_SEPARATORS, "*")
-    shown = first + last
-    if not shown:
-        return hidden
-    # A value of which half or more would show is hidden whole, unless enough of it is hidden.
-    size = column.str.len_chars()
-    middle = hidden.str.slice(first, (size.cast(pl.Int64) - shown).clip(0))
-    long = size >= shown + min(shown + 1, _HIDDEN)
-    parts = [column.str.head(first), middle, column.str.tail(last)]
-    return pl.when(long).then(pl.concat_str(parts)).otherwise(hidden)
 
 
 def _all_to(output: pl.DataType, *dtypes: pl.DataType) -> Mapping[pl.DataType, pl.DataType]:
@@ -75,7 +59,7 @@ TRANSFORMS: Final[Mapping[str, Transform]] = MappingProxyType(
         "encrypt.deterministic": Transform(encrypted, _CELLS, key="cell", undo=decrypted),
         "encrypt.randomized": Transform(encrypted, _CELLS, key="cell", undo=decrypted),
         "fpe": Transform(formatted, _same(_TEXT), key="token", undo=unformatted),
-        "mask": Transform(_mask, _same(_TEXT)),
+        "mask": Transform(masked, _same(_TEXT)),
         "shift_date": Transform(shifted, _same(_DATE, _TIME), key="token"),
         "noise": Transform(noised, _same(_INTEGER, _NUMBER), key="token"),
         "shuffle": Transform(shuffled, _same(_INTEGER, _NUMBER, _BOOLEAN, _DATE, _TIME), key="token"),

@@ -569,6 +569,28 @@ def test_a_replacement_names_the_info_type_or_says_what_the_contract_says() -> N
     assert one("string", {"transform": "replace", "value": "n/a"}, ["a", None]) == ["n/a", None]
 
 
+SEPARATORS = " .:/()-"
+
+
+def mask_by_hand(value: str, first: int, last: int) -> str:
+    hidden = "".join(c if c in SEPARATORS else "*" for c in value)
+    if len(value) < first + last + min(first + last + 1, 6):
+        return hidden
+    return value[:first] + hidden[first : len(value) - last] + value[len(value) - last :]
+
+
+@given(
+    values=st.lists(st.none() | st.text(st.sampled_from("ab1 -.é\u0301漢🙂"), max_size=20), max_size=12),
+    first=st.integers(0, 6),
+    last=st.integers(0, 4),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_mask_goes_by_characters_and_not_by_bytes(values: list[str | None], first: int, last: int) -> None:
+    protect = {"transform": "mask", "keep_first": first, "keep_last": last}
+    expected = [None if value is None else mask_by_hand(value, first, last) for value in values]
+    assert one("string", protect, values) == expected
+
+
 # --- noise and order
 
 

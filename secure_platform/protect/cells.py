@@ -17,6 +17,8 @@ Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
 AT_ONCE: Final = 1 << 14
 """Rows that a kernel takes at once: its buffers stay in the cache of a core."""
+BYTES_AT_ONCE: Final = 1 << 22
+"""Long cells are taken in smaller parts: what a kernel makes of them has a bound."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ class Cells:
         order = rows[np.argsort(lengths[rows], kind="stable")]
         borders = np.flatnonzero(np.diff(lengths[order])) + 1
         for group in np.split(order, borders):
-            for start in range(0, len(group), AT_ONCE):
-                yield group[start : start + AT_ONCE]
+            length = int(lengths[group[0]]) if len(group) else 0
+            step = max(1, min(AT_ONCE, BYTES_AT_ONCE // max(length, 1)))
+            for start in range(0, len(group), step):
+                yield group[start : start + step]
 
     def read(self, rows: Places) -> Bytes:
         """The bytes of some cells of the same length, a row for each."""

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_platform.errors import IntegrityError, PlanRefusedError, UsageError
-from secure_platform.protect.cells import AT_ONCE, Cells
+from secure_platform.protect.cells import AT_ONCE, BYTES_AT_ONCE, Cells
 from secure_platform.protect.ff1 import ColumnFf1, fits
 from secure_platform.protect.siv import Aes, ColumnSiv
 
@@ -37,6 +37,11 @@ NIST_FF1 = [
     (K256, 10, SHORT, "0123456789", "1001623463"),
     (K256, 36, LONG, "0123456789abcdefghi", "xs8a0azh2avyalyzuwd"),
 ]
+
+
+def kernel(key: bytes, *associated: bytes) -> ColumnSiv:
+    """Never the library, however few cells there are."""
+    return ColumnSiv(key, *associated, few=0, long=10**9)
 
 
 def vectors(shared_data: Path, name: str) -> list[dict[str, Any]]:
@@ -88,7 +93,7 @@ def test_a_group_of_many_cells_is_taken_in_parts() -> None:
 def test_aes_siv_wycheproof(shared_data: Path) -> None:
     opened = refused = 0
     for test in vectors(shared_data, "aes_siv_cmac_test.json.gz"):
-        siv = ColumnSiv(bytes.fromhex(test["key"]), bytes.fromhex(test["aad"]))
+        siv = kernel(bytes.fromhex(test["key"]), bytes.fromhex(test["aad"]))
         plain, sealed = bytes.fromhex(test["msg"]), bytes.fromhex(test["ct"])
         if test["result"] == "valid":
             assert values(siv.encrypt(cells(plain))) == [sealed], test["tcId"]
@@ -105,7 +110,7 @@ def test_rfc_5297_with_a_nonce_and_two_associated_data() -> None:
     """Appendix A.2."""
     key = "7f7e7d7c7b7a79787776757473727170404142434445464748494a4b4c4d4e4f"
     first = "00112233445566778899aabbccddeeffdeaddadadeaddadaffeeddccbbaa99887766554433221100"
-    siv = ColumnSiv(bytes.fromhex(key), bytes.fromhex(first), bytes.fromhex("102030405060708090a0"))
+    siv = kernel(bytes.fromhex(key), bytes.fromhex(first), bytes.fromhex("102030405060708090a0"))
     plain = b"this is some plaintext to encrypt using SIV-AES"
     nonce = np.frombuffer(bytes.fromhex("09f911029d74e35bd84156c5635688c0"), np.uint8)[None, :]
     sealed = siv.encrypt(cells(plain), nonce)
@@ -125,7 +130,7 @@ def test_rfc_5297_with_a_nonce_and_two_associated_data() -> None:
 def test_a_column_is_what_the_library_makes_of_each_cell(
     column: list[bytes | None], associated: list[bytes], key: int
 ) -> None:
-    library, siv = AESSIV(KEY[:key]), ColumnSiv(KEY[:key], *associated)
+    library, siv = AESSIV(KEY[:key]), kernel(KEY[:key], *associated)
     expected = [None if cell is None else library.encrypt(cell, associated) for cell in column]
     sealed = siv.encrypt(cells(*column))
     assert values(sealed) == expected
@@ -135,14 +140,14 @@ def test_a_column_is_what_the_library_makes_of_each_cell(
 @given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
 @settings(max_examples=50, deadline=None)
 def test_one_changed_bit_of_one_cell_opens_nothing(place: int, bit: int) -> None:
-    siv = ColumnSiv(KEY, b"here")
-    sealed = siv.encrypt(cells(b"one", None, b"", bytes(40)))
+    sealed = kernel(KEY, b"here").encrypt(cells(b"one", None, b"", bytes(40)))
     sealed.flat[place % len(sealed.flat)] ^= 1 << bit
-    with pytest.raises(IntegrityError, match="not authentic"):
-        siv.decrypt(sealed)
+    for siv in (kernel(KEY, b"here"), ColumnSiv(KEY, b"here")):
+        with pytest.raises(IntegrityError, match="not authentic"):
+            siv.decrypt(sealed)
 
 
-@pytest.mark.parametrize("other", [ColumnSiv(KEY, b"there"), ColumnSiv(KEY), ColumnSiv(KEY[::-1], b"here")])
+@pytest.mark.parametrize("other", [kernel(KEY, b"there"), kernel(KEY), kernel(KEY[::-1], b"here")])
 def test_a_cell_of_another_column_or_key_does_not_open(other: ColumnSiv) -> None:
     sealed = ColumnSiv(KEY, b"here").encrypt(cells(b"value"))
     with pytest.raises(IntegrityError):
@@ -151,11 +156,33 @@ def test_a_cell_of_another_column_or_key_does_not_open(other: ColumnSiv) -> None
         other.decrypt(cells(b"too short"))
 
 
+@given(
+    column=st.lists(st.none() | st.binary(max_size=40), max_size=20),
+    few=st.integers(0, 4),
+    long=st.integers(0, 40),
+)
+@settings(max_examples=100, deadline=None)
+def test_kernel_and_library_are_one_whoever_takes_which_cells(
+    column: list[bytes | None], few: int, long: int
+) -> None:
+    nonces = np.arange(16 * len(column), dtype=np.uint8).reshape(-1, 16)
+    mixed, alone = ColumnSiv(KEY, b"here", few=few, long=long), kernel(KEY, b"here")
+    for own in (None, nonces):
+        sealed = mixed.encrypt(cells(*column), own)
+        assert values(sealed) == values(alone.encrypt(cells(*column), own))
+        assert values(mixed.decrypt(sealed, own)) == values(alone.decrypt(sealed, own)) == column
+
+
+def test_long_cells_are_taken_in_parts_of_bounded_size() -> None:
+    column = Cells.of(pl.Series(["x" * (BYTES_AT_ONCE // 2)] * 5 + ["y" * 3 * BYTES_AT_ONCE] * 2 + ["z"]))
+    assert [len(rows) for rows in column.groups()] == [1, 2, 2, 1, 1, 1]
+
+
 def test_a_counter_that_would_carry_is_right() -> None:
     """Of many tags some have ones in all the lower bits that are not cleared; more blocks than the rest."""
     column = [secrets.token_bytes(16 * 300) for _ in range(40)]
     library = AESSIV(KEY)
-    assert values(ColumnSiv(KEY).encrypt(cells(*column))) == [library.encrypt(cell, None) for cell in column]
+    assert values(kernel(KEY).encrypt(cells(*column))) == [library.encrypt(cell, None) for cell in column]
 
 
 def test_kernels_hold_keys_and_are_not_pickled() -> None:

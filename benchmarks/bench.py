@@ -27,6 +27,7 @@ class Scale:
         scan_rows: Of the table that is classified for speed.
         text_lines: Of free text.
         sentences: Labelled ones; all if None.
+        protect_rows: Of each column that is transformed.
     """
 
     rows: int = 10_000_000
@@ -43,6 +44,7 @@ class Scale:
     scan_rows: int = 200_000
     text_lines: int = 400_000
     sentences: int | None = None
+    protect_rows: int = 5_000_000
 
 
 TINY = Scale(
@@ -60,6 +62,7 @@ TINY = Scale(
     scan_rows=500,
     text_lines=2_000,
     sentences=100,
+    protect_rows=2_000,
 )
 
 

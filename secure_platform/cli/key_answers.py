@@ -14,6 +14,7 @@ from secure_platform.cli.build import render_build, run_data
 from secure_platform.cli.output import Output, example, heading, json_option, line, require_new, show
 from secure_platform.cli.progress import Progress
 from secure_platform.files import write_private
+from secure_platform.keys.catalog import domain_of_name, name_of_domain
 from secure_platform.orchestration.steps.emergency import Emergency, leaked_version, publish_trust_root
 from secure_platform.orchestration.steps.emergency import emergency as answer
 from secure_platform.orchestration.steps.retokenize import Carrier, carriers
@@ -31,7 +32,7 @@ def retokenize(domain: str, *, only_list: bool, as_json: bool) -> int:
     It is made from the raw snapshots that production was made from: no source is read.
     """
     services = open_services()
-    services.custody.find(f"token/{domain}")
+    services.custody.find(name_of_domain(domain))
     found = list(carriers(services, domain))
     outdated = [each for each in found if each.outdated and not only_list]
     progress = Progress(Output(), quiet=as_json)
@@ -40,7 +41,7 @@ def retokenize(domain: str, *, only_list: bool, as_json: bool) -> int:
         # Dagster takes a second to import, and is needed only now.
         from secure_platform.orchestration.launch import run_retokenize  # noqa: PLC0415
 
-        progress.start(f"Making {each.product} anew with version {each.current} of token/{domain}")
+        progress.start(f"Making {each.product} anew with version {each.current} of {name_of_domain(domain)}")
         report = run_retokenize(services.settings, services.product(each.product), listener=progress)
         record = services.gate.get(report.release) if report.succeeded and report.release else None
         done[each.product] = report, record
@@ -123,7 +124,8 @@ def trust_root(out: Path | None, *, as_json: bool) -> None:
 
 def _stands(each: Carrier) -> str:
     state = f"newest {each.current}" if each.outdated else "the newest"
-    return f"{each.product} is in production with version {each.version} of token/{each.domain}, {state}."
+    key = name_of_domain(each.domain)
+    return f"{each.product} is in production with version {each.version} of {key}, {state}."
 
 
 def _told(done: Emergency) -> Iterator[str]:
@@ -141,7 +143,7 @@ def _told(done: Emergency) -> Iterator[str]:
         yield f"{count} {what} can still be read, or forged, by whoever has it: make them anew."
     if done.retokenize:
         yield f"In production with tokens of it: {', '.join(done.retokenize)}. Make them anew:"
-        domain = done.name.partition("/")[2]
+        domain = domain_of_name(done.name)
         yield f"  {command(f'keys retokenize {domain}', same_caller=True)}"
     yield "The new version is in no backup yet:"
     yield f"  {command('keys backup FILE', same_caller=True)}"

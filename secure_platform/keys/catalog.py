@@ -131,6 +131,16 @@ def kind_of(name: str) -> str:
     return name.partition("/")[0]
 
 
+def name_of_domain(domain: str) -> str:
+    """The key that makes what a domain of a plan has: `token/<domain>`, unless it names a kind itself."""
+    return domain if "/" in domain else f"{TOKEN}/{domain}"
+
+
+def domain_of_name(name: str) -> str:
+    """The domain by which a plan names this key of tokens or cells."""
+    return name.removeprefix(f"{TOKEN}/")
+
+
 def stored_keys(connection: Connection, *names: str) -> list[StoredKey]:
     """All versions, or those of the keys of these names, by name and oldest first; nothing is verified."""
     query = select(key_version).order_by(key_version.c.name, key_version.c.version)

@@ -16,6 +16,7 @@ from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError
 from secure_platform.keys.algorithms import require_making
 from secure_platform.keys.catalog import (
+    ALGORITHMS,
     CELL,
     DATA,
     DIGEST,
@@ -27,6 +28,8 @@ from secure_platform.keys.catalog import (
     KeyState,
     KeyVersion,
     StoredKey,
+    kind_of,
+    name_of_domain,
     newest,
     readable,
 )
@@ -219,9 +222,16 @@ class KeyRing(NotPickled):
         return TokenKey(stored.about.version, self._opened.derived(stored, f"token|{domain}"))
 
     def token_version(self, domain: str) -> int:
-        """The version that new tokens of a domain are made with; 1 while its key has yet to be made."""
-        keys = self._rows.of(f"{TOKEN}/{domain}")
-        return newest(keys, keys[0].about.name).about.version if keys else 1
+        """The version that new tokens or cells of a plan's domain are made with; 1 before its key is made.
+
+        Raises:
+            IntegrityError: If its newest version is not active.
+            UsageError: If the settings do not allow its algorithm.
+        """
+        name = name_of_domain(domain)
+        self.require(ALGORITHMS[kind_of(name)])
+        keys = self._rows.of(name)
+        return newest(keys, name).about.version if keys else 1
 
     def cell_key(self, domain: str, version: int | None = None) -> CellKey:
         """The key that encrypts the cells of a domain, as `token_key`."""

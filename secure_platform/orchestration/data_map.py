@@ -12,7 +12,19 @@ from typing import Any, Final
 
 from secure_platform.access.resources import Action
 from secure_platform.contract.product import Product
-from secure_platform.keys.catalog import ALGORITHMS, DATA, DIGEST, LOG, MAC, PURPOSES, SIGN, TOKEN
+from secure_platform.keys.catalog import (
+    ALGORITHMS,
+    CELL,
+    DATA,
+    DIGEST,
+    LOG,
+    MAC,
+    PURPOSES,
+    SIGN,
+    TOKEN,
+    kind_of,
+    name_of_domain,
+)
 from secure_platform.orchestration.steps.marts import VERDICTS as MART_VERDICTS
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
 from secure_platform.orchestration.steps.protect import output_classification
@@ -164,11 +176,13 @@ def data_map(product: Product, plan: Plan) -> DataMap:
 
 def _places(product: Product, plan: Plan) -> Iterator[Place]:
     originals = max(column.classification for c in product.contracts.values() for column in c.columns)
-    yield from _values(product.name, originals.label, output_classification(plan).label)
+    names = [column.token_domain for each in plan.datasets.values() for column in each.outputs]
+    cells = {kind_of(name_of_domain(name)) for name in names if name is not None} & {CELL}
+    yield from _values(product.name, originals.label, output_classification(plan).label, (TOKEN, *cells))
     yield from _records(product.name)
 
 
-def _values(product: str, original: str, protected: str) -> Iterator[Place]:
+def _values(product: str, original: str, protected: str, made_by: Sequence[str]) -> Iterator[Place]:
     outside, lake = "not ours to show", "its sidecar's MAC"
 
     def zone(name: str, content: Content, label: str, *keys: str) -> Place:
@@ -178,7 +192,7 @@ def _values(product: str, original: str, protected: str) -> Iterator[Place]:
     sources = (f"sources/{product}/*",)
     yield Place("source", sources, Content.ORIGINAL, original, AtRest.OUTSIDE, outside, ())
     yield zone("raw", Content.ORIGINAL, original)
-    yield zone("protected", Content.PROTECTED, protected, TOKEN)
+    yield zone("protected", Content.PROTECTED, protected, *made_by)
     temporary = "gone when the step ends"
     yield Place("build", (), Content.PROTECTED, protected, AtRest.DUCKDB, temporary, ())
     yield zone("marts", Content.PROTECTED, protected)

@@ -1,10 +1,13 @@
 """The difference between two plans in sentences, in which weaker protection never hides."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from secure_platform import canonical
 from secure_platform.contract.model import Protect
+from secure_platform.protect.generalize import VALUES
 from secure_platform.protect.strength import DONE, KIND, strengths
 
 WEAKER: Final = "WEAKER than before"
@@ -86,14 +89,28 @@ def _column(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
 
 def _no_weaker(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     before, after = (Protect(column["transform"], column["params"]) for column in (old, new))
+    if VALUES in before.params and VALUES in after.params and not _joins(before, after):
+        return False
     return strengths().stands_for(after, before)
+
+
+def _joins(before: Protect, after: Protect) -> bool:
+    """Whether a hierarchy only joins what it had apart: its file may have changed."""
+    old, new = (json.loads(str(each.params[VALUES])) for each in (before, after))
+    if not new.keys() <= old.keys():
+        return False
+    return len({(old[value], new[value]) for value in new}) == len({old[value] for value in new})
 
 
 def _how(column: Mapping[str, Any]) -> str:
     params = column["params"]
-    details = [f"{name} {params[name]}" for name in sorted(params) if name != KIND]
+    details = [f"{name} {_shown(name, params[name])}" for name in sorted(params) if name != KIND]
     kind = f" to {params[KIND]}" if KIND in params else ""
     return f"{DONE[column['transform']]}{kind}" + (f" ({', '.join(details)})" if details else "")
+
+
+def _shown(name: str, value: Any) -> str:
+    return canonical.sha256(str(value).encode()) if name == VALUES else str(value)
 
 
 def _said(value: Any) -> str:

@@ -199,5 +199,5 @@ def _check_parameters(place: Place, asked: Protect) -> None:
     if problem:
         raise PlanRefusedError(
             f"{place} {problem}",
-            f"Use one of: {', '.join(sorted(strengths().names))}, as transforms.yaml describes.",
+            f"Use one of: {', '.join(sorted(strengths().names))}, as docs/protection.md describes.",
         )

@@ -8,30 +8,41 @@ from typing import Final, Protocol
 
 import polars as pl
 
+from secure_platform.contract.model import DTYPES
 from secure_platform.errors import PlanRefusedError
-from secure_platform.keys.material import TokenKey
+from secure_platform.keys.catalog import CELL
+from secure_platform.keys.material import CellKey, TokenKey
+from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
-from secure_platform.protect.transforms import TRANSFORMS, Inputs
+from secure_platform.protect.resolve import named_columns
+from secure_platform.protect.transforms import TRANSFORMS
 
 _MISSING: Final = "__missing"
+_GONE_BY: Final = ("subject", "row")
+"""Parameters that name other columns."""
+_TYPES: Final = {str(dtype): dtype for dtype in DTYPES.values()}
 
 
-class TokenKeys(Protocol):
-    """Where token keys come from; the key ring."""
+class PlanKeys(Protocol):
+    """Where the keys of a plan come from; the key ring."""
 
     def token_key(self, domain: str, version: int) -> TokenKey:
         """The key of a token domain, in this version."""
         ...
 
+    def cell_key(self, domain: str, version: int) -> CellKey:
+        """The key that encrypts the cells of a domain, in this version."""
+        ...
 
-def apply(plan: DatasetPlan, typed: pl.LazyFrame, keys: TokenKeys) -> pl.LazyFrame:
+
+def apply(plan: DatasetPlan, typed: pl.LazyFrame, keys: PlanKeys) -> pl.LazyFrame:
     """Protect a dataset.
 
     Args:
         plan: What happens to each column.
         typed: The columns of the contract in its types; other columns are left behind.
-        keys: Opens the token keys the plan names.
+        keys: Opens the keys that the plan names.
 
     Returns:
         The output columns in the plan's order, row for row in the input's order. The query holds keys:
@@ -82,25 +93,56 @@ def split_orphans(
     return found.filter(~orphan).select(names), found.filter(orphan).select(names)
 
 
-def _expression(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: TokenKeys) -> pl.Expr:
-    transform = TRANSFORMS[column.full_name]
-    key = subject = None
-    if transform.keyed:
-        key = _key(plan, column, keys)
-    if "subject" in column.params:
-        name = str(column.params["subject"])
-        subject = canonical_text(pl.col(name), schema[name])
-    inputs = Inputs(schema[column.column], column.params, key, subject)
-    return transform.build(pl.col(column.column), inputs).alias(column.column)
+def undo(plan: DatasetPlan, protected: pl.DataFrame, keys: PlanKeys) -> pl.DataFrame:
+    """Make again what the reversible columns of a protected frame were.
+
+    Args:
+        plan: That the frame was made by.
+        protected: Any rows and columns of it, after `apply`.
+        keys: Opens the keys that the plan names.
+
+    Returns:
+        The columns that can be undone, as they were.
+
+    Raises:
+        IntegrityError: If an encrypted cell is not authentic, or a key may not be used any more.
+    """
+    return pl.DataFrame(
+        [
+            transform.undo(protected[column.column], _inputs(plan, column, keys, {}))
+            for column in plan.outputs
+            if column.column in protected.columns
+            if (transform := TRANSFORMS[column.full_name]).undo is not None
+        ]
+    )
 
 
-def _key(plan: DatasetPlan, column: ColumnPlan, keys: TokenKeys) -> TokenKey:
-    if column.token_domain is None or column.token_version is None:
+def _expression(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: PlanKeys) -> pl.Expr:
+    others = {
+        name: pl.concat_str([canonical_text(pl.col(each), schema[each]) for each in named], separator="\0")
+        for name in _GONE_BY
+        if (named := named_columns(column.params, name))
+    }
+    inputs = _inputs(plan, column, keys, others)
+    return TRANSFORMS[column.full_name].build(pl.col(column.column), inputs).alias(column.column)
+
+
+def _inputs(plan: DatasetPlan, column: ColumnPlan, keys: PlanKeys, others: Mapping[str, pl.Expr]) -> Inputs:
+    key = _key(plan, column, keys) if TRANSFORMS[column.full_name].key else None
+    return Inputs(_TYPES[column.input_type], column.params, key, column.token_domain or "", others)
+
+
+def _key(plan: DatasetPlan, column: ColumnPlan, keys: PlanKeys) -> TokenKey | CellKey:
+    domain, version = column.token_domain, column.token_version
+    if domain is None or version is None:
         raise PlanRefusedError(
             f"{plan.dataset}.{column.column} names no token key", "Compile the plan again."
         )
-    key = keys.token_key(column.token_domain, column.token_version)
-    if key.version != column.token_version:
+    if TRANSFORMS[column.full_name].key == CELL:
+        key: TokenKey | CellKey = keys.cell_key(domain.removeprefix(f"{CELL}/"), version)
+    else:
+        key = keys.token_key(domain, version)
+    if key.version != version:
         raise PlanRefusedError(
             f"{plan.dataset}.{column.column} got another version of its token key", "Check the key ring."
         )

@@ -41,3 +41,12 @@ def canonical_text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype in _FORMATS:
         return column.dt.strftime(_FORMATS[dtype])
     return column.cast(pl.String)
+
+
+def read_canonical(texts: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """The values that `canonical_text` wrote."""
+    if dtype == pl.Date():
+        return texts.str.to_date(_FORMATS[dtype])
+    if dtype in _FORMATS:
+        return texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%.6fZ", time_unit="us").dt.replace_time_zone("UTC")
+    return texts.cast(dtype)

@@ -17,13 +17,16 @@ from secure_platform import canonical
 from secure_platform.contract.model import Column, Contract, Protect, Reference, Scalar
 from secure_platform.contract.product import Product
 from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
-from secure_platform.protect.decide import Decider, Decision, Place
+from secure_platform.protect.decide import Decider, Place
 from secure_platform.protect.profile import load_profile
+from secure_platform.protect.resolve import Resolver
 from secure_platform.protect.strength import full_name, strengths
 from secure_platform.protect.transforms import DROP, TRANSFORMS
 from secure_platform.taxonomy.classification import Classification
 
 FORMAT: Final = 1
+JOINED: Final = frozenset({"tokenize", "fpe"})
+"""Transforms by whose output the columns of one domain are joined."""
 
 
 @dataclass(frozen=True)
@@ -217,10 +220,10 @@ class _Compiler:
     def __init__(
         self, product: Product, decider: Decider, token_version: Callable[[str], int], as_of: date
     ) -> None:
-        self._product = product
         self._decider = decider
+        self._resolver = Resolver(product, decider, as_of)
+        self._spelled: dict[str, tuple[Place, Mapping[str, Scalar]]] = {}
         self._token_version = cache(token_version)
-        self._as_of = as_of
         self._refusals: list[PlanRefusedError] = []
 
     def dataset(self, contract: Contract) -> DatasetPlan:
@@ -233,6 +236,19 @@ class _Compiler:
                 )
             )
         return plan
+
+    def _require_one_spelling(
+        self, place: Place, name: str, domain: str, params: Mapping[str, Scalar]
+    ) -> None:
+        """Tokens of one domain that were spelled in two ways would never meet."""
+        if name not in JOINED:
+            return
+        other, spelling = self._spelled.setdefault(domain, (place, params))
+        if spelling != params:
+            raise PlanRefusedError(
+                f"{place} and {other} share a token domain and are not spelled alike",
+                "Give both the same parameters and pattern, or one of them another token domain.",
+            )
 
     def refuse(self) -> None:
         """Raise what was collected."""
@@ -255,8 +271,10 @@ class _Compiler:
         decision = self._decider.decide(contract, column)
         name = full_name(decision.protect)
         kept = name != DROP
-        keyed = kept and TRANSFORMS[name].keyed
-        params, domain = self._resolved(Place(contract, column), decision)
+        params, domain = self._resolver.resolve(Place(contract, column), decision)
+        keyed = kept and TRANSFORMS[name].key is not None
+        if keyed:
+            self._require_one_spelling(Place(contract, column), name, domain, params)
         return ColumnPlan(
             column=column.name,
             transform=decision.protect.transform,
@@ -271,45 +289,6 @@ class _Compiler:
             token_version=self._token_version(domain) if keyed else None,
             reference=column.reference if kept else None,
         )
-
-    def _resolved(self, place: Place, decision: Decision) -> tuple[Mapping[str, Scalar], str]:
-        """Parameters that need nothing further, and the domain of the key."""
-        params, domain = dict(decision.protect.params), self._domain(decision.root)
-        match full_name(decision.protect):
-            case "generalize.year" if "aggregate_age" in params:
-                params["earliest"] = self._as_of.year - int(params["aggregate_age"])
-            case "generalize.age":
-                params["as_of"] = self._as_of.isoformat()
-            case "shift_date":
-                subject = self._subject(place)
-                params["subject"] = subject.column.name
-                domain = f"shift_date:{self._domain(self._decider.root(subject))}"
-            case "generalize.bucket" if place.column.logical_type == "integer" and params["width"] % 1:
-                raise PlanRefusedError(
-                    f"{place} asks for a bucket of part of an integer", "Use a whole width."
-                )
-            case "hash":
-                domain = f"hash:{self._product.name}.{decision.root}"
-        return MappingProxyType(params), domain
-
-    def _domain(self, root: Place) -> str:
-        # A contract's own domains have no dot, so that no two of these can be equal by accident.
-        return root.column.token_domain or f"{self._product.name}.{root}"
-
-    def _subject(self, place: Place) -> Place:
-        subjects = [Place(place.contract, column) for column in place.contract.columns if column.subject_id]
-        if len(subjects) != 1 or subjects[0] == place:
-            raise PlanRefusedError(
-                f"{place} asks for shift_date, but {place.contract.dataset} has not exactly one subject id",
-                "Mark the column that names the person with `subjectId: true`.",
-            )
-        subject = subjects[0]
-        if subject.column.dtype not in TRANSFORMS["tokenize"].outputs:
-            raise PlanRefusedError(
-                f"{subject} is a {subject.column.logical_type} and cannot name a subject",
-                "Use a text or integer column.",
-            )
-        return subject
 
 
 def _dataset(name: str, columns: Sequence[Mapping[str, Any]]) -> DatasetPlan:

@@ -25,7 +25,10 @@ WORDS: Final = frozenset({"PERSON_NAME", "CITY", "COUNTY", "PLACE_NAME"})
 """Info types of ordinary words: New York the city has nothing to do with a column of states."""
 DATES: Final = frozenset({"DATE", "DATE_OF_BIRTH", "DATE_OF_DEATH"})
 """In a large population every day is somebody's birthday; a date inside a text is the scanner's to find."""
+SPARSE: Final = 10**15
+"""Of fewer numbers that keep their format, some become by chance what another one was."""
 Originals = Sequence[tuple[pl.LazyFrame, DatasetPlan]]
+FPE: Final = "fpe"
 _CELL, _COLUMN, _HASH, _COUNT, _WORD = "__cell", "__column", "__hash", "__count", "__word"
 _FOUND: Final = pl.Schema({_COLUMN: pl.String, _HASH: pl.String, _COUNT: pl.get_index_type()})
 _COMMON, _OWN, _TRANSFORMED = "__common", "__own", "__transformed"
@@ -50,6 +53,9 @@ def residual_values(
     Not found inside a cell: names and addresses without a digit, because Parkinson the patient must not block
     Parkinson the disease, nor `No fixed abode` the finding; parts of an original; another spelling of it.
 
+    Numbers that keep their format and have fewer than 10^15 values are looked for nowhere: each is the image
+    of another.
+
     Args:
         originals: What `apply` was given for each dataset, or better its source text, before dates and
             numbers were parsed; and the dataset's plan.
@@ -71,7 +77,7 @@ def residual_values(
     ]
     if not befores or not texts:
         return []
-    hidden = [column.column for column in _sources(plan)] if plan else []
+    hidden = [column.column for column in _sources(plan) if not _is_dense(column)] if plan else []
     after = _cells(protected, texts).with_columns(pl.col(_COLUMN).is_in(hidden).alias(_TRANSFORMED))
     whole = _equal_cells(pl.concat(befores), after, key)
     kept = [name for name in texts if name not in hidden]
@@ -89,10 +95,22 @@ def _is_free_text(column: ColumnPlan) -> bool:
     return column.info_type is None and column.token_domain is None
 
 
+def kept_formats(plan: DatasetPlan) -> frozenset[str]:
+    """Columns whose values look like what they were, on purpose: a scan finds their form."""
+    return frozenset(column.column for column in plan.outputs if column.full_name == FPE)
+
+
+def _is_dense(column: ColumnPlan) -> bool:
+    if column.full_name != FPE:
+        return False
+    symbols, shortest = str(column.params["symbols"]), int(column.params["shortest"])
+    return bool(len(symbols) ** shortest < SPARSE)
+
+
 def _originals(frame: pl.LazyFrame, plan: DatasetPlan, *, mine: bool) -> pl.LazyFrame:
     """The originals of one dataset, and whether each is too common to mean anything elsewhere."""
     sources = _sources(plan)
-    words = [column.column for column in sources if column.info_type in WORDS or _is_free_text(column)]
+    words = [c.column for c in sources if c.info_type in WORDS or _is_free_text(c) or _is_dense(c)]
     common = pl.col(_COLUMN).is_in(words) | _is_short_number(pl.col(_CELL))
     cells = _cells(frame, [column.column for column in sources])
     return cells.select(_CELL, common.alias(_COMMON), pl.lit(mine).alias(_OWN))
@@ -159,7 +177,7 @@ def _patterns(frame: pl.LazyFrame, plan: DatasetPlan) -> pl.LazyFrame:
     identifying = [
         column.column
         for column in _sources(plan)
-        if column.info_type not in DATES and not _is_free_text(column)
+        if column.info_type not in DATES and not _is_free_text(column) and not _is_dense(column)
     ]
     cell = pl.col(_CELL)
     telling = (cell.str.len_chars() >= INSIDE_CHARACTERS) & _has_digit(cell) & ~_is_short_number(cell)

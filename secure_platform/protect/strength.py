@@ -1,9 +1,9 @@
-"""Which transform may stand in for which: a preorder read from `transforms.yaml`, not decided by code.
+"""What each transform promises, and which may stand in for which: data of `transforms.yaml`, not code.
 
-A generalization is named with its kind, `generalize.year`; the kind is the parameter `to` of a contract.
+A transform of several kinds is named with its kind, `generalize.year`; the kind is a parameter of a contract.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,44 +17,72 @@ from secure_platform.errors import ContractError
 from secure_platform.taxonomy.classification import Classification
 
 DOCUMENT: Final = Path(__file__).with_name("transforms.yaml")
-GENERALIZE: Final = "generalize"
 KIND: Final = "to"
+KINDS: Final[Mapping[str, str]] = MappingProxyType({"generalize": KIND, "encrypt": "mode"})
+"""Transform of several kinds → the parameter that says which."""
 DONE: Final[Mapping[str, str]] = MappingProxyType(
     {
         "drop": "dropped",
         "redact": "redacted",
+        "replace": "replaced",
         "hash": "hashed",
         "tokenize": "tokenized",
+        "encrypt": "encrypted",
+        "fpe": "encrypted in its format",
         "mask": "masked",
         "shift_date": "shifted by subject",
+        "noise": "noised",
+        "shuffle": "shuffled",
         "generalize": "generalized",
         "keep": "kept",
     }
 )
 """The transforms as participles, for sentences."""
+_PROMISES: Final = frozenset({"stronger_than", "uniqueness", "deterministic", "reversible", "leaves"})
+_UNIQUENESS: Final = frozenset({"preserved", "not_guaranteed", "lossy"})
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a transform: a number between two limits, of which one direction is stricter."""
+    """One parameter of a transform, and which direction of it is stricter.
 
-    kind: Literal["integer", "number"]
-    minimum: float
-    maximum: float
+    Attributes:
+        minimum, maximum: Of a number, or of the length of a text.
+        choices: Of a choice.
+        default: What it is when it is not given, where that means anything.
+    """
+
+    kind: Literal["integer", "number", "text", "choice"]
     required: bool
-    stricter: Literal["lower", "multiple"]
+    stricter: Literal["lower", "higher", "multiple", "same", "none"]
+    minimum: float = 0
+    maximum: float = 0
+    choices: Sequence[str] = ()
+    default: Scalar | None = None
 
     def accepts(self, value: Scalar) -> bool:
         """Whether the value is of the kind and within the limits."""
+        if self.kind == "choice":
+            return isinstance(value, str) and value in self.choices
+        if self.kind == "text":
+            return isinstance(value, str) and self.minimum <= len(value) <= self.maximum
         kinds = (int,) if self.kind == "integer" else (int, float)
         return type(value) in kinds and self.minimum <= float(value) <= self.maximum
 
     def at_least(self, value: Scalar | None, floor: Scalar) -> bool:
         """Whether `value` is as strict as `floor`; a value that is not given is never strict."""
+        match self.stricter:
+            case "none":
+                return True
+            case "same":
+                return value == floor
         if value is None:
             return False
-        if self.stricter == "lower":
-            return float(value) <= float(floor)
+        match self.stricter:
+            case "lower":
+                return float(value) <= float(floor)
+            case "higher":
+                return float(value) >= float(floor)
         return float(value) % float(floor) == 0
 
 
@@ -64,15 +92,24 @@ class Strength:
 
     Attributes:
         stands_for: All transforms it may stand in for, itself included.
-        keeps_keys: Distinct values stay distinct.
+        uniqueness: Whether different values stay different.
+        deterministic: Equal values become equal, in every row, table and run.
+        reversible: The value can be made again with the key.
         leaves: The highest classification of its output.
     """
 
     name: str
     stands_for: frozenset[str]
-    keeps_keys: bool
+    uniqueness: Literal["preserved", "not_guaranteed", "lossy"]
+    deterministic: bool
+    reversible: bool
     leaves: Classification
     params: Mapping[str, Parameter]
+
+    @property
+    def keeps_keys(self) -> bool:
+        """Whether it may be used on keys and on what others reference."""
+        return self.uniqueness == "preserved" and self.deterministic
 
 
 class Strengths:
@@ -109,24 +146,24 @@ class Strengths:
 
     @property
     def names(self) -> frozenset[str]:
-        """All transforms, generalizations with their kind."""
+        """All transforms, with their kind where there are several."""
         return frozenset(self._by_name)
 
     def of(self, protect: Protect) -> Strength:
         """What is known of this transform, which `problem` found nothing wrong with."""
-        return self._by_name[full_name(protect)]
+        return self.named(full_name(protect))
+
+    def named(self, name: str) -> Strength:
+        """What is known of a transform by its full name."""
+        return self._by_name[name]
 
     def problem(self, protect: Protect) -> str | None:
         """What is wrong with a transform and its parameters, as the rest of a sentence; None if nothing."""
         strength = self._by_name.get(full_name(protect))
         if strength is None:
-            kinds = ", ".join(sorted(n.partition(".")[2] for n in self.names if n.startswith(GENERALIZE)))
-            if protect.transform == GENERALIZE:
-                return f"asks to generalize without a known `{KIND}` ({kinds})"
-            return "asks for an unknown transform"
-        given = {name: value for name, value in protect.params.items() if name != KIND}
-        if KIND in protect.params and protect.transform != GENERALIZE:
-            given[KIND] = protect.params[KIND]
+            return self._unknown(protect.transform)
+        kind = KINDS.get(protect.transform)
+        given = {name: value for name, value in protect.params.items() if name != kind}
         for name, value in given.items():
             if name not in strength.params:
                 return f"gives {strength.name} a parameter that it does not have"
@@ -137,12 +174,18 @@ class Strengths:
 
     def stands_for(self, choice: Protect, floor: Protect) -> bool:
         """Whether `choice` reveals no more than `floor`, so that it may be used where `floor` is required."""
-        strength = self.of(choice)
-        return full_name(floor) in strength.stands_for and all(
-            rule.at_least(choice.params.get(name), floor.params[name])
+        strength, below = self.of(choice), self.of(floor)
+        return below.name in strength.stands_for and all(
+            rule.at_least(_value(choice, name, strength), required)
             for name, rule in strength.params.items()
-            if name in floor.params
+            if (required := _value(floor, name, below)) is not None
         )
+
+    def _unknown(self, transform: str) -> str:
+        if transform not in KINDS:
+            return "asks for an unknown transform"
+        kinds = sorted(name.partition(".")[2] for name in self.names if name.startswith(f"{transform}."))
+        return f"asks to {transform} without a known `{KINDS[transform]}` ({', '.join(kinds)})"
 
 
 @cache
@@ -153,9 +196,15 @@ def strengths() -> Strengths:
 
 def full_name(protect: Protect) -> str:
     """The transform with its kind, for example `generalize.year`."""
-    if protect.transform == GENERALIZE:
-        return f"{GENERALIZE}.{protect.params.get(KIND)}"
+    if protect.transform in KINDS:
+        return f"{protect.transform}.{protect.params.get(KINDS[protect.transform])}"
     return protect.transform
+
+
+def _value(protect: Protect, name: str, strength: Strength) -> Scalar | None:
+    """A parameter as it is given, or what it is when it is not."""
+    rule = strength.params.get(name)
+    return protect.params.get(name, rule.default if rule else None)
 
 
 def _reachable(start: str, direct: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
@@ -168,10 +217,17 @@ def _reachable(start: str, direct: Mapping[str, tuple[str, ...]]) -> frozenset[s
 
 
 def _strength(name: str, body: Mapping[str, Any], stands_for: frozenset[str]) -> Strength:
-    if not body.keys() <= {"stronger_than", "keeps_keys", "leaves", "params"}:
+    if not body.keys() <= _PROMISES | {"params"} or body["uniqueness"] not in _UNIQUENESS:
         raise ValueError
-    if type(body["keeps_keys"]) is not bool:
+    if not all(type(body[name]) is bool for name in ("deterministic", "reversible")):
         raise TypeError
     params = {parameter: Parameter(**rule) for parameter, rule in body.get("params", {}).items()}
-    leaves = Classification.parse(body["leaves"])
-    return Strength(name, stands_for, body["keeps_keys"], leaves, MappingProxyType(params))
+    return Strength(
+        name=name,
+        stands_for=stands_for,
+        uniqueness=body["uniqueness"],
+        deterministic=body["deterministic"],
+        reversible=body["reversible"],
+        leaves=Classification.parse(body["leaves"]),
+        params=MappingProxyType(params),
+    )

@@ -17,7 +17,8 @@ from secure_platform.taxonomy.info_types import InfoType
 from secure_platform.taxonomy.validators import VALIDATORS, Validator
 
 _UUID: Final = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
-_TOKEN: Final = r"[th][0-9]+_[0-9a-f]{32}"  # noqa: S105 - the form of a token
+_TOKEN: Final = r"(?:[th][0-9]+_(?:[0-9a-f]{32}|[A-Z2-7]{26})|e[0-9]+_[A-Za-z0-9+/]{22,}={0,2})"  # noqa: S105
+"""Tokens, and encrypted cells."""
 _OBJECT_IDENTIFIER: Final = r"[0-9]+(?:\.[0-9]+){4,}"
 _FRACTION: Final = r"[0-9]+\.[0-9]{11,}"
 
@@ -39,6 +40,7 @@ _REPLACED: Final = (
     rf"{_BLANK}{_MASK}{_BLANK}{_MASK}{_BLANK}.{{0,4}}",  # masked up to the last four characters
     rf"(?:(?:{_PLACEHOLDER}){_BLANK})+",
     r"[xX][xX -]*",
+    r"\[[A-Z][A-Z0-9_]+\]",  # replaced by its info type
     rf"(?i)[\[<({{]?(?:{_WORDS})(?:_[a-z_]+)?[\]>)}}]?",
 )
 _SAYS_NOTHING: Final = (

@@ -21,7 +21,10 @@ Group = Literal["identifier", "secret", "attribute", "plain"]
 
 DOCUMENT: Final = Path(__file__).with_name("info_types.yaml")
 TRANSFORMS: Final = frozenset(
-    {"drop", "redact", "mask", "hash", "tokenize", "generalize", "shift_date", "keep"}
+    {
+        *("drop", "redact", "replace", "mask", "hash", "tokenize", "encrypt", "fpe", "generalize"),
+        *("shift_date", "noise", "shuffle", "keep"),
+    }
 )
 HIPAA_IDENTIFIERS: Final = frozenset("ABCDEFGHIJKLMNOPQR")
 GROUPS: Final = ("identifier", "secret", "attribute", "plain")

@@ -19,6 +19,7 @@ PEERS = {
     "overhead": "python -c pass",
     "keys": "plain Parquet files",
     "web": "the stock server",
+    "protect": "Fernet, cell by cell",
     "secret_scan": "the same rules, each searched by Python's re",
     "text_scan": "Polars searches every text for one pattern",
     "demo": "",

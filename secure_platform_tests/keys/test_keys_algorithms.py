@@ -121,4 +121,7 @@ def test_with_fips_a_home_has_every_key_but_those_of_cells(home: Home) -> None:
     for domain in ("old", "new"):
         with pytest.raises(UsageError, match="AES-256-SIV is not approved"):
             ring.cell_key(domain)
+        with pytest.raises(UsageError, match="AES-256-SIV is not approved"):
+            ring.token_version(f"cell/{domain}")
+    assert ring.token_version("patient") == 1
     assert {key.name for key in ring.versions() if key.kind == "cell"} == {"cell/old"}

@@ -21,6 +21,7 @@ from keys_support import CONTEXT, Home, migrate
 
 from secure_platform.audit.log import AuditLog
 from secure_platform.errors import IntegrityError
+from secure_platform.keys.catalog import domain_of_name, name_of_domain
 from secure_platform.keys.envelope import Envelope, commitment
 from secure_platform.keys.material import derive
 from secure_platform.keys.signing import keyid_of
@@ -289,3 +290,20 @@ def test_the_audit_log_is_signed_and_identified_by_the_ring(home: Home) -> None:
     reopened.verify([note])
     assert reopened.tail(1)[0].body["actor"] == home.ring.identify("alice")
     reopened.close()
+
+
+@pytest.mark.parametrize(
+    ("domain", "name"),
+    [("patient", "token/patient"), ("fpe:a.b.c", "token/fpe:a.b.c"), ("cell/patient", "cell/patient")],
+)
+def test_a_domain_of_a_plan_is_one_of_tokens_unless_it_says_of_cells(domain: str, name: str) -> None:
+    assert name_of_domain(domain) == name
+    assert domain_of_name(name) == domain
+
+
+def test_a_plan_asks_for_the_version_of_either_kind_of_key(home: Home) -> None:
+    assert [home.ring.token_version(domain) for domain in ("patient", "cell/patient")] == [1, 1]
+    home.ring.token_key("patient")
+    home.ring.cell_key("patient")
+    home.ring.lifecycle.rotate("cell/patient", actor="admin")
+    assert [home.ring.token_version(domain) for domain in ("patient", "cell/patient")] == [1, 2]

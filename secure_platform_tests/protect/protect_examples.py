@@ -13,7 +13,7 @@ import pytest
 from secure_platform.contract.model import Column, Contract, Protect, Reference
 from secure_platform.contract.product import Product
 from secure_platform.errors import IntegrityError, PlanRefusedError
-from secure_platform.keys.material import TokenKey
+from secure_platform.keys.material import CellKey, TokenKey
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan, compile_plan
 from secure_platform.taxonomy.classification import Classification
 
@@ -22,12 +22,15 @@ LEVELS: Final = {level.label: level for level in Classification}
 
 
 class DerivedKeys:
-    """Token keys by domain and version, for tests that compute the expected tokens themselves."""
+    """Keys by domain and version, for tests that compute the expected tokens themselves."""
 
     def token_key(self, domain: str, version: int) -> TokenKey:
         if version not in (1, 2):
             raise IntegrityError("no such version", "Use 1 or 2.")
         return TokenKey(version, self.bytes(domain, version))
+
+    def cell_key(self, domain: str, version: int) -> CellKey:
+        return CellKey(version, self.bytes(domain, version) + self.bytes(f"second|{domain}", version))
 
     @staticmethod
     def bytes(domain: str, version: int = 1) -> bytes:
@@ -77,7 +80,7 @@ def product(*contracts: Contract, profile: str = "hipaa_safe_harbor", name: str 
         freshness_hours=None,
         purposes=(),
         deploy_windows=(),
-        directory=Path(),
+        directory=Path(__file__).parent,
         digest="sha256:" + "0" * 64,
     )
 

@@ -87,6 +87,20 @@ def test_the_whole_query_is_lazy_streams_and_does_not_show_its_keys() -> None:
     assert repr(KEYS.token_key("patient", 1)).find(KEYS.bytes("patient").hex()) == -1
 
 
+def test_a_query_that_encrypts_shows_no_key_and_cannot_be_written_down() -> None:
+    columns = [
+        column("c", level="public", protect={"transform": "encrypt", "mode": "deterministic"}),
+        column("n", level="public", protect="fpe", pattern="^[0-9]{9}$"),
+    ]
+    frame = typed(columns, {"c": ["a"], "n": ["123456789"]})
+    query = apply(dataset_plan(*columns, profile=FREE), frame, KEYS)
+    secret = [KEYS.cell_key("clinic.people.c", 1).key, KEYS.token_key("fpe:clinic.people.n", 1).key]
+    for text in (query.explain(), query.explain(engine="streaming"), repr(query)):
+        assert [key for key in secret if key.hex() in text or repr(key)[2:-1] in text] == []
+    with pytest.raises(pl.exceptions.ComputeError, match="serialization failed"):
+        query.serialize()
+
+
 def test_no_value_is_in_the_error_of_any_query() -> None:
     odd = ["", "\x00", "\ud7ff", "9" * 400, "2024-99-99", "٣", "NaN"]
     columns = [

@@ -11,7 +11,7 @@ from protect_examples import column
 from secure_platform.contract.model import DTYPES, Protect
 from secure_platform.errors import ContractError
 from secure_platform.protect.profile import PROFILES, load_profile, read_profile
-from secure_platform.protect.strength import DOCUMENT, DONE, Strengths, full_name, strengths
+from secure_platform.protect.strength import DOCUMENT, DONE, KINDS, Strengths, full_name, strengths
 from secure_platform.protect.transforms import TRANSFORMS
 from secure_platform.taxonomy.info_types import info_types
 
@@ -153,7 +153,11 @@ def test_a_change_of_rules_or_strengths_changes_the_digest(tmp_path: Path) -> No
 
 def protect(name: str, **params: Any) -> Protect:
     transform, _, kind = name.partition(".")
-    return Protect(transform, {**params, **({"to": kind} if kind else {})})
+    return Protect(transform, {**params, **({KINDS[transform]: kind} if kind else {})})
+
+
+def hierarchy(file: str, level: int) -> Protect:
+    return protect("generalize.hierarchy", file=file, level=level)
 
 
 def test_the_data_describes_exactly_the_transforms_that_exist() -> None:
@@ -161,6 +165,12 @@ def test_the_data_describes_exactly_the_transforms_that_exist() -> None:
     assert {name.partition(".")[0] for name in strengths().names} == DONE.keys()
     applicable = {dtype for transform in TRANSFORMS.values() for dtype in transform.outputs}
     assert applicable == set(DTYPES.values())
+
+
+def test_what_is_declared_reversible_can_be_undone_and_nothing_else() -> None:
+    declared = {name for name in TRANSFORMS if strengths().of(protect(name)).reversible}
+    assert declared == {name for name, transform in TRANSFORMS.items() if transform.undo}
+    assert declared == {"encrypt.deterministic", "encrypt.randomized", "fpe"}
 
 
 def test_strength_is_a_preorder_with_drop_on_top_and_keep_at_the_bottom() -> None:
@@ -174,16 +184,22 @@ def test_strength_is_a_preorder_with_drop_on_top_and_keep_at_the_bottom() -> Non
         assert all(stands_for[other] <= below for other in below), "transitive"
         assert (below == known.names) == (name in {"drop", "redact"})
     assert stands_for["keep"] == {"keep"}
-    assert stands_for["tokenize"] == {"tokenize", "keep"}
-    assert stands_for["hash"] == {"hash", "tokenize", "keep"}
-    assert stands_for["mask"] == {"mask", "keep"}
+    assert stands_for["fpe"] == {"fpe", "keep"}
+    assert stands_for["encrypt.deterministic"] == {"encrypt.deterministic", "fpe", "keep"}
+    assert stands_for["encrypt.randomized"] == {"encrypt.randomized", *stands_for["encrypt.deterministic"]}
+    assert stands_for["tokenize"] == {"tokenize", *stands_for["encrypt.deterministic"]}
+    assert stands_for["hash"] == {"hash", *stands_for["tokenize"]}
+    assert stands_for["replace"] == known.names - {"drop", "redact"}
+    for name in ("mask", "noise", "shuffle", "generalize.limits", "generalize.hour", "generalize.hierarchy"):
+        assert stands_for[name] == {name, "keep"}
     assert stands_for["shift_date"] == {"shift_date", "keep"}
     assert stands_for["generalize.year"] == {
         "generalize.year",
         "generalize.quarter",
-        "generalize.month",
-        "keep",
+        *stands_for["generalize.month"],
     }
+    assert stands_for["generalize.month"] == {"generalize.month", *stands_for["generalize.day"]}
+    assert stands_for["generalize.week"] == {"generalize.week", *stands_for["generalize.day"]}
 
 
 @pytest.mark.parametrize(
@@ -198,6 +214,22 @@ def test_strength_is_a_preorder_with_drop_on_top_and_keep_at_the_bottom() -> Non
         (protect("drop"), protect("generalize.year", aggregate_age=90), True),
         (protect("mask", keep_last=4), protect("mask", keep_last=2), False),
         (protect("mask", keep_last=2), protect("mask", keep_last=4), True),
+        (protect("mask", keep_last=2), protect("mask"), False),
+        (protect("mask"), protect("mask", keep_last=2), True),
+        (protect("mask", keep_first=1, keep_last=2), protect("mask", keep_last=4), False),
+        (protect("mask", keep_last=4), protect("keep"), True),
+        (protect("noise", amount=5), protect("noise", amount=10), False),
+        (protect("noise", amount=20), protect("noise", amount=10), True),
+        (protect("generalize.limits", highest=80), protect("generalize.limits", highest=90), True),
+        (protect("generalize.limits", highest=95), protect("generalize.limits", highest=90), False),
+        (protect("generalize.limits", lowest=5), protect("generalize.limits", highest=90), False),
+        (protect("generalize.limits", lowest=5), protect("generalize.limits", lowest=0), True),
+        (hierarchy("a.csv", 3), hierarchy("a.csv", 2), True),
+        (hierarchy("a.csv", 1), hierarchy("a.csv", 2), False),
+        (hierarchy("b.csv", 3), hierarchy("a.csv", 2), False),
+        (protect("tokenize", format="uuid"), protect("tokenize", format="base32"), True),
+        (protect("fpe", checksum="luhn"), protect("fpe"), True),
+        (protect("encrypt.deterministic"), protect("encrypt.randomized"), False),
         (protect("generalize.bucket", width=20), protect("generalize.bucket", width=10), True),
         (protect("generalize.bucket", width=15), protect("generalize.bucket", width=10), False),
         (protect("generalize.bucket", width=5), protect("generalize.bucket", width=10), False),
@@ -210,7 +242,13 @@ def test_parameters_count(choice: Protect, floor: Protect, allowed: bool) -> Non
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (Protect("encrypt"), "unknown transform"),
+        (Protect("vault"), "unknown transform"),
+        (Protect("encrypt"), "without a known `mode` (deterministic, randomized)"),
+        (Protect("encrypt", {"mode": "ecb"}), "without a known `mode`"),
+        (Protect("tokenize", {"format": "short"}), "outside its limits"),
+        (Protect("replace", {"value": ""}), "outside its limits"),
+        (Protect("replace", {"value": 5}), "outside its limits"),
+        (Protect("noise"), "without `amount`"),
         (Protect("generalize"), "without a known `to`"),
         (Protect("generalize", {"to": "decade"}), "without a known `to`"),
         (Protect("generalize", {"to": 5}), "without a known `to`"),
@@ -242,9 +280,10 @@ def test_a_strength_document_that_is_not_understood_is_refused(tmp_path: Path) -
         {"transforms": good["transforms"]},
         {**good, "transforms": {"keep": {**good["transforms"]["keep"], "stronger_than": ["nothing"]}}},
         {**good, "transforms": {"keep": {**good["transforms"]["keep"], "strong": []}}},
-        {**good, "transforms": {"keep": {**good["transforms"]["keep"], "keeps_keys": "yes"}}},
+        {**good, "transforms": {"keep": {**good["transforms"]["keep"], "reversible": "yes"}}},
+        {**good, "transforms": {"keep": {**good["transforms"]["keep"], "uniqueness": "maybe"}}},
         {**good, "transforms": {"keep": {**good["transforms"]["keep"], "leaves": "secret"}}},
-        {**good, "transforms": {"keep": {"keeps_keys": True, "leaves": "public"}}},
+        {**good, "transforms": {"keep": {"uniqueness": "preserved", "leaves": "public"}}},
     ]
     for document in broken:
         path.write_text(json.dumps(document))

@@ -1,7 +1,9 @@
 """Each transform keeps its promise, and the test of it fails when the transform is replaced by keep."""
 
+import base64
 import re
-from collections import defaultdict
+import uuid
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -9,16 +11,21 @@ from typing import Any
 
 import polars as pl
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from protect_examples import KEYS, column, dataset_plan, planned, token, typed
+from stdnum import luhn
 
-from secure_platform.contract.model import DTYPES, Column
+from secure_platform import canonical
+from secure_platform.contract.model import Column
 from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.execute import apply
+from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
-from secure_platform.protect.strength import strengths
-from secure_platform.protect.transforms import MAX_SHIFT_DAYS, TRANSFORMS, Inputs
+from secure_platform.protect.strength import KINDS, strengths
+from secure_platform.protect.transforms import TRANSFORMS
+from secure_platform.protect.vary import MAX_SHIFT_DAYS
 
 # HHS guidance of 2012, from the 2000 census.
 HHS_PREFIXES = ["036", "059", "063", "102", "203", "556", "692", "790", "821"]
@@ -33,7 +40,9 @@ def run(columns: Sequence[Column], values: dict[str, list[Any]], profile: str = 
     plan = dataset_plan(*columns, profile=profile)
     frame = apply(plan, typed(columns, values), KEYS)
     streamed = frame.collect(engine="streaming")
-    assert streamed.equals(frame.collect(engine="in-memory"))
+    again = frame.collect(engine="in-memory")
+    same = [c.column for c in plan.outputs if c.full_name != "encrypt.randomized"]
+    assert streamed.select(same).equals(again.select(same))
     assert streamed.columns == [c.column for c in plan.outputs]
     assert all(str(streamed.schema[c.column]) == c.output_type for c in plan.outputs)
     return streamed
@@ -107,6 +116,78 @@ def is_multiple_of_ten_below(before: list[Any], after: list[Any]) -> None:
     assert after == [None if v is None else v // 10 * 10 for v in before]
 
 
+def is_the_mark(before: list[Any], after: list[Any]) -> None:
+    assert after == [None if v is None else "[REDACTED]" for v in before]
+
+
+def opened_by_the_library(mode: str, cells: list[Any]) -> list[Any]:
+    """What `cryptography` decrypts, cell by cell, from the bytes that the documentation describes."""
+    siv = AESSIV(KEYS.cell_key("clinic.people.v", 1).key)
+    aad = canonical.dumps(["cell/clinic.people.v", 1, mode])
+    found: list[Any] = []
+    for cell in cells:
+        if cell is None:
+            found.append(None)
+            continue
+        assert cell.startswith("e1_")
+        sealed = base64.b64decode(cell[3:], validate=True)
+        nonce, sealed = ([sealed[:16]], sealed[16:]) if mode == "randomized" else ([], sealed)
+        found.append(siv.decrypt(sealed, [aad, *nonce]).decode() if len(sealed) > 16 else "")
+    return found
+
+
+def is_sealed(mode: str) -> Callable[[list[Any], list[Any]], None]:
+    def check(before: list[Any], after: list[Any]) -> None:
+        assert opened_by_the_library(mode, after) == before
+        given = [cell for cell in after if cell is not None]
+        different = set(before) - {None} if mode == "deterministic" else given
+        assert len(set(given)) == len(different)
+
+    return check
+
+
+def is_another_card_number(before: list[Any], after: list[Any]) -> None:
+    for old, new in zip(before, after, strict=True):
+        if old is not None:
+            assert re.fullmatch(CARD, new)
+            assert new != old
+            assert luhn.is_valid(new.replace("-", "")) == luhn.is_valid(old.replace("-", ""))
+    assert len(set(before)) == len(set(after))
+
+
+def is_near(before: list[Any], after: list[Any]) -> None:
+    moved = [new - old for old, new in zip(before, after, strict=True) if old is not None]
+    assert all(abs(by) <= 10 for by in moved)
+    assert len(moved) < 10 or set(moved) != {0}
+
+
+def is_in_another_order(before: list[Any], after: list[Any]) -> None:
+    given = [value for value in before if value is not None]
+    assert sorted(value for value in after if value is not None) == sorted(given)
+    assert len(set(given)) < 10 or after != before
+
+
+def is_monday_before(before: list[Any], after: list[Any]) -> None:
+    assert after == [None if v is None else v - timedelta(days=v.weekday()) for v in before]
+
+
+def is_the_day(before: list[Any], after: list[Any]) -> None:
+    assert after == [None if v is None else v.date() for v in before]
+
+
+def is_the_hour(before: list[Any], after: list[Any]) -> None:
+    assert after == [None if v is None else v.replace(minute=0, second=0, microsecond=0) for v in before]
+
+
+def is_between_10_and_20(before: list[Any], after: list[Any]) -> None:
+    assert after == [None if v is None else min(max(v, 10), 20) for v in before]
+
+
+def is_what_the_second_level_says(before: list[Any], after: list[Any]) -> None:
+    said = {"Bachelors": "Higher", "Masters": "Higher", "11th": "Secondary", "9th": "Secondary"}
+    assert after == [said.get(value) for value in before]
+
+
 @dataclass(frozen=True)
 class Promise:
     logical_type: str
@@ -114,25 +195,57 @@ class Promise:
     sample: list[Any]
     values: st.SearchStrategy[Any]
     check: Callable[[list[Any], list[Any]], None]
-    resolved: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 SSNS = ["999-17-5017", "999-50-8136", None, "123-45-6789"]
 DAYS = [date(1931, 5, 6), None, date(1990, 12, 31), date(2000, 2, 29)]
+CARD = "[0-9]{4}-?[0-9]{4}-?[0-9]{4}-?[0-9]{4}"
+CARDS = ["4111-1111-1111-1111", "4111111111111112", None, "5500005555555559"]
+MANY = [*range(20), None, -(2**63), 2**63 - 1]
+TIMES = [datetime(2020, 5, 6, 7, 8, 9, 10, UTC), None]
+times = st.datetimes(datetime(1850, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+integers = st.integers(-(2**63), 2**63 - 1)
 PROMISES = {
+    "replace": Promise("string", {}, SSNS, texts, is_the_mark),
+    "encrypt.deterministic": Promise(
+        "string", {}, [*SSNS, "", SSNS[0]], st.text(max_size=70), is_sealed("deterministic")
+    ),
+    "encrypt.randomized": Promise(
+        "string", {}, [*SSNS, "", SSNS[0]], st.text(max_size=70), is_sealed("randomized")
+    ),
+    "fpe": Promise(
+        "string",
+        {"checksum": "luhn"},
+        CARDS,
+        st.from_regex(CARD, fullmatch=True, alphabet=st.characters(max_codepoint=127)),
+        is_another_card_number,
+        {"pattern": f"^{CARD}$"},
+    ),
+    "noise": Promise("integer", {"amount": 10}, MANY[:-2], st.integers(-(10**9), 10**9), is_near),
+    "shuffle": Promise("integer", {}, MANY, integers, is_in_another_order),
+    "generalize.week": Promise("date", {}, DAYS, dates, is_monday_before),
+    "generalize.day": Promise("timestamp", {}, TIMES, times, is_the_day),
+    "generalize.hour": Promise("timestamp", {}, TIMES, times, is_the_hour),
+    "generalize.hierarchy": Promise(
+        "string",
+        {"file": "education.csv", "level": 2},
+        ["Bachelors", "11th", None, "Masters", "unknown", ""],
+        st.sampled_from(["Bachelors", "Masters", "11th", "9th"]) | texts,
+        is_what_the_second_level_says,
+    ),
+    "generalize.limits": Promise(
+        "integer", {"lowest": 10, "highest": 20}, MANY, integers, is_between_10_and_20
+    ),
     "redact": Promise("string", {}, SSNS, texts, hides_all),
     "hash": Promise("string", {}, SSNS, texts, is_token("h")),
     "tokenize": Promise("string", {}, SSNS, texts, is_token("t")),
     "mask": Promise("string", {"keep_last": 4}, SSNS, texts, shows_only_the_end),
-    "shift_date": Promise("date", {}, DAYS, dates, is_another_day_nearby, {"subject": "s"}),
-    "generalize.year": Promise(
-        "date", {"aggregate_age": 90}, DAYS, dates, is_year_from_1936, {"earliest": 1936}
-    ),
+    "shift_date": Promise("date", {}, DAYS, dates, is_another_day_nearby),
+    "generalize.year": Promise("date", {"aggregate_age": 90}, DAYS, dates, is_year_from_1936),
     "generalize.quarter": Promise("date", {}, DAYS, dates, is_first_day_of_quarter),
     "generalize.month": Promise("date", {}, DAYS, dates, is_first_day_of_month),
-    "generalize.age": Promise(
-        "date", {"aggregate_age": 90}, DAYS, dates, is_age_up_to_90, {"as_of": "2026-01-01"}
-    ),
+    "generalize.age": Promise("date", {"aggregate_age": 90}, DAYS, dates, is_age_up_to_90),
     "generalize.zip3": Promise(
         "string",
         {},
@@ -148,8 +261,8 @@ PROMISES = {
 
 def outcome(promise: Promise, values: list[Any], protect: Any) -> list[Any]:
     columns = [
-        column("v", promise.logical_type, protect=protect),
-        column("s", "integer", subject_id=True, protect="keep", level="public"),
+        column("v", promise.logical_type, protect=protect, **promise.more),
+        column("s", "integer", subject_id=True, primary_key=True, protect="keep", level="public"),
     ]
     frame = run(columns, {"v": values, "s": list(range(len(values)))})
     assert frame.height == len(values)
@@ -159,7 +272,7 @@ def outcome(promise: Promise, values: list[Any], protect: Any) -> list[Any]:
 
 def asked(name: str, promise: Promise) -> dict[str, Any]:
     transform, _, kind = name.partition(".")
-    return {"transform": transform, **promise.params, **({"to": kind} if kind else {})}
+    return {"transform": transform, **promise.params, **({KINDS[transform]: kind} if kind else {})}
 
 
 def test_every_transform_has_a_promise() -> None:
@@ -195,10 +308,12 @@ def test_a_transform_keeps_its_promise_on_any_values(name: str, data: st.DataObj
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_an_empty_frame_and_a_frame_of_nulls(name: str) -> None:
     transform = TRANSFORMS[name]
-    params: dict[str, str | int] = {"to": name.partition(".")[2], "width": 5, "as_of": "2026-01-01"}
+    params: dict[str, str | int] = {"to": name.partition(".")[2], "mode": name.partition(".")[2]}
+    params |= {"width": 5, "as_of": "2026-01-01", "value": "x", "amount": 1}
+    params |= {"pattern": "^[0-9]{9}$", "symbols": "0123456789", "values": '{"a":"b"}'}
     for dtype, output in transform.outputs.items():
-        key = KEYS.token_key("d", 1)
-        inputs = Inputs(dtype, params, key, pl.lit("subject"))
+        key = KEYS.cell_key("d", 1) if transform.key == "cell" else KEYS.token_key("d", 1)
+        inputs = Inputs(dtype, params, key, "d", {"subject": pl.lit("subject"), "row": pl.lit("row")})
         for values in ([], [None, None]):
             frame = pl.LazyFrame({"v": values}, schema={"v": dtype})
             result = frame.select(transform.build(pl.col("v"), inputs).alias("v")).collect(engine="streaming")
@@ -240,6 +355,28 @@ def test_one_domain_gives_one_token_in_every_table_and_two_domains_do_not(values
     elsewhere = one("string", "tokenize", values, token_domain="provider")
     assert here == there[::-1]
     assert not set(here) & set(elsewhere)
+
+
+def test_tokens_in_other_spellings_hold_the_same_bits() -> None:
+    values = ["a", None, "é"]
+    hexes = one("string", "tokenize", values, token_domain="patient")
+    digits = [None if v is None else v.removeprefix("t1_") for v in hexes]
+    spelled = {
+        name: one("string", {"transform": "tokenize", "format": name}, values, token_domain="patient")
+        for name in ("hex", "base32", "uuid")
+    }
+    assert spelled["hex"] == hexes
+    base32 = [d and f"t1_{base64.b32encode(bytes.fromhex(d)).decode().rstrip('=')}" for d in digits]
+    assert spelled["base32"] == base32
+    uuids = [d and str(uuid.UUID(int=as_version_8(int(d, 16)))) for d in digits]
+    assert spelled["uuid"] == uuids
+    assert [uuid.UUID(v).version for v in spelled["uuid"] if v] == [8, 8]
+    assert [uuid.UUID(v).variant for v in spelled["uuid"] if v] == [uuid.RFC_4122] * 2
+
+
+def as_version_8(bits: int) -> int:
+    """RFC 9562: 8 in bits 48 to 51, binary 10 in bits 64 and 65."""
+    return (bits & ~(0xF << 76) & ~(3 << 62)) | (8 << 76) | (2 << 62)
 
 
 def test_without_a_domain_every_column_has_its_own() -> None:
@@ -419,13 +556,98 @@ def test_redaction_leaves_no_presence_and_every_row() -> None:
     assert frame.null_count().row(0) == (2, 2)
 
 
+def test_the_middle_of_a_card_number_may_be_all_that_is_hidden() -> None:
+    protect = {"transform": "mask", "keep_first": 6, "keep_last": 4}
+    values = ["4111111111111111", "411111111111111", "4111-1111-1111-1111", "short", "", None]
+    expected = ["411111******1111", "*" * 15, "4111-1****-****-1111", "*****", "", None]
+    assert one("string", protect, values) == [*expected[:2], "4111-1***-****-1111", *expected[3:]]
+
+
+def test_a_replacement_names_the_info_type_or_says_what_the_contract_says() -> None:
+    named = one("string", "replace", ["a", "", None], info_type="CITY")
+    assert named == ["[CITY]", "[CITY]", None]
+    assert one("string", {"transform": "replace", "value": "n/a"}, ["a", None]) == ["n/a", None]
+
+
+SEPARATORS = " .:/()-"
+
+
+def mask_by_hand(value: str, first: int, last: int) -> str:
+    hidden = "".join(c if c in SEPARATORS else "*" for c in value)
+    if len(value) < first + last + min(first + last + 1, 6):
+        return hidden
+    return value[:first] + hidden[first : len(value) - last] + value[len(value) - last :]
+
+
+@given(
+    values=st.lists(st.none() | st.text(st.sampled_from("ab1 -.é\u0301漢🙂"), max_size=20), max_size=12),
+    first=st.integers(0, 6),
+    last=st.integers(0, 4),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_mask_goes_by_characters_and_not_by_bytes(values: list[str | None], first: int, last: int) -> None:
+    protect = {"transform": "mask", "keep_first": first, "keep_last": last}
+    expected = [None if value is None else mask_by_hand(value, first, last) for value in values]
+    assert one("string", protect, values) == expected
+
+
+# --- noise and order
+
+
+def rowed(logical_type: str, protect: Any, rows: list[Any], values: list[Any]) -> list[Any]:
+    columns = [
+        column("id", "integer", primary_key=True, protect="keep", level="public"),
+        column("v", logical_type, protect=protect),
+    ]
+    return run(columns, {"id": rows, "v": values})["v"].to_list()
+
+
+def test_noise_uses_the_whole_range_evenly_and_goes_by_row_and_value() -> None:
+    rows = list(range(4200))
+    noise = {"transform": "noise", "amount": 10}
+    after = rowed("integer", noise, rows, [100] * 4200)
+    counts = Counter(value - 100 for value in after)
+    assert set(counts) == set(range(-10, 11))
+    assert all(120 < count < 290 for count in counts.values())
+    assert rowed("integer", noise, rows[::-1], [100] * 4200) == after[::-1]
+    assert rowed("integer", noise, rows, [101] * 4200) != [value + 1 for value in after]
+    floats = rowed("number", {"transform": "noise", "amount": 0.5}, rows, [1.0] * 4200)
+    assert 0.5 <= min(floats) < 0.51
+    assert 1.49 < max(floats) <= 1.5
+
+
+def test_noise_at_the_ends_of_the_range_does_not_go_round() -> None:
+    ends = [2**63 - 1, -(2**63)] * 20
+    after = rowed("integer", {"transform": "noise", "amount": 1000}, list(range(40)), ends)
+    assert all((new > 0) == (old > 0) for old, new in zip(ends, after, strict=True))
+
+
+def test_shuffled_values_leave_their_rows_and_nulls_do_not() -> None:
+    rows = list(range(1000))
+    values = [None if row % 10 == 0 else row for row in rows]
+    after = rowed("integer", "shuffle", rows, values)
+    assert [v is None for v in after] == [v is None for v in values]
+    assert sum(old == new for old, new in zip(values, after, strict=True) if old is not None) < 20
+    assert rowed("integer", "shuffle", rows, values) == after
+
+
 # --- refusals
 
 
 def test_a_keyed_transform_is_never_done_without_its_key_or_subject() -> None:
-    for name in ("tokenize", "hash", "shift_date"):
+    params: dict[str, str | int] = {
+        "mode": "deterministic",
+        "pattern": "^[0-9]{9}$",
+        "symbols": "0123456789",
+        "amount": 1,
+    }
+    others = {"subject": pl.lit("s"), "row": pl.lit("r")}
+    for transform in TRANSFORMS.values():
+        dtype = next(iter(transform.outputs))
+        if transform.key is not None:
+            with pytest.raises(PlanRefusedError, match="has no key"):
+                transform.build(pl.col("v"), Inputs(dtype, params, others=others))
+    for name in ("shift_date", "noise", "shuffle"):
         dtype = next(iter(TRANSFORMS[name].outputs))
-        with pytest.raises(PlanRefusedError):
-            TRANSFORMS[name].build(pl.col("v"), Inputs(dtype, subject=pl.lit("s")))
-    with pytest.raises(PlanRefusedError):
-        TRANSFORMS["shift_date"].build(pl.col("v"), Inputs(DTYPES["date"], key=KEYS.token_key("d", 1)))
+        with pytest.raises(PlanRefusedError, match="to go by"):
+            TRANSFORMS[name].build(pl.col("v"), Inputs(dtype, params, KEYS.token_key("d", 1)))

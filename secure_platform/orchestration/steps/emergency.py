@@ -22,7 +22,7 @@ from secure_platform.errors import IntegrityError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.resign import resign as resign_decisions
 from secure_platform.gate.states import OPEN, ReleaseState
-from secure_platform.keys.catalog import DATA, SIGN, SUBJECT, TOKEN, KeyVersion
+from secure_platform.keys.catalog import CELL, DATA, SIGN, SUBJECT, TOKEN, KeyVersion, domain_of_name
 from secure_platform.keys.signing import keyid_of
 from secure_platform.orchestration.steps.deploy import (
     one_at_a_time,
@@ -204,9 +204,9 @@ class _Answer:
         self.removed += found.removed
 
     def _outdated(self) -> tuple[str, ...]:
-        kind, _, domain = self.leaked.name.partition("/")
-        if kind != TOKEN:
+        if self.leaked.kind not in {TOKEN, CELL}:
             return ()
+        domain = domain_of_name(self.leaked.name)
         return tuple(each.product for each in carriers(self.services, domain) if each.outdated)
 
     def _end_access(self) -> tuple[int, int]:

@@ -30,6 +30,7 @@ from secure_platform.orchestration.steps.context import (
 )
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
 from secure_platform.orchestration.steps.protect import (
+    current_plan,
     left_over,
     lineage_record,
     original_values_left,
@@ -37,6 +38,7 @@ from secure_platform.orchestration.steps.protect import (
     residual_detail,
 )
 from secure_platform.orchestration.steps.scanning import product_scan
+from secure_platform.protect.residual import kept_formats
 from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
 from secure_platform.store.temporary import claimed_directory
 from secure_platform.store.warehouse import BuildWarehouse
@@ -137,9 +139,19 @@ def _build(
         record = dbt_record(project, digest, part_of(built, product.name), run.compiled)
         lineage = column_lineage(built, run.compiled, {n: s.columns for n, s in inputs.items()})
         return {
-            name: _commit(context, warehouse, mart, run, inputs, key, lineage.get(name, {}), record)
+            name: _commit(context, warehouse, mart, run, inputs, key, lineage, record)
             for name, mart in marts.items()
         }
+
+
+def _kept_formats(context: StepContext, lineages: Mapping[str, "ColumnLineage"], mart: str) -> set[str]:
+    """The columns of a mart that come from nothing but numbers that kept their format."""
+    plan = current_plan(context.product, context.services.keys)
+    found = {(name, column) for name, each in plan.datasets.items() for column in kept_formats(each)}
+    # A mart comes after the marts that it reads.
+    for name, lineage in lineages.items():
+        found |= {(name, column) for column, sources in lineage.items() if sources and found >= set(sources)}
+    return {column for name, column in found if name == mart}
 
 
 def require_built(marts: Mapping[str, Mart], run: DbtRun) -> None:
@@ -182,13 +194,14 @@ def _commit(
     run: DbtRun,
     inputs: Mapping[str, Snapshot],
     key: str,
-    lineage: "ColumnLineage",
+    lineages: Mapping[str, "ColumnLineage"],
     record: Mapping[str, Any],
 ) -> Snapshot:
     services, product = context.services, context.product
+    lineage = lineages.get(mart.name, {})
     with services.store.draft(product.name, mart.name, Zone.MARTS, actor=context.requester) as draft:
         draft.write(warehouse.table(product.name, mart.name))
-        left = left_over(context, mart.name, draft.scan())
+        left = left_over(context, mart.name, draft.scan(), _kept_formats(context, lineages, mart.name))
         values = original_values_left(context, draft.scan(), product.contracts, None)
         record_left(context, (Zone.MARTS, mart.name, draft.snapshot_id), left, draft.scan())
         tests = {test: run.results.get(test) in PASSED for test in mart.tests}

@@ -3,7 +3,7 @@
 No original value is written down: results are counts by column.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -29,7 +29,7 @@ from secure_platform.orchestration.steps.retokenize import proof
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.execute import apply, split_orphans
 from secure_platform.protect.plan import DatasetPlan, Plan, compile_plan
-from secure_platform.protect.residual import residual_values
+from secure_platform.protect.residual import kept_formats, residual_values
 from secure_platform.scan.columns import residual
 from secure_platform.scan.feedback import Corrected
 from secure_platform.services import Services
@@ -178,7 +178,7 @@ def _carry_out(
         unresolved=unresolved,
         on_invalid=contract.on_invalid,
     )
-    left = left_over(context, plan.dataset, output)
+    left = left_over(context, plan.dataset, output, kept_formats(plan))
     values = _values_left(context, output, raws, plan)
     draft.verdict(
         "residual", passed=not left.findings and not values, **residual_detail(left), original_values=values
@@ -191,19 +191,21 @@ def _carry_out(
         draft.verdict(RETOKENIZED, passed=True, columns=proof(context, plan, output))
 
 
-def left_over(context: StepContext, table: str, output: pl.LazyFrame) -> Corrected:
+def left_over(context: StepContext, table: str, output: pl.LazyFrame, formats: Collection[str]) -> Corrected:
     """Findings in a protected frame that must not be there under the product's profile.
 
     Args:
         context: Names the product.
         table: The dataset or mart.
         output: The frame as it was written.
+        formats: Columns that have the form of what they were on purpose.
     """
     # Observed beside the write, the rows would wait for the slower of the two in a buffer without a limit.
     scan = product_scan(context.product)
     corrected = scan.findings(table, output)
+    found = [finding for finding in corrected.findings if finding.column not in formats]
     harbor = context.product.profile == SAFE_HARBOR
-    return replace(corrected, findings=residual(corrected.findings, scan.scanner.types, safe_harbor=harbor))
+    return replace(corrected, findings=residual(found, scan.scanner.types, safe_harbor=harbor))
 
 
 def record_left(

@@ -1,0 +1,148 @@
+"""Every transform on a column of its own, beside what is copied from tutorials: one call for each cell.
+
+A column is taken as the protect step takes it, in one streaming query over all cores. Peers get fewer rows:
+each of their cells costs the same.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import polars as pl
+from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
+
+from benchmarks.bench import Bench, Figure
+from benchmarks.data import SEED
+from benchmarks.measure import Stopwatch
+from secure_platform.contract.model import DTYPES
+from secure_platform.keys.material import CellKey, TokenKey
+from secure_platform.protect.inputs import Inputs
+from secure_platform.protect.transforms import TRANSFORMS
+
+FERNET: Final = "Fernet, cell by cell"
+COPY: Final = "a plain copy of the column"
+Cost = tuple[float, float]
+"""Wall and CPU nanoseconds a row."""
+NANOSECONDS: Final = 1e9
+PEER_ROWS: Final = 50
+"""A peer gets one row in so many."""
+TARGETS: Final = {"tokenize": 150.0, "encrypt.deterministic": 250.0, "fpe": 500.0}
+"""Nanoseconds a row."""
+TIMES_FERNET: Final = 50.0
+PARAMS: Final[dict[str, str | int | float]] = {
+    "width": 10,
+    "amount": 10,
+    "lowest": 10,
+    "highest": 90,
+    "keep_last": 4,
+    "value": "[CREDIT_CARD]",
+    "as_of": "2026-01-01",
+    "pattern": "^[0-9]{16}$",
+    "symbols": "0123456789",
+    "values": '{"4111111111111111":"a card"}',
+}
+
+
+def run(bench: Bench) -> list[Figure]:
+    """Nanoseconds a row of each transform and of each peer."""
+    rows = bench.scale.protect_rows
+    bench.say(f"generating {rows:,} rows")
+    _write(bench.folder / "columns.parquet", rows)
+    measured = bench.measure(f"transforms, {rows:,} rows", "protect:transforms", folder=str(bench.folder))
+    own, peers = measured.detail["own"], measured.detail["peers"]
+    figures = [
+        figure
+        for name, (wall, cpu) in {**own, **peers}.items()
+        for figure in (
+            Figure(name, wall, "ns/row", target=TARGETS.get(name)),
+            Figure(name, cpu, "ns/row of CPU"),
+        )
+    ]
+    return figures + [
+        Figure(f"{name}, faster", peers[FERNET][0] / own[name][0], "x", FERNET, TIMES_FERNET, at_least=True)
+        for name in ("tokenize", "encrypt.deterministic")
+    ]
+
+
+def transforms(watch: Stopwatch, folder: str) -> dict[str, Any]:
+    """Wall and CPU nanoseconds a row of each transform, and of each peer."""
+    columns = pl.read_parquet(Path(folder) / "columns.parquet")
+    with watch:
+        own = {name: _transform(columns, name) for name in TRANSFORMS}
+        own |= {
+            f"tokenize as {form}": _transform(columns, "tokenize", format=form) for form in ("base32", "uuid")
+        }
+        own |= {"fpe of card numbers": _transform(columns, "fpe", checksum="luhn")}
+    peers = _peers(columns["string"].gather_every(PEER_ROWS))
+    return {"own": own, "peers": peers | _queries(columns, Path(folder))}
+
+
+def _write(path: Path, rows: int) -> None:
+    draw = np.random.default_rng(SEED)
+    days = pl.Series(draw.integers(0, 20_000, rows), dtype=pl.Int32).cast(pl.Date)
+    pl.DataFrame(
+        {
+            "string": pl.Series(draw.integers(10**15, 10**16, rows)).cast(pl.String),
+            "integer": draw.integers(0, 100, rows),
+            "number": draw.random(rows),
+            "date": days,
+            "timestamp": days.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+            "row": pl.Series(range(rows)).cast(pl.String),
+        }
+    ).write_parquet(path)
+
+
+def _transform(columns: pl.DataFrame, name: str, **more: str) -> Cost:
+    transform = TRANSFORMS[name]
+    kinds = {kind: dtype for kind, dtype in DTYPES.items() if dtype in transform.outputs}
+    kind, dtype = next(iter(kinds.items()))
+    mode = name.partition(".")[2]
+    key = CellKey(1, bytes(range(64))) if transform.key == "cell" else TokenKey(1, bytes(range(32)))
+    others = {"subject": pl.col("row"), "row": pl.col("row")}
+    inputs = Inputs(dtype, {**PARAMS, "mode": mode, **more}, key, "benchmark", others)
+    query = columns.lazy().select(transform.build(pl.col(kind), inputs))
+    return _cost(lambda: query.collect(engine="streaming"), columns.height)
+
+
+def _queries(columns: pl.DataFrame, folder: Path) -> dict[str, Cost]:
+    """What whole columns cost elsewhere: unkeyed in DuckDB, and written as they are."""
+    texts = columns.select("string").to_arrow()
+    connection = duckdb.connect()
+    connection.register("texts", texts)
+    md5 = _cost(
+        lambda: connection.execute("SELECT md5(string) AS hashed FROM texts").to_arrow_table(), columns.height
+    )
+    text = columns.lazy().select("string")
+    copy = _cost(lambda: text.sink_parquet(folder / "copy.parquet"), columns.height)
+    return {"md5 in DuckDB, without a key": md5, COPY: copy}
+
+
+def _peers(texts: pl.Series) -> dict[str, Cost]:
+    """What a cell costs when each is a call of its own."""
+    fernet, siv, gcm = Fernet(Fernet.generate_key()), AESSIV(bytes(64)), AESGCM(bytes(32))
+    calls: dict[str, Callable[[bytes], bytes]] = {
+        FERNET: fernet.encrypt,
+        "AES-SIV, cell by cell": lambda cell: siv.encrypt(cell, [b"column"]),
+        "AES-GCM, cell by cell": lambda cell: gcm.encrypt(secrets.token_bytes(12), cell, b"column"),
+        "HMAC-SHA-256, cell by cell": lambda cell: hmac.digest(bytes(32), cell, "sha256"),
+        "SHA-256 without a key, cell by cell": lambda cell: hashlib.sha256(cell).digest(),
+    }
+    return {name: _cost(partial(_each, texts, call), len(texts)) for name, call in calls.items()}
+
+
+def _each(texts: pl.Series, call: Callable[[bytes], bytes]) -> pl.Series:
+    return pl.Series([call(cell.encode()) for cell in texts], dtype=pl.Binary)
+
+
+def _cost(work: Callable[[], Any], rows: int) -> Cost:
+    watch = Stopwatch()
+    with watch:
+        work()
+    return watch.wall / rows * NANOSECONDS, watch.cpu / rows * NANOSECONDS

@@ -1,0 +1,157 @@
+"""A decided transform gets all that it needs: parameters, the columns it goes by, the domain of its key.
+
+Afterwards nothing depends on when or where the plan is executed. What a transform cannot do with a column as
+the contract describes it is refused here, before any data is read.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from types import MappingProxyType
+from typing import Final
+
+from secure_platform import canonical
+from secure_platform.contract.model import Scalar
+from secure_platform.contract.product import Product
+from secure_platform.errors import PlanRefusedError
+from secure_platform.keys.catalog import CELL
+from secure_platform.protect.decide import Decider, Decision, Place
+from secure_platform.protect.ff1 import SMALLEST_DOMAIN, fits
+from secure_platform.protect.formats import read_format
+from secure_platform.protect.generalize import VALUES
+from secure_platform.protect.hierarchies import read_hierarchy
+from secure_platform.protect.reversible import LUHN
+from secure_platform.protect.strength import full_name
+from secure_platform.protect.transforms import TRANSFORMS
+
+_DIGITS: Final = "0123456789"
+_REDACTED: Final = "REDACTED"
+_COLUMNS: Final = ","
+
+
+class Resolver:
+    """Resolves the columns of one product.
+
+    Args:
+        product: Its contracts.
+        decider: Follows references.
+        as_of: Date that ages are reckoned at.
+    """
+
+    def __init__(self, product: Product, decider: Decider, as_of: date) -> None:
+        self._product = product
+        self._decider = decider
+        self._as_of = as_of
+
+    def resolve(self, place: Place, decision: Decision) -> tuple[Mapping[str, Scalar], str]:
+        """Parameters that need nothing further, and the domain of the key.
+
+        Raises:
+            PlanRefusedError: If the transform cannot be carried out on this column.
+        """
+        name = full_name(decision.protect)
+        params = {**decision.protect.params, **self._more(place, decision, name)}
+        for each in ("width", "amount", "lowest", "highest"):
+            if place.column.logical_type == "integer" and float(params.get(each, 0)) % 1:
+                raise PlanRefusedError(f"{place} asks for part of an integer: {each}", "Use a whole number.")
+        return MappingProxyType(params), self._key(place, decision, name)
+
+    def _more(self, place: Place, decision: Decision, name: str) -> Mapping[str, Scalar]:
+        """What the transform needs beside what was asked for."""
+        asked, more = decision.protect.params, dict[str, Scalar]()
+        match name:
+            case "generalize.year" if "aggregate_age" in asked:
+                more["earliest"] = self._as_of.year - int(asked["aggregate_age"])
+            case "generalize.age":
+                more["as_of"] = self._as_of.isoformat()
+            case "generalize.limits":
+                _require_limits(place, asked)
+            case "generalize.hierarchy":
+                found = read_hierarchy(self._product.directory, str(asked["file"]), int(asked["level"]))
+                more[VALUES] = canonical.dumps(found).decode()
+            case "replace":
+                more["value"] = asked.get("value", f"[{decision.info_type or _REDACTED}]")
+            case "shift_date":
+                more["subject"] = self._subject(place).column.name
+            case "noise" | "shuffle":
+                more["row"] = _row(place, name)
+            case "fpe":
+                more |= _format(place, decision)
+        return more
+
+    def _key(self, place: Place, decision: Decision, name: str) -> str:
+        """The domain of the key, if the transform has one."""
+        domain = self._domain(decision.root)
+        match name:
+            case "hash":
+                return f"{name}:{self._product.name}.{decision.root}"
+            case "shift_date":
+                return f"{name}:{self._domain(self._decider.root(self._subject(place)))}"
+            case "noise" | "shuffle":
+                return f"{name}:{self._product.name}.{place}"
+            case "fpe":
+                return f"{name}:{domain}"
+        return f"{CELL}/{domain}" if decision.protect.transform == "encrypt" else domain
+
+    def _domain(self, root: Place) -> str:
+        # A contract's own domains have no dot, so that no two of these can be equal by accident.
+        return root.column.token_domain or f"{self._product.name}.{root}"
+
+    def _subject(self, place: Place) -> Place:
+        subjects = [Place(place.contract, column) for column in place.contract.columns if column.subject_id]
+        if len(subjects) != 1 or subjects[0] == place:
+            raise PlanRefusedError(
+                f"{place} asks for shift_date, but {place.contract.dataset} has not exactly one subject id",
+                "Mark the column that names the person with `subjectId: true`.",
+            )
+        subject = subjects[0]
+        if subject.column.dtype not in TRANSFORMS["tokenize"].outputs:
+            raise PlanRefusedError(
+                f"{subject} is a {subject.column.logical_type} and cannot name a subject",
+                "Use a text or integer column.",
+            )
+        return subject
+
+
+def named_columns(params: Mapping[str, Scalar], name: str) -> list[str]:
+    """The columns that a parameter of a plan names."""
+    return str(params[name]).split(_COLUMNS) if name in params else []
+
+
+def _row(place: Place, name: str) -> str:
+    keys = place.contract.primary_key
+    if not keys or place.column.name in keys:
+        raise PlanRefusedError(
+            f"{place} asks for {name}, and {place.contract.dataset} has no other column as its primary key",
+            "Mark the column that names a row with `primaryKey: true`; what is drawn goes by it.",
+        )
+    return _COLUMNS.join(keys)
+
+
+def _require_limits(place: Place, asked: Mapping[str, Scalar]) -> None:
+    limits = [float(asked[name]) for name in ("lowest", "highest") if name in asked]
+    if not limits or limits != sorted(limits):
+        raise PlanRefusedError(
+            f"{place} asks for limits that leave no range", "Give `lowest`, `highest` or both, in this order."
+        )
+
+
+def _format(place: Place, decision: Decision) -> dict[str, Scalar]:
+    """What is encrypted in a value, from the pattern of the contract."""
+    pattern = place.column.pattern
+    if pattern is None or pattern != decision.root.column.pattern:
+        raise PlanRefusedError(
+            f"{place} asks for fpe, and has no pattern, or not that of its key",
+            "Add `pattern`, for example '^[0-9]{16}$'; the format that is kept is read from it.",
+        )
+    found, luhn = read_format(pattern), decision.protect.params.get("checksum") == LUHN
+    if found is None or (luhn and found.symbols != _DIGITS):
+        raise PlanRefusedError(
+            f"{place} asks for fpe, and its pattern does not say for sure which characters are encrypted",
+            "Use one counted class of ASCII letters and digits, and separators: '^[0-9]{3}-[0-9]{6}$'.",
+        )
+    if not fits(len(found.symbols), found.shortest - luhn, found.longest - luhn):
+        raise PlanRefusedError(
+            f"{place} asks for fpe, and its pattern has less than {SMALLEST_DOMAIN:,} values or too many",
+            "Tokenize, encrypt or generalize it: so few values could all be tried.",
+        )
+    return {"pattern": pattern, "symbols": found.symbols, "shortest": found.shortest}

@@ -25,6 +25,7 @@ class Scale:
         file_rows: Of each of them.
         tables: Labelled tables that are scanned; all if None.
         scan_rows: Of the table that is classified for speed.
+        series: Daily ones that are judged, at each level of noise.
     """
 
     rows: int = 10_000_000
@@ -39,6 +40,7 @@ class Scale:
     file_rows: tuple[int, ...] = (1_000, 100_000)
     tables: int | None = None
     scan_rows: int = 200_000
+    series: int = 2_000
 
 
 TINY = Scale(
@@ -54,6 +56,7 @@ TINY = Scale(
     file_rows=(1_000,),
     tables=2,
     scan_rows=500,
+    series=40,
 )
 
 

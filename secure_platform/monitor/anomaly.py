@@ -95,7 +95,11 @@ def judge(
         sizes: Rows behind each tested rate: a rate of few rows is rough.
     """
     train = values.shape[1] - 1 if train is None else train
-    taught = values if left_out is None else np.where(left_out & (np.arange(values.shape[1]) < train), np.nan, values)
+    taught = (
+        values
+        if left_out is None
+        else np.where(left_out & (np.arange(values.shape[1]) < train), np.nan, values)
+    )
     scale = _Scale.of(sensitivity.kind, taught[:, :train])
     inside, tested = scale.to(taught), scale.to(values[:, train:])
     found = forecast(inside, seasons(times, train, sensitivity.zone), train)

@@ -16,11 +16,13 @@ from secure_platform.monitor.statistics import Matrix, median, noise, spread
 
 _SPEEDS: Final = (0.02, 0.08, 0.2, 0.5, 1.0)
 """How much of an error the level takes over."""
+_RELUCTANCE: Final = np.repeat([1.0, 1.02, 1.05, 1.1, 1.15], 2)[:, None]
+"""What a faster level must be better by: following noise costs later."""
 _LASTING: Final = 3
 """So many points far off on one side are a new level."""
 _EFFICIENCY: Final = 0.75
 """Of a scale from quantiles, beside one from squares."""
-_FAR: Final = 3.0
+_FAR: Final = 2.0
 _WARM_UP: Final = 4
 """Points before the level has found its place; their errors do not count."""
 
@@ -53,12 +55,12 @@ def forecast(values: Matrix, seasons: Sequence[Season], train: int) -> Forecast:
     errors, expected = _follow(left, _slope(known), _jolt(known))
     judged = errors[:, :, _WARM_UP:train]
     scales = spread(judged)
-    best = np.argmin(np.where(np.isfinite(scales), scales, np.inf), axis=0)
+    best = np.argmin(np.where(np.isfinite(scales), scales * _RELUCTANCE, np.inf), axis=0)
     rows = np.arange(len(values))
     seen = np.isfinite(known).sum(axis=1).astype(np.float64)
     tested = doubt[:, train:]
     # The training points helped to make the effects that were taken out of them.
-    flattered = np.sqrt(1.0 / np.maximum(1.0 - np.minimum(doubt[:, :train].mean(axis=1) / 1.57, 0.7), 0.3))
+    flattered = np.sqrt(1.0 / np.maximum(1.0 - np.minimum(doubt[:, :train].mean(axis=1), 0.7), 0.3))
     scale = (noise(judged[best, rows]) * flattered)[:, None] * np.sqrt(1.0 + tested)
     return Forecast(
         centre=expected[best, rows, train:] + (values - left)[:, train:],
@@ -104,7 +106,7 @@ def _follow(left: Matrix, slope: Matrix, jolt: Matrix) -> tuple[Matrix, Matrix]:
         run = np.where(same, run + 1, far)
         total = np.where(same, total + error, np.where(far, error, 0.0))
         least = np.where(same, np.minimum(least, np.abs(error)), np.abs(error))
-        moved = speeds * np.clip(error, -jolt, jolt)
+        moved = speeds * np.where(np.abs(error) > 2 * jolt, 0.0, np.clip(error, -jolt, jolt))
         lasting = (run >= _LASTING) & ((2 * least * run >= np.abs(total)) | (run >= 2 * _LASTING))
         level = level + np.where(lasting, total / np.maximum(run, 1), moved)
         run, total = np.where(lasting, 0, run), np.where(lasting, 0.0, total)

@@ -23,8 +23,9 @@ _GARROTE: Final = 2.0
 """Effects below this many standard errors are shrunk to nothing."""
 _SEEN: Final = 3
 """Of two observations, one outlier is half."""
-_MEDIAN_VARIANCE: Final = 1.57
-"""Of a median over that of a mean."""
+_CLIP: Final = 1.5
+_VARIANCE: Final = 1.1
+"""Of a mean of clipped values over that of a mean."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,7 @@ def seasons(times: Times, train: int, zone: ZoneInfo) -> list[Season]:
     if not step or step > 1.5 * DAY:
         return []
     local = (
-        pl.Series(times.astype("datetime64[us]"))
-        .dt.replace_time_zone("UTC")
-        .dt.convert_time_zone(zone.key)
+        pl.Series(times.astype("datetime64[us]")).dt.replace_time_zone("UTC").dt.convert_time_zone(zone.key)
     )
     weekday = local.dt.weekday().to_numpy().astype(np.int64) - 1
     days = float((times[train - 1] - times[0]) / np.timedelta64(1, "s")) / DAY
@@ -80,9 +79,7 @@ def seasons(times: Times, train: int, zone: ZoneInfo) -> list[Season]:
 
 def _slot(local: pl.Series, per_day: int) -> npt.NDArray[np.int64]:
     """The part of the day, at most 288 of them."""
-    seconds = (
-        local.dt.hour().cast(pl.Int64) * HOUR + local.dt.minute().cast(pl.Int64) * 60
-    ).to_numpy()
+    seconds = (local.dt.hour().cast(pl.Int64) * HOUR + local.dt.minute().cast(pl.Int64) * 60).to_numpy()
     parts = min(per_day, 288)
     return seconds * parts // DAY
 
@@ -127,9 +124,14 @@ def _effects(known: Matrix, season: Season, length: int) -> tuple[Matrix, Matrix
     times_seen = np.maximum(seen, 1.0)
     # Residuals about a median of few points are too small.
     few = np.sqrt(times_seen / np.maximum(times_seen - 1.0, 0.5)).mean(axis=1)
-    error = np.square(spread(noise) * few)[:, None] * _MEDIAN_VARIANCE / times_seen
+    scale = spread(noise) * few
+    for place in range(len(keys)):
+        columns = np.flatnonzero(places[:train] == place)
+        near = np.clip(noise[:, columns], -_CLIP * scale[:, None], _CLIP * scale[:, None])
+        effect[:, place] += np.nan_to_num(near).sum(axis=1) / times_seen[:, place]
+    error = np.square(scale)[:, None] * _VARIANCE / times_seen
     kept = np.maximum(0.0, 1.0 - _GARROTE**2 * error / np.maximum(np.square(effect), 1e-300))
     kept = np.where(seen >= min(_SEEN, train // season.points), kept, 0.0)
     effect *= kept
-    variance = np.where(kept > 0, _MEDIAN_VARIANCE / times_seen, 0.0)
+    variance = np.where(kept > 0, _VARIANCE / times_seen, 0.0)
     return effect[:, places[:length]], variance[:, places[:length]]

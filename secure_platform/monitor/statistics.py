@@ -15,10 +15,11 @@ NORMAL: Final = {0.5: 0.6744897501960817, 0.7: 1.0364333894937896, 0.85: 1.43953
 """The quantiles of |x| for a standard normal x."""
 
 _NORMAL_CURVE: Final = NormalDist()
+_GROSS: Final = 4.0
 _OUTLIERS: Final = 3
-_OUTLIERS_IN: Final = 40
+_OUTLIERS_IN: Final = 20
 _MOST_OUTLIERS: Final = 8
-"""3 errors of a history, and one more in 40, but 8 at most, may be incidents that nobody has acknowledged."""
+"""3 errors of a history, and one more in 20, but 8 at most, may be incidents that nobody has acknowledged."""
 
 
 def quantiles(values: Matrix, shares: Sequence[float]) -> list[Matrix]:
@@ -44,28 +45,30 @@ def median(values: Matrix) -> Matrix:
 def spread(errors: Matrix) -> Matrix:
     """The standard deviation that quantiles of |error| speak of; a seventh of the errors may be anything."""
     found = quantiles(np.abs(errors), tuple(NORMAL))
-    levels = [value / normal for value, normal in zip(found, NORMAL.values(), strict=True)]
-    return np.maximum(np.mean(levels, axis=0), levels[-1])
+    return np.mean([value / normal for value, normal in zip(found, NORMAL.values(), strict=True)], axis=0)
 
 
 def noise(errors: Matrix) -> Matrix:
     """The scale by which a further error is judged: the body of the errors, and what their tail adds to it.
 
-    The few largest may be incidents that nobody has acknowledged. What is left is heard: a series that
-    mostly stands still and sometimes bursts has no spread, but bursts are a part of it.
+    A few gross errors may be incidents that nobody has acknowledged; they count for nothing. More of them
+    belong to the series: one that mostly stands still and sometimes bursts has no spread of its own.
     """
-    body = spread(errors)
     sizes = -np.sort(-np.nan_to_num(np.abs(errors), nan=0.0), axis=-1)
+    rough = spread(errors)
     if not sizes.shape[-1]:
-        return body
-    counts, places = np.unique(np.isfinite(errors).sum(axis=-1), return_inverse=True)
-    ranks = np.minimum(np.minimum(_OUTLIERS + counts // _OUTLIERS_IN, _MOST_OUTLIERS), sizes.shape[-1] - 1)
-    shares = np.minimum((ranks + 0.5) / np.maximum(counts, 1), 0.5)
-    normal = np.array([_NORMAL_CURVE.inv_cdf(1 - share / 2) for share in shares])[places]
-    rank = ranks[places][:, None]
-    heard = np.where(np.arange(sizes.shape[-1]) >= rank, sizes, 0.0)
-    root = np.sqrt(np.square(heard).sum(axis=-1) / np.maximum(counts[places] - rank[:, 0], 1))
-    return np.maximum.reduce([body, root, np.take_along_axis(sizes, rank, axis=-1)[:, 0] / normal])
+        return rough
+    gross = np.abs(errors) > _GROSS * rough[:, None]
+    counts, incidents = np.isfinite(errors).sum(axis=-1), gross.sum(axis=-1)
+    body = np.nan_to_num(spread(np.where(gross, np.nan, errors)), nan=rough)
+    rank = np.minimum(np.minimum(_OUTLIERS + counts // _OUTLIERS_IN, _MOST_OUTLIERS), sizes.shape[-1] - 1)
+    incidents = np.where(incidents > rank, 0, incidents)
+    share = np.clip((rank - incidents + 0.5) / np.maximum(counts - incidents, 1), 0.0, 0.5)
+    known, places = np.unique(share, return_inverse=True)
+    normal = np.array([_NORMAL_CURVE.inv_cdf(1 - part / 2) for part in known])[places]
+    heard = np.where(np.arange(sizes.shape[-1]) >= rank[:, None], sizes, 0.0)
+    root = np.sqrt(np.square(heard).sum(axis=-1) / np.maximum(counts - rank, 1))
+    return np.maximum.reduce([body, root, np.take_along_axis(sizes, rank[:, None], axis=-1)[:, 0] / normal])
 
 
 def rolling_level(values: Matrix, points: int) -> Matrix:
@@ -81,9 +84,13 @@ def rolling_level(values: Matrix, points: int) -> Matrix:
     levels = median(windows)
     if stride == 1 and points % 2:
         edge = points // 2
-        return np.pad(levels, [(0, 0)] * (values.ndim - 1) + [(edge, length - edge - levels.shape[-1])], "edge")
+        return np.pad(
+            levels, [(0, 0)] * (values.ndim - 1) + [(edge, length - edge - levels.shape[-1])], "edge"
+        )
     columns = np.arange(length)
-    right = np.clip(np.searchsorted(centres, columns), 1, max(len(centres) - 1, 1)) if len(centres) > 1 else None
+    right = (
+        np.clip(np.searchsorted(centres, columns), 1, max(len(centres) - 1, 1)) if len(centres) > 1 else None
+    )
     if right is None:
         return np.repeat(levels, length, axis=-1)
     share = np.clip((columns - centres[right - 1]) / (centres[right] - centres[right - 1]), 0.0, 1.0)

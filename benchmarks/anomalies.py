@@ -94,7 +94,7 @@ class Tally:
         windows: All of them.
         false: Alarms outside every window.
         quiet: Judged points outside every window.
-        score: NAB's raw score; `null` is that of no alarm at all, `perfect` that of one at each window's start.
+        score: NAB's raw score.
     """
 
     hits: int = 0

@@ -1,4 +1,4 @@
-"""Anomalies found and false alarms on labelled series, beside z-scores and a seasonal baseline; series per second.
+"""Anomalies found and false alarms on labelled series, beside z-scores and a seasonal baseline.
 
 The z-scores are Elementary's defaults: 14 days, three deviations, the point under test among those that the
 mean is taken over; by day of week, over seven times as long. The baseline compares with the same slot a week
@@ -96,7 +96,8 @@ def _tallied(sets: list[Daily], alarms: list[Alarms]) -> dict[str, float]:
 
 def _zscore(values: Matrix) -> Alarms:
     window = values[:, -15:]
-    return np.abs(values[:, -1] - window.mean(axis=1)) > 3 * window.std(axis=1, ddof=1)
+    raised: Alarms = np.abs(values[:, -1] - window.mean(axis=1)) > 3 * window.std(axis=1, ddof=1)
+    return raised
 
 
 def _by_weekday(values: Matrix) -> Alarms:
@@ -105,7 +106,8 @@ def _by_weekday(values: Matrix) -> Alarms:
 
 def _week_ago(values: Matrix) -> Alarms:
     change = np.log(np.maximum(values[:, 7:], 1) / np.maximum(values[:, :-7], 1))
-    return np.abs(change[:, -1]) > 3 * change[:, :-1].std(axis=1, ddof=1)
+    raised: Alarms = np.abs(change[:, -1]) > 3 * change[:, :-1].std(axis=1, ddof=1)
+    return raised
 
 
 PEERS: Final[Mapping[str, Callable[[Matrix], Alarms]]] = {

@@ -120,8 +120,8 @@ def _judged(
     scale: "_Scale",
 ) -> Judged:
     deviation = np.where(learning, 0.0, np.nan_to_num((tested - found.centre) / error))
-    right_way = {"both": True, "up": deviation > 0, "down": deviation < 0}[sensitivity.direction]
-    chance = np.where(right_way, tail(deviation, found.freedom[:, None]), 1.0)
+    sign = {"both": np.abs(deviation), "up": deviation, "down": -deviation}[sensitivity.direction]
+    chance = np.where(sign > 0, tail(deviation, found.freedom[:, None]), 1.0)
     outside = np.select([chance < sensitivity.fail, chance < sensitivity.warn], [3, 2], default=1)
     centre, low, high = (
         np.where(learning, np.nan, scale.back(found.centre + sign * width * error)) for sign in (0, -1, 1)
@@ -140,7 +140,7 @@ class _Scale:
     @classmethod
     def of(cls, kind: Kind, known: Matrix) -> "_Scale":
         seen = np.nan_to_num(known, nan=1.0)
-        positive = (seen > 0).all(axis=1, keepdims=True)
+        positive: npt.NDArray[np.bool_] = np.min(seen, axis=1, keepdims=True, initial=1.0) > 0
         typical = np.abs(np.nan_to_num(known)).sum(axis=1, keepdims=True)
         typical /= np.maximum(np.isfinite(known).sum(axis=1, keepdims=True), 1)
         return cls(kind, positive, np.maximum(typical, 1e-9))

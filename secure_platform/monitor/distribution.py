@@ -119,7 +119,9 @@ def _grouped(before: Matrix, after: Matrix, *, numeric: bool) -> tuple[Matrix, M
         group = np.minimum((share - before / before.sum() / 2) * GROUPS, GROUPS - 1).astype(int)
     else:
         group = np.minimum(np.argsort(np.argsort(-before, kind="stable"), kind="stable"), GROUPS - 1)
-    joined = [np.bincount(group, weights=counts, minlength=GROUPS) for counts in (before, after)]
+    joined = [
+        np.bincount(group, weights=counts, minlength=GROUPS).astype(np.float64) for counts in (before, after)
+    ]
     used = (joined[0] + joined[1]) > 0
     return joined[0][used], joined[1][used]
 

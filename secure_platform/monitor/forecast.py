@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from secure_platform.monitor.seasons import Season, remove
+from secure_platform.monitor.seasons import Season, effects
 from secure_platform.monitor.statistics import Matrix, median, noise, spread
 
 _SPEEDS: Final = (0.02, 0.08, 0.2, 0.5, 1.0)
@@ -50,7 +50,8 @@ def forecast(values: Matrix, seasons: Sequence[Season], train: int) -> Forecast:
         seasons: As `seasons()` found them.
         train: How many columns are learned from.
     """
-    left, doubt = remove(values, seasons, train)
+    season, doubt = effects(values, seasons, train)
+    left = values - season
     known = left[:, :train]
     errors, expected = _follow(left, _slope(known), _jolt(known))
     judged = errors[:, :, _WARM_UP:train]
@@ -63,7 +64,7 @@ def forecast(values: Matrix, seasons: Sequence[Season], train: int) -> Forecast:
     flattered = np.sqrt(1.0 / np.maximum(1.0 - np.minimum(doubt[:, :train].mean(axis=1), 0.7), 0.3))
     scale = (noise(judged[best, rows]) * flattered)[:, None] * np.sqrt(1.0 + tested)
     return Forecast(
-        centre=expected[best, rows, train:] + (values - left)[:, train:],
+        centre=expected[best, rows, train:] + season[:, train:],
         scale=scale,
         freedom=np.maximum(_EFFICIENCY * (seen - _WARM_UP) - 1, 2.0),
     )

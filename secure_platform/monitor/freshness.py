@@ -8,6 +8,7 @@ no delay where there never is one.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -71,9 +72,7 @@ def _expected(arrivals: Sequence[datetime], zone: ZoneInfo) -> datetime | None:
     """The end of the usual interval after the last arrival, with leeway."""
     if len(arrivals) <= LEARNING_ARRIVALS:
         return None
-    intervals = np.array(
-        [(later - earlier).total_seconds() for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
-    )
+    intervals = np.array([(later - earlier).total_seconds() for earlier, later in pairwise(arrivals)])
     weekdays = np.array([moment.astimezone(zone).weekday() for moment in arrivals])
     same = intervals[weekdays[:-1] == weekdays[-1]]
     if len(same) < _SAME_DAY:

@@ -91,19 +91,18 @@ def _day_of_month(local: pl.Series) -> npt.NDArray[np.int64]:
     return np.where(day <= 15, day, day - last - 1)  # noqa: PLR2004
 
 
-def remove(values: Matrix, given: Sequence[Season], train: int) -> tuple[Matrix, Matrix]:
-    """Take the seasons that the first `train` columns show out of all columns.
+def effects(values: Matrix, given: Sequence[Season], train: int) -> tuple[Matrix, Matrix]:
+    """What the seasons that the first `train` columns show add to each column.
 
     Returns:
-        What is left, and the variance of the effects in units of that of one point.
+        The effects, and their variance in units of that of one point.
     """
-    left = values.copy()
-    doubt = np.zeros_like(values)
+    total, doubt = np.zeros_like(values), np.zeros_like(values)
     for season in given:
-        effect, variance = _effects(left[:, :train], season, left.shape[1])
-        left -= effect
+        effect, variance = _effects((values - total)[:, :train], season, values.shape[1])
+        total += effect
         doubt = np.maximum(doubt, variance)
-    return left, doubt
+    return total, doubt
 
 
 def _effects(known: Matrix, season: Season, length: int) -> tuple[Matrix, Matrix]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from secure_platform.monitor.anomaly import State
+from secure_platform.monitor.anomaly import STATES, State
 
 Change = Literal["breaking", "narrowing", "additive"]
 
@@ -54,8 +54,7 @@ def schema_changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[
 
 def schema_state(changes: Iterable[SchemaChange]) -> State:
     """Breaking changes fail, narrowing ones warn."""
-    found = {_STATES[change.change] for change in changes}
-    return next((state for state in ("fail", "warn") if state in found), "pass")
+    return max((_STATES[change.change] for change in changes), key=STATES.index, default="pass")
 
 
 def new_findings(

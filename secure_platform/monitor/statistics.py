@@ -45,7 +45,8 @@ def median(values: Matrix) -> Matrix:
 def spread(errors: Matrix) -> Matrix:
     """The standard deviation that quantiles of |error| speak of; a seventh of the errors may be anything."""
     found = quantiles(np.abs(errors), tuple(NORMAL))
-    return np.mean([value / normal for value, normal in zip(found, NORMAL.values(), strict=True)], axis=0)
+    levels = [value / normal for value, normal in zip(found, NORMAL.values(), strict=True)]
+    return sum(levels[1:], levels[0]) / len(levels)
 
 
 def noise(errors: Matrix) -> Matrix:
@@ -60,7 +61,7 @@ def noise(errors: Matrix) -> Matrix:
         return rough
     gross = np.abs(errors) > _GROSS * rough[:, None]
     counts, incidents = np.isfinite(errors).sum(axis=-1), gross.sum(axis=-1)
-    body = np.nan_to_num(spread(np.where(gross, np.nan, errors)), nan=rough)
+    body = spread(np.where(gross, np.nan, errors))
     rank = np.minimum(np.minimum(_OUTLIERS + counts // _OUTLIERS_IN, _MOST_OUTLIERS), sizes.shape[-1] - 1)
     incidents = np.where(incidents > rank, 0, incidents)
     share = np.clip((rank - incidents + 0.5) / np.maximum(counts - incidents, 1), 0.0, 0.5)
@@ -68,7 +69,8 @@ def noise(errors: Matrix) -> Matrix:
     normal = np.array([_NORMAL_CURVE.inv_cdf(1 - part / 2) for part in known])[places]
     heard = np.where(np.arange(sizes.shape[-1]) >= rank[:, None], sizes, 0.0)
     root = np.sqrt(np.square(heard).sum(axis=-1) / np.maximum(counts - rank, 1))
-    return np.maximum.reduce([body, root, np.take_along_axis(sizes, rank[:, None], axis=-1)[:, 0] / normal])
+    largest = np.take_along_axis(sizes, rank[:, None], axis=-1)[:, 0] / normal
+    return np.fmax(body, np.fmax(root, largest))
 
 
 def rolling_level(values: Matrix, points: int) -> Matrix:

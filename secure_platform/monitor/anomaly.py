@@ -100,6 +100,8 @@ def judge(
         if left_out is None
         else np.where(left_out & (np.arange(values.shape[1]) < train), np.nan, values)
     )
+    if train < max(sensitivity.learning, 2):
+        return _silence(values[:, train:])
     scale = _Scale.of(sensitivity.kind, taught[:, :train])
     inside, tested = scale.to(taught), scale.to(values[:, train:])
     found = forecast(inside, seasons(times, train, sensitivity.zone), train)
@@ -108,6 +110,11 @@ def judge(
     learning = np.isfinite(taught[:, :train]).sum(axis=1)[:, None] < sensitivity.learning
     learning = learning | ~np.isfinite(found.centre + error)
     return _judged(tested, found, error, width, learning, sensitivity, scale)
+
+
+def _silence(tested: Matrix) -> Judged:
+    nothing = np.full(tested.shape, np.nan)
+    return Judged(np.zeros(tested.shape, np.int8), np.ones(tested.shape), nothing, nothing, nothing)
 
 
 def _judged(

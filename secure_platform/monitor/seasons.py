@@ -109,8 +109,8 @@ def _effects(known: Matrix, season: Season, length: int) -> tuple[Matrix, Matrix
     train = known.shape[1]
     above = known - rolling_level(known, season.points)
     keys, places = np.unique(season.keys, return_inverse=True)
-    size = (len(known), len(keys))
-    effect, seen, noise = np.zeros(size), np.zeros(size), np.full(known.shape, np.nan)
+    effect, seen = np.zeros((len(known), len(keys))), np.zeros((len(known), len(keys)))
+    noise = np.full(known.shape, np.nan)
     for place in range(len(keys)):
         columns = np.flatnonzero(places[:train] == place)
         if not len(columns):
@@ -128,8 +128,9 @@ def _effects(known: Matrix, season: Season, length: int) -> tuple[Matrix, Matrix
         columns = np.flatnonzero(places[:train] == place)
         near = np.clip(noise[:, columns], -_CLIP * scale[:, None], _CLIP * scale[:, None])
         effect[:, place] += np.nan_to_num(near).sum(axis=1) / times_seen[:, place]
-    error = np.square(scale)[:, None] * _VARIANCE / times_seen
-    kept = np.maximum(0.0, 1.0 - _GARROTE**2 * error / np.maximum(np.square(effect), 1e-300))
+    least = _GARROTE**2 * np.square(scale)[:, None] * _VARIANCE / times_seen
+    size = np.square(effect)
+    kept = 1.0 - np.divide(least, size, out=np.ones_like(size), where=size > least)
     kept = np.where(seen >= min(_SEEN, train // season.points), kept, 0.0)
     effect *= kept
     variance = np.where(kept > 0, _VARIANCE / times_seen, 0.0)

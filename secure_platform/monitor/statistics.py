@@ -70,7 +70,8 @@ def noise(errors: Matrix) -> Matrix:
     heard = np.where(np.arange(sizes.shape[-1]) >= rank[:, None], sizes, 0.0)
     root = np.sqrt(np.square(heard).sum(axis=-1) / np.maximum(counts - rank, 1))
     largest = np.take_along_axis(sizes, rank[:, None], axis=-1)[:, 0] / normal
-    return np.fmax(body, np.fmax(root, largest))
+    scale: Matrix = np.fmax(body, np.fmax(root, largest))
+    return scale
 
 
 def rolling_level(values: Matrix, points: int) -> Matrix:

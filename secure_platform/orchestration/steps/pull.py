@@ -1,13 +1,15 @@
 """Source → raw: a dataset is pulled as it is, validated, scanned, and committed whole or not at all."""
 
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
 import polars as pl
 
 from secure_platform.contract.model import Contract
-from secure_platform.monitor.volume import judge_volume
+from secure_platform.monitor.profile import Profiler
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
+from secure_platform.orchestration.steps.observe import RAW, found_by, labels_key, monitored, remember
 from secure_platform.scan.columns import Finding, refused
 from secure_platform.source.csv import LINE, Malformed, check_header
 from secure_platform.source.dataset import Source, open_source
@@ -24,6 +26,7 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         DataRefusedError: If the source is missing, has the wrong columns or cannot be read. Rows that
             break a rule do not raise: the snapshot gets a failed verdict, which stops what follows.
     """
+    began = time.monotonic()
     store = context.services.store
     contract = context.product.contracts[dataset]
     source = open_source(context.source, contract)
@@ -36,7 +39,8 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         return _outcome(context, known)
     with store.draft(context.product.name, dataset, Zone.RAW, actor=context.requester) as draft:
         malformed: list[Malformed] = []
-        draft.write_batches(_frames(source, malformed))
+        profiler = Profiler(contract, labels_key(context), values=())
+        counts = draft.write_batches(_frames(source, malformed), profiler.queries)
         validation = validate(contract, draft.scan(), malformed=malformed)
         findings = context.services.scanner.scan(draft.scan().drop(LINE))
         if validation.quarantine.height:
@@ -49,12 +53,13 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
             contract_digest=contract.digest,
             provenance={"run_id": context.run_id, "source": fingerprint, "extra_columns": list(extra)},
         )
-    context.services.metrics.record(
-        product=snapshot.product,
-        dataset=dataset,
-        zone=Zone.RAW,
-        snapshot_id=snapshot.snapshot_id,
-        values={"rows": float(snapshot.rows)},
+    remember(
+        context,
+        snapshot,
+        contract,
+        profiler.measures(counts),
+        findings=found_by(snapshot.verdicts["scan"]),
+        seconds=time.monotonic() - began,
     )
     return _outcome(context, snapshot)
 
@@ -106,24 +111,11 @@ def finding_record(finding: Finding) -> dict[str, Any]:
 
 def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
     validated, scanned = snapshot.verdicts["validate"], snapshot.verdicts["scan"]
-    history = context.services.metrics.history(
-        product=snapshot.product,
-        dataset=snapshot.dataset,
-        zone=Zone.RAW,
-        name="rows",
-        before=snapshot.snapshot_id,
-    )
-    volume = judge_volume(snapshot.rows, history)
     return StepOutcome(
         snapshot,
         (
             CheckOutcome("contract", validated.passed, validated.detail),
             CheckOutcome("scan", scanned.passed, scanned.detail),
-            CheckOutcome(
-                "volume",
-                volume.state != "warn",
-                {"state": volume.state, "rows": volume.rows, "points": volume.points},
-                severity="WARN",
-            ),
+            *monitored(context, snapshot, context.product.contracts[snapshot.dataset], RAW),
         ),
     )

@@ -1,8 +1,8 @@
 """Anomalies found and false alarms on labelled series, beside z-scores and a seasonal baseline.
 
 The z-scores are Elementary's defaults: 14 days, three deviations, the point under test among those that the
-mean is taken over; by day of week, over seven times as long. The baseline compares with the same slot a week
-earlier. All judge the same points of the same series.
+mean is taken over; by day of week, over seven times as long, and with the flag that leaves the point out. The
+baseline compares with the same slot a week earlier. All judge the same points of the same series.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +22,7 @@ Alarms = npt.NDArray[np.bool_]
 OURS: Final = "seasonal detector"
 ZSCORE: Final = "z-score, 14 days"
 SEASONAL: Final = "z-score by day of week"
+LEFT_OUT: Final = "z-score by day of week, point left out"
 WEEK_AGO: Final = "same slot a week ago"
 SETS: Final[Mapping[str, int]] = {"clean": 0, "contaminated": 3}
 NOISE: Final = (0.03, 0.05, 0.08)
@@ -104,6 +105,12 @@ def _by_weekday(values: Matrix) -> Alarms:
     return _zscore(values[:, (values.shape[1] - 1) % 7 :: 7])
 
 
+def _weekday_left_out(values: Matrix) -> Alarms:
+    earlier = values[:, (values.shape[1] - 1) % 7 :: 7][:, :-1]
+    raised: Alarms = np.abs(values[:, -1] - earlier.mean(axis=1)) > 3 * earlier.std(axis=1, ddof=1)
+    return raised
+
+
 def _week_ago(values: Matrix) -> Alarms:
     change = np.log(np.maximum(values[:, 7:], 1) / np.maximum(values[:, :-7], 1))
     raised: Alarms = np.abs(change[:, -1]) > 3 * change[:, :-1].std(axis=1, ddof=1)
@@ -113,6 +120,7 @@ def _week_ago(values: Matrix) -> Alarms:
 PEERS: Final[Mapping[str, Callable[[Matrix], Alarms]]] = {
     ZSCORE: _zscore,
     SEASONAL: _by_weekday,
+    LEFT_OUT: _weekday_left_out,
     WEEK_AGO: _week_ago,
 }
 

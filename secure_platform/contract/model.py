@@ -107,20 +107,22 @@ class Monitor:
         severity: Whether an anomaly stops what comes after.
         timezone: Whose clock the seasons go by.
         holidays: Days that are not judged and teach nothing.
-        off: Metrics that are recorded and not judged.
+        silent: Metrics that are recorded and not judged.
         metrics: Name → SQL expression of the product's own metrics.
     """
 
     severity: Severity = "warn"
     timezone: str = "UTC"
     holidays: tuple[date, ...] = ()
-    off: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
     metrics: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     def __str__(self) -> str:
         own = ", ".join(f"{name} = {sql}" for name, sql in sorted(self.metrics.items()))
         days = f"{len(self.holidays)} holidays"
-        return f"{self.severity}, {self.timezone}, {days}, without {', '.join(self.off) or 'nothing'}; {own}"
+        return (
+            f"{self.severity}, {self.timezone}, {days}, without {', '.join(self.silent) or 'nothing'}; {own}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@
     severity: error                     # warn: an anomaly is shown; error: it stops what comes after
     timezone: Europe/Berlin             # whose days and hours the seasons go by
     holidays: ["2026-12-25"]            # days that are not judged and teach nothing
-    off: [distinct_rate]                # metrics that are recorded and not judged
+    silent: [distinct_rate]                # metrics that are recorded and not judged
     metrics: {average_stay: "AVG(days)"}  # SQL over the protected columns that gives one number
 ```
 """
@@ -31,9 +31,9 @@ METRICS: Final = frozenset(
 )
 """What can be switched off; the names are those of the metrics history."""
 
-_KEYS: Final = frozenset({"severity", "timezone", "holidays", "off", "metrics"})
+_KEYS: Final = frozenset({"severity", "timezone", "holidays", "silent", "metrics"})
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_TYPES: Final[Mapping[str, type]] = {"holidays": list, "off": list, "metrics": dict}
+_TYPES: Final[Mapping[str, type]] = {"holidays": list, "silent": list, "metrics": dict}
 
 
 def read_monitor(body: Mapping[str, Any], columns: Sequence[Column], place: Place) -> Monitor:
@@ -51,7 +51,7 @@ def read_monitor(body: Mapping[str, Any], columns: Sequence[Column], place: Plac
         severity=_severity(body.get("severity", "warn"), place),
         timezone=_timezone(body.get("timezone", "UTC"), place),
         holidays=tuple(_day(day, place) for day in body.get("holidays", ())),
-        off=tuple(_metric(name, place) for name in body.get("off", ())),
+        silent=tuple(_metric(name, place) for name in body.get("silent", ())),
         metrics=MappingProxyType(
             {str(name): _own(str(name), sql, columns, place) for name, sql in body.get("metrics", {}).items()}
         ),
@@ -83,7 +83,7 @@ def _day(value: Any, place: Place) -> date:
 
 def _metric(name: Any, place: Place) -> str:
     if name not in METRICS:
-        raise place.at("off").refusal(
+        raise place.at("silent").refusal(
             f"names the unknown metric {shown(str(name))}", suggestion(str(name), METRICS)
         )
     return str(name)

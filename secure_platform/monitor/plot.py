@@ -16,10 +16,7 @@ _GAP: Final = " "
 
 def plot(seen: Observation, history: Sequence[Record]) -> str:
     """One metric: its course, its number and the band."""
-    numbers = [
-        *(each.numbers.get(seen.metric) for each in history if each.numbers.get(seen.metric) != seen.value),
-        seen.value,
-    ]
+    numbers = [*(each.numbers.get(seen.metric) for each in history), seen.value]
     band = (
         f", expected {seen.low:.6g} to {seen.high:.6g}"
         if seen.low is not None and seen.high is not None

@@ -5,6 +5,7 @@ the shares of declared categories, whose labels are keyed. A cell of fewer than 
 """
 
 import hmac
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +14,7 @@ import polars as pl
 
 from secure_platform.contract.model import Column, Contract
 from secure_platform.errors import DataRefusedError
+from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.distribution import Sketch, bin_middle, number_bin
 
 SMALLEST: Final = 11
@@ -40,11 +42,11 @@ class Profiler:
 
     Args:
         contract: What its columns mean; None for a mart, which has none.
-        key: Keys the labels of categories.
+        key: Keys the labels of categories; they say its version.
         values: Columns of which more than counts may be taken; none of raw data.
     """
 
-    def __init__(self, contract: Contract | None, key: bytes, values: Collection[str]) -> None:
+    def __init__(self, contract: Contract | None, key: DigestKey, values: Collection[str]) -> None:
         self._contract = contract
         self._key = key
         self._values = values
@@ -73,7 +75,7 @@ class Profiler:
         rows = int(totals.pop("rows") or 0)
         numbers = {"rows": float(rows)}
         for name, value in totals.items():
-            if value is None or not rows:
+            if value is None or not math.isfinite(value) or not rows:
                 continue
             kind, _, column = name.partition(":")
             if kind in {"null_rate", "distinct_rate"}:
@@ -115,7 +117,8 @@ class Profiler:
         return {self._keyed(name, label): count for label, count in kept.items()}
 
     def _keyed(self, column: str, label: str) -> str:
-        return hmac.digest(self._key, f"{column}\0{label}".encode(), "sha256").hex()[:_LABEL]
+        digest = hmac.digest(self._key.key, f"{column}\0{label}".encode(), "sha256")
+        return f"{self._key.version}:{digest.hex()[:_LABEL]}"
 
 
 def _measured(column: Column | None, contract: Contract | None) -> bool:
@@ -130,7 +133,9 @@ def _is_category(dtype: pl.DataType, column: Column | None) -> bool:
 
 
 def _sketch(frame: pl.LazyFrame, name: str) -> pl.LazyFrame:
-    return frame.select(number_bin(pl.col(name)).alias(_BIN)).drop_nulls().group_by(_BIN).len()
+    number = pl.col(name).cast(pl.Float64)
+    finite = frame.select(number).filter(pl.col(name).is_finite())
+    return finite.select(number_bin(pl.col(name)).alias(_BIN)).group_by(_BIN).len()
 
 
 def _counted(frame: pl.LazyFrame, name: str) -> pl.LazyFrame:

@@ -16,7 +16,7 @@ import numpy as np
 from secure_platform.contract.model import Monitor
 from secure_platform.monitor.anomaly import STATES, Sensitivity, State, judge
 from secure_platform.monitor.budget import within_budget
-from secure_platform.monitor.distribution import add, drift
+from secure_platform.monitor.distribution import Sketch, add, drift
 from secure_platform.monitor.freshness import judge_freshness
 from secure_platform.monitor.history import REFERENCE, Record
 from secure_platform.monitor.shape import findings_state, new_findings, schema_changes, schema_state
@@ -111,9 +111,9 @@ def watch(
     zone = ZoneInfo(monitor.timezone)
     holiday = record.recorded_at.astimezone(zone).date() in monitor.holidays
     found = [] if holiday else [*_metrics(record, history, monitor), *_drifts(record, history)]
-    found = _within_budget([each for each in found if kind_of(each.metric) not in monitor.off], today)
+    found = _within_budget([each for each in found if kind_of(each.metric) not in monitor.silent], today)
     facts = [*_shape(record, history, secrets), _arrival(record, history, promised, zone)]
-    return found + [fact for fact in facts if fact.metric not in monitor.off]
+    return found + [fact for fact in facts if fact.metric not in monitor.silent]
 
 
 def _within_budget(found: Sequence[Observation], today: Sequence[float]) -> list[Observation]:
@@ -150,7 +150,7 @@ def _metrics(record: Record, history: Sequence[Record], monitor: Monitor) -> Ite
 def _drifts(record: Record, history: Sequence[Record]) -> Iterator[Observation]:
     reference = history[-REFERENCE:]
     for column, sketch in sorted(record.sketches.items()):
-        earlier = [each.sketches[column] for each in reference if column in each.sketches]
+        earlier = [other for each in reference if _comparable(other := each.sketches.get(column, {}), sketch)]
         metric = f"drift:{column}"
         usual = [
             said["value"]
@@ -162,7 +162,14 @@ def _drifts(record: Record, history: Sequence[Record]) -> Iterator[Observation]:
         numeric = f"mean:{column}" in record.numbers
         found = drift(add(earlier), sketch, numeric=numeric, usual=usual)
         note = ", ".join(f"{name} {value:.3f}" for name, value in found.distances.items())
-        yield Observation(metric, found.state, found.chance, found.severity, 0.0, 0.0, 1.0, note)
+        chance = found.chance if found.state in {"warn", "fail"} else 1.0
+        yield Observation(metric, found.state, chance, found.severity, 0.0, 0.0, 1.0, note)
+
+
+def _comparable(before: Sketch, after: Sketch) -> bool:
+    """Labels under different versions of the key say nothing about each other."""
+    versions = [{label.partition(":")[0] for label in sketch if ":" in label} for sketch in (before, after)]
+    return bool(before) and versions[0] == versions[1]
 
 
 def _shape(record: Record, history: Sequence[Record], secrets: frozenset[str]) -> Iterator[Observation]:

@@ -1,12 +1,15 @@
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from secure_platform.contract.load import load_contract
 from secure_platform.contract.model import Column, Monitor
 from secure_platform.contract.monitor import read_monitor
 from secure_platform.contract.place import Place
 from secure_platform.errors import ContractError
+from secure_platform.settings import PACKAGE
 from secure_platform.taxonomy.classification import Classification
 
 COLUMNS = (
@@ -30,7 +33,7 @@ def test_everything_can_be_said() -> None:
             "severity": "error",
             "timezone": "Europe/Berlin",
             "holidays": ["2026-12-25"],
-            "off": ["distinct_rate"],
+            "silent": ["distinct_rate"],
             "metrics": {"long_stays": "AVG(CASE WHEN days > 15 THEN 1 ELSE 0 END)"},
         }
     )
@@ -39,7 +42,7 @@ def test_everything_can_be_said() -> None:
         "Europe/Berlin",
         (date(2026, 12, 25),),
     )
-    assert found.off == ("distinct_rate",)
+    assert found.silent == ("distinct_rate",)
     assert set(found.metrics) == {"long_stays"}
 
 
@@ -53,7 +56,7 @@ def test_everything_can_be_said() -> None:
         {"timezone": "../../etc/passwd"},
         {"holidays": "2026-12-25"},
         {"holidays": ["Christmas"]},
-        {"off": ["row_count"]},
+        {"silent": ["row_count"]},
         {"metrics": {"Long": "AVG(days)"}},
         {"metrics": {"rows": "days"}},
         {"metrics": {"wards": "MAX(ward)"}},
@@ -66,3 +69,14 @@ def test_everything_can_be_said() -> None:
 def test_what_cannot_be_carried_out_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(ContractError):
         read(body)
+
+
+def test_a_contract_says_it_with_one_custom_property(tmp_path: Path) -> None:
+    text = (PACKAGE / "defs/healthcare/contracts/conditions.odcs.yaml").read_text("utf-8")
+    said = "  - {property: monitor, value: {severity: error, silent: [distinct_rate]}}\n"
+    path = tmp_path / "conditions.odcs.yaml"
+    path.write_text(text.replace("customProperties:\n", f"customProperties:\n{said}", 1), "utf-8")
+    assert load_contract(path).monitor == Monitor(severity="error", silent=("distinct_rate",))
+    path.write_text(path.read_text("utf-8").replace("distinct_rate", "distnct_rate"), "utf-8")
+    with pytest.raises(ContractError, match="distnct_rate"):
+        load_contract(path)

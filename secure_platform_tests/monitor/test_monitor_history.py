@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -8,11 +9,12 @@ from monitor_support import contract, records
 
 from secure_platform.control.database import ControlDatabase
 from secure_platform.errors import DataRefusedError
+from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.anomaly import HISTORY
 from secure_platform.monitor.history import REFERENCE, MetricsHistory
 from secure_platform.monitor.profile import SMALLEST, Measures, Profiler
 
-KEY = bytes(range(32))
+KEY = DigestKey(1, bytes(range(32)))
 STAYS = pl.DataFrame(
     {
         "id": [f"{index:04d}" for index in range(400)],
@@ -97,7 +99,7 @@ def test_labels_are_keyed_and_small_cells_left_out() -> None:
     assert sorted(found.sketches["ward"].values()) == [95, 300]
     text = repr(found)
     assert not any(label in text for label in ("east", "west", "rare"))
-    other = Profiler(contract(), bytes(32), ("ward",))
+    other = Profiler(contract(), DigestKey(2, bytes(32)), ("ward",))
     results = pl.collect_all(other.queries(STAYS.lazy()), engine="streaming")
     assert not set(other.measures(results).sketches["ward"]) & set(found.sketches["ward"])
 
@@ -111,6 +113,14 @@ def test_fewer_rows_than_a_cell_give_no_number_of_a_value() -> None:
 def test_an_empty_table_is_measured_too() -> None:
     found = measured(STAYS.clear())
     assert found.numbers == {"rows": 0.0}
+
+
+def test_numbers_that_are_none_are_left_out() -> None:
+    wild = [float("nan"), float("inf"), float("-inf"), None]
+    days = pl.Series("days", [*wild, *STAYS["days"].to_list()[len(wild) :]])
+    found = measured(STAYS.with_columns(days))
+    assert sum(found.sketches["days"].values()) == 400 - len(wild)
+    assert all(math.isfinite(value) for value in found.numbers.values())
 
 
 def test_the_contracts_own_metric_is_computed_in_the_same_pass() -> None:

@@ -110,7 +110,7 @@ def test_a_holiday_in_the_past_teaches_nothing() -> None:
 
 def test_what_is_switched_off_is_silent() -> None:
     broken = replace(changed(rows=1.0, mean__days=90.0), columns={})
-    found = said(broken, monitor=Monitor(off=("rows", "mean", "schema")))
+    found = said(broken, monitor=Monitor(silent=("rows", "mean", "schema")))
     assert not {"rows", "mean:days", "schema"} & set(found)
 
 
@@ -119,6 +119,17 @@ def test_a_distribution_that_moved_is_told_by_its_sketch() -> None:
     found = said(moved)["drift:days"]
     assert found.state == "fail"
     assert "wasserstein" in found.note
+
+
+def test_labels_of_another_version_of_the_key_are_not_compared() -> None:
+    def dated(version: int) -> Record:
+        return replace(PAST[-1], sketches={"ward": {f"{version}:a": 700, f"{version}:b": 300}})
+
+    past = [replace(dated(1), snapshot_id=f"{day}", recorded_at=PAST[day].recorded_at) for day in range(30)]
+    assert said(dated(1), past)["drift:ward"].state == "pass"
+    assert said(dated(2), past)["drift:ward"].state == "learning"
+    other = replace(PAST[-1], sketches={"ward": {"1:a": 300, "1:b": 700}})
+    assert said(other, past)["drift:ward"].state == "fail"
 
 
 def test_a_new_secret_and_a_lost_column_are_told_by_name() -> None:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from secure_platform.contract.model import Contract, Monitor, Severity
 from secure_platform.control.database import utc_now
+from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.anomaly import STATES
 from secure_platform.monitor.freshness import judge_freshness
 from secure_platform.monitor.history import Record
@@ -39,9 +40,9 @@ _PLOTS: Final = 3
 Findings = Mapping[str, Mapping[str, int]]
 
 
-def labels_key(context: StepContext) -> bytes:
+def labels_key(context: StepContext) -> DigestKey:
     """Keys the labels of categories in the history."""
-    return context.services.keys.digest_key("monitor").key
+    return context.services.keys.digest_key("monitor")
 
 
 def remember(
@@ -105,13 +106,15 @@ def monitored(
     metrics = context.services.metrics
     record = metrics.find(snapshot.snapshot_id)
     said = [Observation(name, **verdict) for name, verdict in record.verdicts.items()] if record else []
-    history = metrics.before(snapshot.product, snapshot.dataset, snapshot.zone)
+    history = metrics.before(
+        snapshot.product, snapshot.dataset, snapshot.zone, snapshot_id=snapshot.snapshot_id
+    )
     severity = (contract.monitor if contract else Monitor()).severity
     outcomes = []
     for name in checks:
         found = [each for each in said if each.check == name]
         if name == "freshness" and snapshot.reused:
-            found = [_age(history, contract)]
+            found = [_age([*history, *([record] if record else [])], contract)]
         outcomes.append(_outcome(name, found, history, severity))
     return tuple(outcomes)
 
@@ -174,7 +177,7 @@ def _lateness(history: Sequence[Record], now: datetime, promised: timedelta | No
 
 
 def _age(history: Sequence[Record], contract: Contract | None) -> Observation:
-    arrivals = [each.recorded_at for each in history]
+    arrivals = sorted(each.recorded_at for each in history)
     zone = ZoneInfo((contract.monitor if contract else Monitor()).timezone)
     found = judge_freshness(arrivals, utc_now(), promised=promise(contract), zone=zone)
     hours = found.age.total_seconds() / 3_600 if found.age is not None else None

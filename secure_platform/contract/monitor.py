@@ -6,7 +6,7 @@
     severity: error                     # warn: an anomaly is shown; error: it stops what comes after
     timezone: Europe/Berlin             # whose days and hours the seasons go by
     holidays: ["2026-12-25"]            # days that are not judged and teach nothing
-    silent: [distinct_rate]                # metrics that are recorded and not judged
+    silent: [distinct_rate]             # metrics that are recorded and not judged
     metrics: {average_stay: "AVG(days)"}  # SQL over the protected columns that gives one number
 ```
 """

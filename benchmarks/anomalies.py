@@ -125,14 +125,14 @@ class Tally:
 
     @property
     def standard(self) -> float:
-        """NAB's standard score: 0 for silence, 100 for one alarm at the start of every window."""
+        """NAB's standard score: 0 for silence, 1 for one alarm at the start of every window."""
         null, perfect = -WEIGHTS["miss"] * self.windows, WEIGHTS["hit"] * self.windows
-        return 100 * (self.score - null) / (perfect - null)
+        return (self.score - null) / max(perfect - null, 1.0)
 
     def figures(self) -> dict[str, Any]:
         """As a child process gives them back."""
         return {
-            "recall": self.hits / self.windows,
+            "recall": self.hits / max(self.windows, 1),
             "precision": self.hits / max(self.hits + self.false, 1),
             "false": self.false / self.quiet,
             "standard": self.standard,

@@ -45,7 +45,7 @@ def run(bench: Bench) -> list[Figure]:
             Figure(f"NAB windows found, {detector}", found["recall"], "share"),
             Figure(f"NAB alarms that are right, {detector}", found["precision"], "share"),
             Figure(f"NAB points that raise a false alarm, {detector}", found["false"], "share"),
-            Figure(f"NAB standard score, {detector}", found["standard"], "of 100"),
+            Figure(f"NAB standard score, {detector}", found["standard"], "share"),
         ]
     per_series = 1e3 * streams.wall / streams.detail["series"]
     return [*figures, Figure("NAB, all detectors", per_series, "ms per series")]

@@ -4,6 +4,7 @@ A snapshot is judged once, when it is new; found again, it shows what was said t
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -13,6 +14,7 @@ from secure_platform.contract.model import Contract, Monitor, Severity
 from secure_platform.control.database import utc_now
 from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.anomaly import STATES
+from secure_platform.monitor.distribution import Sketch
 from secure_platform.monitor.freshness import judge_freshness
 from secure_platform.monitor.history import Record
 from secure_platform.monitor.plot import plot
@@ -64,39 +66,47 @@ def remember(
         findings: Column → info type → count.
         seconds: How long the step took.
     """
-    services = context.services
-    history = services.metrics.before(
+    metrics = context.services.metrics
+    history = metrics.before(
         snapshot.product, snapshot.dataset, snapshot.zone, snapshot_id=snapshot.snapshot_id
     )
     now = utc_now()
-    record = Record(
-        product=snapshot.product,
-        dataset=snapshot.dataset,
-        zone=str(snapshot.zone),
-        snapshot_id=snapshot.snapshot_id,
-        numbers={
-            **measures.numbers,
-            **_of_snapshot(snapshot),
-            **_found_rates(findings, snapshot.rows),
-            "bytes": float(snapshot.bytes),
-            "seconds": seconds,
-            "lateness_hours": _lateness(history, now, promise(contract)),
-        },
-        sketches=measures.sketches,
-        columns=snapshot.columns,
-        findings=findings,
-        recorded_at=now,
-    )
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    late = {"seconds": seconds, "lateness_hours": _lateness(history, now, promise(contract))}
+    record = _record(snapshot, {**measures.numbers, **late}, measures.sketches, findings, now)
     found = watch(
         record,
         history,
         contract.monitor if contract else Monitor(),
         promised=promise(contract),
         secrets=_secrets(),
-        today=services.metrics.chances(snapshot.product, midnight),
+        today=metrics.chances(snapshot.product, now.replace(hour=0, minute=0, second=0, microsecond=0)),
     )
-    services.metrics.add(_judged(record, found))
+    metrics.add(replace(record, verdicts={each.metric: each.to_json() for each in found}))
+
+
+def _record(
+    snapshot: Snapshot,
+    numbers: Mapping[str, float],
+    sketches: Mapping[str, Sketch],
+    findings: Findings,
+    now: datetime,
+) -> Record:
+    counted = {
+        **_of_snapshot(snapshot),
+        **_found_rates(findings, snapshot.rows),
+        "bytes": float(snapshot.bytes),
+    }
+    return Record(
+        product=snapshot.product,
+        dataset=snapshot.dataset,
+        zone=str(snapshot.zone),
+        snapshot_id=snapshot.snapshot_id,
+        numbers={**numbers, **counted},
+        sketches=sketches,
+        columns=snapshot.columns,
+        findings=findings,
+        recorded_at=now,
+    )
 
 
 def monitored(
@@ -136,11 +146,6 @@ def promise(contract: Contract | None) -> timedelta | None:
 @cache
 def _secrets() -> frozenset[str]:
     return frozenset(name for name, kind in info_types().items() if kind.group == "secret")
-
-
-def _judged(record: Record, found: Sequence[Observation]) -> Record:
-    fields: dict[str, Any] = {**vars(record), "verdicts": {each.metric: each.to_json() for each in found}}
-    return Record(**fields)
 
 
 def _of_snapshot(snapshot: Snapshot) -> dict[str, float]:

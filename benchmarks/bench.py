@@ -28,6 +28,7 @@ class Scale:
         text_lines: Of free text.
         sentences: Labelled ones; all if None.
         protect_rows: Of each column that is transformed.
+        series: Daily ones that are judged, at each level of noise.
     """
 
     rows: int = 10_000_000
@@ -45,6 +46,7 @@ class Scale:
     text_lines: int = 400_000
     sentences: int | None = None
     protect_rows: int = 5_000_000
+    series: int = 2_000
 
 
 TINY = Scale(
@@ -63,6 +65,7 @@ TINY = Scale(
     text_lines=2_000,
     sentences=100,
     protect_rows=2_000,
+    series=40,
 )
 
 

@@ -42,7 +42,7 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.secrets.local import LocalSecrets
 from secure_platform.keys.secrets.opened import open_secrets
 from secure_platform.keys.secrets.resolver import Secrets
-from secure_platform.monitor.volume import Metrics
+from secure_platform.monitor.history import MetricsHistory
 from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
@@ -271,9 +271,9 @@ class Services:
         return DuckDBTarget(self.settings.home / "warehouse", self.temporary, self.keys, self.audit)
 
     @cached_property
-    def metrics(self) -> Metrics:
+    def metrics(self) -> MetricsHistory:
         """The metrics history."""
-        return Metrics(self.database)
+        return MetricsHistory(self.database)
 
     @cached_property
     def notices(self) -> Notices:

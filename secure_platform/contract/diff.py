@@ -15,7 +15,7 @@ breaking
 additive
     Everything that was accepted still is, and readers lose nothing: optional column added; limits
     widened or removed; classification raised to confidential; quasi-identifier mark added; more
-    tolerance of the source; freshness tightened. Of a product: dataset or mart added.
+    tolerance of the source; freshness tightened; monitoring changed. Of a product: dataset or mart added.
 none
     Words only: version, descriptions, owner, schedule, times of deployment, order of columns.
 """
@@ -287,6 +287,7 @@ CONTRACT_RULES: Final[Mapping[str, Rule]] = {
     "freshness_hours": _freshness,
     "retention_days": _always("breaking"),
     "roles": _always("breaking"),
+    "monitor": _always("additive"),
 }
 PRODUCT_RULES: Final[Mapping[str, Rule]] = {
     "name": _always("breaking"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -12,6 +13,7 @@ from secure_platform.taxonomy.classification import Classification
 LogicalType = Literal["string", "integer", "number", "boolean", "date", "timestamp"]
 OnInvalid = Literal["refuse", "quarantine"]
 ExtraColumns = Literal["refuse", "keep_raw"]
+Severity = Literal["warn", "error"]
 Scalar = str | int | float | bool
 
 DTYPES: Final[Mapping[LogicalType, pl.DataType]] = MappingProxyType(
@@ -99,6 +101,32 @@ class Column:
         return DTYPES[self.logical_type]
 
 
+@dataclass(frozen=True)
+class Monitor:
+    """What a contract says about its monitoring.
+
+    Attributes:
+        severity: Whether an anomaly stops what comes after.
+        timezone: Whose clock the seasons go by.
+        holidays: Days that are not judged and teach nothing.
+        silent: Metrics that are recorded and not judged.
+        metrics: Name → SQL expression of the product's own metrics.
+    """
+
+    severity: Severity = "warn"
+    timezone: str = "UTC"
+    holidays: tuple[date, ...] = ()
+    silent: tuple[str, ...] = ()
+    metrics: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+
+    def __str__(self) -> str:
+        own = ", ".join(f"{name} = {sql}" for name, sql in sorted(self.metrics.items()))
+        days = f"{len(self.holidays)} holidays"
+        return (
+            f"{self.severity}, {self.timezone}, {days}, without {', '.join(self.silent) or 'nothing'}; {own}"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contract:
     """One dataset.
@@ -112,6 +140,7 @@ class Contract:
         freshness_hours: Age at which the dataset counts as stale.
         retention_days: Age at which snapshots are to be deleted.
         roles: Who has to do with the data.
+        monitor: How it is watched.
         document: Canonical JSON of the parsed document; empty when there is none.
         digest: `sha256:<hex>` of `document`.
     """
@@ -129,6 +158,7 @@ class Contract:
     freshness_hours: float | None = None
     retention_days: int | None = None
     roles: tuple[Role, ...] = ()
+    monitor: Monitor = field(default_factory=Monitor)
     document: bytes = field(default=b"", repr=False, compare=False)
     digest: str
 

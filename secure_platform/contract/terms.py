@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 
 from secure_platform.contract.columns import only, read_custom
 from secure_platform.contract.model import Column, ExtraColumns, OnInvalid, Role
+from secure_platform.contract.monitor import read_monitor
 from secure_platform.contract.place import Place, shown, suggestion
 
 OWNER: Final = re.compile(
@@ -57,6 +58,7 @@ _CUSTOM: Final[Mapping[str, tuple[type, ...]]] = {
     "maxInvalidRatio": (int, float),
     "extraColumns": (str,),
     "minimumRows": (int,),
+    "monitor": (dict,),
 }
 
 
@@ -76,7 +78,7 @@ def read_terms(document: Mapping[str, Any], columns: Sequence[Column], place: Pl
         "owner": _owner(document.get("team"), place.at("team")),
         "source_file": _source(document.get("servers", ()), place.at("servers")),
         "roles": read_roles(document.get("roles", ()), place.at("roles")),
-        **_handling(document.get("customProperties", ()), place),
+        **_handling(document.get("customProperties", ()), columns, place),
         **_service(document.get("slaProperties", ()), columns, place.at("slaProperties")),
     }
 
@@ -147,7 +149,9 @@ def _source(servers: Sequence[Mapping[str, Any]], place: Place) -> str:
     return str(path)
 
 
-def _handling(entries: Sequence[Mapping[str, Any]], place: Place) -> dict[str, Any]:
+def _handling(
+    entries: Sequence[Mapping[str, Any]], columns: Sequence[Column], place: Place
+) -> dict[str, Any]:
     custom = read_custom(entries, _CUSTOM, place)
     on_invalid = custom.get("onInvalid", "refuse")
     extra_columns = custom.get("extraColumns", "refuse")
@@ -175,6 +179,7 @@ def _handling(entries: Sequence[Mapping[str, Any]], place: Place) -> dict[str, A
         "max_invalid_ratio": float(ratio),
         "extra_columns": extra_columns,
         "minimum_rows": minimum_rows,
+        "monitor": read_monitor(custom.get("monitor", {}), columns, place.at("monitor")),
     }
 
 

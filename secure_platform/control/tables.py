@@ -9,8 +9,8 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
-    Float,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -230,16 +230,18 @@ approval: Final = Table(
     UniqueConstraint("release", "principal", "decision"),
 )
 
-metric: Final = Table(
-    "metric",
+profile: Final = Table(
+    "profile",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("snapshot_id", String(32), primary_key=True),
     Column("product", String(64), nullable=False),
     Column("dataset", String(64), nullable=False),
     Column("zone", String(16), nullable=False),
-    Column("name", String(64), nullable=False),
-    Column("value", Float, nullable=False),
-    Column("snapshot_id", String(32), nullable=False),
+    Column("numbers", JSON, nullable=False),
+    Column("sketches", JSON, nullable=False),
+    Column("columns", JSON, nullable=False),
+    Column("findings", JSON, nullable=False),
+    Column("verdicts", JSON, nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
-    UniqueConstraint("snapshot_id", "name"),
+    Index("ix_profile_history", "product", "dataset", "zone", "recorded_at"),
 )

@@ -27,6 +27,7 @@ from secure_platform.orchestration.presentation import (
 from secure_platform.orchestration.resources import PlatformResource
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome
 from secure_platform.orchestration.steps.deploy import deploy, matches_release
+from secure_platform.orchestration.steps.observe import MONITORED, PROTECTED, RAW
 from secure_platform.orchestration.steps.package import package
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
 from secure_platform.orchestration.steps.protect import protect
@@ -39,7 +40,6 @@ RAW_CHECKS = {
     "contract": ("Every row keeps the contract, or is quarantined within its threshold.", True),
     "scan": ("No column called public or internal holds personal data or a secret.", True),
     "drift": ("Nothing personal or secret is new in a column that was there before.", False),
-    "volume": ("The row count is within its history.", False),
 }
 PROTECTED_CHECKS = {
     "rows": "Every valid row is there: kept, or quarantined as an orphan.",
@@ -66,6 +66,7 @@ def raw_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.Ass
         dg.AssetCheckSpec(name, asset=key, description=text, blocking=blocking)
         for name, (text, blocking) in RAW_CHECKS.items()
     ]
+    checks += _monitors(key, contract, RAW)
     return _dataset_asset(product, contract, spec, checks, schema, pull)
 
 
@@ -93,7 +94,16 @@ def protected_asset(product: Product, contract: Contract, plan: DatasetPlan) -> 
         dg.AssetCheckSpec(name, asset=key, description=PROTECTED_CHECKS[name], blocking=True)
         for name in PROTECTED_VERDICTS
     ]
+    checks += _monitors(key, contract, PROTECTED)
     return _dataset_asset(product, contract, spec, checks, schema, protect)
+
+
+def _monitors(key: dg.AssetKey, contract: Contract, names: Sequence[str]) -> list[dg.AssetCheckSpec]:
+    """What the metrics history says; it stops what comes after if the contract asks for that."""
+    blocking = contract.monitor.severity == "error"
+    return [
+        dg.AssetCheckSpec(name, asset=key, description=MONITORED[name], blocking=blocking) for name in names
+    ]
 
 
 def _dataset_asset(

@@ -162,7 +162,10 @@ def check_result(key: dg.AssetKey, outcome: CheckOutcome) -> dg.AssetCheckResult
         check_name=outcome.name,
         passed=outcome.passed,
         severity=dg.AssetCheckSeverity[outcome.severity],
-        metadata={name: _shown(value) for name, value in outcome.detail.items()},
+        metadata={
+            **{name: _shown(value) for name, value in outcome.detail.items()},
+            **({"plot": dg.MetadataValue.md(outcome.plot)} if outcome.plot else {}),
+        },
     )
 
 

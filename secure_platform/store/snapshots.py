@@ -8,7 +8,7 @@ change after the check do not decrypt.
 
 import hmac
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -300,8 +300,19 @@ class Draft:
         }
         return results
 
-    def write_batches(self, batches: Iterable[pl.DataFrame]) -> None:
+    def write_batches(
+        self,
+        batches: Iterable[pl.DataFrame],
+        observe: Callable[[pl.LazyFrame], Sequence[pl.LazyFrame]] = lambda _: (),
+    ) -> list[pl.DataFrame]:
         """Write rows that arrive in batches, in bounded memory.
+
+        Args:
+            batches: The rows.
+            observe: Makes further queries over them.
+
+        Returns:
+            The results of those queries.
 
         Raises:
             DataRefusedError: If there is no batch at all (an empty table is one batch without rows), or the
@@ -317,7 +328,8 @@ class Draft:
             yield from arriving
 
         reading = once()
-        self.write(parquet.from_batches(first.schema, lambda: reading))
+        frame = parquet.from_batches(first.schema, lambda: reading)
+        return self.write(frame, observe=observe(frame))
 
     def write_quarantine(self, frame: pl.DataFrame) -> None:
         """Keep the rows that were set aside, encrypted under a key of their own."""

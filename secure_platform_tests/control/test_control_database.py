@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError as ConstraintError
 from sqlalchemy.schema import CreateTable
 
 from secure_platform.control.database import ControlDatabase, as_utc, utc_now
-from secure_platform.control.tables import approval, metadata, metric, principal, release, token
+from secure_platform.control.tables import approval, metadata, principal, profile, release, token
 
 PROGRAM = Path(__file__).with_name("control_support.py")
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -168,20 +168,23 @@ def test_one_vote_per_principal_and_one_number_per_product(database: ControlData
         add_release(connection, digest="sha256:1")
 
 
-def test_one_metric_per_snapshot_and_name(database: ControlDatabase) -> None:
+def test_one_record_of_the_metrics_history_per_snapshot(database: ControlDatabase) -> None:
     point = {
         "product": "p",
         "dataset": "d",
         "zone": "raw",
-        "name": "rows",
-        "value": 1.0,
+        "numbers": {"rows": 1.0},
+        "sketches": {},
+        "columns": {},
+        "findings": {},
+        "verdicts": {},
         "snapshot_id": "s",
         "recorded_at": NOW,
     }
     with database.write() as connection:
-        connection.execute(insert(metric).values(**point))
+        connection.execute(insert(profile).values(**point))
     with pytest.raises(ConstraintError), database.write() as connection:
-        connection.execute(insert(metric).values(**point))
+        connection.execute(insert(profile).values(**point))
 
 
 def test_four_processes_that_read_and_then_write_lose_nothing(database: ControlDatabase, path: Path) -> None:

@@ -8,6 +8,7 @@ from orchestration_support import Line, Rows, new_line
 
 from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatformError
 from secure_platform.orchestration.guard import value_free
+from secure_platform.orchestration.steps.observe import PROTECTED, RAW
 from secure_platform.orchestration.steps.protect import original_values_left, related
 from secure_platform.protect.execute import apply
 from secure_platform.store.snapshots import Zone
@@ -37,7 +38,7 @@ def test_a_dataset_is_pulled_validated_scanned_and_committed(line: Line) -> None
         ("contract", True),
         ("scan", True),
         ("drift", True),
-        ("volume", True),
+        *((name, True) for name in RAW),
     ]
     assert outcome.snapshot.verdicts.keys() == {"validate", "scan"}
 
@@ -171,6 +172,7 @@ def test_orphans_are_quarantined_within_the_threshold(line: Line) -> None:
         "references": True,
         "residual": True,
         "classification": True,
+        **dict.fromkeys(PROTECTED, True),
     }
     assert outcome.snapshot.verdicts["references"].detail["orphans"] == 1
 

@@ -33,12 +33,14 @@ class CheckOutcome:
         passed: The result.
         detail: Counts and names, shown in the checks tab and kept in the verdict.
         severity: An `ERROR` blocks what comes after in the run; a `WARN` does not.
+        plot: Markdown that shows it beside its past; empty for none.
     """
 
     name: str
     passed: bool
     detail: Mapping[str, Any] = field(default_factory=dict)
     severity: Literal["ERROR", "WARN"] = "ERROR"
+    plot: str = ""
 
 
 @dataclass(frozen=True)

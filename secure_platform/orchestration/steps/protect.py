@@ -3,6 +3,7 @@
 No original value is written down: results are counts by column.
 """
 
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from secure_platform import canonical
 from secure_platform.access.resources import ProductResource
 from secure_platform.contract.product import Product
 from secure_platform.keys.ring import KeyRing
+from secure_platform.monitor.profile import Measures, Profiler
 from secure_platform.orchestration.steps.context import (
     CheckOutcome,
     StepContext,
@@ -21,6 +23,7 @@ from secure_platform.orchestration.steps.context import (
     input_key,
     require_contract,
 )
+from secure_platform.orchestration.steps.observe import PROTECTED, labels_key, monitored, remember
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.pull import finding_record
 from secure_platform.orchestration.steps.record import record_scan
@@ -40,6 +43,8 @@ from secure_platform.validate.rules import cast_typed
 
 SAFE_HARBOR: Final = "hipaa_safe_harbor"
 VERDICTS: Final = ("rows", "references", "residual", "classification")
+KEYED: Final = frozenset({"hash", "tokenize", "encrypt", "fpe", "fake"})
+"""After these transforms a column is another one with every version of a key: its values are not compared."""
 
 
 def current_plan(product: Product, keys: KeyRing) -> Plan:
@@ -97,9 +102,10 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
     known = store.find(context.product.name, dataset, Zone.PROTECTED, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
-        return _outcome(known)
+        return _outcome(context, known)
+    began = time.monotonic()
     with store.draft(context.product.name, dataset, Zone.PROTECTED, actor=context.requester) as draft:
-        _carry_out(context, draft, plan, raws, parents)
+        measures = _carry_out(context, draft, plan, raws, parents)
         snapshot = draft.commit(
             input_key=key,
             contract_version=contract.version,
@@ -110,7 +116,9 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
                 "inputs": [lineage_record(raw), *map(lineage_record, parents.values())],
             },
         )
-    return _outcome(snapshot)
+    seconds = time.monotonic() - began
+    remember(context, snapshot, contract, measures, findings={}, seconds=seconds)
+    return _outcome(context, snapshot)
 
 
 def plan_digest(plan: DatasetPlan) -> str:
@@ -154,13 +162,17 @@ def _carry_out(
     plan: DatasetPlan,
     raws: Mapping[str, Snapshot],
     parents: Mapping[str, Snapshot],
-) -> None:
+) -> Measures:
     services, contract = context.services, context.product.contracts[plan.dataset]
     text = _valid_rows(services.store, raws[plan.dataset])
     protected = apply(plan, cast_typed(contract, text), services.keys)
     whole = {name: services.store.scan(parent) for name, parent in parents.items()}
     kept, lost = split_orphans(plan, protected, whole)
-    lost_rows, given_rows = draft.write(kept, observe=[lost.select(pl.len()), text.select(pl.len())])
+    lasting = [column.column for column in plan.outputs if column.transform not in KEYED]
+    profiler = Profiler(contract, labels_key(context), values=lasting)
+    lost_rows, given_rows, *counts = draft.write(
+        kept, observe=[lost.select(pl.len()), text.select(pl.len()), *profiler.queries(kept)]
+    )
     output = draft.scan()
     given, orphans = int(given_rows.item()), int(lost_rows.item())
     tolerated = not orphans or (
@@ -189,6 +201,7 @@ def _carry_out(
     draft.verdict("classification", passed=not restricted, restricted_columns=restricted)
     if context.again is not None:
         draft.verdict(RETOKENIZED, passed=True, columns=proof(context, plan, output))
+    return profiler.measures(counts)
 
 
 def left_over(context: StepContext, table: str, output: pl.LazyFrame, formats: Collection[str]) -> Corrected:
@@ -268,9 +281,10 @@ def _count(frame: pl.LazyFrame) -> int:
     return int(frame.select(pl.len()).collect(engine="streaming").item())
 
 
-def _outcome(snapshot: Snapshot) -> StepOutcome:
-    checks = tuple(
+def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
+    proved = tuple(
         CheckOutcome(name, snapshot.verdicts[name].passed, snapshot.verdicts[name].detail)
         for name in VERDICTS
     )
-    return StepOutcome(snapshot, checks)
+    contract = context.product.contracts[snapshot.dataset]
+    return StepOutcome(snapshot, (*proved, *monitored(context, snapshot, contract, PROTECTED)))

@@ -1,13 +1,15 @@
 """Source → raw: a dataset is pulled as it is, validated, scanned, and committed whole or not at all."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import polars as pl
 
 from secure_platform.monitor.drift import BASELINE, Baseline, baseline_of, drift
-from secure_platform.monitor.volume import judge_volume
+from secure_platform.monitor.profile import Profiler
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
+from secure_platform.orchestration.steps.observe import RAW, found_by, labels_key, monitored, remember
 from secure_platform.orchestration.steps.record import record_scan
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.scan.columns import Finding, refused
@@ -28,6 +30,7 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         DataRefusedError: If the source is missing, has the wrong columns or cannot be read. Rows that
             break a rule do not raise: the snapshot gets a failed verdict, which stops what follows.
     """
+    began = time.monotonic()
     store = context.services.store
     contract = context.product.contracts[dataset]
     source = open_source(context.source, contract)
@@ -41,7 +44,8 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         return _outcome(context, known)
     with store.draft(context.product.name, dataset, Zone.RAW, actor=context.requester) as draft:
         malformed: list[Malformed] = []
-        draft.write_batches(_frames(source, malformed))
+        profiler = Profiler(contract, labels_key(context), values=())
+        counts = draft.write_batches(_frames(source, malformed), profiler.queries)
         validation = validate(contract, draft.scan(), malformed=malformed)
         corrected = scan.findings(dataset, draft.scan().drop(LINE))
         wrong = refused(corrected.findings, contract, scan.scanner.types)
@@ -60,12 +64,13 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
             contract_digest=contract.digest,
             provenance={"run_id": context.run_id, "source": fingerprint, "extra_columns": list(extra)},
         )
-    context.services.metrics.record(
-        product=snapshot.product,
-        dataset=dataset,
-        zone=Zone.RAW,
-        snapshot_id=snapshot.snapshot_id,
-        values={"rows": float(snapshot.rows)},
+    remember(
+        context,
+        snapshot,
+        contract,
+        profiler.measures(counts),
+        findings=found_by(snapshot.verdicts["scan"]),
+        seconds=time.monotonic() - began,
     )
     return _outcome(context, snapshot)
 
@@ -122,26 +127,13 @@ def finding_record(finding: Finding) -> dict[str, Any]:
 
 def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
     validated, scanned = snapshot.verdicts["validate"], snapshot.verdicts["scan"]
-    history = context.services.metrics.history(
-        product=snapshot.product,
-        dataset=snapshot.dataset,
-        zone=Zone.RAW,
-        name="rows",
-        before=snapshot.snapshot_id,
-    )
-    volume = judge_volume(snapshot.rows, history)
     return StepOutcome(
         snapshot,
         (
             CheckOutcome("contract", validated.passed, validated.detail),
             CheckOutcome("scan", scanned.passed, _without(scanned.detail, DRIFT, BASELINE)),
             _drift_outcome(scanned),
-            CheckOutcome(
-                "volume",
-                volume.state != "warn",
-                {"state": volume.state, "rows": volume.rows, "points": volume.points},
-                severity="WARN",
-            ),
+            *monitored(context, snapshot, context.product.contracts[snapshot.dataset], RAW),
         ),
     )
 

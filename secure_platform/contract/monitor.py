@@ -1,0 +1,111 @@
+"""How a dataset is watched: the custom property `monitor` of a contract; everything has a sane default.
+
+```yaml
+- property: monitor
+  value:
+    severity: error                     # warn: an anomaly is shown; error: it stops what comes after
+    timezone: Europe/Berlin             # whose days and hours the seasons go by
+    holidays: ["2026-12-25"]            # days that are not judged and teach nothing
+    silent: [distinct_rate]             # metrics that are recorded and not judged
+    metrics: {average_stay: "AVG(days)"}  # SQL over the protected columns that gives one number
+```
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from types import MappingProxyType
+from typing import Any, Final, get_args
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from secure_platform.contract.model import Column, Monitor, Severity
+from secure_platform.contract.place import Place, shown, suggestion
+
+METRICS: Final = frozenset(
+    {
+        *("rows", "null_rate", "distinct_rate", "duplicate_rate", "invalid_rate", "found_rate"),
+        *("mean", "quantile", "share", "drift", "schema", "freshness", "custom"),
+    }
+)
+"""What can be switched off; the names are those of the metrics history."""
+
+_KEYS: Final = frozenset({"severity", "timezone", "holidays", "silent", "metrics"})
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_TYPES: Final[Mapping[str, type]] = {"holidays": list, "silent": list, "metrics": dict}
+
+
+def read_monitor(body: Mapping[str, Any], columns: Sequence[Column], place: Place) -> Monitor:
+    """Read the property.
+
+    Raises:
+        ContractError: If a setting is unknown, or cannot be carried out.
+    """
+    for key, value in body.items():
+        if key not in _KEYS:
+            raise place.refusal(f"has the unknown setting {shown(str(key))}", suggestion(str(key), _KEYS))
+        if not isinstance(value, _TYPES.get(key, str)):
+            raise place.at(key).refusal("has the wrong type", "Look at docs/monitoring.md.")
+    return Monitor(
+        severity=_severity(body.get("severity", "warn"), place),
+        timezone=_timezone(body.get("timezone", "UTC"), place),
+        holidays=tuple(_day(day, place) for day in body.get("holidays", ())),
+        silent=tuple(_metric(name, place) for name in body.get("silent", ())),
+        metrics=MappingProxyType(
+            {str(name): _own(str(name), sql, columns, place) for name, sql in body.get("metrics", {}).items()}
+        ),
+    )
+
+
+def _severity(word: str, place: Place) -> Severity:
+    for known in get_args(Severity):
+        if word == known:
+            return known  # type: ignore[no-any-return]
+    raise place.at("severity").refusal("has an unknown word", suggestion(word, get_args(Severity)))
+
+
+def _timezone(name: str, place: Place) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (KeyError, ValueError, OSError):
+        raise place.at("timezone").refusal(
+            f"names the unknown time zone {shown(name)}", "Write a name such as Europe/Berlin."
+        ) from None
+
+
+def _day(value: Any, place: Place) -> date:
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise place.at("holidays").refusal("names no day", "Write days as 2026-12-25.") from None
+
+
+def _metric(name: Any, place: Place) -> str:
+    if name not in METRICS:
+        raise place.at("silent").refusal(
+            f"names the unknown metric {shown(str(name))}", suggestion(str(name), METRICS)
+        )
+    return str(name)
+
+
+def _own(name: str, sql: Any, columns: Sequence[Column], place: Place) -> str:
+    """An expression that gives one number over the columns of the contract."""
+    place = place.at("metrics")
+    if not _NAME.fullmatch(name):
+        raise place.refusal(f"has the unusable name {shown(name)}", "Use lower-case letters, digits and _.")
+    if not isinstance(sql, str):
+        raise place.refusal(f"has the metric {name}, which is no text", "Write SQL, such as AVG(age).")
+    nothing = pl.DataFrame(schema={column.name: column.dtype for column in columns})
+    try:
+        result = nothing.select(pl.sql_expr(sql).alias(name))
+    except (pl.exceptions.PolarsError, pl.exceptions.SQLSyntaxError, pl.exceptions.SQLInterfaceError):
+        raise place.refusal(
+            f"has the metric {name}, which cannot be computed", "Write SQL over the contract's columns."
+        ) from None
+    numeric = result.dtypes[0].is_numeric() or result.dtypes[0] == pl.Boolean
+    if result.height != 1 or not numeric:
+        raise place.refusal(
+            f"has the metric {name}, which is not one number", "Aggregate: SUM(…), AVG(…), COUNT(…)."
+        )
+    return sql

@@ -1,0 +1,194 @@
+"""What is said about a snapshot: every metric against its own past, within the product's budget of alarms.
+
+A metric speaks when its deviation is rare by itself and stays rare among all that was judged of the product
+on that day. Schema and promises are facts, not chances: they have no budget.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from secure_platform.contract.model import Monitor
+from secure_platform.monitor.anomaly import STATES, Sensitivity, State, judge
+from secure_platform.monitor.budget import within_budget
+from secure_platform.monitor.distribution import Sketch, add, drift
+from secure_platform.monitor.freshness import judge_freshness
+from secure_platform.monitor.history import REFERENCE, Record
+from secure_platform.monitor.shape import schema_changes, schema_state
+
+SENSITIVITIES: Final[Mapping[str, Sensitivity]] = MappingProxyType(
+    {
+        "rows": Sensitivity("count"),
+        "null_rate": Sensitivity("rate"),
+        "distinct_rate": Sensitivity("rate", ignore=0.02),
+        "duplicate_rate": Sensitivity("rate", "up"),
+        "invalid_rate": Sensitivity("rate", "up"),
+        "found_rate": Sensitivity("rate", ignore=0.02),
+        "mean": Sensitivity("number"),
+        "quantile": Sensitivity("number", ignore=0.11),
+        "share": Sensitivity("rate", ignore=0.02),
+        "custom": Sensitivity("number"),
+    }
+)
+"""By metric; a quantile is known to two bins of 5 %."""
+_CHECKS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("null_rate", "distinct_rate", "duplicate_rate", "invalid_rate", "found_rate"), "quality"
+        ),
+        **dict.fromkeys(("mean", "quantile", "share", "drift"), "distribution"),
+        "rows": "volume",
+        "custom": "custom",
+        "schema": "schema",
+        "freshness": "freshness",
+    }
+)
+CHECKS: Final = ("volume", "freshness", "quality", "distribution", "custom", "schema")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was said about one metric of a snapshot.
+
+    Attributes:
+        metric: As the history names it.
+        state: The verdict.
+        chance: How likely so large a deviation is by chance; 0 and 1 for a fact.
+        value, expected, low, high: The number, and what it was held against; None while learning.
+        note: Names, never a value of the data.
+    """
+
+    metric: str
+    state: State
+    chance: float
+    value: float | None = None
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+    @property
+    def check(self) -> str:
+        """The check that shows it."""
+        return _CHECKS[kind_of(self.metric)]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the history keeps it."""
+        return {name: value for name, value in asdict(self).items() if name != "metric"}
+
+
+def kind_of(metric: str) -> str:
+    """`p95:age` → `quantile`."""
+    kind = metric.partition(":")[0]
+    return "quantile" if kind in {"p05", "p50", "p95"} else kind
+
+
+def watch(
+    record: Record,
+    history: Sequence[Record],
+    monitor: Monitor,
+    *,
+    promised: timedelta | None,
+    today: Sequence[float] = (),
+) -> list[Observation]:
+    """Judge a snapshot.
+
+    Args:
+        record: Its measures.
+        history: Earlier records of the dataset in its zone, oldest first.
+        monitor: What the contract says.
+        promised: The greatest age that the contract allows.
+        today: The chances of all that was judged of the product today.
+    """
+    zone = ZoneInfo(monitor.timezone)
+    holiday = record.recorded_at.astimezone(zone).date() in monitor.holidays
+    found = [] if holiday else [*_metrics(record, history, monitor), *_drifts(record, history)]
+    found = _within_budget([each for each in found if kind_of(each.metric) not in monitor.silent], today)
+    facts = [*_shape(record, history), _arrival(record, history, promised, zone)]
+    return found + [fact for fact in facts if fact.metric not in monitor.silent]
+
+
+def _within_budget(found: Sequence[Observation], today: Sequence[float]) -> list[Observation]:
+    judged = [each.chance for each in found if each.state != "learning"]
+    allowed = iter(within_budget([*judged, *today])[: len(judged)])
+    kept = []
+    for each in found:
+        silent = each.state != "learning" and not next(allowed)
+        kept.append(replace(each, state="pass") if silent else each)
+    return kept
+
+
+def _metrics(record: Record, history: Sequence[Record], monitor: Monitor) -> Iterator[Observation]:
+    everything = [*history, record]
+    times = np.array([_moment(each) for each in everything])
+    zone = ZoneInfo(monitor.timezone)
+    holidays = np.array([each.recorded_at.astimezone(zone).date() in monitor.holidays for each in everything])
+    for kind, sensitivity in SENSITIVITIES.items():
+        names = sorted(name for name in record.numbers if kind_of(name) == kind)
+        if not names:
+            continue
+        values = np.array([[each.numbers.get(name, np.nan) for each in everything] for name in names])
+        sizes = np.full((len(names), 1), record.numbers.get("rows", 1.0))
+        judged = judge(times, values, replace(sensitivity, zone=zone), left_out=holidays, sizes=sizes)
+        for place, name in enumerate(names):
+            expected, low, high = (
+                None if np.isnan(matrix[place, 0]) else float(matrix[place, 0])
+                for matrix in (judged.expected, judged.low, judged.high)
+            )
+            state, chance = STATES[judged.state[place, 0]], float(judged.chance[place, 0])
+            yield Observation(name, state, chance, record.numbers[name], expected, low, high)
+
+
+def _drifts(record: Record, history: Sequence[Record]) -> Iterator[Observation]:
+    reference = history[-REFERENCE:]
+    for column, sketch in sorted(record.sketches.items()):
+        earlier = [other for each in reference if _comparable(other := each.sketches.get(column, {}), sketch)]
+        metric = f"drift:{column}"
+        usual = [
+            said["value"]
+            for each in history
+            if (said := each.verdicts.get(metric))
+            and said["state"] in {"pass", "warn"}
+            and said["value"] is not None
+        ]
+        numeric = f"mean:{column}" in record.numbers
+        found = drift(add(earlier), sketch, numeric=numeric, usual=usual)
+        note = ", ".join(f"{name} {value:.3f}" for name, value in found.distances.items())
+        chance = found.chance if found.state in {"warn", "fail"} else 1.0
+        yield Observation(metric, found.state, chance, found.severity, 0.0, 0.0, 1.0, note)
+
+
+def _comparable(before: Sketch, after: Sketch) -> bool:
+    """Labels under different versions of the key say nothing about each other."""
+    versions = [{label.partition(":")[0] for label in sketch if ":" in label} for sketch in (before, after)]
+    return bool(before) and versions[0] == versions[1]
+
+
+def _shape(record: Record, history: Sequence[Record]) -> Iterator[Observation]:
+    if not history:
+        yield Observation("schema", "learning", 1.0)
+        return
+    changes = schema_changes(history[-1].columns, record.columns) if history[-1].columns else []
+    note = ", ".join(f"{each.column}: {each.change}" for each in changes)
+    yield Observation("schema", schema_state(changes), 1.0, float(len(changes)), note=note)
+
+
+def _arrival(
+    record: Record, history: Sequence[Record], promised: timedelta | None, zone: ZoneInfo
+) -> Observation:
+    """Whether this one came in time; the first of all is in time."""
+    if not history:
+        return Observation("freshness", "learning", 1.0)
+    arrivals = [each.recorded_at for each in history]
+    found = judge_freshness(arrivals, record.recorded_at, promised=promised, zone=zone)
+    hours = (record.recorded_at - arrivals[-1]).total_seconds() / 3_600
+    return Observation("freshness", found.state, 1.0, hours, note="hours since the one before")
+
+
+def _moment(record: Record) -> np.datetime64:
+    return np.datetime64(record.recorded_at.replace(tzinfo=None), "us")

@@ -1,0 +1,139 @@
+import math
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from monitor_support import contract, records
+
+from secure_platform.control.database import ControlDatabase
+from secure_platform.errors import DataRefusedError
+from secure_platform.keys.material import DigestKey
+from secure_platform.monitor.anomaly import HISTORY
+from secure_platform.monitor.history import REFERENCE, MetricsHistory
+from secure_platform.monitor.profile import SMALLEST, Measures, Profiler
+
+KEY = DigestKey(1, bytes(range(32)))
+STAYS = pl.DataFrame(
+    {
+        "id": [f"{index:04d}" for index in range(400)],
+        "days": [float(index % 20) for index in range(400)],
+        "ward": ["east"] * 300 + ["west"] * 95 + ["rare"] * 5,
+        "note": [None, "ok"] * 200,
+    }
+)
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> MetricsHistory:
+    database = ControlDatabase.at(tmp_path / "control.db")
+    database.migrate()
+    return MetricsHistory(database)
+
+
+def measured(frame: pl.DataFrame, values: tuple[str, ...] = ("days", "ward"), **monitor: object) -> Measures:
+    profiler = Profiler(contract(**monitor), KEY, values)
+    return profiler.measures(pl.collect_all(profiler.queries(frame.lazy()), engine="streaming"))
+
+
+def test_a_record_comes_back_as_it_was_kept_and_only_once(history: MetricsHistory) -> None:
+    (record,) = records(1, sketches={"days": {"3": 20}}, findings={"note": {"EMAIL": 2}})
+    history.add(record)
+    history.add(replace(record, numbers={"rows": 9.0}))
+    assert history.find(record.snapshot_id) == record
+    assert history.find("another") is None
+
+
+def test_history_is_oldest_first_of_one_dataset_without_the_snapshot_under_test(
+    history: MetricsHistory,
+) -> None:
+    kept = records(5)
+    for record in (*kept, replace(kept[0], snapshot_id="other", dataset="other")):
+        history.add(record)
+    found = history.before("p", "stays", "raw", snapshot_id=kept[3].snapshot_id)
+    assert [record.snapshot_id for record in found] == [kept[place].snapshot_id for place in (0, 1, 2, 4)]
+
+
+def test_old_records_come_without_their_sketches_and_very_old_ones_not_at_all(
+    history: MetricsHistory,
+) -> None:
+    for record in records(HISTORY + 2, sketches={"days": {"3": 20}}):
+        history.add(record)
+    found = history.before("p", "stays", "raw")
+    assert len(found) == HISTORY
+    assert [bool(record.sketches) for record in found] == [False] * (HISTORY - REFERENCE) + [True] * REFERENCE
+
+
+def test_the_days_chances_are_those_that_were_judged(history: MetricsHistory) -> None:
+    said = {
+        "rows": {"state": "pass", "chance": 0.5},
+        "mean:days": {"state": "learning", "chance": 1.0},
+    }
+    early, late = records(2, verdicts=said)
+    history.add(early)
+    history.add(late)
+    assert history.chances("p", late.recorded_at) == [0.5]
+    assert history.chances("another", early.recorded_at) == []
+
+
+def test_raw_data_give_counts_only() -> None:
+    found = measured(STAYS, values=())
+    assert found.sketches == {}
+    assert {name.partition(":")[0] for name in found.numbers} == {"rows", "null_rate", "distinct_rate"}
+    assert found.numbers["rows"] == 400
+    assert found.numbers["null_rate:note"] == 0.5
+    assert found.numbers["distinct_rate:ward"] == pytest.approx(3 / 400, abs=0.001)
+
+
+def test_protected_data_give_means_quantiles_and_sketches_of_the_named_columns() -> None:
+    found = measured(STAYS)
+    assert found.numbers["mean:days"] == pytest.approx(9.5)
+    assert found.numbers["p50:days"] == pytest.approx(9.5, rel=0.1)
+    assert sum(found.sketches["days"].values()) == 400
+    assert set(found.sketches) == {"days", "ward"}
+
+
+def test_labels_are_keyed_and_small_cells_left_out() -> None:
+    found = measured(STAYS)
+    assert sorted(found.sketches["ward"].values()) == [95, 300]
+    text = repr(found)
+    assert not any(label in text for label in ("east", "west", "rare"))
+    other = Profiler(contract(), DigestKey(2, bytes(32)), ("ward",))
+    results = pl.collect_all(other.queries(STAYS.lazy()), engine="streaming")
+    assert not set(other.measures(results).sketches["ward"]) & set(found.sketches["ward"])
+
+
+def test_fewer_rows_than_a_cell_give_no_number_of_a_value() -> None:
+    found = measured(STAYS.head(SMALLEST - 1))
+    assert not any(name.startswith(("mean", "p0", "p5", "p9", "share")) for name in found.numbers)
+    assert found.sketches == {}
+
+
+def test_an_empty_table_is_measured_too() -> None:
+    found = measured(STAYS.clear())
+    assert found.numbers == {"rows": 0.0}
+
+
+def test_numbers_that_are_none_are_left_out() -> None:
+    wild = [float("nan"), float("inf"), float("-inf"), None]
+    days = pl.Series("days", [*wild, *STAYS["days"].to_list()[len(wild) :]])
+    found = measured(STAYS.with_columns(days))
+    assert sum(found.sketches["days"].values()) == 400 - len(wild)
+    assert all(math.isfinite(value) for value in found.numbers.values())
+
+
+def test_the_contracts_own_metric_is_computed_in_the_same_pass() -> None:
+    found = measured(STAYS, metrics={"long_stays": "AVG(CASE WHEN days > 15 THEN 1 ELSE 0 END)"})
+    assert found.numbers["custom:long_stays"] == pytest.approx(0.2)
+
+
+def test_a_metric_over_a_column_that_protection_dropped_is_refused() -> None:
+    with pytest.raises(DataRefusedError, match="long_stays"):
+        measured(STAYS.drop("days"), metrics={"long_stays": "AVG(days)"})
+
+
+def test_the_lateness_of_a_record_is_in_its_time(history: MetricsHistory) -> None:
+    first, second = records(2)
+    assert second.recorded_at - first.recorded_at == timedelta(days=1)
+    assert history.before("p", "stays", "raw") == []

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from secure_platform import canonical
-from secure_platform.contract.schema import whole
+from secure_platform.contract.rules import whole
 from secure_platform.errors import IntegrityError
 from secure_platform.protect.cells import Bytes, Cells
 from secure_platform.protect.ff1 import ColumnFf1

@@ -72,7 +72,7 @@ OPAQUE: Final = _any_whole(_SAYS_NOTHING)
 KEY: Final = _any_whole([_UUID, "[0-9a-fA-F]{24,}"])
 
 
-# Whole cells that are digests: of the lengths of MD5, SHA-1, SHA-2, in one case.
+# Whole cells that are digests of 128, 160, 256 or 512 bits, in one case.
 DIGEST: Final = "^(?:(?:[0-9a-f]{8}){4,5}|(?:[0-9A-F]{8}){4,5}|(?:[0-9a-f]{64}){1,2}|(?:[0-9A-F]{64}){1,2})$"
 
 

@@ -24,7 +24,7 @@ DECISIONS = (
     "trust_root.publish",
 )
 SECRET = b"999-12-3456 opens the mail"
-EVENTS = ("asset.", "run.", "home.", "key.create")
+EVENTS = ("asset.", "run.", "home.", "key.create", "scan.findings")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ the one before it both count until the next change.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, Protocol
 
@@ -34,14 +34,33 @@ class _Mark:
     """What the log says of one seal.
 
     Attributes:
-        intents: The entries that announced it and did not fail: two may announce the same row.
-        settled: Whether the row with it was written for certain.
+        intents: The entries that announced it and whose outcome is open: two may announce the same row.
+        written: The last entry that announced it and whose row was written for certain.
         until: The entry that put another row in its place.
     """
 
-    intents: set[int]
-    settled: bool = False
+    intents: set[int] = field(default_factory=set)
+    written: int | None = None
     until: int | None = None
+
+    def counted(self, since: int) -> bool:
+        """Whether a row with it counted at any time since the log had this size."""
+        return bool(self.intents) or self.until is None or self.until >= since
+
+    def failed(self, intent: int) -> bool:
+        """Forget an intent; whether no row ever had this seal."""
+        self.intents.discard(intent)
+        return not self.intents and self.written is None and self.until is None
+
+    def overtaken(self, intent: int, seq: int) -> None:
+        """Another row was written, as this intent announced and this entry says.
+
+        Whoever changes a row has read the one before: a later intent may be about the row after this one.
+        """
+        counted = bool(self.intents) or self.until is None
+        self.intents = {other for other in self.intents if other > intent}
+        if counted and (self.written is None or self.written < intent):
+            self.until = seq
 
 
 class SealWitness:
@@ -119,14 +138,14 @@ class SealWitness:
             return any(_table(name) == table for sealed in self._open.values() for name in sealed)
 
     def _is_settled(self, name: str) -> bool:
-        return any(mark.settled for mark in self._of(name).values())
+        return any(mark.written is not None for mark in self._of(name).values())
 
     def _of(self, name: str) -> dict[str, _Mark]:
         return self._marks[_table(name)].get(name, {})
 
     def _counted(self, name: str, seal: str, since: int) -> bool:
         mark = self._of(name).get(seal)
-        return mark is not None and (mark.until is None or mark.until >= since)
+        return mark is not None and mark.counted(since)
 
     def _catch_up(self) -> None:
         """Read what was recorded since the last look."""
@@ -138,25 +157,19 @@ class SealWitness:
         if self._open:
             for entry in self._log.backwards(_FAILED, max(start, min(self._open))):
                 for name, seal in self._open.pop(entry.body["intent"], {}).items():
-                    mark = self._of(name)[seal]
-                    mark.intents.discard(entry.body["intent"])
-                    if not mark.intents:
+                    if self._of(name)[seal].failed(entry.body["intent"]):
                         del self._of(name)[seal]
         self._read_up_to = size
 
     def _note(self, entry: Entry) -> None:
-        """An intent adds a row that counts; its success ends those that were announced before it.
-
-        Whoever changes a row has read the one before: a later intent may be about the row after this one.
-        """
+        """An intent adds a row that counts; its success ends those that were announced before it."""
         sealed = entry.body["detail"].get("sealed", {})
         self._changes.update(map(_table, sealed))
         if entry.body["phase"] == "intent":
             self._open[entry.seq] = sealed
             for name, seal in sealed.items():
-                mark = self._marks[_table(name)].setdefault(name, {}).setdefault(seal, _Mark(set()))
-                mark.intents.add(entry.seq)
-                mark.until = None
+                marks = self._marks[_table(name)].setdefault(name, {})
+                marks.setdefault(seal, _Mark()).intents.add(entry.seq)
             return
         intent = entry.body["intent"]
         for seq, others in list(self._open.items()):
@@ -164,13 +177,18 @@ class SealWitness:
                 self._open[seq] = {name: seal for name, seal in others.items() if name not in sealed}
         self._open = {seq: others for seq, others in self._open.items() if others}
         for name, seal in sealed.items():
-            marks = self._of(name)
-            for mark in marks.values():
-                if max(mark.intents) < intent and mark.until is None:
-                    mark.until = entry.seq
-            overtaken = any(mark.settled and max(mark.intents) > intent for mark in marks.values())
-            marks[seal].settled = True
-            marks[seal].until = entry.seq if overtaken else None
+            self._note_written(self._of(name), seal, intent, entry.seq)
+
+    @staticmethod
+    def _note_written(marks: Mapping[str, _Mark], seal: str, intent: int, seq: int) -> None:
+        """One row was written; whoever wrote the one after it may have said so before."""
+        for mark in marks.values():
+            mark.overtaken(intent, seq)
+        own = marks[seal]
+        if own.written is None or own.written < intent:
+            own.written = intent
+            newest = all(mark.written is None or mark.written <= intent for mark in marks.values())
+            own.until = None if newest else seq
 
 
 def _table(name: str) -> str:

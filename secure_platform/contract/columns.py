@@ -159,7 +159,10 @@ def _info_type(name: str | None, classification: Classification, place: Place) -
         return None
     kind = info_types().get(name)
     if kind is None:
-        raise place.refusal(f"the info type {shown(name)} is unknown", suggestion(name, info_types()))
+        raise place.refusal(
+            f"the info type {shown(name)} is unknown",
+            suggestion(name, info_types(), listed="docs/info-types.md"),
+        )
     if classification < kind.classification:
         raise place.refusal(
             f"is {classification.label}, but {name} is at least {kind.classification.label}",

@@ -44,8 +44,16 @@ def shown(name: object) -> str:
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
 
 
-def suggestion(name: object, known: Iterable[str]) -> str:
-    """The known name that was probably meant, else the list of all, as an imperative sentence."""
+def suggestion(name: object, known: Iterable[str], *, listed: str = "") -> str:
+    """The known name that was probably meant, else all of them, as an imperative sentence.
+
+    Args:
+        name: What was written.
+        known: What could have been.
+        listed: The document that lists them, if they are too many for an error.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1)
-    return f"Did you mean {shown(near[0])}?" if near else f"Use one of: {', '.join(names)}."
+    if near:
+        return f"Did you mean {shown(near[0])}?"
+    return f"Use one of those in {listed}." if listed else f"Use one of: {', '.join(names)}."

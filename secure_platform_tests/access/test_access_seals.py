@@ -230,6 +230,30 @@ def test_outcomes_are_understood_in_whatever_order_they_are_recorded(home: Home)
         refused(home)
 
 
+def test_a_late_second_announcement_of_a_row_does_not_bring_it_back(home: Home) -> None:
+    """Two processes wrote the same row; the slower one announced it when the one after it was announced."""
+    name = f"principal:{home.audit.identify('alice')}"
+    rows = [row_of(home)]
+    for roles in (["data_steward"], ["auditor"]):
+        row = {**rows[-1], "revision": rows[-1]["revision"] + 1, "roles": roles}
+        rows.append({**row, "seal": home.keys.mac("control-row", _message(principal, row))})
+    sealed = [{"detail": {"sealed": {name: row["seal"]}}} for row in rows]
+    written = record(home, "intent", sealed[1])
+    put(home, rows[1])
+    record(home, "done", {"intent": written, **sealed[1]})
+    after = record(home, "intent", sealed[2])
+    late = record(home, "intent", sealed[1])
+    put(home, rows[2])
+    record(home, "done", {"intent": after, **sealed[2]})
+    assert [row["roles"] for row in home.rows.all(principal)] == [["auditor"]]
+    record(home, "failed", {"intent": late, "detail": {"error": "GateRefusedError"}})
+    for seen in (home.rows, SealedRows(home.database, home.keys, home.audit)):
+        assert [row["roles"] for row in seen.all(principal)] == [["auditor"]]
+    for row in rows[:2]:
+        put(home, row)
+        refused(home)
+
+
 def put(home: Home, row: dict[str, Any]) -> None:
     with home.database.write() as connection:
         connection.execute(update(principal).values(row))

@@ -30,9 +30,14 @@ def header_tokens(name: str) -> tuple[str, ...]:
     """
     if name.isascii():
         return tuple(word.lower() for word in _WORD.findall(name))
+    return tuple(word.lower() for word in _WORD.findall(plain_letters(name)))
+
+
+def plain_letters(name: str) -> str:
+    """The name without accents, and with the letters that stand for one of another alphabet."""
     decomposed = unicodedata.normalize("NFKD", name.translate(_LETTERS))
     plain = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    return tuple(word.lower() for word in _WORD.findall(unicodedata.normalize("NFC", plain)))
+    return unicodedata.normalize("NFC", plain)
 
 
 def read_document(path: Path, keys: Collection[str]) -> Mapping[str, Any]:

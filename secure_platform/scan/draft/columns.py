@@ -1,6 +1,6 @@
 """What is proposed for a table and its columns, and what the drafter is not sure of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -89,6 +89,7 @@ class TableDraft:
         columns: Those that a contract can name.
         left_out: Those that it cannot, as they are shown.
         doubts: About the table as a whole.
+        written: What the file calls columns that have another name here: that name says what they hold.
     """
 
     dataset: str
@@ -99,6 +100,7 @@ class TableDraft:
     columns: tuple[ColumnDraft, ...]
     left_out: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
 
     def column(self, name: str) -> ColumnDraft:
         """The column of this name."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from secure_platform.contract.model import Protect
-from secure_platform.scan.columns import DATE, Finding, Scanner
+from secure_platform.scan.columns import DATE, INSIDE, Finding, Scanner
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.fuse import NAME
 from secure_platform.taxonomy.classification import Classification
@@ -27,17 +27,23 @@ MEASURED: Final = frozenset({"attribute", "plain"})
 def understood(draft: TableDraft, scanner: Scanner) -> TableDraft:
     """The draft with classifications and info types."""
     found: dict[str, list[Finding]] = defaultdict(list)
-    for finding in scanner.scan(draft.frame):
+    written, types = draft.written, scanner.types
+    for finding in scanner.scan(draft.frame.rename(written)):
         found[finding.column].append(finding)
-    types = scanner.types
-    draft = draft.with_columns([_meaning(column, found[column.name], types) for column in draft.columns])
+    draft = draft.with_columns(
+        [_meaning(column, found[written.get(column.name, column.name)], types) for column in draft.columns]
+    )
     personal = any(types[each.info_type].sensitive for some in found.values() for each in some)
-    return draft.with_columns([_named(column, types) for column in draft.columns]) if personal else draft
+    if not personal:
+        return draft
+    return draft.with_columns(
+        [_named(column, written.get(column.name, column.name), types) for column in draft.columns]
+    )
 
 
-def _named(column: ColumnDraft, types: Mapping[str, InfoType]) -> ColumnDraft:
+def _named(column: ColumnDraft, written: str, types: Mapping[str, InfoType]) -> ColumnDraft:
     """A bare `name` beside what is personal: too little for a finding, too much to be let out."""
-    words = header_tokens(column.name)
+    words = header_tokens(written)
     meant = next((kind for kind in types.values() if ("^", *words, "$") in kind.weak_headers), None)
     if column.info_type or column.protect or column.logical_type != "string" or meant is None:
         return column
@@ -52,14 +58,20 @@ def _meaning(column: ColumnDraft, found: Sequence[Finding], types: Mapping[str, 
     needed = max(types[finding.info_type].classification for finding in found)
     common = [finding for finding in found if finding.ratio >= MOST]
     main = max(common, key=lambda finding: _weight(finding, types), default=None)
-    hidden = [f for f in found if main is None or types[f.info_type].classification > _level(main, types)]
+    hidden = [each for each in found if main is None or _outweighs(each, main, types)]
     column = replace(column, classification=max(needed, Classification.INTERNAL))
-    if hidden and needed >= Classification.CONFIDENTIAL:
-        said = ", ".join(f"{finding.info_type} in {_percent(finding.ratio)}" for finding in hidden)
-        column = replace(column, protect=Protect("drop")).doubted(f"it holds {said} of its cells")
-    if main is None:
+    if main is not None:
+        column = _typed(column, main, types[main.info_type])
+    if not hidden or needed < Classification.CONFIDENTIAL:
         return column
-    return _typed(column, main, types[main.info_type])
+    said = ", ".join(f"{finding.info_type} in {_percent(finding.ratio)}" for finding in hidden)
+    return replace(column, protect=Protect("drop")).doubted(f"it holds {said} of its cells")
+
+
+def _outweighs(other: Finding, main: Finding, types: Mapping[str, InfoType]) -> bool:
+    """Whether what protects the main type says too little of the other: a graver one, or one beside it."""
+    beside = other is not main and INSIDE in other.reasons and types[other.info_type].sensitive
+    return beside or _level(other, types) > _level(main, types)
 
 
 def _typed(column: ColumnDraft, finding: Finding, kind: InfoType) -> ColumnDraft:

@@ -54,6 +54,7 @@ def shaped(table: Table) -> TableDraft:
         columns=tuple(columns),
         left_out=table.left_out,
         doubts=tuple(_doubts(table)),
+        written=table.written,
     )
 
 

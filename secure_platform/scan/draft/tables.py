@@ -9,8 +9,7 @@ import csv
 import io
 import json
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -19,10 +18,11 @@ from typing import IO, Any, Final
 
 import polars as pl
 
-from secure_platform.contract.columns import COLUMN, IDENTIFIER
+from secure_platform.contract.columns import IDENTIFIER
 from secure_platform.contract.place import shown
 from secure_platform.errors import DataRefusedError, UsageError
 from secure_platform.scan.columns import Scanner
+from secure_platform.scan.draft.names import fitting_names, usable_names
 from secure_platform.scan.sources.database import Wanted, database_rows
 from secure_platform.scan.sources.documents import SkippedError
 from secure_platform.source.csv import LINE, CsvSource, check_names
@@ -37,7 +37,6 @@ CELL_LIMIT: Final = 16 << 20
 MALFORMED: Final = 0.05
 """Share of records that cannot be read, up to which a table is a table."""
 TELLING: Final = 0.5
-LONGEST_NAME: Final = 50
 _SEPARATORS: Final = (";", "\t", "|")
 _LINES: Final = frozenset({".ndjson", ".jsonl"})
 _DELIMITED: Final = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".psv": "|"}
@@ -56,6 +55,7 @@ class Table:
         usable: Those that a contract can name.
         frame: All columns.
         as_it_is: Whether the platform pulls the file as it is.
+        written: What the file calls columns that have another name here.
     """
 
     dataset: str
@@ -66,6 +66,7 @@ class Table:
     rows: int
     malformed: int
     as_it_is: bool
+    written: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -166,44 +167,22 @@ def _table(
     return Table(_dataset(stem), f"{stem}.csv", header, usable, frame, rows, malformed, as_it_is)
 
 
-def usable_names(header: Sequence[str]) -> tuple[str, ...]:
-    """The names of a header that a contract can have, each once whatever its capitals."""
-    usable: dict[str, str] = {}
-    for name in header:
-        if COLUMN.fullmatch(name):
-            usable.setdefault(name.lower(), name)
-    return tuple(usable.values())
-
-
 def converted(table: Table) -> Table:
     """The table as it can be pulled: names that a contract can have, and no blanks after separators."""
     text = pl.nth(range(len(table.header)))
     if any(name.startswith(" ") for name in table.header):
         text = text.str.strip_chars_start(" ").replace("", None)
-    names = _fitting(table.header)
+    names = fitting_names(table.header)
     frame = table.frame.select(text).rename(dict(zip(table.header, names, strict=True)))
-    source = f"{table.dataset}.csv"
-    return replace(table, source_file=source, header=names, usable=names, frame=frame, as_it_is=True)
-
-
-def _fitting(header: Sequence[str]) -> tuple[str, ...]:
-    """Names that a contract can have, as near to these as can be; good ones stay as they are."""
-    good = usable_names(header)
-    taken = {name.lower() for name in good}
-    fitting = []
-    for place, name in enumerate(header, start=1):
-        fit = name if name in good else _plain(name, place)
-        if name not in good and fit.lower() in taken:
-            fit = f"{fit}_{place}"
-        taken.add(fit.lower())
-        fitting.append(fit)
-    return tuple(fitting)
-
-
-def _plain(name: str, place: int) -> str:
-    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    words = re.sub(r"[^A-Za-z0-9]+", "_", letters)[:LONGEST_NAME].strip("_")
-    return words if words[:1].isalpha() else f"column_{words or place}"
+    return replace(
+        table,
+        source_file=f"{table.dataset}.csv",
+        header=names,
+        usable=names,
+        frame=frame,
+        as_it_is=True,
+        written=dict(zip(names, table.header, strict=True)),
+    )
 
 
 def _dataset(stem: str) -> str:

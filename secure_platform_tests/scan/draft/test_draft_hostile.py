@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
-from draft_support import drafts, files, loaded
+from draft_support import SCANNER, drafts, files, loaded
 
+from secure_platform.contract.model import Protect
 from secure_platform.errors import DataRefusedError, SecurePlatformError, UsageError
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.document import contract_text
-from secure_platform.scan.draft.tables import converted, read_table, usable_names
+from secure_platform.scan.draft.drafting import drafted
+from secure_platform.scan.draft.names import fitting_names, usable_names
+from secure_platform.scan.draft.tables import converted, read_table
 from secure_platform.taxonomy.info_types import info_types
 
 HOSTILE = [
@@ -137,6 +140,30 @@ def test_converted_names_are_all_usable_and_distinct(tmp_path: Path) -> None:
     assert usable_names(table.header) == table.header
     assert table.frame.collect().columns == list(table.header)
     assert table.frame.collect().height == 30
+
+
+def test_a_name_made_shorter_takes_no_name_that_is_there() -> None:
+    assert fitting_names(["\u00e9", "e", "e_1"]) == ("e_1_1", "e", "e_1")
+
+
+def test_a_converted_column_is_what_the_file_calls_it(tmp_path: Path) -> None:
+    header = "Stra\u00dfe;\u6c0f\u540d;amount\n"
+    rows = "".join(f"Lindenallee {n};\u5c71\u7530\u592a\u90ce {n};{n}.5\n" for n in range(40))
+    (path,) = files(tmp_path, {"t.csv": header + rows})
+    (draft,) = drafted([converted(read_table(path, SCANNER))], SCANNER)
+    assert [(column.name, column.info_type) for column in draft.columns] == [
+        ("Strasse", "STREET_ADDRESS"),
+        ("column_2", "PERSON_NAME"),
+        ("amount", None),
+    ]
+
+
+def test_a_cell_that_holds_several_kinds_is_dropped_until_somebody_decides(tmp_path: Path) -> None:
+    record = '{"home": {"line": ["1 Main St"], "city": "Boston", "postalCode": "02101"}, "n": 1}\n'
+    (draft,) = drafts(files(tmp_path, {"t.ndjson": record * 40})).values()
+    home = draft.column("home")
+    assert home.protect == Protect("drop")
+    assert any("it holds CITY" in doubt for doubt in home.doubts)
 
 
 def test_a_large_promise_of_text_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A dbt that has its modules loaded already: loading is most of a small build. A plugin named in pyproject.toml.
+"""A dbt that has its modules loaded already: that is most of a small build. A plugin named in pyproject.toml.
 
 The first dbt command of a test process starts a server; each command is a child that it forks, with the
 arguments, environment, folder and streams that a dbt of its own would have. A program that a test starts

@@ -23,7 +23,7 @@ from secure_platform.orchestration.steps.context import (
     input_key,
     require_contract,
 )
-from secure_platform.orchestration.steps.observe import PROTECTED, labels_key, monitored, remember
+from secure_platform.orchestration.steps.observe import PROTECTED, labels_key, monitored, remember, terms_of
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.pull import finding_record
 from secure_platform.orchestration.steps.record import record_scan
@@ -117,7 +117,7 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
             },
         )
     seconds = time.monotonic() - began
-    remember(context, snapshot, contract, measures, findings={}, seconds=seconds)
+    remember(context, snapshot, terms_of(contract), measures, findings={}, seconds=seconds)
     return _outcome(context, snapshot)
 
 
@@ -286,5 +286,5 @@ def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
         CheckOutcome(name, snapshot.verdicts[name].passed, snapshot.verdicts[name].detail)
         for name in VERDICTS
     )
-    contract = context.product.contracts[snapshot.dataset]
-    return StepOutcome(snapshot, (*proved, *monitored(context, snapshot, contract, PROTECTED)))
+    terms = terms_of(context.product.contracts[snapshot.dataset])
+    return StepOutcome(snapshot, (*proved, *monitored(context, snapshot, terms, PROTECTED)))

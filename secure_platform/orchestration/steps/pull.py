@@ -9,7 +9,14 @@ import polars as pl
 from secure_platform.monitor.drift import BASELINE, Baseline, baseline_of, drift
 from secure_platform.monitor.profile import Profiler
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
-from secure_platform.orchestration.steps.observe import RAW, found_by, labels_key, monitored, remember
+from secure_platform.orchestration.steps.observe import (
+    RAW,
+    found_by,
+    labels_key,
+    monitored,
+    remember,
+    terms_of,
+)
 from secure_platform.orchestration.steps.record import record_scan
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.scan.columns import Finding, refused
@@ -67,7 +74,7 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     remember(
         context,
         snapshot,
-        contract,
+        terms_of(contract),
         profiler.measures(counts),
         findings=found_by(snapshot.verdicts["scan"]),
         seconds=time.monotonic() - began,
@@ -133,7 +140,7 @@ def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
             CheckOutcome("contract", validated.passed, validated.detail),
             CheckOutcome("scan", scanned.passed, _without(scanned.detail, DRIFT, BASELINE)),
             _drift_outcome(scanned),
-            *monitored(context, snapshot, context.product.contracts[snapshot.dataset], RAW),
+            *monitored(context, snapshot, terms_of(context.product.contracts[snapshot.dataset]), RAW),
         ),
     )
 

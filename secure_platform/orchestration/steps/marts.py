@@ -49,6 +49,7 @@ from secure_platform.orchestration.steps.protect import (
     residual_detail,
 )
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
+from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.residual import kept_formats
 from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
@@ -276,7 +277,7 @@ def _outcome(context: StepContext, snapshots: Mapping[str, Snapshot]) -> MartsOu
         tests |= recorded.get("tests", {})
     return MartsOutcome(
         marts={
-            name: StepOutcome(snapshot, _checks(context, snapshot, terms))
+            name: reported(context, StepOutcome(snapshot, _checks(context, snapshot, terms)))
             for name, snapshot in snapshots.items()
         },
         tests=tests,

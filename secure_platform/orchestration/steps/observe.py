@@ -21,6 +21,7 @@ from secure_platform.monitor.plot import plot
 from secure_platform.monitor.profile import Measures
 from secure_platform.monitor.watch import Observation, watch
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext
+from secure_platform.services import Services
 from secure_platform.store.snapshots import Snapshot, Verdict
 
 MONITORED: Final[Mapping[str, str]] = {
@@ -108,11 +109,12 @@ def remember(
     """
     numbers = {**measures.numbers, "seconds": seconds}
     record = _record(snapshot, numbers, measures.sketches, findings)
-    keep(context.services.metrics, record, terms)
+    keep(context.services, record, terms)
 
 
-def keep(metrics: MetricsHistory, record: Record, terms: Terms) -> None:
+def keep(services: Services, record: Record, terms: Terms) -> None:
     """Judge a record by those before it, and keep it; one that is there already stays as it is."""
+    metrics = services.metrics
     if metrics.find(record.snapshot_id) is not None:
         return
     history = metrics.before(record.product, record.dataset, record.zone, snapshot_id=record.snapshot_id)
@@ -125,6 +127,7 @@ def keep(metrics: MetricsHistory, record: Record, terms: Terms) -> None:
         terms.monitor,
         promised=terms.promised,
         today=metrics.chances(record.product, now.replace(hour=0, minute=0, second=0, microsecond=0)),
+        feedback=services.incidents.feedback(record.product),
     )
     metrics.add(replace(record, verdicts={each.metric: each.to_json() for each in found}))
 

@@ -27,6 +27,7 @@ from secure_platform.orchestration.steps.observe import PROTECTED, labels_key, m
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.pull import finding_record
 from secure_platform.orchestration.steps.record import record_scan
+from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.retokenize import VERDICT as RETOKENIZED
 from secure_platform.orchestration.steps.retokenize import proof
 from secure_platform.orchestration.steps.scanning import product_scan
@@ -102,7 +103,7 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
     known = store.find(context.product.name, dataset, Zone.PROTECTED, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
-        return _outcome(context, known)
+        return reported(context, _outcome(context, known))
     began = time.monotonic()
     with store.draft(context.product.name, dataset, Zone.PROTECTED, actor=context.requester) as draft:
         measures = _carry_out(context, draft, plan, raws, parents)
@@ -118,7 +119,7 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
         )
     seconds = time.monotonic() - began
     remember(context, snapshot, terms_of(contract), measures, findings={}, seconds=seconds)
-    return _outcome(context, snapshot)
+    return reported(context, _outcome(context, snapshot))
 
 
 def plan_digest(plan: DatasetPlan) -> str:

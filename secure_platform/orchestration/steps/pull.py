@@ -18,6 +18,7 @@ from secure_platform.orchestration.steps.observe import (
     terms_of,
 )
 from secure_platform.orchestration.steps.record import record_scan
+from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.scan.columns import Finding, refused
 from secure_platform.scan.feedback import Corrected
@@ -48,7 +49,7 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     known = store.find(context.product.name, dataset, Zone.RAW, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
-        return _outcome(context, known)
+        return reported(context, _outcome(context, known))
     with store.draft(context.product.name, dataset, Zone.RAW, actor=context.requester) as draft:
         malformed: list[Malformed] = []
         profiler = Profiler(contract, labels_key(context), values=())
@@ -79,7 +80,7 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         findings=found_by(snapshot.verdicts["scan"]),
         seconds=time.monotonic() - began,
     )
-    return _outcome(context, snapshot)
+    return reported(context, _outcome(context, snapshot))
 
 
 def _frames(source: Source, malformed: list[Malformed]) -> Iterator[pl.DataFrame]:

@@ -42,9 +42,11 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.secrets.local import LocalSecrets
 from secure_platform.keys.secrets.opened import open_secrets
 from secure_platform.keys.secrets.resolver import Secrets
+from secure_platform.monitor.alerts import Alerts
 from secure_platform.monitor.history import MetricsHistory
 from secure_platform.monitor.incident import MONITOR
 from secure_platform.monitor.incidents import Incidents
+from secure_platform.monitor.watchdog import Watchdog
 from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
@@ -299,6 +301,23 @@ class Services:
             environment=self.settings.environment,
             url=self.settings.server.url,
         )
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """Who is told of incidents."""
+        return Alerts(
+            self.incidents,
+            self.notices,
+            self.settings.channels,
+            self.settings.alerts,
+            lambda: self.products,
+        )
+
+    @cached_property
+    def watchdog(self) -> Watchdog:
+        """What notices that the daemon is silent."""
+        patience = timedelta(minutes=self.settings.alerts.silent_minutes)
+        return Watchdog(self.database, self.notices, patience)
 
     @cached_property
     def products(self) -> dict[str, Product]:

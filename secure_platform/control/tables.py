@@ -246,6 +246,13 @@ profile: Final = Table(
     Index("ix_profile_history", "product", "dataset", "zone", "recorded_at"),
 )
 
+heartbeat: Final = Table(
+    "heartbeat",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
 incident: Final = Table(
     "incident",
     metadata,

@@ -22,7 +22,7 @@ UNSETTLED: Final[frozenset[State]] = frozenset({"open", "acknowledged"})
 SHOWN_METRICS: Final = 5
 _SECURITY: Final = frozenset({"scan", "drift", "residual", "classification"})
 _PRODUCTION: Final = "production"
-_RUN: Final = "run"
+RUN: Final = "run"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Sighting:
         """What kind of incident it belongs to."""
         if self.check in _SECURITY:
             return "security"
-        if self.zone == _RUN:
+        if self.zone == RUN:
             return "run"
         return "production" if self.zone == _PRODUCTION else "data"
 

@@ -95,6 +95,7 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "keys trust-root",
         "map",
         "notify",
+        "notify alerts",
         "notify deliver",
         "notify list",
         "notify test",

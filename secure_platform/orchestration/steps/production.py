@@ -75,7 +75,7 @@ def _look(services: Services, product: Product, deployed: Deployed, seconds: flo
         differs = CheckOutcome(MATCHES, passed=False, detail={"problem": error.culprit})
         return Live(deployed, dict.fromkeys(tables, (differs,)))
     said = {
-        name: _said(services, product, deployed, _record(services, product, deployed, name, table, seconds))
+        name: _said(services, product, _record(services, product, deployed, name, table, seconds))
         for name, table in tables.items()
     }
     return Live(deployed, {name: (compared, *checks) for name, checks in said.items()})
@@ -93,6 +93,8 @@ def _report(services: Services, live: Live) -> bool:
         sighting((ZONE, table, production_record(release.digest, table)), check, blocking=_stops(check))
         for table, checks in live.checks.items()
         for check in checks
+        # Whether what was deployed before is late by now is looked for elsewhere.
+        if not (live.deployed.reused and check.name == FRESHNESS)
     ]
     changed = services.incidents.report(release.product, sightings, release=release.digest)
     return any(incident.blocking and incident.state == "open" for incident in changed)
@@ -112,12 +114,10 @@ def _told(release: ReleaseRecord, why: str, now: str) -> tuple[str, str]:
     return f"{release.title} failed after its deployment ({why}); {now}", fix
 
 
-def _said(
-    services: Services, product: Product, deployed: Deployed, record: Record
-) -> tuple[CheckOutcome, ...]:
+def _said(services: Services, product: Product, record: Record) -> tuple[CheckOutcome, ...]:
     terms = product_terms(product)
     keep(services, record, terms)
-    return said_of(services.metrics, record.snapshot_id, terms, PRODUCTION, again=deployed.reused)
+    return said_of(services.metrics, record.snapshot_id, terms, PRODUCTION, again=False)
 
 
 def production_record(release: str, table: str) -> str:

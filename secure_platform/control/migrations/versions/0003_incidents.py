@@ -1,4 +1,4 @@
-"""Incidents: what was unusual of a product, grouped, until somebody has settled it."""
+"""Incidents: what was unusual of a product, grouped, until somebody has settled it; and signs of life."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,13 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table."""
+    """Create the tables."""
+    op.create_table(
+        "heartbeat",
+        sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_heartbeat")),
+    )
     op.create_table(
         "incident",
         sa.Column("incident_id", sa.String(length=32), nullable=False),

@@ -38,6 +38,7 @@ _ABOUT_THE_PLATFORM: Final = frozenset(
         *(Action.PRINCIPAL_MANAGE, Action.AUDIT_READ, Action.UI_READ, Action.RUN_READ, Action.INSTANCE_READ),
         *(Action.PLATFORM_OPERATE, Action.ACCESS_READ, Action.GRANT_GIVE, Action.GRANT_DELEGATE),
         *(Action.BREAK_GLASS_REVIEW, Action.KEY_READ, Action.KEY_BACKUP, Action.SECRET_MANAGE),
+        Action.METRICS_READ,
     }
 )
 # A key in the state that the action is meant for, disabled by somebody else.

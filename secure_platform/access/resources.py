@@ -34,6 +34,7 @@ class Action(StrEnum):
     BREAK_GLASS = "break_glass"
     BREAK_GLASS_REVIEW = "break_glass_review"
     FREEZE = "freeze"
+    METRICS_READ = "metrics_read"
     INCIDENT_READ = "incident_read"
     INCIDENT_MANAGE = "incident_manage"
     KEY_READ = "key_read"

@@ -6,14 +6,13 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from secure_platform.access.resources import Action, ProductResource
+from secure_platform.access.resources import Action
 from secure_platform.cli.access import open_services
 from secure_platform.cli.output import brief, example, heading, json_option, line, show, table
 from secure_platform.monitor.incident import Incident, timeline
 from secure_platform.monitor.incidents import Verb
-from secure_platform.orchestration.steps.protect import product_resource
+from secure_platform.orchestration.steps.incidents import incident_resource
 from secure_platform.services import Services
-from secure_platform.taxonomy.classification import Classification
 
 COLUMNS: Final = ("id", "product", "kind", "state", "severity", "since (UTC)", "blocks", "signals")
 _ID: Final = 8
@@ -74,7 +73,7 @@ def _command(verb: Verb, text: str, reason: str) -> click.Command:
     def settle(incident_id: str, reason: str, *, as_json: bool) -> None:
         services = open_services()
         found = services.incidents.get(incident_id)
-        resource = _resource(services, found.product)
+        resource = incident_resource(services, found.product)
         settled = services.incidents.settle(services.caller(), resource, found, verb, note=reason)
         said = f"The incident {settled.incident_id[:_ID]} of {settled.product} is {_words(settled.state)}."
         show(_data(settled), as_json=as_json, render=lambda out: line(out, said))
@@ -102,20 +101,12 @@ incident.add_command(
 
 
 def _may_read(services: Services, product: str) -> bool:
-    resource = _resource(services, product)
+    resource = incident_resource(services, product)
     return services.policy.evaluate(services.caller(), Action.INCIDENT_READ, resource).allowed
 
 
 def _require(services: Services, action: Action, product: str) -> None:
-    services.policy.require(services.caller(), action, _resource(services, product))
-
-
-def _resource(services: Services, product: str) -> ProductResource:
-    """The product as the policy sees it; one that is gone from the project counts as restricted."""
-    known = services.products.get(product)
-    if known is not None:
-        return product_resource(services, known)
-    return ProductResource(product, services.settings.environment, int(Classification.RESTRICTED))
+    services.policy.require(services.caller(), action, incident_resource(services, product))
 
 
 def _data(each: Incident) -> dict[str, Any]:

@@ -39,11 +39,12 @@ from secure_platform.monitor.incident import (
 Verb: TypeAlias = Literal["acknowledge", "resolve", "false-alarm"]
 
 _ATTEMPTS: Final = 5
-_FROM: Final[Mapping[Verb, frozenset[State]]] = {
+FROM: Final[Mapping[Verb, frozenset[State]]] = {
     "acknowledge": frozenset({"open"}),
     "resolve": UNSETTLED,
     "false-alarm": frozenset({"open", "acknowledged", "resolved"}),
 }
+"""In which states somebody can say so."""
 _TO: Final[Mapping[Verb, State]] = {
     "acknowledge": "acknowledged",
     "resolve": "resolved",
@@ -134,7 +135,7 @@ class Incidents:
         """
         self._policy.require(principal, Action.INCIDENT_MANAGE, resource)
         require_reason(note)
-        if incident.state not in _FROM[verb]:
+        if incident.state not in FROM[verb]:
             raise GateRefusedError(
                 f"The incident is {incident.state}", "Look at it: secure-platform incident show."
             )

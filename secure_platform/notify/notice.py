@@ -156,6 +156,8 @@ class Notice:
         }
 
 
-def page_of(event: Event, release: str | None) -> str:
+def page_of(event: Event, release: str | None, incident: str | None = None) -> str:
     """The page that shows more, below the server's URL."""
+    if incident is not None:
+        return f"/incidents/{incident}"
     return _PAGES.get(event) or (f"/approvals/{release}" if release else "/releases")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, insert, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from secure_platform.audit.log import AuditLog
@@ -195,6 +195,19 @@ class Notices:
         """
         return [attempt for name in self._waiting() for attempt in self._deliver_to(name)]
 
+    def counts(self) -> dict[str, int]:
+        """How many notices wait, were delivered and were given up."""
+        states = {
+            "waiting": and_(_columns.delivered_at.is_(None), _columns.given_up_at.is_(None)),
+            "delivered": _columns.delivered_at.is_not(None),
+            "given_up": _columns.given_up_at.is_not(None),
+        }
+        with self._database.read() as connection:
+            return {
+                state: connection.scalar(select(func.count()).select_from(notice_table).where(where)) or 0
+                for state, where in states.items()
+            }
+
     def list(self, limit: int = 100) -> list[Queued]:
         """The newest notices, newest first."""
         query = select(notice_table).order_by(_columns.created_at.desc(), _columns.channel).limit(limit)
@@ -333,7 +346,8 @@ class Notices:
     def _notice(self, notice_id: str, event: Event, at: datetime, facts: dict[str, Any]) -> Notice:
         known = {name: facts.get(name) for name in _FACTS}
         alert = facts.get("alert")
-        link = None if self._url is None else self._url.rstrip("/") + page_of(event, known["release"])
+        page = page_of(event, known["release"], alert["incident"] if alert else None)
+        link = None if self._url is None else self._url.rstrip("/") + page
         environment = known.pop("environment") or self._environment
         about = None if alert is None else Alert.of(alert)
         return Notice(notice_id, event, at, environment, link=link, alert=about, **known)

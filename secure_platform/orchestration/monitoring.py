@@ -6,7 +6,7 @@ its pages.
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
@@ -82,14 +82,14 @@ def _deployed(instance: dg.DagsterInstance, product: Product, table: str) -> dat
     return None if found is None else datetime.fromtimestamp(found.timestamp, UTC)
 
 
-def _take_in(services: Services, run: dg.DagsterRun, instance: Any) -> None:
+def _take_in(services: Services, run: dg.DagsterRun, instance: dg.DagsterInstance) -> None:
     """A run that failed for what a check has just told of is not told again."""
     product = run.tags.get(PRODUCT_TAG)
     if product is None:
         return
     failed = run.status is dg.DagsterRunStatus.FAILURE
-    began = instance.get_run_stats(run.run_id).start_time
-    if failed and began is not None and _is_told(services, product, datetime.fromtimestamp(began, UTC)):
+    record = instance.get_run_record_by_id(run.run_id)
+    if failed and record is not None and _is_told(services, product, record.create_timestamp):
         return
     state: Severity | None = "fail" if failed else None
     services.incidents.report(product, [Sighting(RUN, "", run.job_name, run.run_id, state)])

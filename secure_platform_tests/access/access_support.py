@@ -255,6 +255,10 @@ ALLOWED: dict[str, list[Case]] = {
         Case(service("monitor", name="service:monitor"), Action.RELEASE_ROLLBACK, DEPLOYED),
         Case(service("monitor", name="service:monitor"), Action.RELEASE_ROLLBACK, DEPLOYED, {}, BLOCKED),
     ],
+    "operators-and-the-monitor-read-metrics": [
+        *by(("admin", "auditor", "data_engineer"), Action.METRICS_READ, PLATFORM),
+        Case(service("monitor"), Action.METRICS_READ, PLATFORM),
+    ],
     "engineers-and-overseers-read-incidents": by((*ENGINEERS, *OVERSEERS), Action.INCIDENT_READ, PRODUCT),
     "engineers-and-guardians-settle-incidents": by(SETTLERS, Action.INCIDENT_MANAGE, PRODUCT),
     "admin-rolls-back": [Case(person("admin"), Action.RELEASE_ROLLBACK, DEPLOYED)],
@@ -534,6 +538,7 @@ NOT_PERMITTED = [
             (Action.BREAK_GLASS_REVIEW, PLATFORM, ("auditor", "privacy_officer")),
             (Action.FREEZE, PRODUCT, GUARDIANS),
             (Action.INCIDENT_READ, PRODUCT, (*ENGINEERS, *OVERSEERS)),
+            (Action.METRICS_READ, PLATFORM, ("admin", "auditor", "data_engineer", "monitor")),
             (Action.INCIDENT_MANAGE, PRODUCT, SETTLERS),
             (Action.KEY_READ, PLATFORM, OVERSEERS),
             (Action.KEY_ROTATE, KEY, ("admin",)),

@@ -115,14 +115,16 @@ class Incidents:
         Returns:
             The incidents that are new or changed.
         """
-        for attempt in range(_ATTEMPTS):
+        changed: dict[str, Incident] = {}
+        for _ in range(_ATTEMPTS - 1):
             try:
-                return self._report(product, sightings, release)
+                self._report(product, sightings, release, changed)
             except GateRefusedError:
-                # Somebody else changed one of them meanwhile: it is looked at again.
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        return []
+                # Somebody else changed one of them meanwhile: all are looked at again.
+                continue
+            return list(changed.values())
+        self._report(product, sightings, release, changed)
+        return list(changed.values())
 
     def settle(
         self, principal: Principal, resource: ProductResource, incident: Incident, verb: Verb, *, note: str
@@ -145,8 +147,14 @@ class Incidents:
         self._write(f"incident.{verb.replace('-', '_')}", incident, settled, actor=by)
         return settled
 
-    def _report(self, product: str, sightings: Sequence[Sighting], release: str | None) -> list[Incident]:
-        now, changed = self._clock(), []
+    def _report(
+        self,
+        product: str,
+        sightings: Sequence[Sighting],
+        release: str | None,
+        changed: dict[str, Incident],
+    ) -> None:
+        now = self._clock()
         settled = _settled(self.all(product))
         news = [each for each in sightings if (each.snapshot_id, each.place) not in settled]
         by_kind = sorted(news, key=lambda each: each.kind)
@@ -160,8 +168,7 @@ class Incidents:
             if found is not known:
                 found = replace(found, release=release or found.release)
                 self._write(_action(known, found), known, found, actor=MONITOR)
-                changed.append(found)
-        return changed
+                changed[found.incident_id] = found
 
     def _write(self, action: str, before: Incident | None, after: Incident, *, actor: str) -> None:
         row = self._rows.one(incident_table, after.incident_id) if before else None

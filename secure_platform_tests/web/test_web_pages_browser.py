@@ -181,7 +181,7 @@ def test_the_pictures_of_the_documentation(chrome: Chromium, site: tuple[Service
     with window(chrome, site, "otto", colours="dark") as seen:
         picture(seen, "audit")
     with window(chrome, site, "admin") as seen:
-        for name in ("access", "account", "keys"):
+        for name in ("access", "account", "keys", "incident"):
             picture(seen, name)
 
 

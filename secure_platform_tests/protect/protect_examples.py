@@ -80,6 +80,7 @@ def product(*contracts: Contract, profile: str = "hipaa_safe_harbor", name: str 
         freshness_hours=None,
         purposes=(),
         deploy_windows=(),
+        maintenance_windows=(),
         directory=Path(__file__).parent,
         digest="sha256:" + "0" * 64,
     )

@@ -23,10 +23,11 @@ from secure_platform.orchestration.steps.context import (
     input_key,
     require_contract,
 )
-from secure_platform.orchestration.steps.observe import PROTECTED, labels_key, monitored, remember
+from secure_platform.orchestration.steps.observe import PROTECTED, labels_key, monitored, remember, terms_of
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.pull import finding_record
 from secure_platform.orchestration.steps.record import record_scan
+from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.retokenize import VERDICT as RETOKENIZED
 from secure_platform.orchestration.steps.retokenize import proof
 from secure_platform.orchestration.steps.scanning import product_scan
@@ -102,7 +103,7 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
     known = store.find(context.product.name, dataset, Zone.PROTECTED, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
-        return _outcome(context, known)
+        return reported(context, _outcome(context, known))
     began = time.monotonic()
     with store.draft(context.product.name, dataset, Zone.PROTECTED, actor=context.requester) as draft:
         measures = _carry_out(context, draft, plan, raws, parents)
@@ -117,8 +118,8 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
             },
         )
     seconds = time.monotonic() - began
-    remember(context, snapshot, contract, measures, findings={}, seconds=seconds)
-    return _outcome(context, snapshot)
+    remember(context, snapshot, terms_of(contract), measures, findings={}, seconds=seconds)
+    return reported(context, _outcome(context, snapshot))
 
 
 def plan_digest(plan: DatasetPlan) -> str:
@@ -286,5 +287,5 @@ def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
         CheckOutcome(name, snapshot.verdicts[name].passed, snapshot.verdicts[name].detail)
         for name in VERDICTS
     )
-    contract = context.product.contracts[snapshot.dataset]
-    return StepOutcome(snapshot, (*proved, *monitored(context, snapshot, contract, PROTECTED)))
+    terms = terms_of(context.product.contracts[snapshot.dataset])
+    return StepOutcome(snapshot, (*proved, *monitored(context, snapshot, terms, PROTECTED)))

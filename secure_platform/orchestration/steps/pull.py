@@ -9,8 +9,16 @@ import polars as pl
 from secure_platform.monitor.drift import BASELINE, Baseline, baseline_of, drift
 from secure_platform.monitor.profile import Profiler
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
-from secure_platform.orchestration.steps.observe import RAW, found_by, labels_key, monitored, remember
+from secure_platform.orchestration.steps.observe import (
+    RAW,
+    found_by,
+    labels_key,
+    monitored,
+    remember,
+    terms_of,
+)
 from secure_platform.orchestration.steps.record import record_scan
+from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.scan.columns import Finding, refused
 from secure_platform.scan.feedback import Corrected
@@ -41,7 +49,7 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     known = store.find(context.product.name, dataset, Zone.RAW, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
-        return _outcome(context, known)
+        return reported(context, _outcome(context, known))
     with store.draft(context.product.name, dataset, Zone.RAW, actor=context.requester) as draft:
         malformed: list[Malformed] = []
         profiler = Profiler(contract, labels_key(context), values=())
@@ -67,12 +75,12 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     remember(
         context,
         snapshot,
-        contract,
+        terms_of(contract),
         profiler.measures(counts),
         findings=found_by(snapshot.verdicts["scan"]),
         seconds=time.monotonic() - began,
     )
-    return _outcome(context, snapshot)
+    return reported(context, _outcome(context, snapshot))
 
 
 def _frames(source: Source, malformed: list[Malformed]) -> Iterator[pl.DataFrame]:
@@ -133,7 +141,7 @@ def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
             CheckOutcome("contract", validated.passed, validated.detail),
             CheckOutcome("scan", scanned.passed, _without(scanned.detail, DRIFT, BASELINE)),
             _drift_outcome(scanned),
-            *monitored(context, snapshot, context.product.contracts[snapshot.dataset], RAW),
+            *monitored(context, snapshot, terms_of(context.product.contracts[snapshot.dataset]), RAW),
         ),
     )
 

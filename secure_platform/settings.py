@@ -15,7 +15,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from secure_platform.errors import UsageError
-from secure_platform.key_settings import AWS, VAULT, AwsSettings, KeySettings, SecretSettings, VaultSettings
+from secure_platform.key_settings import (
+    AWS,
+    VAULT,
+    AwsSettings,
+    KeySettings,
+    RevealSettings,
+    SecretSettings,
+    VaultSettings,
+)
 from secure_platform.secret_reference import SCHEME, SecretReference
 from secure_platform.site import ChannelSettings, IdentitySettings, ServerSettings
 
@@ -24,7 +32,7 @@ CONFIG_NAME: Final = "platform.yaml"
 PACKAGE: Final = Path(__file__).resolve().parent
 TEXTS: Final = frozenset({"environment", "memory_limit"})
 FILES: Final = frozenset({"certificate", "key", "client_ca", "ca"})
-DOCUMENTS: Final = frozenset({"server", "identity", "channels", "keys", "secrets", "vault", "aws"})
+DOCUMENTS: Final = frozenset({"server", "identity", "channels", "keys", "secrets", "vault", "aws", "reveal"})
 
 
 class Settings(BaseModel):
@@ -49,6 +57,7 @@ class Settings(BaseModel):
         secrets: Where secrets are looked up.
         vault: A Vault server.
         aws: An AWS account.
+        reveal: How much one person may reveal.
         memory_limit: Most memory DuckDB uses to build marts, such as `4GB`; beyond it, it spills, encrypted.
     """
 
@@ -70,6 +79,7 @@ class Settings(BaseModel):
     secrets: SecretSettings = SecretSettings()
     vault: VaultSettings | None = None
     aws: AwsSettings | None = None
+    reveal: RevealSettings = RevealSettings()
     memory_limit: Annotated[str, Field(pattern=r"^[1-9][0-9]*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] | None = None
 
     @model_validator(mode="after")

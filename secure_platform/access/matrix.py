@@ -27,7 +27,9 @@ _STATES: Final = {
     Action.RELEASE_ROLLBACK: "deployed",
     Action.RELEASE_RESTORE: "deployed",
 }
-_ABOUT_PRODUCTS: Final = frozenset({Action.BUILD, Action.PRODUCTION_QUERY, Action.BREAK_GLASS, Action.FREEZE})
+_ABOUT_PRODUCTS: Final = frozenset(
+    {Action.BUILD, Action.PRODUCTION_QUERY, Action.DATA_REVEAL, Action.BREAK_GLASS, Action.FREEZE}
+)
 _ABOUT_THE_PLATFORM: Final = frozenset(
     {
         *(Action.PRINCIPAL_MANAGE, Action.AUDIT_READ, Action.UI_READ, Action.RUN_READ, Action.INSTANCE_READ),

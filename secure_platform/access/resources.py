@@ -22,6 +22,7 @@ class Action(StrEnum):
     RELEASE_ROLLBACK = "release_rollback"
     RELEASE_RESTORE = "release_restore"
     PRODUCTION_QUERY = "production_query"
+    DATA_REVEAL = "data_reveal"
     PRINCIPAL_MANAGE = "principal_manage"
     AUDIT_READ = "audit_read"
     UI_READ = "ui_read"

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "release": ("secure_platform.cli.release", "List, show, verify, compare and decide on releases."),
     "sql": ("secure_platform.cli.inspect", "Ask production a question."),
     "plan": ("secure_platform.cli.inspect", "Show how every column is protected, and why."),
+    "reveal": ("secure_platform.cli.reveal", "Make protected values again, for a purpose."),
     "map": ("secure_platform.cli.map", "Show data flows, encryption boundaries and keys."),
     "check": ("secure_platform.cli.inspect", "Validate every contract and product document."),
     "scan": ("secure_platform.cli.scan", "Look for personal data and secrets anywhere."),

@@ -165,6 +165,7 @@ _LINE: Final = (
         ("deploy.rollback", "release.rolled_back"),
     ),
     Flow("production", "reader", "query", (), Action.PRODUCTION_QUERY, ("query.run",)),
+    Flow("release", "revealed", "reveal", ("a purpose", "a rate"), Action.DATA_REVEAL, ("data.reveal",)),
 )
 
 
@@ -205,6 +206,7 @@ def _values(product: str, original: str, protected: str, made_by: Sequence[str])
     pointed = "the digest in the signed pointer"
     yield Place("production", database, Content.PROTECTED, protected, AtRest.DUCKDB, pointed, (DATA, DIGEST))
     yield Place("reader", (), Content.PROTECTED, protected, AtRest.OUTSIDE, outside, ())
+    yield Place("revealed", (), Content.ORIGINAL, original, AtRest.OUTSIDE, outside, ())
 
 
 def _records(product: str) -> Iterator[Place]:

@@ -58,7 +58,7 @@ def apply(plan: DatasetPlan, typed: pl.LazyFrame, keys: PlanKeys) -> pl.LazyFram
                 f"{plan.dataset}.{column.column} does not arrive as {column.input_type}",
                 "Cast the dataset to its contract first, or compile the plan again.",
             )
-    return typed.select(_expression(plan, column, schema, keys) for column in plan.outputs)
+    return typed.select(expression(plan, column, schema, keys) for column in plan.outputs)
 
 
 def split_orphans(
@@ -117,7 +117,8 @@ def undo(plan: DatasetPlan, protected: pl.DataFrame, keys: PlanKeys) -> pl.DataF
     )
 
 
-def _expression(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: PlanKeys) -> pl.Expr:
+def expression(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: PlanKeys) -> pl.Expr:
+    """What makes one column of a plan out of a frame with this schema; it holds keys, as `apply` says."""
     others = {
         name: pl.concat_str([canonical_text(pl.col(each), schema[each]) for each in named], separator="\0")
         for name in _GONE_BY

@@ -40,14 +40,14 @@ DATASETS: Final[dict[str, Columns]] = {
     "people": [
         ("id", PERSON, "tokenize"),
         ("name", {}, {"transform": "encrypt", "mode": "randomized"}),
-        ("mail", {}, {"transform": "encrypt", "mode": "deterministic"}),
+        ("mail", {}, {"transform": "encrypt", "mode": "deterministic", "key": "subject"}),
         ("secret", {}, "hash"),
     ],
     "cards": [
         ("number", {"infoType": "RECORD_ID"}, "tokenize"),
         ("card", {}, {"transform": "fpe", "checksum": "luhn"}),
         ("person", PERSON, "tokenize"),
-        ("note", {}, {"transform": "encrypt", "mode": "deterministic"}),
+        ("note", {}, {"transform": "encrypt", "mode": "randomized", "key": "subject"}),
     ],
 }
 KEYS: Final = {"people": "id", "cards": "number"}
@@ -100,7 +100,7 @@ def contract(dataset: str) -> dict[str, Any]:
             "classification": "restricted",
             **({"primaryKey": True} if name == KEYS[dataset] else {}),
             **({"logicalTypeOptions": {"pattern": "^[0-9]{16}$"}} if name == "card" else {}),
-            **({"relationships": [{"to": "people.id"}]} if name == "person" else {}),
+            **({"relationships": [{"to": "people.id"}], "required": True} if name == "person" else {}),
             "customProperties": [
                 {"property": key, "value": value} for key, value in {**custom, "protect": asked}.items()
             ],

@@ -21,6 +21,7 @@ from secure_platform.keys.catalog import (
     MAC,
     PURPOSES,
     SIGN,
+    SUBJECT,
     TOKEN,
     kind_of,
     name_of_domain,
@@ -29,6 +30,7 @@ from secure_platform.orchestration.steps.marts import VERDICTS as MART_VERDICTS
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
 from secure_platform.orchestration.steps.protect import output_classification
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
+from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import Plan
 
 
@@ -178,8 +180,11 @@ def data_map(product: Product, plan: Plan) -> DataMap:
 def _places(product: Product, plan: Plan) -> Iterator[Place]:
     originals = max(column.classification for c in product.contracts.values() for column in c.columns)
     names = [column.token_domain for each in plan.datasets.values() for column in each.outputs]
-    cells = {kind_of(name_of_domain(name)) for name in names if name is not None} & {CELL}
-    yield from _values(product.name, originals.label, output_classification(plan).label, (TOKEN, *cells))
+    kinds = {kind_of(name_of_domain(name)) for name in names if name is not None} & {CELL}
+    if any(PERSONS in column.params for each in plan.datasets.values() for column in each.outputs):
+        kinds.add(SUBJECT)
+    made_by = (TOKEN, *sorted(kinds))
+    yield from _values(product.name, originals.label, output_classification(plan).label, made_by)
     yield from _records(product.name)
 
 

@@ -11,9 +11,10 @@ import polars as pl
 from secure_platform.contract.model import DTYPES
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
-from secure_platform.keys.material import CellKey, TokenKey
+from secure_platform.keys.material import CellKey, PersonKeys, TokenKey
 from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.keyed import canonical_text
+from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 from secure_platform.protect.resolve import named_columns
 from secure_platform.protect.transforms import TRANSFORMS
@@ -33,6 +34,10 @@ class PlanKeys(Protocol):
 
     def cell_key(self, domain: str, version: int) -> CellKey:
         """The key that encrypts the cells of a domain, in this version."""
+        ...
+
+    def persons(self, domain: str) -> PersonKeys:
+        """The keys of the persons of a domain."""
         ...
 
 
@@ -58,7 +63,7 @@ def apply(plan: DatasetPlan, typed: pl.LazyFrame, keys: PlanKeys) -> pl.LazyFram
                 f"{plan.dataset}.{column.column} does not arrive as {column.input_type}",
                 "Cast the dataset to its contract first, or compile the plan again.",
             )
-    return typed.select(expression(plan, column, schema, keys) for column in plan.outputs)
+    return typed.select(_expression(plan, column, schema, keys) for column in plan.outputs)
 
 
 def split_orphans(
@@ -117,8 +122,7 @@ def undo(plan: DatasetPlan, protected: pl.DataFrame, keys: PlanKeys) -> pl.DataF
     )
 
 
-def expression(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: PlanKeys) -> pl.Expr:
-    """What makes one column of a plan out of a frame with this schema; it holds keys, as `apply` says."""
+def _expression(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: PlanKeys) -> pl.Expr:
     others = {
         name: pl.concat_str([canonical_text(pl.col(each), schema[each]) for each in named], separator="\0")
         for name in _GONE_BY
@@ -130,7 +134,8 @@ def expression(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: P
 
 def _inputs(plan: DatasetPlan, column: ColumnPlan, keys: PlanKeys, others: Mapping[str, pl.Expr]) -> Inputs:
     key = _key(plan, column, keys) if TRANSFORMS[column.full_name].key else None
-    return Inputs(_TYPES[column.input_type], column.params, key, column.token_domain or "", others)
+    persons = keys.persons(str(column.params[PERSONS])) if PERSONS in column.params else None
+    return Inputs(_TYPES[column.input_type], column.params, key, column.token_domain or "", others, persons)
 
 
 def _key(plan: DatasetPlan, column: ColumnPlan, keys: PlanKeys) -> TokenKey | CellKey:

@@ -12,7 +12,7 @@ import polars as pl
 
 from secure_platform.contract.rules import whole
 from secure_platform.errors import IntegrityError, UsageError
-from secure_platform.protect.execute import PlanKeys, expression, undo
+from secure_platform.protect.execute import PlanKeys, apply, undo
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 from secure_platform.protect.transforms import TRANSFORMS
 
@@ -38,7 +38,7 @@ def is_looked_up(column: ColumnPlan) -> bool:
 
 
 def opened(plan: DatasetPlan, column: ColumnPlan, cells: pl.Series, keys: PlanKeys) -> pl.DataFrame:
-    """`cell` and `value` of cells that are undone with their key.
+    """`cell` and `value` of cells that are undone with their key; null where its person was erased.
 
     Raises:
         IntegrityError: If one is not what the plan made, or its key may not be used any more; then of none.
@@ -66,9 +66,9 @@ def found(
         typed: The rows that they were made of.
         keys: Opens the key that the plan names.
     """
-    made = expression(plan, column, typed.collect_schema(), keys)
+    made = apply(DatasetPlan(plan.dataset, (column,)), typed, keys).select(pl.all().alias(CELL))
     known = (
-        typed.select(made.alias(CELL), pl.col(column.column).alias(VALUE))
+        pl.concat([made, typed.select(pl.col(column.column).alias(VALUE))], how="horizontal")
         .filter(pl.col(CELL).is_in(cells.implode()))
         .unique()
         .collect(engine="streaming")

@@ -155,7 +155,7 @@ def test_another_products_cells_do_not_open(bank: Bank) -> None:
     plan = Plan.from_json(signed.contents.plan.document).datasets["people"]
     (column,) = [each for each in plan.outputs if each.column == "mail"]
     other = DatasetPlan("people", (replace(column, token_domain="cell/shop.people.mail"),))
-    cells = apply(other, people().lazy().select("mail"), services.keys).collect()["mail"]
+    cells = apply(other, people().lazy(), services.keys).collect()["mail"]
     with pytest.raises(IntegrityError, match="cell"):
         ask(bank, "people.mail", cells.to_list())
 
@@ -174,6 +174,20 @@ def test_after_a_rotation_a_release_opens_with_the_version_that_made_it(bank: Ba
         keys.lifecycle.destroy(name, 1, actor="admin")
         with pytest.raises(IntegrityError, match="destroyed"):
             ask(bank, column)
+
+
+def test_what_is_under_a_destroyed_persons_key_is_gone_and_nothing_else(bank: Bank) -> None:
+    keys = bank.services.keys
+    keys.destroy_subject_key("person", "person-3", actor="petra")
+    revealed = ask(bank, "accounts.mail")
+    assert set(people()["mail"]) - set(revealed.frame["value"]) == {"person3@example.com"}
+    assert (revealed.unknown, ask(bank, "accounts.note").unknown) == (1, 2)
+    assert ask(bank, "accounts.name").unknown == 0
+    plan = Plan.from_json(
+        signed_package(bank.services, bank.services.gate.list(PRODUCT)[0]).contents.plan.document
+    )
+    again = apply(plan.datasets["people"], people().lazy(), keys).collect()
+    assert again["mail"].is_null().to_list() == [number == 3 for number in range(PEOPLE)]
 
 
 def test_tokens_whose_rows_are_gone_stay_what_they_are(bank: Bank) -> None:

@@ -12,9 +12,11 @@ from stdnum import luhn
 
 from secure_platform import canonical
 from secure_platform.access.principals import Principal
+from secure_platform.access.resources import ProductResource
 from secure_platform.contract.product import COMPONENT
 from secure_platform.services import Services
 from secure_platform.settings import PACKAGE, Settings, load_settings
+from secure_platform.taxonomy.classification import Classification
 
 PRODUCT: Final = "bank"
 PEOPLE: Final = 30
@@ -142,6 +144,11 @@ class Bank:
     @property
     def source(self) -> Path:
         return self.made / "source"
+
+    @property
+    def resource(self) -> ProductResource:
+        """The product as the policy sees it."""
+        return ProductResource(PRODUCT, self.settings.environment, int(Classification.CONFIDENTIAL))
 
     def person(self, name: str) -> Principal:
         found = self.services.principals.get(name)

@@ -28,7 +28,10 @@ _STATES: Final = {
     Action.RELEASE_RESTORE: "deployed",
 }
 _ABOUT_PRODUCTS: Final = frozenset(
-    {Action.BUILD, Action.PRODUCTION_QUERY, Action.DATA_REVEAL, Action.BREAK_GLASS, Action.FREEZE}
+    {
+        *(Action.BUILD, Action.PRODUCTION_QUERY, Action.DATA_REVEAL, Action.SUBJECT_ERASE),
+        *(Action.LEGAL_HOLD, Action.BREAK_GLASS, Action.FREEZE),
+    }
 )
 _ABOUT_THE_PLATFORM: Final = frozenset(
     {

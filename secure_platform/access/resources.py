@@ -23,6 +23,8 @@ class Action(StrEnum):
     RELEASE_RESTORE = "release_restore"
     PRODUCTION_QUERY = "production_query"
     DATA_REVEAL = "data_reveal"
+    SUBJECT_ERASE = "subject_erase"
+    LEGAL_HOLD = "legal_hold"
     PRINCIPAL_MANAGE = "principal_manage"
     AUDIT_READ = "audit_read"
     UI_READ = "ui_read"

@@ -28,6 +28,8 @@ COMMANDS: Final = {
     "sql": ("secure_platform.cli.inspect", "Ask production a question."),
     "plan": ("secure_platform.cli.inspect", "Show how every column is protected, and why."),
     "reveal": ("secure_platform.cli.reveal", "Make protected values again, for a purpose."),
+    "erase": ("secure_platform.cli.erase", "Erase a person from everything that is kept."),
+    "hold": ("secure_platform.cli.erase", "Legal holds: what is not erased."),
     "map": ("secure_platform.cli.map", "Show data flows, encryption boundaries and keys."),
     "check": ("secure_platform.cli.inspect", "Validate every contract and product document."),
     "scan": ("secure_platform.cli.scan", "Look for personal data and secrets anywhere."),

@@ -112,8 +112,7 @@ class Resolver:
         return {SUBJECT: subject.column.name, PERSONS: self._domain(self._decider.root(subject))}
 
     def _domain(self, root: Place) -> str:
-        # A contract's own domains have no dot, so that no two of these can be equal by accident.
-        return root.column.token_domain or f"{self._product.name}.{root}"
+        return domain_of(self._product, root)
 
     def _subject(self, place: Place) -> Place:
         subjects = [Place(place.contract, column) for column in place.contract.columns if column.subject_id]
@@ -129,6 +128,12 @@ class Resolver:
                 "Use a text or integer column.",
             )
         return subject
+
+
+def domain_of(product: Product, root: Place) -> str:
+    """The token domain of a column that refers to no other."""
+    # A contract's own domains have no dot, so that no two of these can be equal by accident.
+    return root.column.token_domain or f"{product.name}.{root}"
 
 
 def named_columns(params: Mapping[str, Scalar], name: str) -> list[str]:

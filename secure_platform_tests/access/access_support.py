@@ -164,13 +164,16 @@ CUSTODY = (
     Action.KEY_BACKUP,
     Action.SECRET_MANAGE,
     Action.DATA_REVEAL,
+    Action.SUBJECT_ERASE,
+    Action.LEGAL_HOLD,
 )
+ON_PRODUCTS = frozenset({Action.DATA_REVEAL, Action.SUBJECT_ERASE, Action.LEGAL_HOLD})
 WITHDRAWABLE = ("pending", "approved", "deploy_failed")
 
 
 def about(action: Action) -> Resource:
     """What a custodian would do this to."""
-    if action is Action.DATA_REVEAL:
+    if action in ON_PRODUCTS:
         return PRODUCT
     if action in {Action.KEY_BACKUP, Action.SECRET_MANAGE}:
         return PLATFORM
@@ -179,7 +182,7 @@ def about(action: Action) -> Resource:
 
 def custodian(action: Action) -> Principal:
     """Who may, in a terminal."""
-    return person("privacy_officer" if action is Action.DATA_REVEAL else "admin")
+    return person("privacy_officer" if action in ON_PRODUCTS else "admin")
 
 
 def by(roles: tuple[str, ...], action: Action, resource: Resource) -> list[Case]:
@@ -286,6 +289,11 @@ ALLOWED: dict[str, list[Case]] = {
             {},
             Fixed(has=Held(roles=frozenset({"privacy_officer"}))),
         ),
+    ],
+    "privacy-officer-erases": [
+        Case(caller, action, PRODUCT)
+        for action in (Action.SUBJECT_ERASE, Action.LEGAL_HOLD)
+        for caller in (person("privacy_officer"), web(person("privacy_officer"), 15))
     ],
     "overseers-read-audit": by(OVERSEERS, Action.AUDIT_READ, PLATFORM),
     "everyone-reads-the-catalogue": by(STAFF, Action.UI_READ, PLATFORM),
@@ -561,7 +569,8 @@ NOT_PERMITTED = [
         for role in sorted(ROLES - set(roles))
     ),
     *(
-        Case(coming(person(role), purpose="research"), Action.DATA_REVEAL, PRODUCT)
+        Case(coming(person(role), purpose="research"), action, PRODUCT)
+        for action in sorted(ON_PRODUCTS)
         for role in sorted(ROLES - {"privacy_officer"})
     ),
 ]

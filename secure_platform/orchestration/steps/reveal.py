@@ -20,6 +20,7 @@ from secure_platform.contract.place import Place
 from secure_platform.errors import UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.orchestration.steps.deploy import signed_package, verified_package
+from secure_platform.orchestration.steps.erase import still_there
 from secure_platform.orchestration.steps.protect import valid_rows
 from secure_platform.orchestration.steps.query import with_purpose
 from secure_platform.orchestration.steps.search import numbered
@@ -131,7 +132,7 @@ def _origin(services: Services, signed: SignedManifest, plan: Plan, asked: Asked
         return asked.table, asked.column
     table, column = released.source.dataset, asked.column
     while (str(Zone.MARTS), table) in made_of:
-        snapshot = services.store.load(asked.product, table, Zone.MARTS, made_of[str(Zone.MARTS), table])
+        snapshot = still_there(services, asked.product, table, Zone.MARTS, made_of[str(Zone.MARTS), table])
         sources = snapshot.provenance["column_lineage"].get(column, [])
         if len(sources) != 1:
             raise UsageError(
@@ -168,7 +169,7 @@ def _looked_up(
     raw = next(
         each for each in signed.contents.lineage if (each.zone, each.dataset) == (str(Zone.RAW), plan.dataset)
     )
-    snapshot = services.store.load(raw.product, raw.dataset, Zone.RAW, raw.snapshot_id)
+    snapshot = still_there(services, raw.product, raw.dataset, Zone.RAW, raw.snapshot_id)
     contract = read_contract(signed.contents.contracts[plan.dataset].document, Place(plan.dataset))
     typed = cast_typed(contract, valid_rows(services.store, snapshot))
     with parquet.value_free("look up tokens"):

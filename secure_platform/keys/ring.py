@@ -293,6 +293,10 @@ class KeyRing(NotPickled):
         """The keys of the persons of a domain, for what is encrypted under them."""
         return DomainPersons(self._subjects, domain)
 
+    def erased(self, domain: str, persons: Collection[str]) -> set[str]:
+        """Those among some persons of a domain whose key was destroyed."""
+        return self._subjects.destroyed(domain, persons)
+
     def destroy_subject_key(self, domain: str, subject: str, *, actor: str) -> None:
         """Remove the key of a person for ever, and see that they never get another."""
         self._subjects.destroy(domain, subject, actor=actor)

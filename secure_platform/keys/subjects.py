@@ -95,6 +95,14 @@ class SubjectKeys(NotPickled):
                 )
         return keys
 
+    def destroyed(self, domain: str, subjects: Collection[str]) -> set[str]:
+        """Those among some persons whose key was destroyed; where nobody's was, nothing is computed."""
+        names = self._rows.witness.known(_DESTROYED)
+        if not any(name.rpartition("/")[0] == _of_domain(domain) for name in names):
+            return set()
+        places = self._places(domain, subjects)
+        return {person for place, person in places.items() if _name(domain, place) in names}
+
     def destroy(self, domain: str, subject: str, *, actor: str) -> None:
         """Remove the key of a subject for ever, and see that it never gets another."""
         (place,) = self._places(domain, [subject])

@@ -234,12 +234,14 @@ def _records(product: str) -> Iterator[Place]:
     yield place("key folder", ("keys/*",), "keys open only what they wrapped", content=Content.KEYS)
     sealed, newest = ("secrets/*.sealed",), "its authentication tag, the audit log names the newest"
     yield Place("secrets", sealed, Content.KEYS, None, AtRest.SEALED, newest, (DATA,))
+    yield place("tombstones", ("erasures/*.json",), "a MAC", MAC, DATA)
     yield place("Dagster", ("dagster/**",), "decides nothing")
     yield place("dbt", ("dbt/**",), "made again when it does not fit")
     locks = (
         ".*lock",
         "secrets/.lock",
         ".initialised",
+        "erasures/.lock",
         "tmp/claims.lock",
         "releases/**.lock",
         "warehouse/**.lock",

@@ -43,6 +43,18 @@ def subject_roots(product: Product) -> dict[str, set[tuple[str, str]]]:
     return found
 
 
+def subject_columns(product: Product, contract: Contract) -> dict[str, str]:
+    """The columns of a dataset that name a person, foreign keys included, and the domain of each."""
+    decider = Decider(product, load_profile(product.profile))
+    domains = {place: domain for domain, places in subject_roots(product).items() for place in places}
+    found = {}
+    for column in contract.columns:
+        root = decider.root(Place(contract, column))
+        if domain := domains.get((root.contract.dataset, root.column.name)):
+            found[column.name] = domain
+    return found
+
+
 def about(contract: Contract, values: Values) -> dict[str, set[str]]:
     """The columns of a dataset by which its rows may be about the person, and the values that say so."""
     found = {}

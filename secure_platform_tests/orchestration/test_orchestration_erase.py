@@ -71,7 +71,7 @@ def require_gone(bank: Bank, before: Kept) -> None:
     store = bank.services.store
     for zone, names in DATASETS.items():
         stored = list(store.stored(PRODUCT, zone))
-        assert sorted(each.dataset for each in stored) == sorted(names)
+        assert {each.dataset for each in stored} == set(names)
         for each in stored:
             texts = store.scan(each).select(pl.col(pl.String)).collect()
             for column in texts.iter_columns():
@@ -146,6 +146,19 @@ def test_older_snapshots_are_deleted_and_lines_that_nobody_could_read(bank: Bank
     assert aside.collect().height == 0
     assert "person-99" in set(rows(bank, Zone.RAW, "people")["id"])
     assert pull(context, "people").snapshot.snapshot_id == left.snapshot_id, "the same source, without them"
+
+
+def test_a_source_that_still_has_them_does_not_bring_them_back(bank: Bank, tmp_path: Path) -> None:
+    before = kept(bank)
+    erased(bank)
+    people().reverse().write_csv(tmp_path / "people.csv")
+    cards().reverse().write_csv(tmp_path / "cards.csv")
+    context = StepContext(bank.services, bank.services.product(PRODUCT), "run", "dana", tmp_path)
+    for name in ("people", "cards"):
+        pulled = pull(context, name).snapshot
+        assert not pulled.reused
+        assert pulled.verdicts["validate"].passed
+    require_gone(bank, before)
 
 
 class KilledError(BaseException):

@@ -81,12 +81,15 @@ def test_sarif_names_rule_place_and_fingerprint() -> None:
 )
 def test_no_name_is_a_link_in_sarif(source: str, uri: str) -> None:
     named = replace(
-        FINDINGS[0], source=f"{source}!/\x1b[2J", column="[pay here](https://evil.example)\n", spans=()
+        FINDINGS[0],
+        source=f"{source}!/\x1b[2J\u202e",
+        column="[pay here](https://evil.example)\n\u202e",
+        spans=(),
     )
     (result,) = sarif([named], RULES, "1")["runs"][0]["results"]
     (location,) = result["locations"]
     assert location["physicalLocation"]["artifactLocation"]["uri"] == uri
-    assert r"column \[pay here\](https://evil.example)\\n (" in result["message"]["text"]
+    assert r"column \[pay here\](https://evil.example)\\n\\u202e (" in result["message"]["text"]
     told = json.dumps(result, ensure_ascii=False)
     assert told.isprintable()
     assert told.encode()

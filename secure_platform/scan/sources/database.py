@@ -5,6 +5,7 @@ hangs is waited for a bounded time, a table that may not be read is skipped. Wha
 repeated: it may name the password.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ _OWN_SCHEMAS: Final = frozenset({"information_schema"})
 _DENIED: Final = "permission denied"
 _LATE: Final = "the database did not answer in time: the table is locked, or too slow"
 _FAILED: Final = "the database cannot give it"
+_SERVICE: Final = "PGSERVICE"
 _BY_STATE: Final = {"42501": _DENIED, "55P03": _LATE, "57014": _LATE}
 _SQLITE: Final = "sqlite"
 
@@ -116,19 +118,27 @@ def _url(name: str, text: str) -> URL:
         raise UsageError(f"{name} holds no URL of a database", _FIX) from None
     if url.get_backend_name() != "postgresql":
         raise UsageError(f"{name} is not the URL of a PostgreSQL database", _FIX)
-    if "sslmode" not in url.query and not _is_here(url.host):
-        url = url.update_query_dict({"sslmode": "verify-full", "sslrootcert": "system"})
+    if "sslmode" not in url.query and not all(map(_is_here, _hosts(url))):
+        url = url.set(query={"sslmode": "verify-full", "sslrootcert": "system", **url.query})
     return url.set(drivername="postgresql+psycopg")
 
 
 _FIX: Final = "Keep postgresql://USER:PASSWORD@HOST/DATABASE as this secret; see docs/scanning.md."
 
 
-def _is_here(host: str | None) -> bool:
+def _hosts(url: URL) -> list[str]:
+    """Where libpq may connect to: what the URL names, wherever in it, else what its environment says."""
+    named = url.normalized_query
+    if "service" in named or _SERVICE in os.environ:
+        return ["a service"]
+    hosts = [*filter(None, [url.host]), *named.get("host", ())] or [os.environ.get("PGHOST", "")]
+    addresses = named.get("hostaddr", ()) or [os.environ.get("PGHOSTADDR", "")]
+    return [host for several in (*hosts, *addresses) for host in several.split(",")]
+
+
+def _is_here(host: str) -> bool:
     try:
-        return (
-            host in {None, "", "localhost"} or str(host).startswith("/") or ip_address(str(host)).is_loopback
-        )
+        return host in {"", "localhost"} or host.startswith("/") or ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -5,14 +5,13 @@ had candidates or a telling name, and all text for secrets, whose looks are told
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Final
 
 import polars as pl
 
-from secure_platform.contract.model import Contract
 from secure_platform.scan.cells import Shape, column_of, shape, text_of
 from secure_platform.scan.evidence import Look, Tally, tallies
 from secure_platform.scan.forms import STRUCTURED
@@ -27,8 +26,7 @@ from secure_platform.scan.secrets.engine import Engine
 from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE
 from secure_platform.scan.text.columns import PROSE, in_prose
 from secure_platform.scan.text.scanner import TextScanner
-from secure_platform.taxonomy.classification import Classification
-from secure_platform.taxonomy.info_types import InfoType, info_types
+from secure_platform.taxonomy.info_types import InfoType
 
 DATE: Final = "DATE"
 INSIDE: Final = "inside nested values"
@@ -102,7 +100,7 @@ class Scanner:
             self._look(
                 name,
                 shape(name, schema[name]),
-                _values(self._headers, frame, name, named[name]),
+                _values(self._headers, frame, name, text_of(name, schema[name]), named[name]),
                 counts[name],
             )
             for name in columns
@@ -113,7 +111,11 @@ class Scanner:
             if counts[name].filled and shape(name, schema[name]) == "date":
                 found += self._dated(name, named[name], counts[name].filled)
         found += [finding for look in looks if counts[look.column].prose for finding in self._in_prose(look)]
-        found += self._secret(frame.select(column_of(name) for name in columns), counts)
+        found += secret_findings(
+            _secrets(),
+            frame.select(column_of(name) for name in columns),
+            {name: counts[name].filled for name in columns},
+        )
         places = {name: place for place, name in enumerate(columns)}
         return sorted(self._unexplained(self._merged(found)), key=lambda finding: places[finding.column])
 
@@ -207,19 +209,6 @@ class Scanner:
             for kind in (*narrower, DATE)
         ]
 
-    def _secret(self, frame: pl.LazyFrame, counts: Mapping[str, "_Counts"]) -> list[Finding]:
-        return [
-            Finding(
-                each.column,
-                each.info_type,
-                each.rows,
-                each.rows / counts[each.column].filled,
-                each.confidence,
-                tuple(sorted(each.reasons)),
-            )
-            for each in scan_columns(_secrets(), frame)
-        ]
-
     def _in_prose(self, look: Look) -> list[Finding]:
         """What sentences hold that no pattern of a cell shows; a telling name says what its cells are."""
         found = [] if look.named else in_prose(self._text, look.texts, look.distinct)
@@ -273,49 +262,25 @@ class _Counts:
     prose: int = 0
 
 
-def refused(
-    findings: Iterable[Finding], contract: Contract, types: Mapping[str, InfoType] | None = None
-) -> list[Finding]:
-    """Findings that contradict the contract: confidential or restricted types in public or internal columns.
-
-    Columns that the contract does not name are left out: they never leave the raw zone.
+def secret_findings(engine: Engine, frame: pl.LazyFrame, filled: Mapping[str, int]) -> list[Finding]:
+    """What the rules of an engine find in the cells of a frame.
 
     Args:
-        findings: What a scan of raw data found.
-        contract: Of the dataset.
-        types: The product's info types; the platform's when not given.
+        engine: Has the rules.
+        frame: Typed or text columns.
+        filled: How many cells of each column are not null.
     """
-    open_columns = {
-        column.name for column in contract.columns if column.classification < Classification.CONFIDENTIAL
-    }
-    types = types or info_types()
     return [
-        finding
-        for finding in findings
-        if finding.column in open_columns
-        and types[finding.info_type].classification >= Classification.CONFIDENTIAL
+        Finding(
+            each.column,
+            each.info_type,
+            each.rows,
+            each.rows / filled[each.column],
+            each.confidence,
+            tuple(sorted(each.reasons)),
+        )
+        for each in scan_columns(engine, frame)
     ]
-
-
-def residual(
-    findings: Iterable[Finding], types: Mapping[str, InfoType] | None = None, *, safe_harbor: bool = False
-) -> list[Finding]:
-    """Findings that must not be in protected data: every identifier and secret.
-
-    Attributes, which say something about a person without naming one, are kept on purpose. Weak evidence
-    needs no exception here, because what protection leaves behind is no evidence to begin with: under a
-    telling header the scan counts only cells that have the type's format and are no token or redaction mark,
-    or, for types without one, cells that are not null, tokens, digests, UUIDs, redaction marks or numbers
-    (years, ages, ZIP3). Value evidence always counts.
-
-    Args:
-        findings: What a scan of protected data found.
-        types: The product's info types; the platform's when not given.
-        safe_harbor: Also block every type that 45 CFR 164.514(b)(2)(i) names, whatever its classification:
-            a full date, say.
-    """
-    types = types or info_types()
-    return [f for f in findings if types[f.info_type].sensitive or (safe_harbor and types[f.info_type].hipaa)]
 
 
 @cache
@@ -323,9 +288,8 @@ def _secrets() -> Engine:
     return Engine(own_rules(), MINIMUM_CONFIDENCE)
 
 
-def _values(headers: Headers, frame: pl.LazyFrame, name: str, named: frozenset[str]) -> Values:
-    text = text_of(name, frame.collect_schema()[name]).alias("value")
-    texts = frame.select(text).filter(pl.col("value").is_not_null())
+def _values(headers: Headers, frame: pl.LazyFrame, name: str, text: pl.Expr, named: frozenset[str]) -> Values:
+    texts = frame.select(text.alias("value")).filter(pl.col("value").is_not_null())
     keyed = headers.keyed(name) & named
     if keyed and numbered_through(texts):
         named, keyed = named - keyed, frozenset()

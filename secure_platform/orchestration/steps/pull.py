@@ -12,8 +12,9 @@ from secure_platform.orchestration.steps.context import CheckOutcome, StepContex
 from secure_platform.orchestration.steps.observe import RAW, found_by, labels_key, monitored, remember
 from secure_platform.orchestration.steps.record import record_scan
 from secure_platform.orchestration.steps.scanning import product_scan
-from secure_platform.scan.columns import Finding, refused
+from secure_platform.scan.columns import Finding
 from secure_platform.scan.feedback import Corrected
+from secure_platform.scan.refusals import refused
 from secure_platform.source.csv import LINE, Malformed, check_header
 from secure_platform.source.dataset import Source, open_source
 from secure_platform.store.snapshots import Snapshot, Verdict, Zone

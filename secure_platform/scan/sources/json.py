@@ -21,6 +21,7 @@ from secure_platform.source.records import RECORD_LIMIT
 
 _ROWS: Final = 1 << 16
 _CELLS: Final = 1 << 19
+_CHARACTERS: Final = 1 << 25
 _BLOCK: Final = 1 << 20
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
 
@@ -79,7 +80,7 @@ class _Table:
     def __init__(self) -> None:
         self._columns: dict[str, list[str | None]] = {}
         self._names: set[str] = set()
-        self._height = 0
+        self._height = self._characters = 0
 
     def add(self, row: Any) -> bool:
         """Take an object; no, if it is none or has too many further members."""
@@ -91,20 +92,22 @@ class _Table:
         for name, value in row.items():
             column = self._columns.setdefault(name, [])
             column.extend([None] * (self._height - len(column)))
-            column.append(_spelled(value))
+            column.append(cell := _spelled(value))
+            self._characters += len(cell or "")
         self._height += 1
         return True
 
     @property
     def is_full(self) -> bool:
-        return self._height >= _ROWS or self._height * len(self._columns) >= _CELLS
+        cells = self._height * len(self._columns)
+        return self._height >= _ROWS or cells >= _CELLS or self._characters >= _CHARACTERS
 
     def taken(self) -> pl.DataFrame:
         """The rows so far; the next begin anew."""
         columns, height = self._columns, self._height
         for column in columns.values():
             column.extend([None] * (height - len(column)))
-        self._columns, self._height = {}, 0
+        self._columns, self._height, self._characters = {}, 0, 0
         try:
             return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
         except UnicodeEncodeError:

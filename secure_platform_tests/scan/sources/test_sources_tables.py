@@ -1,9 +1,11 @@
 """Tables of every format: all of it is read, wherever it stands, and told by column."""
 
 import gzip
+import io
 import json
 import sqlite3
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -13,9 +15,12 @@ import pytest
 from inspected import EMAILS, INSPECTION, found, inspect, inspect_bytes, workbook, zipped
 
 from secure_platform.cli.scan_targets import called
+from secure_platform.scan.sources import json as json_source
 from secure_platform.scan.sources.database import sqlite_tables
+from secure_platform.scan.sources.documents import Document, MemoryDocument
 from secure_platform.scan.sources.names import unique
 from secure_platform.scan.sources.spool import spool
+from secure_platform.scan.sources.stray import Stray
 from secure_platform.store import parquet as parquet_store
 
 ROWS = [{"id": str(n), "email": email} for n, email in enumerate(EMAILS, start=1)]
@@ -131,6 +136,22 @@ def test_objects_need_not_have_the_same_members(tmp_path: Path) -> None:
     section = inspect_bytes(tmp_path, "a.ndjson", "\n".join(map(json.dumps, rows)).encode())
     assert section.scanned[0].columns == ("a", "b", "mail")
     assert {("a.ndjson", "b", "EMAIL"), ("a.ndjson", "mail", "EMAIL")} <= found(section)
+
+
+@pytest.mark.parametrize("read", [json_source.lines, json_source.array], ids=["lines", "array"])
+def test_long_cells_are_given_on_before_they_fill_the_memory(
+    read: Callable[[Document], Iterator[pl.DataFrame | Stray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_source, "_CHARACTERS", 1000)
+    objects = [json.dumps({"note": "x" * 400}) for _ in range(20)]
+    text = f"[{','.join(objects)}]" if read is json_source.array else "\n".join(objects)
+    heights = [
+        len(rows)
+        for rows in read(MemoryDocument("a", io.BytesIO(text.encode())))
+        if isinstance(rows, pl.DataFrame)
+    ]
+    assert sum(heights) == 20
+    assert max(heights) == 3
 
 
 def test_nested_columns_and_foreign_types_of_parquet_are_searched(tmp_path: Path) -> None:

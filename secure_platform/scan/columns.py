@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from secure_platform.errors import ContractError
 from secure_platform.scan.cells import Shape, column_of, shape, text_of
 from secure_platform.scan.evidence import Look, Tally, tallies
 from secure_platform.scan.forms import STRUCTURED
@@ -25,8 +26,10 @@ from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.engine import Engine
 from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE
 from secure_platform.scan.text.columns import PROSE, in_prose
+from secure_platform.scan.text.forms import forms_of
 from secure_platform.scan.text.scanner import TextScanner
-from secure_platform.taxonomy.info_types import InfoType
+from secure_platform.taxonomy.info_types import InfoType, info_types
+from secure_platform.taxonomy.reading import compiles
 
 DATE: Final = "DATE"
 INSIDE: Final = "inside nested values"
@@ -53,19 +56,40 @@ class Finding:
 
 
 class Scanner:
-    """Finds the info types of a taxonomy, and secrets, in frames of any column types."""
+    """Finds the info types of a taxonomy, and secrets, in frames of any column types.
+
+    Args:
+        types: The platform's, or a product's with its own.
+
+    Raises:
+        ContractError: If a product has more words and patterns than one search can hold.
+        UsageError: If a pattern of a product's own cannot be searched in text; names the type.
+    """
 
     def __init__(self, types: Mapping[str, InfoType]) -> None:
         self.types = types
         self._patterns = compile_types(types)
         self._union = union(self._patterns)
         self._headers = Headers(types)
+        if types is not info_types():
+            self._require_searchable()
 
     @cached_property
     def _text(self) -> TextScanner:
         return TextScanner(
             {name: kind for name, kind in self.types.items() if kind.sensitive and kind.group != "secret"}
         )
+
+    def _require_searchable(self) -> None:
+        """Refuse here what would end a scan in the middle."""
+        if not compiles(self._union):
+            raise ContractError(
+                "The product's own info types have more words and patterns than one search can hold",
+                "Shorten the lists of words in its info_types.yaml.",
+            )
+        for name, kind in self.types.items():
+            if kind is not info_types().get(name):
+                forms_of(kind)
 
     def observe(self, frame: pl.LazyFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The first look: one lazy row with one struct per column that can hold evidence.

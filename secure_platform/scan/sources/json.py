@@ -57,7 +57,7 @@ def _lines(stream: IO[bytes]) -> Iterator[pl.DataFrame | Stray]:
     while record := stream.readline(RECORD_LIMIT):
         number += 1
         text = record.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace").strip()
-        if text and not table.add(_parsed(text)):
+        if text and not table.add(parsed(text)):
             yield Stray(number, text)
         if table.is_full:
             yield table.taken()
@@ -92,7 +92,7 @@ class _Table:
         for name, value in row.items():
             column = self._columns.setdefault(name, [])
             column.extend([None] * (self._height - len(column)))
-            column.append(cell := _spelled(value))
+            column.append(cell := spelled(value))
             self._characters += len(cell or "")
         self._height += 1
         return True
@@ -170,7 +170,8 @@ def _elements(text: _Text) -> Iterator[Any]:
         raise NoTableError
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """The value that a text is, its numbers as they are spelled; None if it is none."""
     try:
         return _DECODER.decode(text)
     except (ValueError, RecursionError):
@@ -190,7 +191,8 @@ _DECODER: Final = json.JSONDecoder(
 )
 
 
-def _spelled(value: Any) -> str | None:
+def spelled(value: Any) -> str | None:
+    """A member's value as text; what is nested stays JSON, what is empty is null."""
     if value is None or isinstance(value, str):
         return value or None
     return json.dumps(value, ensure_ascii=False)

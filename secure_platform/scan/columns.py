@@ -120,26 +120,23 @@ class Scanner:
         named = self._headers.named(header)
         columns = [name for name in observed.columns if name in named]
         counts = {name: _Counts(**observed.get_column(name).item()) for name in columns}
-        looks = [
-            self._look(
-                name,
-                shape(name, schema[name]),
-                _values(self._headers, frame, name, text_of(name, schema[name]), named[name]),
-                counts[name],
-            )
+        forms = {name: shape(name, schema[name]) for name in columns}
+        values = {
+            name: _values(self._headers, frame, name, text_of(name, schema[name]), named[name])
             for name in columns
-        ]
+        }
+        looks = [self._look(name, forms[name], values[name], counts[name]) for name in columns]
+        filled = {name: counts[name].filled for name in columns}
         found = self._judged(looks)
         found += self._inside(frame, looks, counts, header)
-        for name in columns:
-            if counts[name].filled and shape(name, schema[name]) == "date":
-                found += self._dated(name, named[name], counts[name].filled)
-        found += [finding for look in looks if counts[look.column].prose for finding in self._in_prose(look)]
-        found += secret_findings(
-            _secrets(),
-            frame.select(column_of(name) for name in columns),
-            {name: counts[name].filled for name in columns},
-        )
+        found += [
+            each
+            for look in looks
+            if forms[look.column] == "date" and look.filled
+            for each in self._dated(look)
+        ]
+        found += [each for look in looks if counts[look.column].prose for each in self._in_prose(look)]
+        found += secret_findings(_secrets(), frame.select(map(column_of, columns)), filled)
         places = {name: place for place, name in enumerate(columns)}
         return sorted(self._unexplained(self._merged(found)), key=lambda finding: places[finding.column])
 
@@ -225,12 +222,12 @@ class Scanner:
             _finding(look.column, kind, verdict, look.filled) for look, kind, verdict in judged if verdict
         ]
 
-    def _dated(self, name: str, named: frozenset[str], filled: int) -> list[Finding]:
+    def _dated(self, look: Look) -> list[Finding]:
         """Typed dates need no pattern: the general type, and each narrower one that the name means."""
-        narrower = [kind.id for kind in self.types.values() if kind.id in named and DATE in kind.supersedes]
+        kinds = (kind for name, kind in self.types.items() if name in look.named)
         return [
-            _finding(name, kind, by_type(named=kind != DATE, filled=filled), filled)
-            for kind in (*narrower, DATE)
+            _finding(look.column, kind, by_type(named=kind != DATE, filled=look.filled), look.filled)
+            for kind in (*(kind.id for kind in kinds if DATE in kind.supersedes), DATE)
         ]
 
     def _in_prose(self, look: Look) -> list[Finding]:

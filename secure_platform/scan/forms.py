@@ -82,9 +82,7 @@ def _typed(texts: pl.LazyFrame) -> pl.LazyFrame:
     """Values under what their object says that they are: its words, of addresses the last part."""
     found = _exploded(texts.select(_VALUE.str.extract_all(_TYPED)))
     said = _VALUE.str.replace(rf"{_HOLDS}\s*:\s*(?:\[\s*)?{_SCALAR}$", "")
-    words = said.str.replace_all(rf"{_SAYS}\s*:", " ").str.replace_all(
-        r"(?i)(?:https?://|urn:)[^\s\"]*[/:]", " "
-    )
+    words = said.str.replace_all(rf"{_SAYS}\s*:", " ").str.replace_all(_ADDRESS, " ")
     return found.select(words.alias("key"), _VALUE.str.extract(rf"({_SCALAR})$").str.strip_chars('"'))
 
 

@@ -23,12 +23,17 @@ from sqlalchemy.pool import NullPool
 
 from secure_platform.errors import ServiceError, UsageError
 from secure_platform.scan.report import Section
+from secure_platform.scan.secrets.archives import SEPARATOR
 from secure_platform.scan.sources.documents import SkippedError
 from secure_platform.scan.sources.inspection import Inspection
 from secure_platform.scan.sources.work import Source
 
+FIRST_ROWS: Final = 100
 ROWS: Final = 10_000
-"""Rows that the server is asked for at a time."""
+"""Rows that the server is asked for at a time, at first and at most."""
+BYTES: Final = 16 << 20
+"""Text that a next batch is expected to have at most, by what rows had so far."""
+LONGEST_CELL: Final = 16 << 20
 CONNECT_SECONDS: Final = 10
 LOCK_MS: Final = 10_000
 ANSWER_MS: Final = 600_000
@@ -91,19 +96,20 @@ def sqlite_tables(path: Path, name: str, inspection: Inspection) -> Section:
 
     def connect() -> sqlite3.Connection:
         # Nobody who writes is waited for, and nothing is written beside the file.
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+        connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True)
         connection.text_factory = _text
+        # A few bytes of schema can promise a cell of any length.
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_CELL)
         connection.execute("PRAGMA trusted_schema=OFF")
         return connection
 
     section = Section()
     try:
-        for source in _tables(
-            name, sa.create_engine("sqlite://", creator=connect, poolclass=NullPool), Wanted()
-        ):
+        engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+        for source in _tables(name, engine, Wanted(), within=SEPARATOR):
             section.add(source.look(inspection))
-    except (ServiceError, UsageError) as error:
-        raise SkippedError(error.culprit) from None
+    except (ServiceError, UsageError):
+        raise SkippedError("an SQLite file that is damaged, or has no table") from None
     return section
 
 
@@ -157,13 +163,13 @@ def _engine(url: URL) -> sa.Engine:
     )
 
 
-def _tables(name: str, engine: sa.Engine, wanted: Wanted) -> Iterator[Source]:
+def _tables(name: str, engine: sa.Engine, wanted: Wanted, *, within: str = "/") -> Iterator[Source]:
     listed = list(_listed(name, engine, wanted))
     if not listed:
         raise UsageError(f"There is no such table in {name}", "Name a table or schema that its user may see.")
     for schema, table in listed:
         place = ".".join(part for part in (schema, table) if part)
-        source = f"{name}/{place}"
+        source = f"{name}{within}{place}"
         yield Source(source, place, _look(source, _reader(engine, schema, table)))
 
 
@@ -211,9 +217,12 @@ def _batches(connection: sa.Connection, schema: str | None, table: str) -> Itera
     query = sa.select(*columns).select_from(sa.table(table, schema=schema))
     empty = dict.fromkeys(names, pl.String)
     yield pl.DataFrame(schema=empty)
-    with connection.execution_options(stream_results=True, yield_per=ROWS).execute(query) as result:
-        for part in result.partitions():
-            yield _frame(part, names)
+    wanted = FIRST_ROWS
+    with connection.execution_options(stream_results=True).execute(query) as result:
+        while part := result.fetchmany(wanted):
+            frame = _frame(part, names)
+            yield frame
+            wanted = max(1, min(ROWS, BYTES * frame.height // max(1, int(frame.estimated_size()))))
 
 
 def _frame(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pl.DataFrame:

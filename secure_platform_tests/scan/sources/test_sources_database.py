@@ -93,6 +93,7 @@ def test_every_table_is_scanned_and_one_that_may_not_be_read_is_told(database: D
 
 
 def test_rows_come_in_batches(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_ROWS", 2)
     monkeypatch.setattr(module, "ROWS", 2)
     sizes: list[int] = []
     frame = module._frame

@@ -9,16 +9,19 @@ from rich.console import Console
 from secure_platform.cli.access import open_platform, open_services, server_option
 from secure_platform.cli.export import print_csv, write_csv
 from secure_platform.cli.output import example, heading, json_option, line, records, require_new, show, table
+from secure_platform.contract.product import Product
 from secure_platform.errors import ContractError, UsageError
 from secure_platform.orchestration.steps.protect import current_plan
 from secure_platform.orchestration.steps.query import ROW_LIMIT
+from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.plan import ColumnPlan
+from secure_platform.services import Services
 
 
 @click.command(epilog=example("check"))
 @json_option
 def check(*, as_json: bool) -> None:
-    """Validate every contract and product document, and compile every protection plan.
+    """Validate every document of every product, and compile every protection plan.
 
     Exits 3 and names the first document that is refused.
     """
@@ -28,15 +31,7 @@ def check(*, as_json: bool) -> None:
             f"There is no data product in {services.settings.defs}",
             "Put one folder per product there: defs.yaml and contracts/*.odcs.yaml.",
         )
-    data: list[dict[str, Any]] = [
-        {
-            "product": product.name,
-            "profile": product.profile,
-            "datasets": {name: contract.version for name, contract in product.contracts.items()},
-            "plan": current_plan(product, services.keys).digest,
-        }
-        for product in services.products.values()
-    ]
+    data = [_checked(product, services) for product in services.products.values()]
 
     def render(out: Console) -> None:
         line(out, "Every document is valid.")
@@ -45,6 +40,17 @@ def check(*, as_json: bool) -> None:
             table(out, ("dataset", "contract version"), row["datasets"].items())
 
     show(data, as_json=as_json, render=render)
+
+
+def _checked(product: Product, services: Services) -> dict[str, Any]:
+    """What is declared, once its info types and feedback have been read as well."""
+    product_scan(product)
+    return {
+        "product": product.name,
+        "profile": product.profile,
+        "datasets": {name: contract.version for name, contract in product.contracts.items()},
+        "plan": current_plan(product, services.keys).digest,
+    }
 
 
 @click.command(epilog=example("plan healthcare", "plan healthcare --json"))

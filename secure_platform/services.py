@@ -15,6 +15,7 @@ from secure_platform.access.credentials import Credentials, Invitation
 from secure_platform.access.custody import Custody
 from secure_platform.access.freezes import Freezes
 from secure_platform.access.grants import Grants
+from secure_platform.access.holds import Holds
 from secure_platform.access.key_backups import KeyBackups
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals
@@ -183,6 +184,11 @@ class Services:
     def freezes(self) -> Freezes:
         """What is not deployed for now."""
         return Freezes(self.sealed_rows, self.keys, self.policy, self.situation, announce=self._announce)
+
+    @cached_property
+    def holds(self) -> Holds:
+        """What is not erased for now."""
+        return Holds(self.audit, self.policy)
 
     @cached_property
     def key_backups(self) -> KeyBackups:

@@ -16,7 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from secure_platform.access.windows import read_window
 from secure_platform.errors import UsageError
-from secure_platform.key_settings import AWS, VAULT, AwsSettings, KeySettings, SecretSettings, VaultSettings
+from secure_platform.key_settings import (
+    AWS,
+    VAULT,
+    AwsSettings,
+    KeySettings,
+    RevealSettings,
+    SecretSettings,
+    VaultSettings,
+)
 from secure_platform.secret_reference import SCHEME, SecretReference
 from secure_platform.site import AlertSettings, ChannelSettings, IdentitySettings, ServerSettings
 
@@ -25,7 +33,9 @@ CONFIG_NAME: Final = "platform.yaml"
 PACKAGE: Final = Path(__file__).resolve().parent
 TEXTS: Final = frozenset({"environment", "memory_limit"})
 FILES: Final = frozenset({"certificate", "key", "client_ca", "ca"})
-DOCUMENTS: Final = frozenset({"server", "identity", "channels", "alerts", "keys", "secrets", "vault", "aws"})
+DOCUMENTS: Final = frozenset(
+    {"server", "identity", "channels", "alerts", "keys", "secrets", "vault", "aws", "reveal"}
+)
 
 
 class Settings(BaseModel):
@@ -51,6 +61,7 @@ class Settings(BaseModel):
         secrets: Where secrets are looked up.
         vault: A Vault server.
         aws: An AWS account.
+        reveal: How much one person may reveal.
         memory_limit: Most memory DuckDB uses to build marts, such as `4GB`; beyond it, it spills, encrypted.
     """
 
@@ -73,6 +84,7 @@ class Settings(BaseModel):
     secrets: SecretSettings = SecretSettings()
     vault: VaultSettings | None = None
     aws: AwsSettings | None = None
+    reveal: RevealSettings = RevealSettings()
     memory_limit: Annotated[str, Field(pattern=r"^[1-9][0-9]*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] | None = None
 
     @model_validator(mode="after")

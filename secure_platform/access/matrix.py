@@ -29,7 +29,8 @@ _STATES: Final = {
 }
 _ABOUT_PRODUCTS: Final = frozenset(
     {
-        *(Action.BUILD, Action.PRODUCTION_QUERY, Action.BREAK_GLASS, Action.FREEZE),
+        *(Action.BUILD, Action.PRODUCTION_QUERY, Action.DATA_REVEAL, Action.SUBJECT_ERASE),
+        *(Action.LEGAL_HOLD, Action.BREAK_GLASS, Action.FREEZE),
         *(Action.INCIDENT_READ, Action.INCIDENT_MANAGE),
     }
 )

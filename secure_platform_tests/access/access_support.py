@@ -116,6 +116,7 @@ def member(principal: Principal, *groups: str) -> Principal:
 STEWARD = person("data_steward", name="steward2")
 PIPELINE = service("pipeline")
 ANALYST = coming(person("analyst"), purpose="research")
+REVEALER = coming(person("privacy_officer"), purpose="research")
 SCHEDULER = service("scheduler", name="service:scheduler")
 
 
@@ -162,15 +163,32 @@ GUARDIANS = ("data_steward", "privacy_officer", "admin")
 SETTLERS = ("data_engineer", "data_steward", "privacy_officer", "admin")
 GLASS_BREAKERS = ("data_engineer", "ml_engineer", "data_steward", "privacy_officer", "admin")
 CUSTODIANS = ("admin", "privacy_officer")
-CUSTODY = (Action.KEY_ROTATE, Action.KEY_DISABLE, Action.KEY_DESTROY, Action.KEY_BACKUP, Action.SECRET_MANAGE)
+CUSTODY = (
+    Action.KEY_ROTATE,
+    Action.KEY_DISABLE,
+    Action.KEY_DESTROY,
+    Action.KEY_BACKUP,
+    Action.SECRET_MANAGE,
+    Action.DATA_REVEAL,
+    Action.SUBJECT_ERASE,
+    Action.LEGAL_HOLD,
+)
+ON_PRODUCTS = frozenset({Action.DATA_REVEAL, Action.SUBJECT_ERASE, Action.LEGAL_HOLD})
 WITHDRAWABLE = ("pending", "approved", "deploy_failed")
 
 
 def about(action: Action) -> Resource:
     """What a custodian would do this to."""
+    if action in ON_PRODUCTS:
+        return PRODUCT
     if action in {Action.KEY_BACKUP, Action.SECRET_MANAGE}:
         return PLATFORM
     return DISABLED if action is Action.KEY_DESTROY else KEY
+
+
+def custodian(action: Action) -> Principal:
+    """Who may, in a terminal."""
+    return person("privacy_officer" if action in ON_PRODUCTS else "admin")
 
 
 def by(roles: tuple[str, ...], action: Action, resource: Resource) -> list[Case]:
@@ -275,6 +293,23 @@ ALLOWED: dict[str, list[Case]] = {
             {},
             Fixed(has=Held(roles=frozenset({"analyst"}))),
         ),
+    ],
+    "privacy-officer-reveals": [
+        Case(REVEALER, Action.DATA_REVEAL, PRODUCT),
+        Case(REVEALER, Action.DATA_REVEAL, OPEN_PRODUCT),
+        Case(web(REVEALER, 15), Action.DATA_REVEAL, replace(PRODUCT, classification=3)),
+        Case(
+            coming(person(), purpose="research"),
+            Action.DATA_REVEAL,
+            PRODUCT,
+            {},
+            Fixed(has=Held(roles=frozenset({"privacy_officer"}))),
+        ),
+    ],
+    "privacy-officer-erases": [
+        Case(caller, action, PRODUCT)
+        for action in (Action.SUBJECT_ERASE, Action.LEGAL_HOLD)
+        for caller in (person("privacy_officer"), web(person("privacy_officer"), 15))
     ],
     "overseers-read-audit": by(OVERSEERS, Action.AUDIT_READ, PLATFORM),
     "everyone-reads-the-catalogue": by(STAFF, Action.UI_READ, PLATFORM),
@@ -434,6 +469,12 @@ FORBIDDEN: dict[str, list[Case]] = {
             ANALYST, Action.PRODUCTION_QUERY, replace(PRODUCT, classification=3), {}, Fixed(says=Declared())
         ),
     ],
+    "forbid-revealing-without-purpose": [
+        Case(coming(REVEALER, purpose=purpose), Action.DATA_REVEAL, resource)
+        for purpose in (None, "", "marketing", "Research", "research ")
+        for resource in (PRODUCT, OPEN_PRODUCT)
+    ]
+    + [Case(REVEALER, Action.DATA_REVEAL, OPEN_PRODUCT, {}, Fixed(says=Declared()))],
     "forbid-break-glass-without-mfa": [
         Case(coming(person("admin"), channel="web"), Action.BREAK_GLASS, PRODUCT),
         Case(web(person("admin"), 16), Action.BREAK_GLASS, PRODUCT),
@@ -443,18 +484,19 @@ FORBIDDEN: dict[str, list[Case]] = {
         Case(person("data_engineer"), Action.BREAK_GLASS, PRODUCT, {}, OVERDUE)
     ],
     "forbid-custody-without-mfa": [
-        Case(comes, action, about(action))
+        Case(coming(comes, purpose="research"), action, about(action))
         for action in CUSTODY
         for comes in (
-            coming(person("admin"), channel="web"),
-            web(person("admin"), 16),
-            coming(person("admin"), channel="api"),
-            coming(web(person("admin")), channel="api"),
+            coming(custodian(action), channel="web"),
+            web(custodian(action), 16),
+            coming(custodian(action), channel="api"),
+            coming(web(custodian(action)), channel="api"),
         )
     ],
     "forbid-service-custody": [
-        Case(service("admin"), action, about(action))
-        for action in (Action.KEY_DISABLE, Action.KEY_DESTROY, Action.KEY_BACKUP, Action.SECRET_MANAGE)
+        Case(coming(replace(custodian(action), kind="service"), purpose="research"), action, about(action))
+        for action in CUSTODY
+        if action is not Action.KEY_ROTATE
     ],
     "forbid-destroying-used-keys": [
         Case(person("admin"), Action.KEY_DESTROY, replace(DISABLED, state=state))
@@ -548,6 +590,11 @@ NOT_PERMITTED = [
             (Action.SECRET_MANAGE, PLATFORM, ("admin",)),
         )
         for role in sorted(ROLES - set(roles))
+    ),
+    *(
+        Case(coming(person(role), purpose="research"), action, PRODUCT)
+        for action in sorted(ON_PRODUCTS)
+        for role in sorted(ROLES - {"privacy_officer"})
     ),
 ]
 

@@ -165,7 +165,7 @@ def _carry_out(
     parents: Mapping[str, Snapshot],
 ) -> Measures:
     services, contract = context.services, context.product.contracts[plan.dataset]
-    text = _valid_rows(services.store, raws[plan.dataset])
+    text = valid_rows(services.store, raws[plan.dataset])
     protected = apply(plan, cast_typed(contract, text), services.keys)
     whole = {name: services.store.scan(parent) for name, parent in parents.items()}
     kept, lost = split_orphans(plan, protected, whole)
@@ -264,12 +264,12 @@ def _values_left(
 ) -> list[dict[str, Any]]:
     services = context.services
     plans = current_plan(context.product, services.keys).datasets
-    originals = [(_valid_rows(services.store, raw), plans[name]) for name, raw in raws.items()]
+    originals = [(valid_rows(services.store, raw), plans[name]) for name, raw in raws.items()]
     values = residual_values(originals, output, plan, services.keys.digest_key("residual").key)
     return [{"column": column, "count": count} for column, count in values]
 
 
-def _valid_rows(store: SnapshotStore, raw: Snapshot) -> pl.LazyFrame:
+def valid_rows(store: SnapshotStore, raw: Snapshot) -> pl.LazyFrame:
     """The raw text without the lines that validation set aside."""
     text = store.scan(raw)
     quarantine = store.quarantine(raw)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from secure_platform.contract.model import Contract
 from secure_platform.monitor.drift import BASELINE, Baseline, baseline_of, drift
 from secure_platform.monitor.profile import Profiler
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
@@ -20,11 +21,14 @@ from secure_platform.orchestration.steps.observe import (
 from secure_platform.orchestration.steps.record import record_scan
 from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.scanning import product_scan
+from secure_platform.protect.keyed import canonical_text
+from secure_platform.protect.person import subject_columns
 from secure_platform.scan.columns import Finding, refused
 from secure_platform.scan.feedback import Corrected
 from secure_platform.source.csv import LINE, Malformed, check_header
 from secure_platform.source.dataset import Source, open_source
 from secure_platform.store.snapshots import Snapshot, Verdict, Zone
+from secure_platform.validate.casts import typed
 from secure_platform.validate.rules import Validation, validate
 
 VERDICTS: Final = ("validate", "scan")
@@ -53,7 +57,8 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     with store.draft(context.product.name, dataset, Zone.RAW, actor=context.requester) as draft:
         malformed: list[Malformed] = []
         profiler = Profiler(contract, labels_key(context), values=())
-        counts = draft.write_batches(_frames(source, malformed), profiler.queries)
+        frames = _without_erased(context, contract, _frames(source, malformed))
+        counts = draft.write_batches(frames, profiler.queries)
         validation = validate(contract, draft.scan(), malformed=malformed)
         corrected = scan.findings(dataset, draft.scan().drop(LINE))
         wrong = refused(corrected.findings, contract, scan.scanner.types)
@@ -87,6 +92,22 @@ def _frames(source: Source, malformed: list[Malformed]) -> Iterator[pl.DataFrame
     for batch in source.batches():
         malformed.extend(batch.malformed)
         yield batch.frame
+
+
+def _without_erased(
+    context: StepContext, contract: Contract, frames: Iterator[pl.DataFrame]
+) -> Iterator[pl.DataFrame]:
+    """A source that still has somebody who was erased does not bring them back."""
+    columns = subject_columns(context.product, contract)
+    for frame in frames:
+        left = frame
+        for name, domain in columns.items():
+            column = contract.column(name)
+            ids = left.select(canonical_text(typed(column), column.dtype))[name]
+            erased = context.services.keys.erased(domain, ids.drop_nulls().unique().to_list())
+            if erased:
+                left = left.filter(~ids.is_in(sorted(erased)).fill_null(value=False))
+        yield left
 
 
 def _quarantine(validation: Validation, malformed: list[Malformed]) -> pl.DataFrame:

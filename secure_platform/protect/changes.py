@@ -8,6 +8,7 @@ from typing import Any, Final
 from secure_platform import canonical
 from secure_platform.contract.model import Protect
 from secure_platform.protect.generalize import VALUES
+from secure_platform.protect.scrub import TYPES
 from secure_platform.protect.strength import DONE, KIND, strengths
 
 WEAKER: Final = "WEAKER than before"
@@ -91,7 +92,20 @@ def _no_weaker(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     before, after = (Protect(column["transform"], column["params"]) for column in (old, new))
     if VALUES in before.params and VALUES in after.params and not _joins(before, after):
         return False
+    if TYPES in before.params and TYPES in after.params and not _knows(before, after):
+        return False
     return strengths().stands_for(after, before)
+
+
+def _knows(before: Protect, after: Protect) -> bool:
+    """Whether the product's info types still find what they found, and allow no other values."""
+    old, new = (json.loads(str(each.params[TYPES])) for each in (before, after))
+    kept = all(
+        new.get(member, {}).get(name) == body
+        for member in ("types", "extend")
+        for name, body in old.get(member, {}).items()
+    )
+    return kept and bool(new.get("allow", {}) == old.get("allow", {}))
 
 
 def _joins(before: Protect, after: Protect) -> bool:
@@ -110,7 +124,7 @@ def _how(column: Mapping[str, Any]) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    return canonical.sha256(str(value).encode()) if name == VALUES else str(value)
+    return canonical.sha256(str(value).encode()) if name in {VALUES, TYPES} else str(value)
 
 
 def _said(value: Any) -> str:

@@ -28,6 +28,9 @@ FORMAT: Final = 1
 JOINED: Final = frozenset({"tokenize", "fpe"})
 """Transforms by whose output the columns of one domain are joined."""
 
+SHOWN: Final = frozenset({"keep", "scrub"})
+"""Transforms that let whole values out: all of them, and texts in which nothing was found."""
+
 
 @dataclass(frozen=True)
 class ColumnPlan:
@@ -62,6 +65,11 @@ class ColumnPlan:
     def full_name(self) -> str:
         """The transform with its kind, for example `generalize.year`."""
         return full_name(Protect(self.transform, self.params))
+
+    @property
+    def shows_values(self) -> bool:
+        """Whether values of the column come out as they were, on purpose."""
+        return self.transform in SHOWN
 
     def to_json(self) -> dict[str, Any]:
         """As canonical JSON can carry it."""

@@ -88,7 +88,7 @@ def residual_values(
 
 
 def _sources(plan: DatasetPlan) -> list[ColumnPlan]:
-    return [column for column in plan.columns if column.transform != "keep"]
+    return [column for column in plan.columns if not column.shows_values]
 
 
 def _is_free_text(column: ColumnPlan) -> bool:

@@ -20,8 +20,10 @@ from secure_platform.protect.formats import read_format
 from secure_platform.protect.generalize import VALUES
 from secure_platform.protect.hierarchies import read_hierarchy
 from secure_platform.protect.reversible import LUHN
+from secure_platform.protect.scrub import TYPES
 from secure_platform.protect.strength import full_name
 from secure_platform.protect.transforms import TRANSFORMS
+from secure_platform.taxonomy.custom import custom_document
 
 _DIGITS: Final = "0123456789"
 _REDACTED: Final = "REDACTED"
@@ -74,6 +76,8 @@ class Resolver:
                 more["subject"] = self._subject(place).column.name
             case "noise" | "shuffle":
                 more["row"] = _row(place, name)
+            case "scrub":
+                more[TYPES] = canonical.dumps(custom_document(self._product.directory)).decode()
             case "fpe":
                 more |= _format(place, decision)
         return more

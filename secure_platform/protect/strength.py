@@ -34,6 +34,7 @@ DONE: Final[Mapping[str, str]] = MappingProxyType(
         "noise": "noised",
         "shuffle": "shuffled",
         "generalize": "generalized",
+        "scrub": "scrubbed",
         "keep": "kept",
     }
 )

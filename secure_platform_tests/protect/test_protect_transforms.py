@@ -188,6 +188,10 @@ def is_what_the_second_level_says(before: list[Any], after: list[Any]) -> None:
     assert after == [said.get(value) for value in before]
 
 
+def names_what_was_there(before: list[Any], after: list[Any]) -> None:
+    assert after == [None if v is None else re.sub(r"[a-z]+@[a-z.]+", "[EMAIL]", v) for v in before]
+
+
 @dataclass(frozen=True)
 class Promise:
     logical_type: str
@@ -241,6 +245,15 @@ PROMISES = {
     "hash": Promise("string", {}, SSNS, texts, is_token("h")),
     "tokenize": Promise("string", {}, SSNS, texts, is_token("t")),
     "mask": Promise("string", {"keep_last": 4}, SSNS, texts, shows_only_the_end),
+    "scrub": Promise(
+        "string",
+        {},
+        ["write to jane@example.org today", "feels well", None, "", "write to jane@example.org today"],
+        st.lists(
+            st.sampled_from(["ask", "again", "ann@example.org", "of joe@mail.example.com"]), max_size=6
+        ).map(" ".join),
+        names_what_was_there,
+    ),
     "shift_date": Promise("date", {}, DAYS, dates, is_another_day_nearby),
     "generalize.year": Promise("date", {"aggregate_age": 90}, DAYS, dates, is_year_from_1936),
     "generalize.quarter": Promise("date", {}, DAYS, dates, is_first_day_of_quarter),
@@ -310,7 +323,7 @@ def test_an_empty_frame_and_a_frame_of_nulls(name: str) -> None:
     transform = TRANSFORMS[name]
     params: dict[str, str | int] = {"to": name.partition(".")[2], "mode": name.partition(".")[2]}
     params |= {"width": 5, "as_of": "2026-01-01", "value": "x", "amount": 1}
-    params |= {"pattern": "^[0-9]{9}$", "symbols": "0123456789", "values": '{"a":"b"}'}
+    params |= {"pattern": "^[0-9]{9}$", "symbols": "0123456789", "values": '{"a":"b"}', "types": "{}"}
     for dtype, output in transform.outputs.items():
         key = KEYS.cell_key("d", 1) if transform.key == "cell" else KEYS.token_key("d", 1)
         inputs = Inputs(dtype, params, key, "d", {"subject": pl.lit("subject"), "row": pl.lit("row")})
@@ -640,6 +653,7 @@ def test_a_keyed_transform_is_never_done_without_its_key_or_subject() -> None:
         "pattern": "^[0-9]{9}$",
         "symbols": "0123456789",
         "amount": 1,
+        "types": "{}",
     }
     others = {"subject": pl.lit("s"), "row": pl.lit("r")}
     for transform in TRANSFORMS.values():

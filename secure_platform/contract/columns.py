@@ -12,6 +12,8 @@ from typing import Any, Final, cast, get_args
 
 import polars as pl
 
+from secure_platform import canonical
+from secure_platform.contract.conditions import COMPARISONS, read_conditions
 from secure_platform.contract.formats import FORMATS
 from secure_platform.contract.model import Column, LogicalType, Protect, Reference, Scalar
 from secure_platform.contract.place import Place, shown, suggestion
@@ -57,6 +59,9 @@ _CUSTOM: Final[Mapping[str, tuple[type, ...]]] = {
     "quasiIdentifier": (bool,),
     "subjectId": (bool,),
 }
+CONDITIONAL: Final = "conditional"
+"""The transform that asks a condition of each row."""
+PARTS: Final = ("then", "otherwise")
 _QUALITY_REMARKS: Final = frozenset(
     {"id", "name", "type", "description", "dimension", "businessImpact", "tags", "authoritativeDefinitions"}
 )
@@ -178,11 +183,33 @@ def _protect(value: str | Mapping[str, Any] | None, place: Place) -> Protect | N
     transform = asked.pop("transform", None)
     if transform not in TRANSFORMS:
         raise place.refusal("asks for an unknown transform", suggestion(transform, TRANSFORMS))
+    if transform == CONDITIONAL:
+        return _conditional(asked, place)
     if not all(isinstance(param, Scalar) for param in asked.values()):
         raise place.refusal(
             "has a transform parameter that is not a plain value", "Write text, a number or a boolean."
         )
     return Protect(transform, MappingProxyType(asked))
+
+
+def _conditional(asked: Mapping[str, Any], place: Place) -> Protect:
+    parts = {name: _protect(asked.get(name), place) for name in PARTS}
+    given = {name: part for name, part in parts.items() if part is not None}
+    try:
+        read_conditions(asked.get("when"))
+        understood = asked.keys() == {"when", *given}
+    except ValueError:
+        understood = False
+    if not understood or len(given) != len(PARTS):
+        raise place.refusal(
+            "has a condition that is not understood",
+            "Write `when: {column: country, one_of: [DE]}`, `then:` and `otherwise:`; "
+            f"the comparisons are {', '.join(COMPARISONS)}.",
+        )
+    when = asked["when"] if isinstance(asked["when"], list) else [asked["when"]]
+    return Protect(
+        CONDITIONAL, MappingProxyType({"when": canonical.dumps(when).decode()}), MappingProxyType(given)
+    )
 
 
 def _token_domain(value: str | None, place: Place) -> str | None:

@@ -192,7 +192,8 @@ def _word(value: Any) -> str:
     if isinstance(value, Classification):
         return value.label
     if isinstance(value, Protect):
-        params = ", ".join(f"{name}={param}" for name, param in sorted(value.params.items()))
+        named = {**value.params, **{name: _word(part) for name, part in value.parts.items()}}
+        params = ", ".join(f"{name}={param}" for name, param in sorted(named.items()))
         return f"{value.transform}({params})"
     if isinstance(value, Reference):
         return f"{value.dataset}.{value.column}"

@@ -30,10 +30,15 @@ DTYPES: Final[Mapping[LogicalType, pl.DataType]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Protect:
-    """The transform a contract asks for; the plan refuses one that is weaker than the profile's."""
+    """The transform a contract asks for; the plan refuses one that is weaker than the profile's.
+
+    Attributes:
+        parts: The transforms that it is made of, by what they are for.
+    """
 
     transform: str
     params: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    parts: Mapping[str, "Protect"] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
 
 @dataclass(frozen=True)

@@ -176,8 +176,7 @@ def data_map(product: Product, plan: Plan) -> DataMap:
 
 def _places(product: Product, plan: Plan) -> Iterator[Place]:
     originals = max(column.classification for c in product.contracts.values() for column in c.columns)
-    names = [column.token_domain for each in plan.datasets.values() for column in each.outputs]
-    cells = {kind_of(name_of_domain(name)) for name in names if name is not None} & {CELL}
+    cells = {kind_of(name_of_domain(name)) for name in plan.token_versions} & {CELL}
     yield from _values(product.name, originals.label, output_classification(plan).label, (TOKEN, *cells))
     yield from _records(product.name)
 

@@ -3,10 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any, Final
 
 from secure_platform import canonical
 from secure_platform.contract.model import Protect
+from secure_platform.protect.decide import ends
 from secure_platform.protect.generalize import VALUES
 from secure_platform.protect.scrub import TYPES
 from secure_platform.protect.strength import DONE, KIND, strengths
@@ -83,18 +85,26 @@ def _column(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
         # The version is said once, for the whole domain.
         if old[key] != new[key]:
             yield f"{place}: the {words} changes from {_said(old[key])} to {_said(new[key])}."
+    for name, part in new.get("parts", {}).items():
+        yield from _column(f"{place}, {name}", old["parts"][name], part)
     if old["input_classification"] != new["input_classification"]:
         before, after = old["input_classification"], new["input_classification"]
         yield f"{place}: the contract classifies it {after} instead of {before}."
 
 
 def _no_weaker(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    before, after = (Protect(column["transform"], column["params"]) for column in (old, new))
-    if VALUES in before.params and VALUES in after.params and not _joins(before, after):
+    before, after = _protect(old), _protect(new)
+    ends_of = tuple(product(ends(before), ends(after)))
+    if any(VALUES in a.params and VALUES in b.params and not _joins(a, b) for a, b in ends_of):
         return False
-    if TYPES in before.params and TYPES in after.params and not _knows(before, after):
+    if any(TYPES in a.params and TYPES in b.params and not _knows(a, b) for a, b in ends_of):
         return False
     return strengths().stands_for(after, before)
+
+
+def _protect(column: Mapping[str, Any]) -> Protect:
+    parts = {name: _protect(part) for name, part in column.get("parts", {}).items()}
+    return Protect(column["transform"], column["params"], parts)
 
 
 def _knows(before: Protect, after: Protect) -> bool:
@@ -119,6 +129,7 @@ def _joins(before: Protect, after: Protect) -> bool:
 def _how(column: Mapping[str, Any]) -> str:
     params = column["params"]
     details = [f"{name} {_shown(name, params[name])}" for name in sorted(params) if name != KIND]
+    details += [f"{name}: {_how(part)}" for name, part in column.get("parts", {}).items()]
     kind = f" to {params[KIND]}" if KIND in params else ""
     return f"{DONE[column['transform']]}{kind}" + (f" ({', '.join(details)})" if details else "")
 

@@ -139,7 +139,7 @@ class Decider:
         for rule in rules:
             self._check_floor(place, protect, rule)
         restricted = place.column.classification is Classification.RESTRICTED
-        if restricted and protect.transform == KEEP.transform:
+        if restricted and KEEP in ends(protect):
             raise PlanRefusedError(
                 f"{place} is restricted and would be kept as it is",
                 "Add `protect:` with a transform, or an info type.",
@@ -150,18 +150,15 @@ class Decider:
                 f"{place} is a key, and {full_name(protect)} would make different keys equal",
                 "Use a record id as the key (info type RECORD_ID), which is tokenized.",
             )
-        name = full_name(protect)
-        if name != DROP and place.column.dtype not in TRANSFORMS[name].outputs:
-            raise PlanRefusedError(
-                f"{place} is a {place.column.logical_type}, and {name} does not apply to that",
-                "Correct the logical or info type, or add `protect: drop`.",
-            )
+        _check_types(place, protect)
 
     def _check_floor(self, place: Place, protect: Protect, rule: Rule) -> None:
-        refused = self._profile.refused.get(protect.transform)
-        if refused is not None:
+        for end in ends(protect):
+            refused = self._profile.refused.get(end.transform)
+            if refused is None:
+                continue
             raise PlanRefusedError(
-                f"{place} asks for {protect.transform}, which {self._profile.name} refuses: {refused}",
+                f"{place} asks for {end.transform}, which {self._profile.name} refuses: {refused}",
                 f"Use {full_name(rule.protect)} or a stronger transform.",
             )
         if not strengths().stands_for(protect, rule.protect):
@@ -182,8 +179,19 @@ def _strictest(rules: Sequence[Rule]) -> tuple[Protect, str]:
     return _DROPPED, "; ".join(rule.reason for rule in rules)
 
 
+def ends(protect: Protect) -> Iterator[Protect]:
+    """The transforms of which one is done to each value."""
+    if not protect.parts:
+        yield protect
+    for part in protect.parts.values():
+        yield from ends(part)
+
+
 def _completed(asked: Protect, rules: Sequence[Rule]) -> Protect:
     """What the contract asks for, with the parameters it leaves out as the profile has them."""
+    if asked.parts:
+        parts = {name: _completed(part, rules) for name, part in asked.parts.items()}
+        return Protect(asked.transform, asked.params, MappingProxyType(parts))
     known = strengths().of(asked).params
     params = {
         name: value
@@ -192,6 +200,28 @@ def _completed(asked: Protect, rules: Sequence[Rule]) -> Protect:
         if name in known
     }
     return Protect(asked.transform, MappingProxyType(params | dict(asked.params)))
+
+
+def _check_types(place: Place, protect: Protect) -> None:
+    outputs = set()
+    for name in map(full_name, ends(protect)):
+        if name == DROP and not protect.parts:
+            return
+        if name == DROP:
+            raise PlanRefusedError(
+                f"{place} would be dropped in some rows only", "Use redact, which makes the value null."
+            )
+        if place.column.dtype not in TRANSFORMS[name].outputs:
+            raise PlanRefusedError(
+                f"{place} is a {place.column.logical_type}, and {name} does not apply to that",
+                "Correct the logical or info type, or add `protect: drop`.",
+            )
+        outputs.add(TRANSFORMS[name].outputs[place.column.dtype])
+    if len(outputs) > 1:
+        raise PlanRefusedError(
+            f"{place} would have two types, one in some rows and one in the others",
+            "Use transforms of which the same type comes out; docs/protection.md lists the types.",
+        )
 
 
 def _check_parameters(place: Place, asked: Protect) -> None:

@@ -4,6 +4,7 @@ The query selects what the plan lists and nothing else: a column that the plan d
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Protocol
 
 import polars as pl
@@ -12,6 +13,7 @@ from secure_platform.contract.model import DTYPES
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
 from secure_platform.keys.material import CellKey, TokenKey
+from secure_platform.protect.conditions import WHEN, meets
 from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
@@ -123,7 +125,10 @@ def _expression(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: 
         for name in _GONE_BY
         if (named := named_columns(column.params, name))
     }
-    inputs = _inputs(plan, column, keys, others)
+    if WHEN in column.params:
+        others[WHEN] = meets(str(column.params[WHEN]), schema)
+    parts = {name: _expression(plan, part, schema, keys) for name, part in column.parts.items()}
+    inputs = replace(_inputs(plan, column, keys, others), parts=parts)
     return TRANSFORMS[column.full_name].build(pl.col(column.column), inputs).alias(column.column)
 
 

@@ -22,6 +22,7 @@ class Inputs:
         key: For keyed transforms.
         domain: Which key it is.
         others: Canonical text of the columns that the parameters name, such as the subject's id.
+        parts: The column under each of the transforms that this one is made of.
     """
 
     dtype: pl.DataType
@@ -29,6 +30,7 @@ class Inputs:
     key: TokenKey | CellKey | None = None
     domain: str = ""
     others: Mapping[str, pl.Expr] = field(default_factory=lambda: MappingProxyType({}))
+    parts: Mapping[str, pl.Expr] = field(default_factory=lambda: MappingProxyType({}))
 
     def number(self, name: str) -> int | None:
         """An integer parameter of the plan."""

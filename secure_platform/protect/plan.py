@@ -6,8 +6,8 @@ and holds none.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from secure_platform import canonical
 from secure_platform.contract.model import Column, Contract, Protect, Reference, Scalar
 from secure_platform.contract.product import Product
 from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
-from secure_platform.protect.decide import Decider, Place
+from secure_platform.protect.decide import Decider, Decision, Place
 from secure_platform.protect.profile import load_profile
 from secure_platform.protect.resolve import Resolver
 from secure_platform.protect.strength import full_name, strengths
@@ -46,6 +46,7 @@ class ColumnPlan:
         token_domain: Which key is used, for keyed transforms.
         token_version: Which version of it.
         reference: The key it points at, unless dropped.
+        parts: The transforms that this one is made of, as plans of the same column.
     """
 
     column: str
@@ -60,6 +61,7 @@ class ColumnPlan:
     token_domain: str | None
     token_version: int | None
     reference: Reference | None
+    parts: Mapping[str, "ColumnPlan"] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     @property
     def full_name(self) -> str:
@@ -69,11 +71,18 @@ class ColumnPlan:
     @property
     def shows_values(self) -> bool:
         """Whether values of the column come out as they were, on purpose."""
-        return self.transform in SHOWN
+        return any(column.transform in SHOWN for column in self.every())
+
+    def every(self) -> Iterator["ColumnPlan"]:
+        """This plan and those of all its parts."""
+        yield self
+        for part in self.parts.values():
+            yield from part.every()
 
     def to_json(self) -> dict[str, Any]:
         """As canonical JSON can carry it."""
         reference = self.reference
+        parts = {name: part.to_json() for name, part in self.parts.items()}
         return {
             "column": self.column,
             "transform": self.transform,
@@ -87,6 +96,7 @@ class ColumnPlan:
             "token_domain": self.token_domain,
             "token_version": self.token_version,
             "reference": {"dataset": reference.dataset, "column": reference.column} if reference else None,
+            **({"parts": parts} if parts else {}),
         }
 
     @classmethod
@@ -97,6 +107,9 @@ class ColumnPlan:
             "input_classification": Classification.parse(body["input_classification"]),
             "classification": Classification.parse(body["classification"]),
             "reference": Reference(**body["reference"]) if body["reference"] else None,
+            "parts": MappingProxyType(
+                {name: cls.from_json(part) for name, part in body.get("parts", {}).items()}
+            ),
         }
         return cls(**{**body, **special})
 
@@ -135,7 +148,8 @@ class Plan:
         return {
             column.token_domain: column.token_version
             for dataset in self.datasets.values()
-            for column in dataset.columns
+            for whole in dataset.columns
+            for column in whole.every()
             if column.token_domain is not None and column.token_version is not None
         }
 
@@ -195,11 +209,18 @@ def mixed_domains(datasets: Iterable[Iterable[Mapping[str, Any]]]) -> list[str]:
     found = {
         (column["token_domain"], column["token_version"])
         for columns in datasets
-        for column in columns
+        for whole in columns
+        for column in _every(whole)
         if column["token_domain"] is not None
     }
     counts = Counter(domain for domain, _ in found)
     return sorted(domain for domain, versions in counts.items() if versions > 1)
+
+
+def _every(column: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield column
+    for part in column.get("parts", {}).values():
+        yield from _every(part)
 
 
 def compile_plan(product: Product, token_version: Callable[[str], int], as_of: date) -> Plan:
@@ -276,26 +297,34 @@ class _Compiler:
             return None
 
     def _column(self, contract: Contract, column: Column) -> ColumnPlan:
-        decision = self._decider.decide(contract, column)
-        name = full_name(decision.protect)
+        return self._planned(Place(contract, column), self._decider.decide(contract, column))
+
+    def _planned(self, place: Place, decision: Decision) -> ColumnPlan:
+        column, name = place.column, full_name(decision.protect)
         kept = name != DROP
-        params, domain = self._resolver.resolve(Place(contract, column), decision)
+        params, domain = self._resolver.resolve(place, decision)
         keyed = kept and TRANSFORMS[name].key is not None
         if keyed:
-            self._require_one_spelling(Place(contract, column), name, domain, params)
+            self._require_one_spelling(place, name, domain, params)
+        parts = {
+            part: self._planned(place, replace(decision, protect=protect))
+            for part, protect in decision.protect.parts.items()
+        }
+        output = next((part.output_type for part in parts.values()), None)
         return ColumnPlan(
             column=column.name,
             transform=decision.protect.transform,
             params=params,
             reason=decision.reason,
             input_type=str(column.dtype),
-            output_type=str(TRANSFORMS[name].outputs[column.dtype]) if kept else None,
+            output_type=output or (str(TRANSFORMS[name].outputs[column.dtype]) if kept else None),
             info_type=decision.info_type,
             input_classification=column.classification,
-            classification=min(column.classification, strengths().of(decision.protect).leaves),
+            classification=min(column.classification, strengths().leaves(decision.protect)),
             token_domain=domain if keyed else None,
             token_version=self._token_version(domain) if keyed else None,
             reference=column.reference if kept else None,
+            parts=MappingProxyType(parts),
         )
 
 

@@ -14,6 +14,7 @@ from secure_platform.contract.model import Scalar
 from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
+from secure_platform.protect.conditions import WHEN, require_conditions
 from secure_platform.protect.decide import Decider, Decision, Place
 from secure_platform.protect.ff1 import SMALLEST_DOMAIN, fits
 from secure_platform.protect.formats import read_format
@@ -51,10 +52,8 @@ class Resolver:
             PlanRefusedError: If the transform cannot be carried out on this column.
         """
         name = full_name(decision.protect)
+        _check(place, decision.protect.params, name)
         params = {**decision.protect.params, **self._more(place, decision, name)}
-        for each in ("width", "amount", "lowest", "highest"):
-            if place.column.logical_type == "integer" and float(params.get(each, 0)) % 1:
-                raise PlanRefusedError(f"{place} asks for part of an integer: {each}", "Use a whole number.")
         return MappingProxyType(params), self._key(place, decision, name)
 
     def _more(self, place: Place, decision: Decision, name: str) -> Mapping[str, Scalar]:
@@ -65,8 +64,6 @@ class Resolver:
                 more["earliest"] = self._as_of.year - int(asked["aggregate_age"])
             case "generalize.age":
                 more["as_of"] = self._as_of.isoformat()
-            case "generalize.limits":
-                _require_limits(place, asked)
             case "generalize.hierarchy":
                 found = read_hierarchy(self._product.directory, str(asked["file"]), int(asked["level"]))
                 more[VALUES] = canonical.dumps(found).decode()
@@ -129,6 +126,18 @@ def _row(place: Place, name: str) -> str:
             "Mark the column that names a row with `primaryKey: true`; what is drawn goes by it.",
         )
     return _COLUMNS.join(keys)
+
+
+def _check(place: Place, asked: Mapping[str, Scalar], name: str) -> None:
+    """Refuse parameters that the column cannot have."""
+    for each in ("width", "amount", "lowest", "highest"):
+        if place.column.logical_type == "integer" and float(asked.get(each, 0)) % 1:
+            raise PlanRefusedError(f"{place} asks for part of an integer: {each}", "Use a whole number.")
+    if name == "generalize.limits":
+        _require_limits(place, asked)
+    if name == "conditional":
+        columns = {column.name: column.dtype for column in place.contract.columns}
+        require_conditions(str(place), columns, str(asked[WHEN]))
 
 
 def _require_limits(place: Place, asked: Mapping[str, Scalar]) -> None:

@@ -1,4 +1,4 @@
-"""Free text keeps its words and loses its values: what the scanner finds in it becomes its info type, in brackets.
+"""Free text keeps its words and loses its values: what the scanner finds becomes its info type, in brackets.
 
 The scanner knows the platform's info types and, from the plan, those of the product. What it does not find
 stays: a scrubbed column is searched for the originals of all other columns, and its classification is not

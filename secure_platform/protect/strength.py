@@ -35,6 +35,7 @@ DONE: Final[Mapping[str, str]] = MappingProxyType(
         "shuffle": "shuffled",
         "generalize": "generalized",
         "scrub": "scrubbed",
+        "conditional": "treated by a condition",
         "keep": "kept",
     }
 )
@@ -158,8 +159,16 @@ class Strengths:
         """What is known of a transform by its full name."""
         return self._by_name[name]
 
+    def leaves(self, protect: Protect) -> Classification:
+        """The highest classification of what comes out: of one that is made of others, of any of these."""
+        return max((self.leaves(part) for part in protect.parts.values()), default=self.of(protect).leaves)
+
     def problem(self, protect: Protect) -> str | None:
         """What is wrong with a transform and its parameters, as the rest of a sentence; None if nothing."""
+        problems = (self.problem(part) for part in protect.parts.values())
+        return next(filter(None, problems), None) or self._own_problem(protect)
+
+    def _own_problem(self, protect: Protect) -> str | None:
         strength = self._by_name.get(full_name(protect))
         if strength is None:
             return self._unknown(protect.transform)
@@ -175,6 +184,12 @@ class Strengths:
 
     def stands_for(self, choice: Protect, floor: Protect) -> bool:
         """Whether `choice` reveals no more than `floor`, so that it may be used where `floor` is required."""
+        if choice.parts and choice.params == floor.params and choice.parts.keys() == floor.parts.keys():
+            return all(self.stands_for(part, floor.parts[name]) for name, part in choice.parts.items())
+        if choice.parts:
+            return all(self.stands_for(part, floor) for part in choice.parts.values())
+        if floor.parts:
+            return all(self.stands_for(choice, part) for part in floor.parts.values())
         strength, below = self.of(choice), self.of(floor)
         return below.name in strength.stands_for and all(
             rule.at_least(_value(choice, name, strength), required)

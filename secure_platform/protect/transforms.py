@@ -12,6 +12,7 @@ import polars as pl
 
 from secure_platform.contract.model import DTYPES
 from secure_platform.protect import generalize
+from secure_platform.protect.conditions import WHEN
 from secure_platform.protect.inputs import Inputs, Transform
 from secure_platform.protect.masks import masked
 from secure_platform.protect.reversible import decrypted, encrypted, formatted, unformatted
@@ -37,6 +38,10 @@ def _replace(column: pl.Expr, inputs: Inputs) -> pl.Expr:
     return pl.when(column.is_not_null()).then(pl.lit(inputs.params["value"]))
 
 
+def _conditional(_: pl.Expr, inputs: Inputs) -> pl.Expr:
+    return pl.when(inputs.other(WHEN)).then(inputs.parts["then"]).otherwise(inputs.parts["otherwise"])
+
+
 def _all_to(output: pl.DataType, *dtypes: pl.DataType) -> Mapping[pl.DataType, pl.DataType]:
     return MappingProxyType(dict.fromkeys(dtypes, output))
 
@@ -60,6 +65,7 @@ TRANSFORMS: Final[Mapping[str, Transform]] = MappingProxyType(
         "encrypt.deterministic": Transform(encrypted, _CELLS, key="cell", undo=decrypted),
         "encrypt.randomized": Transform(encrypted, _CELLS, key="cell", undo=decrypted),
         "fpe": Transform(formatted, _same(_TEXT), key="token", undo=unformatted),
+        "conditional": Transform(_conditional, _ANY),
         "mask": Transform(masked, _same(_TEXT)),
         "scrub": Transform(scrubbed, _same(_TEXT)),
         "shift_date": Transform(shifted, _same(_DATE, _TIME), key="token"),

@@ -271,7 +271,7 @@ def test_a_transform_that_does_not_apply_to_the_type_is_refused(logical_type: st
     ["encrypt", "generalize", {"transform": "generalize", "to": "decade"}, {"transform": "drop", "why": "x"}],
 )
 def test_unknown_transforms_and_parameters_are_refused(protect: Any) -> None:
-    assert "Use one of: drop, encrypt.deterministic" in refused(column("v", protect=protect))
+    assert "Use one of: conditional, drop, encrypt.deterministic" in refused(column("v", protect=protect))
 
 
 def test_an_integer_bucket_has_a_whole_width() -> None:

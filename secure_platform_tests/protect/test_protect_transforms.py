@@ -188,6 +188,11 @@ def is_what_the_second_level_says(before: list[Any], after: list[Any]) -> None:
     assert after == [said.get(value) for value in before]
 
 
+def is_hidden_below_three(before: list[Any], after: list[Any]) -> None:
+    marks = ["[REDACTED]" if row < 3 else re.sub(r"\w", "*", str(v)) for row, v in enumerate(before)]
+    assert after == [None if v is None else mark for v, mark in zip(before, marks, strict=True)]
+
+
 def names_what_was_there(before: list[Any], after: list[Any]) -> None:
     assert after == [None if v is None else re.sub(r"[a-z]+@[a-z.]+", "[EMAIL]", v) for v in before]
 
@@ -245,6 +250,13 @@ PROMISES = {
     "hash": Promise("string", {}, SSNS, texts, is_token("h")),
     "tokenize": Promise("string", {}, SSNS, texts, is_token("t")),
     "mask": Promise("string", {"keep_last": 4}, SSNS, texts, shows_only_the_end),
+    "conditional": Promise(
+        "string",
+        {"when": {"column": "s", "below": 3}, "then": "replace", "otherwise": "mask"},
+        [*SSNS, *SSNS],
+        st.from_regex(r"[0-9]{1,9}", fullmatch=True, alphabet=st.characters(max_codepoint=127)),
+        is_hidden_below_three,
+    ),
     "scrub": Promise(
         "string",
         {},
@@ -326,7 +338,9 @@ def test_an_empty_frame_and_a_frame_of_nulls(name: str) -> None:
     params |= {"pattern": "^[0-9]{9}$", "symbols": "0123456789", "values": '{"a":"b"}', "types": "{}"}
     for dtype, output in transform.outputs.items():
         key = KEYS.cell_key("d", 1) if transform.key == "cell" else KEYS.token_key("d", 1)
-        inputs = Inputs(dtype, params, key, "d", {"subject": pl.lit("subject"), "row": pl.lit("row")})
+        others = {"subject": pl.lit("subject"), "row": pl.lit("row"), "when": pl.lit(True)}
+        parts = {"then": pl.col("v"), "otherwise": pl.col("v")}
+        inputs = Inputs(dtype, params, key, "d", others, parts)
         for values in ([], [None, None]):
             frame = pl.LazyFrame({"v": values}, schema={"v": dtype})
             result = frame.select(transform.build(pl.col("v"), inputs).alias("v")).collect(engine="streaming")

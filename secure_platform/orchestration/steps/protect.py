@@ -168,7 +168,11 @@ def _carry_out(
     protected = apply(plan, cast_typed(contract, text), services.keys)
     whole = {name: services.store.scan(parent) for name, parent in parents.items()}
     kept, lost = split_orphans(plan, protected, whole)
-    lasting = [column.column for column in plan.outputs if column.transform not in KEYED]
+    lasting = [
+        column.column
+        for column in plan.outputs
+        if not any(each.transform in KEYED for each in column.every())
+    ]
     profiler = Profiler(contract, labels_key(context), values=lasting)
     lost_rows, given_rows, *counts = draft.write(
         kept, observe=[lost.select(pl.len()), text.select(pl.len()), *profiler.queries(kept)]

@@ -189,8 +189,6 @@ def _required(column: Column) -> str:
 
 
 def _word(value: Any) -> str:
-    if isinstance(value, Classification):
-        return value.label
     if isinstance(value, Protect):
         named = {**value.params, **{name: _word(part) for name, part in value.parts.items()}}
         params = ", ".join(f"{name}={param}" for name, param in sorted(named.items()))
@@ -200,9 +198,11 @@ def _word(value: Any) -> str:
     if isinstance(value, Role):
         levels = " and ".join(", ".join(level) for level in (value.first_level, value.second_level) if level)
         return f"{value.name} ({value.access}{f', approved by {levels}' if levels else ''})"
+    if isinstance(value, Column):
+        return f"{value.name} ({value.logical_type}, {value.classification.label}, {_word(value.protect)})"
     if isinstance(value, tuple):
         return ", ".join(map(_word, value))
-    return "none" if value is None else str(value)
+    return "none" if value is None else value.label if isinstance(value, Classification) else str(value)
 
 
 def _always(kind: Kind) -> Rule:
@@ -274,6 +274,7 @@ COLUMN_RULES: Final[Mapping[str, Rule]] = {
     "format": _always("breaking"),
     "enum": _enum,
     "reference": _always("breaking"),
+    "members": _always("breaking"),
 }
 CONTRACT_RULES: Final[Mapping[str, Rule]] = {
     "dataset": _always("breaking"),

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from secure_platform import canonical
 from secure_platform.contract import strict_yaml
-from secure_platform.contract.columns import IDENTIFIER, only, read_column
+from secure_platform.contract.columns import IDENTIFIER, only
+from secure_platform.contract.members import read_property
 from secure_platform.contract.model import Column, Contract
 from secure_platform.contract.place import Place, shown
 from secure_platform.contract.standard import check_standard
@@ -105,7 +106,7 @@ def _dataset(document: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
 
 
 def _columns(dataset: Mapping[str, Any], place: Place) -> tuple[Column, ...]:
-    columns = tuple(read_column(body, place) for body in dataset.get("properties", ()))
+    columns = tuple(read_property(body, place) for body in dataset.get("properties", ()))
     if not columns:
         raise place.refusal("declares no columns", "List them under `properties`.")
     seen: set[str] = set()

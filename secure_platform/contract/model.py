@@ -77,6 +77,7 @@ class Column:
         pattern: Rust regex that the whole value must match; begins with ^ and ends with $.
         token_domain: Columns of one domain get the same token for the same value.
         subject_id: The column names the person whom the row is about.
+        members: Of a column of JSON, the values in it, named `column.key.key`.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Column:
     format: str | None = None
     enum: tuple[str, ...] | None = None
     reference: Reference | None = None
+    members: tuple["Column", ...] = ()
 
     @property
     def dtype(self) -> pl.DataType:

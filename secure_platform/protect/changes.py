@@ -94,12 +94,21 @@ def _column(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
 
 def _no_weaker(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     before, after = _protect(old), _protect(new)
-    ends_of = tuple(product(ends(before), ends(after)))
-    if any(VALUES in a.params and VALUES in b.params and not _joins(a, b) for a, b in ends_of):
+    pairs = tuple(_pairs(before, after))
+    if any(VALUES in a.params and VALUES in b.params and not _joins(a, b) for a, b in pairs):
         return False
-    if any(TYPES in a.params and TYPES in b.params and not _knows(a, b) for a, b in ends_of):
+    if any(TYPES in a.params and TYPES in b.params and not _knows(a, b) for a, b in pairs):
         return False
     return strengths().stands_for(after, before)
+
+
+def _pairs(before: Protect, after: Protect) -> Iterator[tuple[Protect, Protect]]:
+    """What is done now to a value beside what was; by the part, where both have the same parts."""
+    if before.parts.keys() == after.parts.keys() != set():
+        for name, part in after.parts.items():
+            yield from _pairs(before.parts[name], part)
+    else:
+        yield from product(ends(before), ends(after))
 
 
 def _protect(column: Mapping[str, Any]) -> Protect:

@@ -4,7 +4,7 @@ A foreign key follows the key it references, or leaves the data altogether. What
 refused; nothing falls back to `keep`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 from secure_platform.contract.model import Column, Contract, Protect
 from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
+from secure_platform.protect.members import MEMBERS, ROOT
 from secure_platform.protect.profile import Profile, Rule
 from secure_platform.protect.strength import DONE, full_name, strengths
 from secure_platform.protect.transforms import DROP, TRANSFORMS
@@ -19,6 +20,7 @@ from secure_platform.taxonomy.classification import Classification
 
 KEEP: Final = Protect("keep")
 _DROPPED: Final = Protect(DROP)
+_BY_VALUE: Final = "Every value in it has its own transform, and what is not described is left out"
 _NO_RULE: Final = "No rule of the profile applies: it is no identifier, no date and not restricted"
 
 
@@ -107,6 +109,9 @@ class Decider:
     def _own(self, place: Place, rules: Sequence[Rule]) -> tuple[Protect, str]:
         asked = place.column.protect
         least, why = _strictest(rules)
+        if asked is None and place.column.members:
+            parts = {path: self.decide(*each).protect for path, each in members(place).items()}
+            return Protect(MEMBERS, parts=MappingProxyType(parts)), _BY_VALUE
         if asked is None:
             return least, why
         if asked.transform == "hash" and place.column.token_domain:
@@ -138,19 +143,15 @@ class Decider:
     def _check(self, place: Place, protect: Protect, rules: Sequence[Rule]) -> None:
         for rule in rules:
             self._check_floor(place, protect, rule)
-        restricted = place.column.classification is Classification.RESTRICTED
-        if restricted and KEEP in ends(protect):
-            raise PlanRefusedError(
-                f"{place} is restricted and would be kept as it is",
-                "Add `protect:` with a transform, or an info type.",
-            )
+        if protect.transform != MEMBERS:
+            _check_restricted(place, protect)
+            _check_types(place, protect)
         is_key = place.column.primary_key or (place.contract.dataset, place.column.name) in self._referenced
         if is_key and not strengths().of(protect).keeps_keys:
             raise PlanRefusedError(
                 f"{place} is a key, and {full_name(protect)} would make different keys equal",
                 "Use a record id as the key (info type RECORD_ID), which is tokenized.",
             )
-        _check_types(place, protect)
 
     def _check_floor(self, place: Place, protect: Protect, rule: Rule) -> None:
         for end in ends(protect):
@@ -167,6 +168,20 @@ class Decider:
                 f"{self._profile.name} requires ({rule.reason})",
                 f"Remove `protect:`, or use {full_name(rule.protect)} or a stronger transform.",
             )
+
+
+def members(place: Place) -> Mapping[str, tuple[Contract, Column]]:
+    """The values in a column of JSON, by their path in it."""
+    start = len(place.column.name)
+    return {f"{ROOT}{each.name[start:]}": (place.contract, each) for each in place.column.members}
+
+
+def _check_restricted(place: Place, protect: Protect) -> None:
+    if place.column.classification is Classification.RESTRICTED and KEEP in ends(protect):
+        raise PlanRefusedError(
+            f"{place} is restricted and would be kept as it is",
+            "Add `protect:` with a transform, or an info type.",
+        )
 
 
 def _strictest(rules: Sequence[Rule]) -> tuple[Protect, str]:

@@ -14,10 +14,12 @@ from types import MappingProxyType
 from typing import Any, Final, Self
 
 from secure_platform import canonical
+from secure_platform.contract.columns import CONDITIONAL
 from secure_platform.contract.model import Column, Contract, Protect, Reference, Scalar
 from secure_platform.contract.product import Product
 from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
-from secure_platform.protect.decide import Decider, Decision, Place
+from secure_platform.protect.decide import Decider, Decision, Place, ends, members
+from secure_platform.protect.members import MEMBERS
 from secure_platform.protect.profile import load_profile
 from secure_platform.protect.resolve import Resolver
 from secure_platform.protect.strength import full_name, strengths
@@ -28,8 +30,8 @@ FORMAT: Final = 1
 JOINED: Final = frozenset({"tokenize", "fpe"})
 """Transforms by whose output the columns of one domain are joined."""
 
-SHOWN: Final = frozenset({"keep", "scrub"})
-"""Transforms that let whole values out: all of them, and texts in which nothing was found."""
+SHOWN: Final = frozenset({"keep", "scrub", MEMBERS})
+"""Transforms that let whole values out: all, and texts in which nothing was found or that hold nothing."""
 
 
 @dataclass(frozen=True)
@@ -299,6 +301,17 @@ class _Compiler:
     def _column(self, contract: Contract, column: Column) -> ColumnPlan:
         return self._planned(Place(contract, column), self._decider.decide(contract, column))
 
+    def _parts(self, place: Place, decision: Decision) -> dict[str, ColumnPlan]:
+        if decision.protect.transform == MEMBERS:
+            return {
+                path: self._planned(Place(*each), self._decider.decide(*each))
+                for path, each in members(place).items()
+            }
+        return {
+            part: self._planned(place, replace(decision, protect=protect))
+            for part, protect in decision.protect.parts.items()
+        }
+
     def _planned(self, place: Place, decision: Decision) -> ColumnPlan:
         column, name = place.column, full_name(decision.protect)
         kept = name != DROP
@@ -306,26 +319,30 @@ class _Compiler:
         keyed = kept and TRANSFORMS[name].key is not None
         if keyed:
             self._require_one_spelling(place, name, domain, params)
-        parts = {
-            part: self._planned(place, replace(decision, protect=protect))
-            for part, protect in decision.protect.parts.items()
-        }
-        output = next((part.output_type for part in parts.values()), None)
+        parts = self._parts(place, decision)
+        left = strengths().leaves(decision.protect)
+        if name == MEMBERS:
+            left = max(part.classification for part in parts.values())
         return ColumnPlan(
             column=column.name,
             transform=decision.protect.transform,
             params=params,
             reason=decision.reason,
             input_type=str(column.dtype),
-            output_type=output or (str(TRANSFORMS[name].outputs[column.dtype]) if kept else None),
+            output_type=_output_type(place, decision.protect) if kept else None,
             info_type=decision.info_type,
             input_classification=column.classification,
-            classification=min(column.classification, strengths().leaves(decision.protect)),
+            classification=min(column.classification, left),
             token_domain=domain if keyed else None,
             token_version=self._token_version(domain) if keyed else None,
             reference=column.reference if kept else None,
             parts=MappingProxyType(parts),
         )
+
+
+def _output_type(place: Place, protect: Protect) -> str:
+    last = next(ends(protect)) if protect.transform == CONDITIONAL else protect
+    return str(TRANSFORMS[full_name(last)].outputs[place.column.dtype])
 
 
 def _dataset(name: str, columns: Sequence[Mapping[str, Any]]) -> DatasetPlan:

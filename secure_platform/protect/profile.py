@@ -70,7 +70,7 @@ class Profile:
         described = [self._by_info_type(info_type), self.logical_types.get(column.logical_type)]
         found = [rule for rule in described if rule is not None]
         restricted = column.classification is Classification.RESTRICTED
-        if restricted and not found and self.restricted is not None:
+        if restricted and not found and not column.members and self.restricted is not None:
             found.append(self.restricted)
         identifies = (is_key or column.subject_id) and column.classification is not Classification.PUBLIC
         if identifies and self.keys is not None:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from secure_platform import canonical
+from secure_platform.contract.columns import CONDITIONAL
 from secure_platform.contract.model import Scalar
 from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
@@ -29,6 +30,7 @@ from secure_platform.taxonomy.custom import custom_document
 _DIGITS: Final = "0123456789"
 _REDACTED: Final = "REDACTED"
 _COLUMNS: Final = ","
+_BY_ROW: Final = frozenset({"shift_date", "noise", "shuffle", CONDITIONAL})
 
 
 class Resolver:
@@ -135,7 +137,12 @@ def _check(place: Place, asked: Mapping[str, Scalar], name: str) -> None:
             raise PlanRefusedError(f"{place} asks for part of an integer: {each}", "Use a whole number.")
     if name == "generalize.limits":
         _require_limits(place, asked)
-    if name == "conditional":
+    if name in _BY_ROW and place.column not in place.contract.columns:
+        raise PlanRefusedError(
+            f"{place} asks for {name}, which goes by the row, inside JSON",
+            "Make the value a column of its own, or use another transform.",
+        )
+    if name == CONDITIONAL:
         columns = {column.name: column.dtype for column in place.contract.columns}
         require_conditions(str(place), columns, str(asked[WHEN]))
 

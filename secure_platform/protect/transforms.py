@@ -15,6 +15,7 @@ from secure_platform.protect import generalize
 from secure_platform.protect.conditions import WHEN
 from secure_platform.protect.inputs import Inputs, Transform
 from secure_platform.protect.masks import masked
+from secure_platform.protect.members import MEMBERS, inside
 from secure_platform.protect.reversible import decrypted, encrypted, formatted, unformatted
 from secure_platform.protect.scrub import scrubbed
 from secure_platform.protect.tokens import hashed, tokenized
@@ -66,6 +67,7 @@ TRANSFORMS: Final[Mapping[str, Transform]] = MappingProxyType(
         "encrypt.randomized": Transform(encrypted, _CELLS, key="cell", undo=decrypted),
         "fpe": Transform(formatted, _same(_TEXT), key="token", undo=unformatted),
         "conditional": Transform(_conditional, _ANY),
+        MEMBERS: Transform(inside, _same(_TEXT)),
         "mask": Transform(masked, _same(_TEXT)),
         "scrub": Transform(scrubbed, _same(_TEXT)),
         "shift_date": Transform(shifted, _same(_DATE, _TIME), key="token"),

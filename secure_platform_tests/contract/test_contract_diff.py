@@ -69,6 +69,7 @@ COLUMN_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
         (("a", "b"), ("b", "a"), "none", "none"),
     ],
     "reference": [(None, Reference("x", "id"), "breaking", "breaking")],
+    "members": [((), (Column("a.b", "string", "", Classification.PUBLIC),), "breaking", "breaking")],
 }
 CONTRACT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     "dataset": [("things", "others", "breaking", "breaking")],

@@ -193,6 +193,17 @@ def is_hidden_below_three(before: list[Any], after: list[Any]) -> None:
     assert after == [None if v is None else mark for v, mark in zip(before, marks, strict=True)]
 
 
+def has_marks_for_values(before: list[Any], after: list[Any]) -> None:
+    made = {
+        '{"a": "x", "b": "y"}': '{"a": "[REDACTED]"}',
+        '{"b": "y"}': "{}",
+        '{"a": null}': '{"a": null}',
+        '["x"]': "[null]",
+        '[{"a": "x"}]': '[{"a": "[REDACTED]"}]',
+    }
+    assert after == [made.get(v) for v in before]
+
+
 def names_what_was_there(before: list[Any], after: list[Any]) -> None:
     assert after == [None if v is None else re.sub(r"[a-z]+@[a-z.]+", "[EMAIL]", v) for v in before]
 
@@ -257,6 +268,14 @@ PROMISES = {
         st.from_regex(r"[0-9]{1,9}", fullmatch=True, alphabet=st.characters(max_codepoint=127)),
         is_hidden_below_three,
     ),
+    "members": Promise(
+        "string",
+        {},
+        ['{"a": "x", "b": "y"}', '{"b": "y"}', None, "no JSON", '{"a": null}', '["x"]'],
+        st.sampled_from(['{"a": "x", "b": "y"}', '{"b": "y"}', "no JSON", '[{"a": "x"}]']),
+        has_marks_for_values,
+        {"members": (column("v.a", protect="replace"),)},
+    ),
     "scrub": Promise(
         "string",
         {},
@@ -295,7 +314,9 @@ def outcome(promise: Promise, values: list[Any], protect: Any) -> list[Any]:
     return frame["v"].to_list()
 
 
-def asked(name: str, promise: Promise) -> dict[str, Any]:
+def asked(name: str, promise: Promise) -> dict[str, Any] | None:
+    if name == "members":
+        return None
     transform, _, kind = name.partition(".")
     return {"transform": transform, **promise.params, **({KINDS[transform]: kind} if kind else {})}
 
@@ -339,7 +360,8 @@ def test_an_empty_frame_and_a_frame_of_nulls(name: str) -> None:
     for dtype, output in transform.outputs.items():
         key = KEYS.cell_key("d", 1) if transform.key == "cell" else KEYS.token_key("d", 1)
         others = {"subject": pl.lit("subject"), "row": pl.lit("row"), "when": pl.lit(True)}
-        parts = {"then": pl.col("v"), "otherwise": pl.col("v")}
+        names = ["$.v"] if name == "members" else ["then", "otherwise"]
+        parts = dict.fromkeys(names, pl.col("v"))
         inputs = Inputs(dtype, params, key, "d", others, parts)
         for values in ([], [None, None]):
             frame = pl.LazyFrame({"v": values}, schema={"v": dtype})

@@ -9,11 +9,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from secure_platform.contract.columns import read_column
+from secure_platform.contract.columns import only, read_column
 from secure_platform.contract.model import Column
 from secure_platform.contract.place import Place
 
-_OBJECT, _ARRAY = "object", "array"
+_ARRAY: Final = "array"
+_NESTED: Final = frozenset({"object", _ARRAY})
+_SHAPE: Final = frozenset(
+    {"name", "logicalType", "properties", "items", "description", "businessName", "tags"}
+)
 _CHECKED: Final = frozenset(
     {
         "name",
@@ -34,7 +38,7 @@ def read_property(body: Mapping[str, Any], place: Place) -> Column:
     Raises:
         ContractError: If anything in it is not understood, or contradicts itself.
     """
-    if body.get("logicalType") not in {_OBJECT, _ARRAY}:
+    if body.get("logicalType") not in _NESTED:
         return read_column(body, place)
     own = {name: value for name, value in body.items() if name not in {"properties", "items"}}
     column = read_column({**own, "logicalType": "string"}, place)
@@ -53,6 +57,19 @@ def read_property(body: Mapping[str, Any], place: Place) -> Column:
     return replace(column, members=members)
 
 
+def readers(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The parts of a property whose custom properties are read: itself, and the values in it."""
+    yield body
+    for each in _inner(body):
+        yield from (part for part in readers(each) if part.get("logicalType") not in _NESTED)
+
+
+def _inner(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if body.get("logicalType") == _ARRAY:
+        yield body.get("items", {})
+    yield from body.get("properties", ())
+
+
 def _members(path: str, body: Mapping[str, Any], place: Place) -> Iterator[Column]:
     if body["logicalType"] == _ARRAY:
         yield from _member(path, {"name": "item", **body.get("items", {})}, place)
@@ -61,7 +78,8 @@ def _members(path: str, body: Mapping[str, Any], place: Place) -> Iterator[Colum
 
 
 def _member(path: str, body: Mapping[str, Any], place: Place) -> Iterator[Column]:
-    if body.get("logicalType") in {_OBJECT, _ARRAY}:
+    if body.get("logicalType") in _NESTED:
+        only(body, _SHAPE, place.at(path))
         yield from _members(path, body, place)
         return
     member = replace(read_column(body, place.at(path)), name=path)

@@ -27,7 +27,7 @@ from secure_platform.protect.transforms import DROP, TRANSFORMS
 from secure_platform.taxonomy.classification import Classification
 
 FORMAT: Final = 1
-JOINED: Final = frozenset({"tokenize", "fpe"})
+JOINED: Final = frozenset({"tokenize", "fpe", "fake"})
 """Transforms by whose output the columns of one domain are joined."""
 
 SHOWN: Final = frozenset({"keep", "scrub", MEMBERS})

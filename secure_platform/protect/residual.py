@@ -11,6 +11,7 @@ from typing import Final
 
 import polars as pl
 
+from secure_platform.protect.fake import FAKE, KIND, TRUE_BY_CHANCE
 from secure_platform.protect.keyed import canonical_text, hmac_hex
 from secure_platform.protect.members import MEMBERS, texts_at
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
@@ -124,15 +125,20 @@ def _is_free_text(column: ColumnPlan) -> bool:
 def kept_formats(plan: DatasetPlan) -> frozenset[str]:
     """Columns whose values look like what they were, on purpose: a scan finds their form."""
     return frozenset(
-        column.column for column in plan.outputs if any(each.full_name == FPE for each in column.every())
+        column.column
+        for column in plan.outputs
+        if any(each.full_name in {FPE, FAKE} for each in column.every())
     )
 
 
 def _is_dense(column: ColumnPlan) -> bool:
+    """Whether a value of it is by chance what another one was."""
     return any(
-        len(str(each.params["symbols"])) ** int(each.params["shortest"]) < SPARSE
+        each.params[KIND] in TRUE_BY_CHANCE
+        if each.full_name == FAKE
+        else len(str(each.params["symbols"])) ** int(each.params["shortest"]) < SPARSE
         for each in column.every()
-        if each.full_name == FPE
+        if each.full_name in {FPE, FAKE}
     )
 
 

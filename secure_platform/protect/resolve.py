@@ -17,6 +17,7 @@ from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
 from secure_platform.protect.conditions import WHEN, require_conditions
 from secure_platform.protect.decide import Decider, Decision, Place
+from secure_platform.protect.fake import KIND, kind_for
 from secure_platform.protect.ff1 import SMALLEST_DOMAIN, fits
 from secure_platform.protect.formats import read_format
 from secure_platform.protect.generalize import VALUES
@@ -77,6 +78,8 @@ class Resolver:
                 more["row"] = _row(place, name)
             case "scrub":
                 more[TYPES] = canonical.dumps(custom_document(self._product.directory)).decode()
+            case "fake":
+                more |= _made_up(place, decision)
             case "fpe":
                 more |= _format(place, decision)
         return more
@@ -91,7 +94,7 @@ class Resolver:
                 return f"{name}:{self._domain(self._decider.root(self._subject(place)))}"
             case "noise" | "shuffle":
                 return f"{name}:{self._product.name}.{place}"
-            case "fpe":
+            case "fpe" | "fake":
                 return f"{name}:{domain}"
         return f"{CELL}/{domain}" if decision.protect.transform == "encrypt" else domain
 
@@ -153,6 +156,18 @@ def _require_limits(place: Place, asked: Mapping[str, Scalar]) -> None:
         raise PlanRefusedError(
             f"{place} asks for limits that leave no range", "Give `lowest`, `highest` or both, in this order."
         )
+
+
+def _made_up(place: Place, decision: Decision) -> dict[str, Scalar]:
+    """What is made up, and for which country."""
+    asked = decision.protect.params
+    kind = asked.get(KIND, kind_for(decision.info_type))
+    if kind is None:
+        raise PlanRefusedError(
+            f"{place} asks for fake, and nothing is made up for its info type",
+            "Say what it is with `as:`, or use another transform; docs/protection.md lists what can be made.",
+        )
+    return {KIND: kind, "locale": asked.get("locale", "en_US")}
 
 
 def _format(place: Place, decision: Decision) -> dict[str, Scalar]:

@@ -35,6 +35,7 @@ DONE: Final[Mapping[str, str]] = MappingProxyType(
         "shuffle": "shuffled",
         "generalize": "generalized",
         "scrub": "scrubbed",
+        "fake": "made up",
         "members": "treated value by value",
         "conditional": "treated by a condition",
         "keep": "kept",

@@ -13,6 +13,7 @@ import polars as pl
 from secure_platform.contract.model import DTYPES
 from secure_platform.protect import generalize
 from secure_platform.protect.conditions import WHEN
+from secure_platform.protect.fake import faked
 from secure_platform.protect.inputs import Inputs, Transform
 from secure_platform.protect.masks import masked
 from secure_platform.protect.members import MEMBERS, inside
@@ -68,6 +69,7 @@ TRANSFORMS: Final[Mapping[str, Transform]] = MappingProxyType(
         "fpe": Transform(formatted, _same(_TEXT), key="token", undo=unformatted),
         "conditional": Transform(_conditional, _ANY),
         MEMBERS: Transform(inside, _same(_TEXT)),
+        "fake": Transform(faked, _same(_TEXT), key="token"),
         "mask": Transform(masked, _same(_TEXT)),
         "scrub": Transform(scrubbed, _same(_TEXT)),
         "shift_date": Transform(shifted, _same(_DATE, _TIME), key="token"),

@@ -119,7 +119,7 @@ def test_references_resolve_after_as_before(name: str, persons: list[str | None]
 @pytest.mark.parametrize("name", sorted(strengths().names - {"drop", "keep", *KEYED}))
 def test_a_transform_that_does_not_keep_keys_is_refused_on_one(name: str) -> None:
     params: dict[str, Any] = {"width": 5, "amount": 5, "highest": 5, "file": "education.csv", "level": 1}
-    params["when"] = {"column": "other", "is_null": True}
+    params |= {"when": {"column": "other", "is_null": True}, "as": "name"}
     known = strengths().of(asked(name)).params
     wanted = {"transform": asked(name).transform, **asked(name).params}
     wanted |= {each: params[each] for each in known if each in params}
@@ -251,7 +251,7 @@ def test_the_order_and_number_of_rows_and_the_declared_types_stay_for_every_tran
         "timestamp": moments,
     }
     params: dict[str, Any] = {"width": 5, "amount": 5, "highest": 5, "file": "education.csv", "level": 1}
-    params["when"] = {"column": "row", "below": 25}
+    params |= {"when": {"column": "row", "below": 25}, "as": "name"}
     for name, transform in TRANSFORMS.items():
         if name == "members":
             continue

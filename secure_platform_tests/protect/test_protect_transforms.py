@@ -204,6 +204,13 @@ def has_marks_for_values(before: list[Any], after: list[Any]) -> None:
     assert after == [made.get(v) for v in before]
 
 
+def is_an_address_of_nobody(before: list[Any], after: list[Any]) -> None:
+    form = re.compile(r"[a-z]+\.[a-z]+[0-9]{2}@example\.(com|net|org)")
+    pairs = list(zip(before, after, strict=True))
+    assert all(form.fullmatch(new) if old is not None else new is None for old, new in pairs)
+    assert len(set(pairs)) == len(set(before)), "equal values stay equal"
+
+
 def names_what_was_there(before: list[Any], after: list[Any]) -> None:
     assert after == [None if v is None else re.sub(r"[a-z]+@[a-z.]+", "[EMAIL]", v) for v in before]
 
@@ -276,6 +283,7 @@ PROMISES = {
         has_marks_for_values,
         {"members": (column("v.a", protect="replace"),)},
     ),
+    "fake": Promise("string", {"as": "email"}, [*SSNS, SSNS[0]], texts, is_an_address_of_nobody),
     "scrub": Promise(
         "string",
         {},
@@ -357,6 +365,7 @@ def test_an_empty_frame_and_a_frame_of_nulls(name: str) -> None:
     params: dict[str, str | int] = {"to": name.partition(".")[2], "mode": name.partition(".")[2]}
     params |= {"width": 5, "as_of": "2026-01-01", "value": "x", "amount": 1}
     params |= {"pattern": "^[0-9]{9}$", "symbols": "0123456789", "values": '{"a":"b"}', "types": "{}"}
+    params |= {"as": "name", "locale": "de_DE"}
     for dtype, output in transform.outputs.items():
         key = KEYS.cell_key("d", 1) if transform.key == "cell" else KEYS.token_key("d", 1)
         others = {"subject": pl.lit("subject"), "row": pl.lit("row"), "when": pl.lit(True)}
@@ -690,6 +699,8 @@ def test_a_keyed_transform_is_never_done_without_its_key_or_subject() -> None:
         "symbols": "0123456789",
         "amount": 1,
         "types": "{}",
+        "as": "name",
+        "locale": "de_DE",
     }
     others = {"subject": pl.lit("s"), "row": pl.lit("r")}
     for transform in TRANSFORMS.values():

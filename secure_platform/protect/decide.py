@@ -141,6 +141,12 @@ class Decider:
         return key.protect, f"Foreign key to {root}, which is {DONE[key.protect.transform]}. {key.reason}"
 
     def _check(self, place: Place, protect: Protect, rules: Sequence[Rule]) -> None:
+        unstored = self._profile.never_stored.get(place.column.info_type or "")
+        if unstored and place.column.required:
+            raise PlanRefusedError(
+                f"{place} is required, but {self._profile.name} never lets it be stored: {unstored}",
+                "Remove `required`: its values are left out when the source is read.",
+            )
         for rule in rules:
             self._check_floor(place, protect, rule)
         if protect.transform != MEMBERS:
@@ -162,7 +168,7 @@ class Decider:
                 f"{place} asks for {end.transform}, which {self._profile.name} refuses: {refused}",
                 f"Use {full_name(rule.protect)} or a stronger transform.",
             )
-        if not strengths().stands_for(protect, rule.protect):
+        if not rule.allows(protect):
             raise PlanRefusedError(
                 f"{place}: {full_name(protect)} is weaker than {full_name(rule.protect)}, which "
                 f"{self._profile.name} requires ({rule.reason})",
@@ -189,7 +195,7 @@ def _strictest(rules: Sequence[Rule]) -> tuple[Protect, str]:
     if not rules:
         return KEEP, _NO_RULE
     for rule in rules:
-        if all(strengths().stands_for(rule.protect, other.protect) for other in rules):
+        if all(other.allows(rule.protect) for other in rules):
             return rule.protect, rule.reason
     return _DROPPED, "; ".join(rule.reason for rule in rules)
 

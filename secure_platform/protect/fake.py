@@ -5,7 +5,7 @@ reached by any of them; `fakes.yaml` says why.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +40,7 @@ def faked(column: pl.Expr, inputs: Inputs) -> pl.Expr:
     """A made-up value of the kind that the plan names."""
     pattern, lists = _pattern(str(inputs.params[KIND]), str(inputs.params["locale"]))
     drawn = hmac_hex(canonical_text(column, inputs.dtype), inputs.required_key().key)
-    return pl.concat_str(list(_pieces(pattern, lists, drawn)))
+    return pl.concat_str(_pieces(pattern, lists, drawn))
 
 
 def kind_for(info_type: str | None) -> str | None:
@@ -49,7 +49,7 @@ def kind_for(info_type: str | None) -> str | None:
     return kinds.get(info_type)
 
 
-def _pieces(pattern: str, lists: Mapping[str, Sequence[str]], drawn: pl.Expr) -> Iterator[pl.Expr]:
+def _pieces(pattern: str, lists: Mapping[str, Sequence[str]], drawn: pl.Expr) -> list[pl.Expr]:
     made: list[pl.Expr] = []
     for part in _PART.finditer(pattern):
         if part["text"]:
@@ -59,7 +59,7 @@ def _pieces(pattern: str, lists: Mapping[str, Sequence[str]], drawn: pl.Expr) ->
         else:
             draw = drawn.str.slice(_DRAW_HEX * len(made), _DRAW_HEX).str.to_integer(base=16, dtype=pl.Int64)
             made.append(_words(draw, lists[part["list"]]) if part["list"] else _digits(draw, len(part[0])))
-    yield from made
+    return made
 
 
 def _words(draw: pl.Expr, words: Sequence[str]) -> pl.Expr:
@@ -69,14 +69,14 @@ def _words(draw: pl.Expr, words: Sequence[str]) -> pl.Expr:
 
 
 def _digits(draw: pl.Expr, count: int) -> pl.Expr:
-    return (draw % 10**count).cast(pl.String).str.zfill(count)
+    return (draw % int(10**count)).cast(pl.String).str.zfill(count)
 
 
 def _check_digit(number: pl.Expr) -> pl.Expr:
     """The digit that makes the sum of ISO/IEC 7812-1 a multiple of ten, behind fifteen digits."""
-    value, total = number.cast(pl.Int64), pl.lit(0, pl.Int64)
+    total = pl.lit(0, pl.Int64)
     for place in range(15):
-        digit = value // 10**place % 10
+        digit = number.str.slice(place, 1).cast(pl.Int64)
         doubled = digit * 2
         total += doubled // 10 + doubled % 10 if place % 2 == 0 else digit
     return ((10 - total % 10) % 10).cast(pl.String)

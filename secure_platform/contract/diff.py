@@ -290,6 +290,7 @@ CONTRACT_RULES: Final[Mapping[str, Rule]] = {
     "retention_days": _always("breaking"),
     "roles": _always("breaking"),
     "monitor": _always("additive"),
+    "suppress": _always("breaking"),
 }
 PRODUCT_RULES: Final[Mapping[str, Rule]] = {
     "name": _always("breaking"),

@@ -134,6 +134,27 @@ class Monitor:
         )
 
 
+@dataclass(frozen=True)
+class Suppress:
+    """Which rows do not leave raw.
+
+    Attributes:
+        when: Conditions as JSON; rows that meet them stay behind. Empty for none.
+        sample: The share of rows that is kept.
+        k: The fewest subjects that share their quasi-identifiers.
+        l: The fewest values that each sensitive column has among them.
+        sensitive: Columns of which nobody may be known to have a certain value.
+        at_most: The share of rows that may stay behind for k and l.
+    """
+
+    when: str = ""
+    sample: float = 1.0
+    k: int = 1
+    l: int = 1  # noqa: E741 - the name of the literature
+    sensitive: tuple[str, ...] = ()
+    at_most: float = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contract:
     """One dataset.
@@ -148,6 +169,7 @@ class Contract:
         retention_days: Age at which snapshots are to be deleted.
         roles: Who has to do with the data.
         monitor: How it is watched.
+        suppress: Which rows do not leave raw.
         document: Canonical JSON of the parsed document; empty when there is none.
         digest: `sha256:<hex>` of `document`.
     """
@@ -166,6 +188,7 @@ class Contract:
     retention_days: int | None = None
     roles: tuple[Role, ...] = ()
     monitor: Monitor = field(default_factory=Monitor)
+    suppress: Suppress | None = None
     document: bytes = field(default=b"", repr=False, compare=False)
     digest: str
 

@@ -15,6 +15,17 @@ from secure_platform.protect.strength import DONE, KIND, strengths
 
 WEAKER: Final = "WEAKER than before"
 """Marks a sentence about a column whose protection would not stand for the one it had."""
+_ROWS: Final = {
+    "when": "when",
+    "sample": "sample",
+    "k": "k",
+    "l": "l",
+    "quasi": "quasi-identifiers",
+    "sensitive": "sensitive columns",
+    "at_most": "at most",
+}
+_ALL_ROWS: Final = {"when": "", "sample": 1.0, "k": 1, "l": 1, "quasi": [], "sensitive": [], "at_most": 1.0}
+"""Where a plan says nothing, all rows leave raw."""
 _FACTS: Final = {
     "token_domain": "token domain",
     "output_type": "output type",
@@ -36,7 +47,7 @@ def changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
         return [first, *(f"{name}: {_counted(columns)}." for name, columns in new["datasets"].items())]
     if old["digest"] == new["digest"]:
         return []
-    return [*_general(old, new), *_datasets(old["datasets"], new["datasets"])]
+    return [*_general(old, new), *_datasets(old["datasets"], new["datasets"]), *_rows(old, new)]
 
 
 def _general(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -63,6 +74,27 @@ def _datasets(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: the dataset is no longer released."
         else:
             yield from _columns(name, _by_name(old[name]), _by_name(new[name]))
+
+
+def _rows(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What changes in which rows stay behind; fewer conditions and smaller classes are weaker."""
+    for name in new["datasets"]:
+        before, after = (plan.get("suppression", {}).get(name, _ALL_ROWS) for plan in (old, new))
+        if name not in old["datasets"] or before == after:
+            continue
+        weaker = (
+            after["k"] < before["k"]
+            or after["l"] < before["l"]
+            or not set(before["sensitive"]) <= set(after["sensitive"])
+            or (before["quasi"] and set(after["quasi"]) != set(before["quasi"]))
+            or (before["when"] and after["when"] != before["when"])
+        )
+        told = ", ".join(
+            f"{words} {_said(after[key])} instead of {_said(before[key])}"
+            for key, words in _ROWS.items()
+            if after[key] != before[key]
+        )
+        yield f"{name}:{f' {WEAKER}:' if weaker else ''} the rows that stay behind change: {told}."
 
 
 def _columns(dataset: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -150,7 +182,9 @@ def _shown(name: str, value: Any) -> str:
 def _said(value: Any) -> str:
     if isinstance(value, dict):
         return f"{value['dataset']}.{value['column']}"
-    return "none" if value is None else str(value)
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return "none" if value in {None, ""} else str(value)
 
 
 def _counted(columns: list[Mapping[str, Any]]) -> str:

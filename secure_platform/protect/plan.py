@@ -20,13 +20,16 @@ from secure_platform.contract.product import Product
 from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
 from secure_platform.protect.decide import Decider, Decision, Place, ends, members
 from secure_platform.protect.members import MEMBERS
-from secure_platform.protect.profile import load_profile
+from secure_platform.protect.profile import Profile, load_profile
 from secure_platform.protect.resolve import Resolver
 from secure_platform.protect.strength import full_name, strengths
+from secure_platform.protect.suppression import Suppression, compile_suppression
 from secure_platform.protect.transforms import DROP, TRANSFORMS
 from secure_platform.taxonomy.classification import Classification
 
 FORMAT: Final = 1
+SUPPRESSION: Final = "suppression"
+"""Where a plan says which rows stay behind, by dataset."""
 JOINED: Final = frozenset({"tokenize", "fpe", "fake"})
 """Transforms by whose output the columns of one domain are joined."""
 
@@ -118,10 +121,11 @@ class ColumnPlan:
 
 @dataclass(frozen=True)
 class DatasetPlan:
-    """What happens to one dataset: every column of its contract, in the contract's order."""
+    """What happens to one dataset: every column of its contract in the contract's order, and its rows."""
 
     dataset: str
     columns: tuple[ColumnPlan, ...]
+    suppression: Suppression | None = None
 
     @property
     def outputs(self) -> tuple[ColumnPlan, ...]:
@@ -147,12 +151,17 @@ class Plan:
     @property
     def token_versions(self) -> dict[str, int]:
         """Token domain → version of its key, the same in every column of the domain."""
-        return {
-            column.token_domain: column.token_version
+        keyed: list[ColumnPlan | Suppression] = [
+            column
             for dataset in self.datasets.values()
             for whole in dataset.columns
             for column in whole.every()
-            if column.token_domain is not None and column.token_version is not None
+        ]
+        keyed += [each.suppression for each in self.datasets.values() if each.suppression]
+        return {
+            each.token_domain: each.token_version
+            for each in keyed
+            if each.token_domain is not None and each.token_version is not None
         }
 
     @property
@@ -179,7 +188,10 @@ class Plan:
                 profile_digest=document["profile_digest"],
                 as_of=date.fromisoformat(document["as_of"]),
                 datasets=MappingProxyType(
-                    {name: _dataset(name, c) for name, c in document["datasets"].items()}
+                    {
+                        name: _dataset(name, columns, document.get(SUPPRESSION, {}).get(name))
+                        for name, columns in document["datasets"].items()
+                    }
                 ),
             )
             same = plan.to_json() == document and not mixed_domains(document["datasets"].values())
@@ -191,6 +203,7 @@ class Plan:
 
     def _body(self) -> dict[str, Any]:
         datasets = {name: [c.to_json() for c in plan.columns] for name, plan in self.datasets.items()}
+        rows = {n: plan.suppression.to_json() for n, plan in self.datasets.items() if plan.suppression}
         return {
             "format": FORMAT,
             "product": self.product,
@@ -199,6 +212,7 @@ class Plan:
             "token_versions": self.token_versions,
             "as_of": self.as_of.isoformat(),
             "datasets": datasets,
+            **({SUPPRESSION: rows} if rows else {}),
         }
 
 
@@ -239,7 +253,7 @@ def compile_plan(product: Product, token_version: Callable[[str], int], as_of: d
         ContractError: If the profile is unknown.
     """
     profile = load_profile(product.profile)
-    compiler = _Compiler(product, Decider(product, profile), token_version, as_of)
+    compiler = _Compiler(product, profile, token_version, as_of)
     datasets = {name: compiler.dataset(contract) for name, contract in product.contracts.items()}
     compiler.refuse()
     return Plan(product.name, profile.name, profile.digest, as_of, MappingProxyType(datasets))
@@ -249,17 +263,21 @@ class _Compiler:
     """Compiles the datasets of one product and collects what is refused, so that it is said at once."""
 
     def __init__(
-        self, product: Product, decider: Decider, token_version: Callable[[str], int], as_of: date
+        self, product: Product, profile: Profile, token_version: Callable[[str], int], as_of: date
     ) -> None:
-        self._decider = decider
-        self._resolver = Resolver(product, decider, as_of)
+        self._product, self._profile = product, profile
+        self._decider = Decider(product, profile)
+        self._resolver = Resolver(product, self._decider, as_of)
         self._spelled: dict[str, tuple[Place, Mapping[str, Scalar]]] = {}
         self._token_version = cache(token_version)
         self._refusals: list[PlanRefusedError] = []
 
     def dataset(self, contract: Contract) -> DatasetPlan:
         columns = [self._attempt(contract, column) for column in contract.columns]
-        plan = DatasetPlan(contract.dataset, tuple(column for column in columns if column is not None))
+        found = tuple(column for column in columns if column is not None)
+        plan = DatasetPlan(contract.dataset, found)
+        if None not in columns:
+            plan = replace(plan, suppression=self._suppression(contract, plan))
         if not plan.outputs and None not in columns:
             self._refusals.append(
                 PlanRefusedError(
@@ -267,6 +285,15 @@ class _Compiler:
                 )
             )
         return plan
+
+    def _suppression(self, contract: Contract, plan: DatasetPlan) -> Suppression | None:
+        try:
+            return compile_suppression(
+                self._product.name, contract, plan.outputs, self._profile, self._token_version
+            )
+        except PlanRefusedError as refusal:
+            self._refusals.append(refusal)
+            return None
 
     def _require_one_spelling(
         self, place: Place, name: str, domain: str, params: Mapping[str, Scalar]
@@ -345,5 +372,6 @@ def _output_type(place: Place, protect: Protect) -> str:
     return str(TRANSFORMS[full_name(last)].outputs[place.column.dtype])
 
 
-def _dataset(name: str, columns: Sequence[Mapping[str, Any]]) -> DatasetPlan:
-    return DatasetPlan(name, tuple(ColumnPlan.from_json(column) for column in columns))
+def _dataset(name: str, columns: Sequence[Mapping[str, Any]], rows: Mapping[str, Any] | None) -> DatasetPlan:
+    suppression = Suppression.from_json(rows) if rows else None
+    return DatasetPlan(name, tuple(ColumnPlan.from_json(column) for column in columns), suppression)

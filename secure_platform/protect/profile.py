@@ -24,7 +24,7 @@ PROFILES: Final = Path(__file__).with_name("profiles")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _REQUIRED: Final = frozenset({"profile", "title", "source", "info_types", "other_info_types"})
 _OPTIONAL: Final = frozenset(
-    {"identifiers", "groups", "logical_types", "keys", "restricted", "refused", "never_stored"}
+    {"identifiers", "groups", "logical_types", "keys", "restricted", "refused", "never_stored", "least_k"}
 )
 
 
@@ -57,6 +57,7 @@ class Profile:
         restricted: The rule for restricted columns that no other kind of rule describes.
         refused: Transform → why it is never allowed on a column that has a rule.
         never_stored: Info type → why its values may not even be stored encrypted.
+        least_k: The fewest subjects that share their quasi-identifiers, in every dataset that has any.
         digest: `sha256:<hex>` of the profile and of the strengths it is judged by.
     """
 
@@ -72,6 +73,7 @@ class Profile:
     restricted: Rule | None
     refused: Mapping[str, str]
     never_stored: Mapping[str, str]
+    least_k: int
     digest: str
 
     def rules(self, column: Column, *, info_type: str | None, is_key: bool) -> tuple[Rule, ...]:
@@ -140,6 +142,8 @@ def read_profile(path: Path) -> Profile:
     _require(groups.keys() <= set(GROUPS), path, "groups")
     never_stored = document.get("never_stored", {})
     _require(never_stored.keys() <= info_types().keys(), path, "never_stored")
+    least_k = document.get("least_k", 1)
+    _require(type(least_k) is int and least_k > 0, path, "least_k")
     refused = document.get("refused", {})
     _require(refused.keys() <= {name.partition(".")[0] for name in strengths().names}, path, "refused")
     digest = canonical.sha256(canonical.dumps({"profile": document, "strengths": strengths().digest}))
@@ -156,6 +160,7 @@ def read_profile(path: Path) -> Profile:
         restricted=_rule(document["restricted"], path, "restricted") if "restricted" in document else None,
         refused=MappingProxyType({key: _text(refused, key, path) for key in refused}),
         never_stored=MappingProxyType({key: _text(never_stored, key, path) for key in never_stored}),
+        least_k=least_k,
         digest=digest,
     )
 

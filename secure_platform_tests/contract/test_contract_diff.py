@@ -19,7 +19,7 @@ from secure_platform.contract.diff import (
     diff_products,
 )
 from secure_platform.contract.load import load_contract
-from secure_platform.contract.model import Column, Contract, Monitor, Protect, Reference, Role
+from secure_platform.contract.model import Column, Contract, Monitor, Protect, Reference, Role, Suppress
 from secure_platform.contract.product import Product, load_product
 from secure_platform.taxonomy.classification import Classification
 
@@ -83,6 +83,7 @@ CONTRACT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     "minimum_rows": [(0, 1, "breaking", "additive")],
     "freshness_hours": [(26, None, "breaking", "additive"), (24, 26, "breaking", "additive")],
     "retention_days": [(30, 60, "breaking", "breaking"), (None, 30, "breaking", "breaking")],
+    "suppress": [(None, Suppress(k=5), "breaking", "breaking")],
     "roles": [((), (Role("reader", "read", ("clinical",), ()),), "breaking", "breaking")],
     "monitor": [(Monitor(), Monitor(severity="error"), "additive", "additive")],
 }

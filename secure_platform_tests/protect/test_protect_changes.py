@@ -41,7 +41,7 @@ def test_a_dataset_of_which_nothing_is_left_is_refused() -> None:
 
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(ContractError):
-        compile_plan(product(contract("a", column("v")), profile="census"), lambda _: 1, AS_OF)
+        compile_plan(product(contract("a", column("v")), profile="hipaa"), lambda _: 1, AS_OF)
 
 
 def test_the_digest_is_that_of_the_canonical_json_and_the_same_every_time() -> None:

@@ -96,7 +96,9 @@ def test_unique_columns_and_subjects_have_a_rule_unless_public() -> None:
 
 def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
     for name in ("hipaa", "../../x", "", "HIPAA_SAFE_HARBOR"):
-        with pytest.raises(ContractError, match=r"gdpr_pseudonymous, hipaa_safe_harbor, pci, test_data\."):
+        with pytest.raises(
+            ContractError, match=r"census, gdpr_pseudonymous, hipaa_safe_harbor, pci, test_data\."
+        ):
             load_profile(name)
 
 
@@ -144,7 +146,7 @@ def test_authentication_data_are_never_stored_and_so_not_required() -> None:
     assert not load_profile("test_data").never_stored
 
 
-@pytest.mark.parametrize("name", ["pci", "test_data"])
+@pytest.mark.parametrize("name", ["census", "pci", "test_data"])
 def test_no_identifier_and_no_secret_is_kept_by_a_profile_with_groups(name: str) -> None:
     for info_type, kind in info_types().items():
         (rule,) = load_profile(name).rules(column("v"), info_type=info_type, is_key=False)
@@ -212,6 +214,7 @@ def broken_profiles() -> dict[str, dict[str, Any]]:
         "or with an unknown transform": {**good, "keys": {**rule, "or": [{"transform": "hide"}]}},
         "unknown info type that is not stored": {**good, "never_stored": {"CVV": "x"}},
         "not stored without a reason": {**good, "never_stored": {"CARD_PIN": ""}},
+        "least k that is none": {**good, "least_k": 0},
         "unknown refused transform": {**good, "refused": {"shift": "x"}},
     }
 

@@ -27,6 +27,7 @@ _CHECKED: Final = frozenset(
         "info_type",
         "protect",
         "token_domain",
+        "waiver",
         "pattern",
     }
 )

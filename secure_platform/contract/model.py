@@ -42,6 +42,22 @@ class Protect:
 
 
 @dataclass(frozen=True)
+class Waiver:
+    """Somebody's leave to protect a column less than the profile requires.
+
+    Attributes:
+        expires: The last day it holds.
+    """
+
+    reason: str
+    approver: str
+    expires: date
+
+    def __str__(self) -> str:
+        return f"until {self.expires} by {self.approver}: {self.reason}"
+
+
+@dataclass(frozen=True)
 class Reference:
     """The key that a foreign key points at."""
 
@@ -77,6 +93,7 @@ class Column:
         pattern: Rust regex that the whole value must match; begins with ^ and ends with $.
         token_domain: Columns of one domain get the same token for the same value.
         subject_id: The column names the person whom the row is about.
+        waiver: Leave to protect it less than the profile requires.
         members: Of a column of JSON, the values in it, named `column.key.key`.
     """
 
@@ -100,6 +117,7 @@ class Column:
     format: str | None = None
     enum: tuple[str, ...] | None = None
     reference: Reference | None = None
+    waiver: Waiver | None = None
     members: tuple["Column", ...] = ()
 
     @property

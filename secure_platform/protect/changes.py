@@ -13,8 +13,8 @@ from secure_platform.protect.generalize import VALUES
 from secure_platform.protect.scrub import TYPES
 from secure_platform.protect.strength import DONE, KIND, strengths
 
-WEAKER: Final = "WEAKER than before"
-"""Marks a sentence about a column whose protection would not stand for the one it had."""
+WEAKER: Final = "WEAKER than"
+"""Marks a sentence about protection that would not stand for what was there, or for what is required."""
 _ROWS: Final = {
     "when": "when",
     "sample": "sample",
@@ -44,10 +44,12 @@ def changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
     """
     if old is None:
         first = f"First plan, under {new['profile']}, reckoned at {new['as_of']}."
-        return [first, *(f"{name}: {_counted(columns)}." for name, columns in new["datasets"].items())]
+        counted = (f"{name}: {_counted(columns)}." for name, columns in new["datasets"].items())
+        return [first, *counted, *_waivers({}, new["datasets"])]
     if old["digest"] == new["digest"]:
         return []
-    return [*_general(old, new), *_datasets(old["datasets"], new["datasets"]), *_rows(old, new)]
+    datasets = old["datasets"], new["datasets"]
+    return [*_general(old, new), *_datasets(*datasets), *_waivers(*datasets), *_rows(old, new)]
 
 
 def _general(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -76,6 +78,23 @@ def _datasets(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
             yield from _columns(name, _by_name(old[name]), _by_name(new[name]))
 
 
+def _waivers(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Every leave that was not there before: what is protected less than the profile requires never hides."""
+    before = {(place, told) for place, told, _ in _waived(old)}
+    for place, told, how in _waived(new):
+        if (place, told) not in before:
+            yield f"{place}: {WEAKER} the profile requires: {how}, waived {told}."
+
+
+def _waived(datasets: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name, columns in datasets.items():
+        for column in columns:
+            for path, each in [("", column), *column.get("parts", {}).items()]:
+                if each.get("waived"):
+                    place = f"{name}.{column['column']}{f', {path}' if path else ''}"
+                    yield place, each["waived"], _how(each)
+
+
 def _rows(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     """What changes in which rows stay behind; fewer conditions and smaller classes are weaker."""
     for name in new["datasets"]:
@@ -94,7 +113,7 @@ def _rows(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
             for key, words in _ROWS.items()
             if after[key] != before[key]
         )
-        yield f"{name}:{f' {WEAKER}:' if weaker else ''} the rows that stay behind change: {told}."
+        yield f"{name}:{f' {WEAKER} before:' if weaker else ''} the rows that stay behind change: {told}."
 
 
 def _columns(dataset: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -110,7 +129,7 @@ def _columns(dataset: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> It
 
 def _column(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     if _how(old) != _how(new):
-        weaker = "" if _no_weaker(old, new) else f" {WEAKER}:"
+        weaker = "" if _no_weaker(old, new) else f" {WEAKER} before:"
         yield f"{place}:{weaker} {_how(new)} instead of {_how(old)}. {new['reason']}."
         return
     for key, words in _FACTS.items():

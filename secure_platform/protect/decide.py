@@ -6,6 +6,7 @@ refused; nothing falls back to `keep`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from types import MappingProxyType
 from typing import Final
 
@@ -42,12 +43,14 @@ class Decision:
     Attributes:
         root: The key that a foreign key leads to, the column itself otherwise; it names the token domain.
         info_type: The column's own, or that of the root.
+        waived: By whom, why and how long it may be weaker than the profile requires.
     """
 
     protect: Protect
     reason: str
     root: Place
     info_type: str | None
+    waived: str = ""
 
 
 class Decider:
@@ -56,9 +59,11 @@ class Decider:
     Args:
         product: Its contracts; every reference resolves.
         profile: What binds them.
+        today: Waivers that expired before are none.
     """
 
-    def __init__(self, product: Product, profile: Profile) -> None:
+    def __init__(self, product: Product, profile: Profile, today: date) -> None:
+        self._today = today
         self._contracts = product.contracts
         self._profile = profile
         self._referenced = {
@@ -88,7 +93,7 @@ class Decider:
         else:
             protect, reason = self._inherited(place, root)
         self._check(place, protect, rules)
-        return Decision(protect, reason, root, info_type)
+        return Decision(protect, reason, root, info_type, str(column.waiver or ""))
 
     def root(self, place: Place) -> Place:
         """The key that a foreign key leads to; the column itself if it is none."""
@@ -147,8 +152,7 @@ class Decider:
                 f"{place} is required, but {self._profile.name} never lets it be stored: {unstored}",
                 "Remove `required`: its values are left out when the source is read.",
             )
-        for rule in rules:
-            self._check_floor(place, protect, rule)
+        self._check_floors(place, protect, rules)
         if protect.transform != MEMBERS:
             _check_restricted(place, protect)
             _check_types(place, protect)
@@ -159,15 +163,34 @@ class Decider:
                 "Use a record id as the key (info type RECORD_ID), which is tokenized.",
             )
 
-    def _check_floor(self, place: Place, protect: Protect, rule: Rule) -> None:
+    def _check_floors(self, place: Place, protect: Protect, rules: Sequence[Rule]) -> None:
+        for rule in rules:
+            self._check_refused(place, protect, rule)
+        waiver = place.column.waiver
+        if waiver is None:
+            for rule in rules:
+                self._check_floor(place, protect, rule)
+        elif all(rule.allows(protect) for rule in rules):
+            raise PlanRefusedError(
+                f"{place} has a waiver, and nothing that the profile requires is waived",
+                "Remove the waiver.",
+            )
+        elif waiver.expires < self._today:
+            raise PlanRefusedError(
+                f"The waiver for {place} by {waiver.approver} expired on {waiver.expires}",
+                "Remove it and `protect:`, or have it approved anew.",
+            )
+
+    def _check_refused(self, place: Place, protect: Protect, rule: Rule) -> None:
         for end in ends(protect):
             refused = self._profile.refused.get(end.transform)
-            if refused is None:
-                continue
-            raise PlanRefusedError(
-                f"{place} asks for {end.transform}, which {self._profile.name} refuses: {refused}",
-                f"Use {full_name(rule.protect)} or a stronger transform.",
-            )
+            if refused is not None:
+                raise PlanRefusedError(
+                    f"{place} asks for {end.transform}, which {self._profile.name} refuses: {refused}",
+                    f"Use {full_name(rule.protect)} or a stronger transform.",
+                )
+
+    def _check_floor(self, place: Place, protect: Protect, rule: Rule) -> None:
         if not rule.allows(protect):
             raise PlanRefusedError(
                 f"{place}: {full_name(protect)} is weaker than {full_name(rule.protect)}, which "

@@ -42,6 +42,8 @@ DONE: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """The transforms as participles, for sentences."""
+MADE_OF_PARTS: Final = frozenset({"conditional", "members"})
+"""Transforms that others are done by."""
 _PROMISES: Final = frozenset({"stronger_than", "uniqueness", "deterministic", "reversible", "leaves"})
 _UNIQUENESS: Final = frozenset({"preserved", "not_guaranteed", "lossy"})
 
@@ -175,6 +177,8 @@ class Strengths:
         if strength is None:
             return self._unknown(protect.transform)
         kind = KINDS.get(protect.transform)
+        if protect.transform in MADE_OF_PARTS and not protect.parts:
+            return f"asks for {protect.transform} without what it is made of"
         given = {name: value for name, value in protect.params.items() if name != kind}
         for name, value in given.items():
             if name not in strength.params:

@@ -65,6 +65,16 @@ class Suppression:
     subject: str | None
     at_most: float
 
+    def __str__(self) -> str:
+        said = [
+            f"those with {self.when}" if self.when else "",
+            f"all but a sample of {self.sample:g}" if self.sample < 1 else "",
+            f"as few as needed for k={self.k} and l={self.l} over {', '.join(self.quasi)}"
+            if self.quasi
+            else "",
+        ]
+        return "; ".join(filter(None, said))
+
     def to_json(self) -> dict[str, Any]:
         """As canonical JSON can carry it."""
         body = asdict(self)

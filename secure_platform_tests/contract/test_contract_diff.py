@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import fields, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,16 @@ from secure_platform.contract.diff import (
     diff_products,
 )
 from secure_platform.contract.load import load_contract
-from secure_platform.contract.model import Column, Contract, Monitor, Protect, Reference, Role, Suppress
+from secure_platform.contract.model import (
+    Column,
+    Contract,
+    Monitor,
+    Protect,
+    Reference,
+    Role,
+    Suppress,
+    Waiver,
+)
 from secure_platform.contract.product import Product, load_product
 from secure_platform.taxonomy.classification import Classification
 
@@ -69,6 +79,7 @@ COLUMN_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
         (("a", "b"), ("b", "a"), "none", "none"),
     ],
     "reference": [(None, Reference("x", "id"), "breaking", "breaking")],
+    "waiver": [(None, Waiver("x", "y", date(2030, 1, 1)), "breaking", "breaking")],
     "members": [((), (Column("a.b", "string", "", Classification.PUBLIC),), "breaking", "breaking")],
 }
 CONTRACT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {

@@ -16,7 +16,8 @@ from secure_platform.contract.model import Column, Contract, Protect, Reference
 from secure_platform.contract.product import Product
 from secure_platform.errors import IntegrityError, PlanRefusedError
 from secure_platform.keys.material import CellKey, TokenKey
-from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan, compile_plan
+from secure_platform.protect.compiler import compile_plan
+from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.taxonomy.classification import Classification
 
 AS_OF: Final = date(2026, 1, 1)

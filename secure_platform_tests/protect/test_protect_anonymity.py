@@ -11,8 +11,8 @@ from protect_examples import AS_OF, KEYS, asked_for, column, contract, product
 
 from secure_platform.contract.model import Suppress
 from secure_platform.protect.anonymity import Anonymity, measured
+from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply
-from secure_platform.protect.plan import compile_plan
 from secure_platform.protect.suppression import in_large_classes
 
 QUASI: Final = ("sex", "age", "race", "marital-status", "education", "native-country", "workclass")

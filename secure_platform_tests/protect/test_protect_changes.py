@@ -19,7 +19,8 @@ from secure_platform.contract.model import Column, Protect
 from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
 from secure_platform.protect import profile as profile_module
 from secure_platform.protect.changes import changes
-from secure_platform.protect.plan import Plan, compile_plan, mixed_domains
+from secure_platform.protect.compiler import compile_plan
+from secure_platform.protect.plan import Plan, mixed_domains
 from secure_platform.taxonomy.classification import Classification
 
 FREE = "gdpr_pseudonymous"

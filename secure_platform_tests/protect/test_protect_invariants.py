@@ -15,8 +15,9 @@ from protect_examples import AS_OF, KEYS, column, compiled, contract, dataset_pl
 from secure_platform.contract.model import Column, Reference
 from secure_platform.errors import IntegrityError, PlanRefusedError
 from secure_platform.protect.again import moved, require_one_to_one, unmoved
+from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, split_orphans, undo
-from secure_platform.protect.plan import DatasetPlan, Plan, compile_plan
+from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.protect.residual import residual_values
 from secure_platform.protect.strength import KINDS, strengths
 from secure_platform.protect.transforms import TRANSFORMS

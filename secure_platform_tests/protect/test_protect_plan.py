@@ -12,7 +12,7 @@ from secure_platform.contract.model import Protect
 from secure_platform.contract.product import load_product
 from secure_platform.errors import PlanRefusedError
 from secure_platform.protect import profile as profile_module
-from secure_platform.protect.plan import compile_plan
+from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.strength import strengths
 from secure_platform.protect.transforms import TRANSFORMS
 from secure_platform.taxonomy.classification import Classification

@@ -11,7 +11,15 @@ from protect_examples import column, compiled, contract, planned, refused
 from secure_platform.contract.model import DTYPES, Protect, Reference
 from secure_platform.errors import ContractError
 from secure_platform.protect.profile import PROFILES, load_profile, read_profile
-from secure_platform.protect.strength import DOCUMENT, DONE, KINDS, Strengths, full_name, strengths
+from secure_platform.protect.strength import (
+    DOCUMENT,
+    DONE,
+    KINDS,
+    MADE_OF_PARTS,
+    Strengths,
+    full_name,
+    strengths,
+)
 from secure_platform.protect.transforms import TRANSFORMS
 from secure_platform.taxonomy.info_types import info_types
 
@@ -265,7 +273,7 @@ def test_what_is_declared_reversible_can_be_undone_and_nothing_else() -> None:
 def test_strength_is_a_preorder_with_drop_on_top_and_keep_at_the_bottom() -> None:
     known = strengths()
     # How strong these are depends on their parts.
-    names = known.names - {"conditional", "members"}
+    names = known.names - MADE_OF_PARTS
     stands_for = {a: {b for b in names if known.stands_for(protect(a), protect(b))} for a in names}
     for name, below in stands_for.items():
         assert name in below

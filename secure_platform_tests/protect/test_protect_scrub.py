@@ -10,8 +10,9 @@ from protect_examples import AS_OF, KEYS, column, contract, dataset_plan, produc
 
 from secure_platform.errors import ContractError
 from secure_platform.protect.changes import WEAKER, changes
+from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply
-from secure_platform.protect.plan import Plan, compile_plan
+from secure_platform.protect.plan import Plan
 from secure_platform.protect.residual import residual_values
 from secure_platform.scan.columns import Scanner
 from secure_platform.taxonomy.info_types import info_types

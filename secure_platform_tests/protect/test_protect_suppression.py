@@ -17,8 +17,9 @@ from secure_platform.contract.suppress import read_suppress
 from secure_platform.errors import ContractError, PlanRefusedError
 from secure_platform.protect.anonymity import measured
 from secure_platform.protect.changes import WEAKER, changes
+from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply
-from secure_platform.protect.plan import Plan, compile_plan
+from secure_platform.protect.plan import Plan
 from secure_platform.protect.suppression import Suppression, chosen, in_large_classes
 
 FREE = "gdpr_pseudonymous"

@@ -31,8 +31,9 @@ from secure_platform.orchestration.steps.retokenize import VERDICT as RETOKENIZE
 from secure_platform.orchestration.steps.retokenize import proof
 from secure_platform.orchestration.steps.rows import Rows, account, leaving
 from secure_platform.orchestration.steps.scanning import product_scan
+from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, split_orphans
-from secure_platform.protect.plan import DatasetPlan, Plan, compile_plan
+from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.protect.residual import kept_formats, residual_values
 from secure_platform.scan.columns import residual
 from secure_platform.scan.feedback import Corrected
@@ -53,8 +54,8 @@ def current_plan(product: Product, keys: KeyRing) -> Plan:
 
     Ages are counted at the first day of the year, so that unchanged data keep their plan for a year.
     """
-    as_of = datetime.now(UTC).date().replace(month=1, day=1)
-    return compile_plan(product, keys.token_version, as_of)
+    today = datetime.now(UTC).date()
+    return compile_plan(product, keys.token_version, today.replace(month=1, day=1), today)
 
 
 def output_classification(plan: Plan) -> Classification:

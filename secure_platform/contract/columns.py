@@ -56,6 +56,7 @@ _BOUND_SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
 _CUSTOM: Final[Mapping[str, tuple[type, ...]]] = {
     "infoType": (str,),
     "protect": (str, dict),
+    "protected": (bool,),
     "waiver": (dict,),
     "tokenDomain": (str,),
     "quasiIdentifier": (bool,),
@@ -93,6 +94,7 @@ def read_column(body: Mapping[str, Any], place: Place) -> Column:
         info_type=_info_type(custom.get("infoType"), classification, place),
         protect=_protect(custom.get("protect"), place),
         token_domain=_token_domain(custom.get("tokenDomain"), place),
+        protected=custom.get("protected", False),
         waiver=_waiver(custom.get("waiver"), place),
         quasi_identifier=custom.get("quasiIdentifier", False),
         subject_id=custom.get("subjectId", False),

@@ -274,6 +274,7 @@ COLUMN_RULES: Final[Mapping[str, Rule]] = {
     "format": _always("breaking"),
     "enum": _enum,
     "reference": _always("breaking"),
+    "protected": _always("breaking"),
     "waiver": _always("breaking"),
     "members": _always("breaking"),
 }

@@ -28,6 +28,7 @@ _CHECKED: Final = frozenset(
         "protect",
         "token_domain",
         "waiver",
+        "protected",
         "pattern",
     }
 )

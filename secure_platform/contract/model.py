@@ -93,6 +93,7 @@ class Column:
         pattern: Rust regex that the whole value must match; begins with ^ and ends with $.
         token_domain: Columns of one domain get the same token for the same value.
         subject_id: The column names the person whom the row is about.
+        protected: Its values were protected before they came here.
         waiver: Leave to protect it less than the profile requires.
         members: Of a column of JSON, the values in it, named `column.key.key`.
     """
@@ -117,6 +118,7 @@ class Column:
     format: str | None = None
     enum: tuple[str, ...] | None = None
     reference: Reference | None = None
+    protected: bool = False
     waiver: Waiver | None = None
     members: tuple["Column", ...] = ()
 

@@ -21,6 +21,8 @@ from secure_platform.taxonomy.classification import Classification
 
 KEEP: Final = Protect("keep")
 _DROPPED: Final = Protect(DROP)
+_NOT_TWICE: Final = frozenset({DROP, "redact", "replace", "keep", MEMBERS})
+"""What is the same whether a value was protected before or not."""
 _BY_VALUE: Final = "Every value in it has its own transform, and what is not described is left out"
 _NO_RULE: Final = "No rule of the profile applies: it is no identifier, no date and not restricted"
 
@@ -153,6 +155,12 @@ class Decider:
                 "Remove `required`: its values are left out when the source is read.",
             )
         self._check_floors(place, protect, rules)
+        again = sorted(end.transform for end in ends(protect) if end.transform not in _NOT_TWICE)
+        if place.column.protected and again:
+            raise PlanRefusedError(
+                f"{place} was protected before it came here, and {again[0]} would be done on top of that",
+                "Drop or keep it; where the profile requires more than keep, with a waiver.",
+            )
         if protect.transform != MEMBERS:
             _check_restricted(place, protect)
             _check_types(place, protect)

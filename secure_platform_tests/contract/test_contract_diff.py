@@ -79,6 +79,7 @@ COLUMN_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
         (("a", "b"), ("b", "a"), "none", "none"),
     ],
     "reference": [(None, Reference("x", "id"), "breaking", "breaking")],
+    "protected": [(False, True, "breaking", "breaking")],
     "waiver": [(None, Waiver("x", "y", date(2030, 1, 1)), "breaking", "breaking")],
     "members": [((), (Column("a.b", "string", "", Classification.PUBLIC),), "breaking", "breaking")],
 }

@@ -8,7 +8,7 @@ import pytest
 from protect_examples import AS_OF, column, compiled, contract, planned, product, refused
 
 from secure_platform.contract.columns import read_column
-from secure_platform.contract.model import Column, Waiver
+from secure_platform.contract.model import Column, Protect, Waiver
 from secure_platform.contract.place import Place
 from secure_platform.errors import ContractError, PlanRefusedError
 from secure_platform.protect.changes import WEAKER, changes
@@ -74,6 +74,20 @@ def test_a_waiver_inside_json_is_told_with_its_path() -> None:
     assert Plan.from_json(plan.to_json()) == plan
     (told,) = [each for each in changes(None, plan.to_json()) if WEAKER in each]
     assert told.startswith("people.details, $.city: WEAKER than the profile requires: kept, waived until")
+
+
+def test_what_was_protected_before_is_not_protected_again() -> None:
+    """A token of a token joins with nothing; a date that is shifted twice is not where its neighbours are."""
+    mail = column("mail", info_type="EMAIL", protected=True)
+    assert "was protected before it came here, and tokenize" in refused(
+        mail, OTHER, profile="gdpr_pseudonymous"
+    )
+    for transform in ("fake", "hash", {"transform": "encrypt", "mode": "deterministic"}):
+        again = column("mail", level="public", protected=True, protect=transform)
+        assert "was protected before" in refused(again, OTHER, profile="gdpr_pseudonymous")
+    kept = replace(mail, protect=Protect("keep"), waiver=WAIVER)
+    for subject in (kept, replace(mail, protect=Protect("drop")), replace(mail, protect=Protect("redact"))):
+        assert planned(subject, OTHER, profile="gdpr_pseudonymous").transform in {"keep", "drop", "redact"}
 
 
 PROPERTY = {"name": "v", "logicalType": "string", "classification": "internal"}

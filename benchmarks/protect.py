@@ -112,6 +112,7 @@ def _write(path: Path, rows: int) -> None:
 def _transform(columns: pl.DataFrame, name: str, **more: str) -> Cost:
     transform = TRANSFORMS[name]
     kinds = {kind: dtype for kind, dtype in DTYPES.items() if dtype in transform.outputs}
+    kind: str
     kind, dtype = next(iter(kinds.items()))
     if name in OWN_COLUMNS:
         kind, columns = OWN_COLUMNS[name], columns.gather_every(PEER_ROWS)
@@ -127,11 +128,12 @@ def _transform(columns: pl.DataFrame, name: str, **more: str) -> Cost:
 
 
 def _prose(numbers: list[int]) -> list[str]:
-    """One note in ten names an address, as notes do."""
+    """One note in ten names an address, the others are words."""
+    said = ("well", "tired", "better", "dizzy", "cold", "weak", "fine", "calm", "sad", "warm")
     return [
-        f"{n}: called ann.{n}@example.com again"
+        f"called ann.{n}@example.com again, she feels {said[n % 7]}"
         if n % 10 == 0
-        else f"{n}: feels well and goes home with a letter"
+        else f"feels {said[n % 10]} and {said[n // 10 % 10]}, goes home {said[n // 100 % 10]} and {said[n // 1000 % 10]}"
         for n in numbers
     ]
 

@@ -122,7 +122,7 @@ def _transform(columns: pl.DataFrame, name: str, **more: str) -> Cost:
     parts = {"then": pl.col(kind), "otherwise": pl.when(pl.lit(value=False)).then(pl.col(kind))}
     if name == "members":
         parts = {path: pl.col(path) for path in ("$.name", "$.visits.day")}
-    inputs = Inputs(dtype, {**PARAMS, "mode": mode, **more}, key, "benchmark", others, parts)
+    inputs = Inputs(dtype, {**PARAMS, "mode": mode, **more}, key, "benchmark", others, parts=parts)
     query = columns.lazy().select(transform.build(pl.col(kind), inputs))
     return _cost(lambda: query.collect(engine="streaming"), columns.height)
 
@@ -133,7 +133,7 @@ def _prose(numbers: list[int]) -> list[str]:
     return [
         f"called ann.{n}@example.com again, she feels {said[n % 7]}"
         if n % 10 == 0
-        else f"feels {said[n % 10]} and {said[n // 10 % 10]}, goes home {said[n // 100 % 10]} and {said[n // 1000 % 10]}"
+        else f"feels {said[n % 10]} and {said[n // 10 % 10]}, goes home {said[n // 100 % 10]}"
         for n in numbers
     ]
 

@@ -173,3 +173,15 @@ class SecretSettings(_Part):
     ttl_seconds: Annotated[float, Field(ge=0, le=3600)] = 300
     rotated: tuple[RotatedSecret, ...] = ()
     environment: dict[str, dict[str, Reference]] = {}
+
+
+class RevealSettings(_Part):
+    """How much of what keys protect one person may reveal in an hour.
+
+    Attributes:
+        calls_per_hour: How often.
+        values_per_hour: How many distinct cells in all.
+    """
+
+    calls_per_hour: Annotated[int, Field(ge=0)] = 60
+    values_per_hour: Annotated[int, Field(ge=0)] = 10_000

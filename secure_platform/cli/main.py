@@ -27,6 +27,9 @@ COMMANDS: Final = {
     "release": ("secure_platform.cli.release", "List, show, verify, compare and decide on releases."),
     "sql": ("secure_platform.cli.inspect", "Ask production a question."),
     "plan": ("secure_platform.cli.inspect", "Show how every column is protected, and why."),
+    "reveal": ("secure_platform.cli.reveal", "Make protected values again, for a purpose."),
+    "erase": ("secure_platform.cli.erase", "Erase a person from everything that is kept."),
+    "hold": ("secure_platform.cli.erase", "Legal holds: what is not erased."),
     "map": ("secure_platform.cli.map", "Show data flows, encryption boundaries and keys."),
     "check": ("secure_platform.cli.inspect", "Validate every contract and product document."),
     "scan": ("secure_platform.cli.scan", "Look for personal data and secrets anywhere."),
@@ -38,6 +41,7 @@ COMMANDS: Final = {
     "access": ("secure_platform.cli.rights", "Check, explain and try policies; rights for a time; freezes."),
     "secret": ("secure_platform.cli.secret", "Keep secrets in this home; rotate secrets anywhere."),
     "audit": ("secure_platform.cli.audit", "Verify, read, prove and export the audit log."),
+    "incident": ("secure_platform.cli.incident", "What is wrong with the products; acknowledge, resolve."),
     "notify": ("secure_platform.cli.notify", "Send notices, look at them, try a channel."),
     "serve": ("secure_platform.cli.serve", "Dagster UI and daemon on loopback."),
 }

@@ -305,4 +305,5 @@ PRODUCT_RULES: Final[Mapping[str, Rule]] = {
     "freshness_hours": _freshness,
     "purposes": _names,
     "deploy_windows": _always("none"),
+    "maintenance_windows": _always("none"),
 }

@@ -182,6 +182,22 @@ class DuckDBTarget:
             outcome["pointers"] = count = shelf.resign(leaked)
         return count
 
+    def forget(self, product: str, release: str, *, actor: str) -> list[str]:
+        """Remove what is left of a release that is not in production any more: its databases.
+
+        Returns:
+            Their names; none if there are none, or it is in production.
+        """
+        shelf = self._shelf(product)
+        detail: dict[str, JSON] = {"release": release}
+        with (
+            shelf.lock(),
+            self._audit.effect("deploy.forget", actor=actor, subject=product, detail=detail) as outcome,
+        ):
+            gone = shelf.forget(release)
+            outcome["databases"] = len(gone)
+        return gone
+
     def query(
         self, product: str, sql: str, *, limit: int, actor: str, purpose: str | None = None
     ) -> pl.DataFrame:

@@ -157,6 +157,17 @@ class Shelf:
         """Whether the pointer's database file is what it was."""
         return self._problem(pointer) is None
 
+    def forget(self, release: str) -> list[str]:
+        """Remove the databases of a release that is not current; returns their names. Hold the lock."""
+        current = self.current()
+        if current is not None and current.release == release:
+            return []
+        names = sorted({record.file for record in self.records() if record.release == release})
+        gone = [name for name in names if (self.folder / name).exists()]
+        for name in gone:
+            (self.folder / name).unlink()
+        return gone
+
     def tidy(self, keep: int, *, files: set[str], releases: set[str]) -> None:
         """Remove what killed processes left, and databases that are neither recent nor needed.
 

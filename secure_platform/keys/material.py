@@ -7,8 +7,9 @@ import hmac
 import re
 import secrets
 import struct
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -82,6 +83,18 @@ class DigestKey(NotPickled):
 
     version: int
     key: bytes = field(repr=False)
+
+
+class PersonKeys(Protocol):
+    """The keys of the persons of one domain; the place of each is a keyed hash of who it is."""
+
+    def made(self, persons: Collection[str]) -> Mapping[str, tuple[bytes, bytes]]:
+        """Person → place (32 bytes) and key (32 bytes); who has none gets one, who was erased is left out."""
+        ...
+
+    def at(self, places: Collection[bytes]) -> Mapping[bytes, bytes]:
+        """Place → key; who was erased is left out."""
+        ...
 
 
 def random_key() -> bytes:

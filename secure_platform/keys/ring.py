@@ -53,7 +53,7 @@ from secure_platform.keys.opened import OpenedKeys
 from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.rows import KeyLog, KeyRows
 from secure_platform.keys.signing import Signature, keyid_of, verify_pem
-from secure_platform.keys.subjects import SubjectKeys
+from secure_platform.keys.subjects import DomainPersons, SubjectKeys
 from secure_platform.keys.usage import Due, KeyUses
 from secure_platform.keys.wrapped import WrappedDataKey
 
@@ -288,6 +288,14 @@ class KeyRing(NotPickled):
             IntegrityError: If a row was changed, put back or deleted, or the wrapping key cannot be used.
         """
         return self._subjects.of(domain, subjects)
+
+    def persons(self, domain: str) -> DomainPersons:
+        """The keys of the persons of a domain, for what is encrypted under them."""
+        return DomainPersons(self._subjects, domain)
+
+    def erased(self, domain: str, persons: Collection[str]) -> set[str]:
+        """Those among some persons of a domain whose key was destroyed."""
+        return self._subjects.destroyed(domain, persons)
 
     def destroy_subject_key(self, domain: str, subject: str, *, actor: str) -> None:
         """Remove the key of a person for ever, and see that they never get another."""

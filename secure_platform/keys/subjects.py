@@ -54,12 +54,33 @@ class SubjectKeys(NotPickled):
             IntegrityError: If a row was changed, put back or deleted, or the wrapping key cannot be used.
         """
         places = self._places(domain, subjects)
+        keys = self._keys(domain, places, make=True)
+        return {places[place]: key for place, key in keys.items()}
+
+    def placed(self, domain: str, subjects: Collection[str]) -> dict[str, tuple[bytes, bytes]]:
+        """As `of`, with the keyed hash by which `at` finds each key again."""
+        places = self._places(domain, subjects)
+        keys = self._keys(domain, places, make=True)
+        return {places[place]: (bytes.fromhex(place), key) for place, key in keys.items()}
+
+    def at(self, domain: str, places: Collection[bytes]) -> dict[bytes, bytes]:
+        """The keys at these keyed hashes; destroyed ones are left out.
+
+        Raises:
+            IntegrityError: If one never was there, or as `of`.
+        """
+        keys = self._keys(domain, [place.hex() for place in places], make=False)
+        return {bytes.fromhex(place): key for place, key in keys.items()}
+
+    def _keys(self, domain: str, places: Collection[str], *, make: bool) -> dict[str, bytes]:
         # Before the rows: what is destroyed meanwhile is no contradiction.
         since, destroyed = self._rows.witness.seen(), self._rows.witness.known(_DESTROYED)
         found = self._read(domain, places)
         if missing := [place for place in places if place not in found]:
             if any(_name(domain, place) in destroyed for place in missing):
                 raise _revived(domain)
+            if not make:
+                raise _tampered(f"The control database lacks the key of a subject of {domain}")
             self._make(domain, missing)
             found |= self._read(domain, missing)
         keys = {}
@@ -67,12 +88,20 @@ class SubjectKeys(NotPickled):
             if row.wrapped is not None:
                 if _name(domain, place) in destroyed:
                     raise _revived(domain)
-                keys[places[place]] = self._unwrap(row)
+                keys[place] = self._unwrap(row)
             elif not self._rows.witness.counts(_name(domain, place), _GONE, since):
                 raise _tampered(
                     f"A subject's key of {domain} is destroyed in the control database, not in the audit log"
                 )
         return keys
+
+    def destroyed(self, domain: str, subjects: Collection[str]) -> set[str]:
+        """Those among some persons whose key was destroyed; where nobody's was, nothing is computed."""
+        names = self._rows.witness.known(_DESTROYED)
+        if not any(name.rpartition("/")[0] == _of_domain(domain) for name in names):
+            return set()
+        places = self._places(domain, subjects)
+        return {person for place, person in places.items() if _name(domain, place) in names}
 
     def destroy(self, domain: str, subject: str, *, actor: str) -> None:
         """Remove the key of a subject for ever, and see that it never gets another."""
@@ -206,3 +235,24 @@ def _tampered(what: str) -> IntegrityError:
         what,
         "Treat the control database as tampered with: restore it from a copy, and look who can write to it.",
     )
+
+
+class DomainPersons:
+    """The persons of one domain, for what is encrypted under their keys.
+
+    Args:
+        keys: Of all domains.
+        domain: Theirs.
+    """
+
+    def __init__(self, keys: SubjectKeys, domain: str) -> None:
+        self._keys = keys
+        self._domain = domain
+
+    def made(self, persons: Collection[str]) -> dict[str, tuple[bytes, bytes]]:
+        """As `PersonKeys.made`."""
+        return self._keys.placed(self._domain, persons)
+
+    def at(self, places: Collection[bytes]) -> dict[bytes, bytes]:
+        """As `PersonKeys.at`."""
+        return self._keys.at(self._domain, places)

@@ -96,6 +96,18 @@ class MetricsHistory:
             }
         return [_record(row, sketches.get(row.snapshot_id, {})) for row in reversed(rows)]
 
+    def arrivals(self, product: str, dataset: str, zone: str) -> list[tuple[str, datetime]]:
+        """When the newest snapshots of a dataset came, each with its id, oldest first."""
+        query = (
+            select(profile.c.snapshot_id, profile.c.recorded_at)
+            .where(profile.c.product == product, profile.c.dataset == dataset, profile.c.zone == zone)
+            .order_by(profile.c.recorded_at.desc())
+            .limit(HISTORY)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return [(row.snapshot_id, as_utc(row.recorded_at)) for row in reversed(rows)]
+
     def chances(self, product: str, since: datetime) -> list[float]:
         """How likely by chance everything was that was judged of a product since then."""
         query = select(profile.c.verdicts).where(profile.c.product == product, profile.c.recorded_at >= since)

@@ -21,6 +21,7 @@ from secure_platform.keys.catalog import (
     MAC,
     PURPOSES,
     SIGN,
+    SUBJECT,
     TOKEN,
     kind_of,
     name_of_domain,
@@ -29,6 +30,7 @@ from secure_platform.orchestration.steps.marts import VERDICTS as MART_VERDICTS
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
 from secure_platform.orchestration.steps.protect import output_classification
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
+from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import Plan
 
 
@@ -165,6 +167,7 @@ _LINE: Final = (
         ("deploy.rollback", "release.rolled_back"),
     ),
     Flow("production", "reader", "query", (), Action.PRODUCTION_QUERY, ("query.run",)),
+    Flow("release", "revealed", "reveal", ("a purpose", "a rate"), Action.DATA_REVEAL, ("data.reveal",)),
 )
 
 
@@ -176,8 +179,13 @@ def data_map(product: Product, plan: Plan) -> DataMap:
 
 def _places(product: Product, plan: Plan) -> Iterator[Place]:
     originals = max(column.classification for c in product.contracts.values() for column in c.columns)
-    cells = {kind_of(name_of_domain(name)) for name in plan.token_versions} & {CELL}
-    yield from _values(product.name, originals.label, output_classification(plan).label, (TOKEN, *cells))
+    kinds = {kind_of(name_of_domain(name)) for name in plan.token_versions} & {CELL}
+    if any(
+        PERSONS in c.params for each in plan.datasets.values() for one in each.outputs for c in one.every()
+    ):
+        kinds.add(SUBJECT)
+    made_by = (TOKEN, *sorted(kinds))
+    yield from _values(product.name, originals.label, output_classification(plan).label, made_by)
     yield from _records(product.name)
 
 
@@ -204,6 +212,7 @@ def _values(product: str, original: str, protected: str, made_by: Sequence[str])
     pointed = "the digest in the signed pointer"
     yield Place("production", database, Content.PROTECTED, protected, AtRest.DUCKDB, pointed, (DATA, DIGEST))
     yield Place("reader", (), Content.PROTECTED, protected, AtRest.OUTSIDE, outside, ())
+    yield Place("revealed", (), Content.ORIGINAL, original, AtRest.OUTSIDE, outside, ())
 
 
 def _records(product: str) -> Iterator[Place]:
@@ -226,12 +235,14 @@ def _records(product: str) -> Iterator[Place]:
     yield place("key folder", ("keys/*",), "keys open only what they wrapped", content=Content.KEYS)
     sealed, newest = ("secrets/*.sealed",), "its authentication tag, the audit log names the newest"
     yield Place("secrets", sealed, Content.KEYS, None, AtRest.SEALED, newest, (DATA,))
+    yield place("tombstones", ("erasures/*.json",), "a MAC", MAC, DATA)
     yield place("Dagster", ("dagster/**",), "decides nothing")
     yield place("dbt", ("dbt/**",), "made again when it does not fit")
     locks = (
         ".*lock",
         "secrets/.lock",
         ".initialised",
+        "erasures/.lock",
         "tmp/claims.lock",
         "releases/**.lock",
         "warehouse/**.lock",

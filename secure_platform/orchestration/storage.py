@@ -1,13 +1,11 @@
 """Dagster's storage in the home: the stock one, with one engine for a database instead of one for a query.
 
-An engine keeps what it compiled. Without it, storing events was two thirds of a build that changed nothing.
-No connection is kept: a process may fork, and a run's file may go. A database that says its revision is
-whole; Dagster would read all its migrations first, in every process, to find nothing to do.
+A database that says its revision is whole; Dagster would read all its migrations first, in every process, to
+find nothing to do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ from alembic.runtime.migration import MigrationContext
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
+    SqliteEventLogStorageWatchdog,
 )
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
-from dagster._core.storage.sql import create_engine
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
+from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._core.storage.sqlite_storage import (
     DagsterSqliteStorage,
     _event_logs_directory,
@@ -28,12 +26,10 @@ from dagster._core.storage.sqlite_storage import (
 )
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, inspect
-from sqlalchemy.pool import NullPool
+from watchdog.events import FileSystemEvent
+from watchdog.observers import Observer
 
-
-@lru_cache(maxsize=64)
-def _engine(address: str) -> Engine:
-    return create_engine(address, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+from secure_platform.orchestration.engines import engine_of
 
 
 def _whole(engine: Engine) -> bool:
@@ -43,13 +39,24 @@ def _whole(engine: Engine) -> bool:
         return MigrationContext.configure(connection).get_current_revision() is not None
 
 
+class _RunWatch(SqliteEventLogStorageWatchdog):
+    """Tells who looks at a run of its events; they are in the journal long before they are in the file."""
+
+    @property
+    def patterns(self) -> list[str]:
+        return [self._log_path, f"{self._log_path}-wal"]
+
+    def on_modified(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - watchdog's signature
+        self._process_log()
+
+
 class EventLogStorage(SqliteEventLogStorage):
     """One file for every run, and one over all."""
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
-            engine = _engine(self.conn_string_for_shard(shard))
+            engine = engine_of(self.conn_string_for_shard(shard))
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
@@ -60,9 +67,18 @@ class EventLogStorage(SqliteEventLogStorage):
         if not _whole(engine):
             super()._initdb(engine, for_index_shard)
 
+    def watch(self, run_id: str, cursor: str | None, callback: Callable[..., Any]) -> None:
+        """As Dagster, which looks at the file alone."""
+        observer: Any = self._obs
+        if observer is None:
+            self._obs = observer = Observer()  # type: ignore[assignment] # Dagster annotates it as None
+            observer.start()
+        watch = _RunWatch(self, run_id, callback, cursor)
+        self._watchers[run_id][callback] = (watch, observer.schedule(watch, self._base_dir, recursive=True))
+
     def has_table(self, table_name: str) -> bool:
         """Asked for every check that is stored."""
-        with _engine(self.conn_string_for_shard(INDEX_SHARD_NAME)).connect() as connection:
+        with engine_of(self.conn_string_for_shard(INDEX_SHARD_NAME)).connect() as connection:
             return inspect(connection).has_table(table_name)
 
 
@@ -73,14 +89,14 @@ class RunStorage(SqliteRunStorage):
     def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> "RunStorage":
         """As Dagster opens it."""
         address = create_db_conn_string(base_dir, "runs")
-        if not _whole(_engine(address)):
+        if not _whole(engine_of(address)):
             super().from_local(base_dir, inst_data)
         return cls(address, inst_data)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """A transaction."""
-        with _engine(self._conn_string).begin() as connection:
+        with engine_of(self._conn_string).begin() as connection:
             yield connection
 
 
@@ -91,14 +107,14 @@ class ScheduleStorage(SqliteScheduleStorage):
     def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> "ScheduleStorage":
         """As Dagster opens it."""
         address = create_db_conn_string(base_dir, "schedules")
-        if not _whole(_engine(address)):
+        if not _whole(engine_of(address)):
             super().from_local(base_dir, inst_data)
         return cls(address, inst_data)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """A transaction."""
-        with _engine(self._conn_string).begin() as connection:
+        with engine_of(self._conn_string).begin() as connection:
             yield connection
 
 

@@ -61,10 +61,10 @@ class Decider:
     Args:
         product: Its contracts; every reference resolves.
         profile: What binds them.
-        today: Waivers that expired before are none.
+        today: Waivers that expired before are none; if no day is given, all have.
     """
 
-    def __init__(self, product: Product, profile: Profile, today: date) -> None:
+    def __init__(self, product: Product, profile: Profile, today: date = date.max) -> None:
         self._today = today
         self._contracts = product.contracts
         self._profile = profile
@@ -281,5 +281,5 @@ def _check_parameters(place: Place, asked: Protect) -> None:
     if problem:
         raise PlanRefusedError(
             f"{place} {problem}",
-            f"Use one of: {', '.join(sorted(strengths().names))}, as docs/protection.md describes.",
+            f"Use one of: {', '.join(sorted(strengths().names - {MEMBERS}))}, as docs/protection.md describes.",
         )

@@ -12,11 +12,12 @@ import polars as pl
 from secure_platform.contract.model import DTYPES, Column
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
-from secure_platform.keys.material import CellKey, TokenKey
+from secure_platform.keys.material import CellKey, PersonKeys, TokenKey
 from secure_platform.protect.conditions import WHEN, meets
 from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.members import MEMBERS
+from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 from secure_platform.protect.resolve import named_columns
 from secure_platform.protect.transforms import DROP, TRANSFORMS
@@ -37,6 +38,10 @@ class PlanKeys(Protocol):
 
     def cell_key(self, domain: str, version: int) -> CellKey:
         """The key that encrypts the cells of a domain, in this version."""
+        ...
+
+    def persons(self, domain: str) -> PersonKeys:
+        """The keys of the persons of a domain."""
         ...
 
 
@@ -151,7 +156,8 @@ def _member(path: str, part: ColumnPlan) -> pl.Expr:
 
 def _inputs(plan: DatasetPlan, column: ColumnPlan, keys: PlanKeys, others: Mapping[str, pl.Expr]) -> Inputs:
     key = _key(plan, column, keys) if TRANSFORMS[column.full_name].key else None
-    return Inputs(_TYPES[column.input_type], column.params, key, column.token_domain or "", others)
+    persons = keys.persons(str(column.params[PERSONS])) if PERSONS in column.params else None
+    return Inputs(_TYPES[column.input_type], column.params, key, column.token_domain or "", others, persons)
 
 
 def _key(plan: DatasetPlan, column: ColumnPlan, keys: PlanKeys) -> TokenKey | CellKey:

@@ -9,7 +9,7 @@ import polars as pl
 
 from secure_platform.contract.model import Scalar
 from secure_platform.errors import PlanRefusedError
-from secure_platform.keys.material import CellKey, TokenKey
+from secure_platform.keys.material import CellKey, PersonKeys, TokenKey
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Inputs:
         key: For keyed transforms.
         domain: Which key it is.
         others: Canonical text of the columns that the parameters name, such as the subject's id.
+        persons: The keys of the persons, where each has one.
         parts: The column under each of the transforms that this one is made of.
     """
 
@@ -30,6 +31,7 @@ class Inputs:
     key: TokenKey | CellKey | None = None
     domain: str = ""
     others: Mapping[str, pl.Expr] = field(default_factory=lambda: MappingProxyType({}))
+    persons: PersonKeys | None = None
     parts: Mapping[str, pl.Expr] = field(default_factory=lambda: MappingProxyType({}))
 
     def number(self, name: str) -> int | None:

@@ -161,6 +161,7 @@ def _product(contracts: Mapping[str, Contract], profile: str) -> Product:
         freshness_hours=None,
         purposes=(),
         deploy_windows=(),
+        maintenance_windows=(),
         directory=Path(),
         digest="",
     )

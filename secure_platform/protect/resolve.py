@@ -22,12 +22,14 @@ from secure_platform.protect.ff1 import SMALLEST_DOMAIN, fits
 from secure_platform.protect.formats import read_format
 from secure_platform.protect.generalize import VALUES
 from secure_platform.protect.hierarchies import read_hierarchy
+from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.reversible import LUHN
 from secure_platform.protect.scrub import TYPES
 from secure_platform.protect.strength import full_name
 from secure_platform.protect.transforms import TRANSFORMS
 from secure_platform.taxonomy.custom import custom_document
 
+SUBJECT: Final = "subject"
 _DIGITS: Final = "0123456789"
 _REDACTED: Final = "REDACTED"
 _COLUMNS: Final = ","
@@ -74,14 +76,14 @@ class Resolver:
                 more["value"] = asked.get("value", f"[{decision.info_type or _REDACTED}]")
             case "shift_date":
                 more["subject"] = self._subject(place).column.name
+            case "encrypt.randomized" | "encrypt.deterministic" if asked.get("key") == SUBJECT:
+                more |= self._person(place)
             case "noise" | "shuffle":
                 more["row"] = _row(place, name)
             case "scrub":
                 more[TYPES] = canonical.dumps(custom_document(self._product.directory)).decode()
-            case "fake":
-                more |= _made_up(place, decision)
-            case "fpe":
-                more |= _format(place, decision)
+            case "fake" | "fpe":
+                more |= (_made_up if name == "fake" else _format)(place, decision)
         return more
 
     def _key(self, place: Place, decision: Decision, name: str) -> str:
@@ -98,9 +100,23 @@ class Resolver:
                 return f"{name}:{domain}"
         return f"{CELL}/{domain}" if decision.protect.transform == "encrypt" else domain
 
+    def _person(self, place: Place) -> dict[str, Scalar]:
+        """Whose key a cell is under: the column that names the person, and the domain they are one of."""
+        if place.column.primary_key or place.column.reference is not None:
+            raise PlanRefusedError(
+                f"{place} is a key, or refers to one, and would differ from person to person",
+                "Tokenize it, or encrypt it without `key: subject`.",
+            )
+        subject = self._subject(place)
+        if not (subject.column.required or subject.column.primary_key):
+            raise PlanRefusedError(
+                f"{place} asks for its subject's key, and {subject} may be empty",
+                "Say `required: true` of the column that names the person.",
+            )
+        return {SUBJECT: subject.column.name, PERSONS: self._domain(self._decider.root(subject))}
+
     def _domain(self, root: Place) -> str:
-        # A contract's own domains have no dot, so that no two of these can be equal by accident.
-        return root.column.token_domain or f"{self._product.name}.{root}"
+        return domain_of(self._product, root)
 
     def _subject(self, place: Place) -> Place:
         subjects = [Place(place.contract, column) for column in place.contract.columns if column.subject_id]
@@ -116,6 +132,12 @@ class Resolver:
                 "Use a text or integer column.",
             )
         return subject
+
+
+def domain_of(product: Product, root: Place) -> str:
+    """The token domain of a column that refers to no other."""
+    # A contract's own domains have no dot, so that no two of these can be equal by accident.
+    return root.column.token_domain or f"{product.name}.{root}"
 
 
 def named_columns(params: Mapping[str, Scalar], name: str) -> list[str]:
@@ -140,7 +162,8 @@ def _check(place: Place, asked: Mapping[str, Scalar], name: str) -> None:
             raise PlanRefusedError(f"{place} asks for part of an integer: {each}", "Use a whole number.")
     if name == "generalize.limits":
         _require_limits(place, asked)
-    if name in _BY_ROW and place.column not in place.contract.columns:
+    by_row = name in _BY_ROW or asked.get("key") == SUBJECT
+    if by_row and place.column not in place.contract.columns:
         raise PlanRefusedError(
             f"{place} asks for {name}, which goes by the row, inside JSON",
             "Make the value a column of its own, or use another transform.",

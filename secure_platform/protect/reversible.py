@@ -2,13 +2,15 @@
 
 An encrypted cell is `e<version>_` and Base64 of V ‖ ciphertext, or of nonce ‖ V ‖ ciphertext. The domain, the
 version of the key and the mode are authenticated with it: a cell of another column does not open. Its length
-shows how long the value is, and the deterministic mode which values are equal.
+shows how long the value is, and the deterministic mode which values are equal. With `key: subject` there is a
+cell under the key of the row's person inside (`persons.py`).
 
 A number keeps its length, its separators and, with `checksum: luhn`, whether its last digit is right. It
 carries no version and nothing that shows whether it was changed.
 """
 
 import os
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -21,6 +23,8 @@ from secure_platform.protect.cells import Bytes, Cells
 from secure_platform.protect.ff1 import ColumnFf1
 from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.keyed import canonical_text, read_canonical
+from secure_platform.protect.persons import sealed as persons_sealed
+from secure_platform.protect.persons import unsealed
 from secure_platform.protect.siv import BLOCK, ColumnSiv
 
 DETERMINISTIC: Final = "deterministic"
@@ -33,7 +37,7 @@ _DOUBLED: Final = np.array([0, 2, 4, 6, 8, 1, 3, 5, 7, 9], np.uint64)
 
 def encrypted(column: pl.Expr, inputs: Inputs) -> pl.Expr:
     """Every cell under AES-SIV."""
-    siv, mode = _siv(inputs), inputs.params["mode"]
+    siv, mode, persons = _siv(inputs), inputs.params["mode"], inputs.persons
 
     def seal(texts: pl.Series) -> pl.Series:
         if mode == DETERMINISTIC:
@@ -42,6 +46,13 @@ def encrypted(column: pl.Expr, inputs: Inputs) -> pl.Expr:
         return _with_nonces(siv.encrypt(Cells.of(texts), nonces), nonces).series()
 
     text = canonical_text(column, inputs.dtype)
+    if persons is not None:
+        rows = pl.struct(text.alias("text"), inputs.other("subject").alias("person"))
+        text = rows.map_batches(
+            partial(persons_sealed, persons=persons, domain=inputs.domain),
+            return_dtype=pl.Binary,
+            is_elementwise=True,
+        )
     sealed = text.map_batches(seal, return_dtype=pl.Binary, is_elementwise=True)
     return pl.concat_str([pl.lit(_prefix(inputs)), sealed.bin.encode("base64")])
 
@@ -66,7 +77,11 @@ def decrypted(column: pl.Series, inputs: Inputs) -> pl.Series:
     cells, nonces = Cells.of(bodies), None
     if inputs.params["mode"] == RANDOMIZED:
         cells, nonces = _without_nonces(cells)
-    texts = _siv(inputs).decrypt(cells, nonces).series().cast(pl.String)
+    bodies = _siv(inputs).decrypt(cells, nonces).series()
+    if inputs.persons is not None:
+        texts = unsealed(bodies, inputs.persons, inputs.domain)
+    else:
+        texts = bodies.cast(pl.String)
     return read_canonical(texts, inputs.dtype).alias(column.name)
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from secure_platform.scan.layouts import LAYOUT, placed
+from secure_platform.scan.layouts import LAYOUT, OBJECT_IDENTIFIERS, placed
 
 _VALUE: Final = pl.col("value")
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'
@@ -33,6 +33,8 @@ _ADDRESS: Final = r"(?i)(?:https?://|urn:)[^\s\"]*[/:]"
 
 _TAG: Final = r"<[A-Za-z][\w:.-]*(?:\s[^<>]*)?>"
 _ELEMENT: Final = r"<[A-Za-z][\w:.-]*(?:\s[^<>]*)?>[^<>]*[^<>\s][^<>]*</"
+_ROOT: Final = r"""\sroot\s*=\s*["']([0-9.]+)["']"""
+_EXTENSION: Final = r"""\sextension\s*=\s*["']([^"'<>]+)["']"""
 _ATTRIBUTE: Final = r"""[A-Za-z][\w:.-]*\s*=\s*(?:"[^"<>]+"|'[^'<>]+')"""
 
 _WORD: Final = r"[A-Za-z_][\w.-]{0,40}"
@@ -82,14 +84,14 @@ def _typed(texts: pl.LazyFrame) -> pl.LazyFrame:
     """Values under what their object says that they are: its words, of addresses the last part."""
     found = _exploded(texts.select(_VALUE.str.extract_all(_TYPED)))
     said = _VALUE.str.replace(rf"{_HOLDS}\s*:\s*(?:\[\s*)?{_SCALAR}$", "")
-    words = said.str.replace_all(rf"{_SAYS}\s*:", " ").str.replace_all(
-        r"(?i)(?:https?://|urn:)[^\s\"]*[/:]", " "
-    )
+    words = said.str.replace_all(rf"{_SAYS}\s*:", " ").str.replace_all(_ADDRESS, " ")
+    givers = {f' {number}"': f' {giver}"' for number, giver in OBJECT_IDENTIFIERS.items()}
+    words = words.str.replace_many(givers)
     return found.select(words.alias("key"), _VALUE.str.extract(rf"({_SCALAR})$").str.strip_chars('"'))
 
 
 def _markup(texts: pl.LazyFrame) -> pl.LazyFrame:
-    """The text of elements under their name, and attributes under both names."""
+    """The text of elements under their name, attributes under both names, numbers under who gave them."""
     name = _VALUE.str.extract(r"^<([\w:.-]+)")
     elements = _exploded(texts.select(_VALUE.str.extract_all(_ELEMENT))).select(
         name.alias("key"), _VALUE.str.extract(r">([^<>]*)</$")
@@ -99,9 +101,12 @@ def _markup(texts: pl.LazyFrame) -> pl.LazyFrame:
         "value", empty_as_null=False, keep_nulls=False
     )
     attribute = _VALUE.str.extract(r"^([\w:.-]+)")
+    giver = _VALUE.str.extract(_ROOT).replace_strict(OBJECT_IDENTIFIERS, default=None, return_dtype=pl.String)
+    numbers = tags.select(giver.alias("key"), _VALUE.str.extract(_EXTENSION)).drop_nulls()
     return pl.concat(
         [
             elements,
+            numbers,
             attributes.select(
                 pl.concat_str("tag", attribute, separator=" ").alias("key"),
                 _VALUE.str.extract(r"=\s*(.*)$").str.strip_chars("\"'"),

@@ -18,7 +18,7 @@ _BORN: Final = "date of birth"
 # Components of an address (XAD) that the standard gives a meaning of their own.
 _ADDRESS: Final = {1: _STREET, 3: _CITY, 5: _POSTCODE, 6: "country", 9: "county"}
 
-# HL7 v2.5.1, chapters 3, 6 and 7: by segment, the number of the field and what it holds.
+# HL7 v2.5.1, chapters 3, 6 and 7, and PRT of v2.8.2: by segment, the number of the field and what it holds.
 _FIELDS: Final[Mapping[str, Mapping[int, str]]] = {
     "PID": {
         2: "patient id",
@@ -52,11 +52,25 @@ _FIELDS: Final[Mapping[str, Mapping[int, str]]] = {
     "ORC": {12: "doctor name", 14: _PHONE},
     "OBR": {16: "doctor name", 17: _PHONE},
     "DG1": {4: "diagnosis"},
+    "PRT": {5: _NAME, 15: _PHONE, 16: "device identifier", 20: "device serial"},
 }
-_ADDRESSES: Final = {"PID": (11,), "NK1": (4, 32), "GT1": (5,), "IN1": (5, 19)}
+_ADDRESSES: Final = {"PID": (11,), "NK1": (4, 32), "GT1": (5,), "IN1": (5, 19), "PRT": (14,)}
 # A person of the type XCN comes behind a number: of the two, the names.
-_NUMBERED: Final = frozenset({("PV1", f) for f in (7, 8, 9, 17, 52)} | {("PD1", 4), ("ORC", 12), ("OBR", 16)})
+_NUMBERED: Final = frozenset(
+    {("PV1", f) for f in (7, 8, 9, 17, 52)} | {("PD1", 4), ("ORC", 12), ("OBR", 16), ("PRT", 5)}
+)
 _TEXT: Final = r"[^|^~&\r\n]"
+
+# Who gave a number, by the object identifier in its root (CDA) or its system (FHIR); HL7's registry.
+OBJECT_IDENTIFIERS: Final[Mapping[str, str]] = {
+    "2.16.840.1.113883.4.1": "ssn",
+    "2.16.840.1.113883.4.6": "npi",
+    "2.16.840.1.113883.4.572": "medicare number",
+    "2.16.840.1.113883.4.927": "mbi",
+    "2.16.840.1.113883.2.1.4.1": "nhs number",
+    "2.16.840.1.113883.2.4.6.3": "bsn",
+    "2.16.840.1.113883.2.9.4.3.2": "codice fiscale",
+}
 
 # Each a line or a segment of its own; the names of the groups are what the places hold.
 _LINES: Final = (

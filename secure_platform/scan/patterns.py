@@ -51,6 +51,10 @@ _SAYS_NOTHING: Final = (
     r"[-+0-9.,%]+",  # years, ages, ZIP3, counts
     r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2,}",  # hosts and packages
     r"[a-z][a-z0-9+.-]*:[^\s]+",  # URLs, URNs, ARNs
+    r"[^\s@]+@[^\s@]+\.[A-Za-z]{2,}",  # e-mail addresses
+    r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}[:/][0-9]{1,5}",  # IPv4 addresses with their port or network
+    r"\[?(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]{0,15}\]?(?::[0-9]{1,5})?",  # IPv6 and hardware addresses
+    r"(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}",
     _BLANK,
 )
 

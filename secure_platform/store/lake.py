@@ -22,7 +22,14 @@ from secure_platform import canonical, files
 from secure_platform.errors import IntegrityError
 from secure_platform.keys.ring import KeyRing
 from secure_platform.store import records
-from secure_platform.store.location import SNAPSHOT_ID, Location, list_directory, open_directory, open_file
+from secure_platform.store.location import (
+    NAME,
+    SNAPSHOT_ID,
+    Location,
+    list_directory,
+    open_directory,
+    open_file,
+)
 
 HEAD: Final = "HEAD"
 SIDECAR: Final = "sidecar.json"
@@ -45,6 +52,19 @@ class Lake:
     def directory(self, location: Location, snapshot_id: str) -> Path:
         """Where a snapshot is."""
         return self._root.joinpath(*location.parts, snapshot_id)
+
+    def datasets(self, product: str, zone: str) -> list[str]:
+        """The names under which a product has snapshots in a zone."""
+        return [name for name in list_directory(self._root, (product, zone)) if NAME.fullmatch(name)]
+
+    def ids(self, location: Location) -> list[str]:
+        """The snapshots that are there."""
+        return list(filter(SNAPSHOT_ID.fullmatch, list_directory(self._root, location.parts)))
+
+    def remove(self, location: Location, snapshot_id: str, scratch: Path) -> None:
+        """Take a snapshot away by one rename into the scratch directory, which its owner removes."""
+        self.directory(location, snapshot_id).rename(scratch / snapshot_id)
+        files.sync_directory(self._root.joinpath(*location.parts))
 
     def publish(self, location: Location, draft: Path, body: Mapping[str, Any]) -> None:
         """Seal the sidecar into the draft and make the draft visible by one rename."""

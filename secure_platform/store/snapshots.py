@@ -31,6 +31,7 @@ from secure_platform.store.location import Location, require_snapshot_id
 
 DATA: Final = "data.parquet"
 QUARANTINE: Final = "quarantine.parquet"
+DELETED: Final = "snapshot.delete"
 
 
 class Zone(StrEnum):
@@ -214,6 +215,32 @@ class SnapshotStore:
             self._audit.effect(CHOSEN, actor=actor, subject=f"{location}/{snapshot.snapshot_id}"),
         ):
             self._lake.set_head(location, snapshot.snapshot_id, scratch)
+
+    def stored(self, product: str, zone: Zone) -> Iterator[Snapshot]:
+        """Every snapshot of a product in a zone, the newest ones among them.
+
+        Raises:
+            IntegrityError: If one is not what was written.
+        """
+        for dataset in self._lake.datasets(product, str(zone)):
+            for snapshot_id in self._lake.ids(Location(product, str(zone), dataset)):
+                yield self.load(product, dataset, zone, snapshot_id)
+
+    def delete(self, snapshot: Snapshot, *, actor: str) -> None:
+        """Remove a snapshot that is not the newest for good; what names it does not find it any more.
+
+        Raises:
+            UsageError: If it is the newest.
+        """
+        location = Location(snapshot.product, str(snapshot.zone), snapshot.dataset)
+        if self._lake.head(location) == snapshot.snapshot_id:
+            raise UsageError(f"{location} would be without its newest snapshot", "Write another one first.")
+        subject = f"{location}/{snapshot.snapshot_id}"
+        with (
+            temporary.claimed_directory(self._temporary, "draft") as scratch,
+            self._audit.effect(DELETED, actor=actor, subject=subject),
+        ):
+            self._lake.remove(location, snapshot.snapshot_id, scratch)
 
     def scan(self, snapshot: Snapshot) -> pl.LazyFrame:
         """The rows, decrypted as they are read.

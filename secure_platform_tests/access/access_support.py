@@ -62,6 +62,7 @@ class Fixed(Situation):
     has: Held = NOTHING
     lent: tuple[Held, ...] = ()
     is_frozen: bool = False
+    is_blocked: bool = False
     says: Declared = RESEARCH
 
     def held(self, *_: Any, **__: Any) -> Held:
@@ -73,12 +74,16 @@ class Fixed(Situation):
     def frozen(self, *_: Any) -> bool:
         return self.is_frozen
 
+    def blocked(self, *_: Any) -> bool:
+        return self.is_blocked
+
     def declared(self, *_: Any) -> Declared:
         return self.says
 
 
 PLAIN = Fixed()
 FROZEN = Fixed(is_frozen=True)
+BLOCKED = Fixed(is_blocked=True)
 CLOSED = Fixed(says=Declared(windows=(read_window("Sat-Sun 08:00-17:00 UTC"),)))
 SAMS_RIGHT = Held(
     frozenset({"data_steward"}), frozenset({"clinical"}), frozenset({"sam"}), grants=frozenset({"d"})
@@ -111,6 +116,7 @@ def member(principal: Principal, *groups: str) -> Principal:
 STEWARD = person("data_steward", name="steward2")
 PIPELINE = service("pipeline")
 ANALYST = coming(person("analyst"), purpose="research")
+REVEALER = coming(person("privacy_officer"), purpose="research")
 SCHEDULER = service("scheduler", name="service:scheduler")
 
 
@@ -154,17 +160,35 @@ ENGINEERS = ("data_engineer", "ml_engineer")
 OVERSEERS = ("admin", "auditor", "data_steward", "privacy_officer")
 READERS = ("analyst", "data_engineer", "ml_engineer", "data_steward", "privacy_officer")
 GUARDIANS = ("data_steward", "privacy_officer", "admin")
+SETTLERS = ("data_engineer", "data_steward", "privacy_officer", "admin")
 GLASS_BREAKERS = ("data_engineer", "ml_engineer", "data_steward", "privacy_officer", "admin")
 CUSTODIANS = ("admin", "privacy_officer")
-CUSTODY = (Action.KEY_ROTATE, Action.KEY_DISABLE, Action.KEY_DESTROY, Action.KEY_BACKUP, Action.SECRET_MANAGE)
+CUSTODY = (
+    Action.KEY_ROTATE,
+    Action.KEY_DISABLE,
+    Action.KEY_DESTROY,
+    Action.KEY_BACKUP,
+    Action.SECRET_MANAGE,
+    Action.DATA_REVEAL,
+    Action.SUBJECT_ERASE,
+    Action.LEGAL_HOLD,
+)
+ON_PRODUCTS = frozenset({Action.DATA_REVEAL, Action.SUBJECT_ERASE, Action.LEGAL_HOLD})
 WITHDRAWABLE = ("pending", "approved", "deploy_failed")
 
 
 def about(action: Action) -> Resource:
     """What a custodian would do this to."""
+    if action in ON_PRODUCTS:
+        return PRODUCT
     if action in {Action.KEY_BACKUP, Action.SECRET_MANAGE}:
         return PLATFORM
     return DISABLED if action is Action.KEY_DESTROY else KEY
+
+
+def custodian(action: Action) -> Principal:
+    """Who may, in a terminal."""
+    return person("privacy_officer" if action in ON_PRODUCTS else "admin")
 
 
 def by(roles: tuple[str, ...], action: Action, resource: Resource) -> list[Case]:
@@ -183,7 +207,7 @@ ALLOWED: dict[str, list[Case]] = {
         Case(ANONYMOUS, Action.RELEASE_READ, PLATFORM),
     ],
     "everyone-reads-releases": [
-        *by((*STAFF, "pipeline", "scheduler"), Action.RELEASE_READ, PENDING),
+        *by((*STAFF, "pipeline", "scheduler", "monitor"), Action.RELEASE_READ, PENDING),
         Case(person("analyst"), Action.RELEASE_READ, PRODUCT),
     ],
     "steward-approves": [
@@ -245,6 +269,16 @@ ALLOWED: dict[str, list[Case]] = {
         Case(STEWARD, Action.RELEASE_ROLLBACK, DEPLOYED, {}, FROZEN),
         Case(STEWARD, Action.RELEASE_ROLLBACK, DEPLOYED, {}, CLOSED),
     ],
+    "monitor-rolls-back": [
+        Case(service("monitor", name="service:monitor"), Action.RELEASE_ROLLBACK, DEPLOYED),
+        Case(service("monitor", name="service:monitor"), Action.RELEASE_ROLLBACK, DEPLOYED, {}, BLOCKED),
+    ],
+    "operators-and-the-monitor-read-metrics": [
+        *by(("admin", "auditor", "data_engineer"), Action.METRICS_READ, PLATFORM),
+        Case(service("monitor"), Action.METRICS_READ, PLATFORM),
+    ],
+    "engineers-and-overseers-read-incidents": by((*ENGINEERS, *OVERSEERS), Action.INCIDENT_READ, PRODUCT),
+    "engineers-and-guardians-settle-incidents": by(SETTLERS, Action.INCIDENT_MANAGE, PRODUCT),
     "admin-rolls-back": [Case(person("admin"), Action.RELEASE_ROLLBACK, DEPLOYED)],
     "readers-query-production": [
         *(
@@ -259,6 +293,23 @@ ALLOWED: dict[str, list[Case]] = {
             {},
             Fixed(has=Held(roles=frozenset({"analyst"}))),
         ),
+    ],
+    "privacy-officer-reveals": [
+        Case(REVEALER, Action.DATA_REVEAL, PRODUCT),
+        Case(REVEALER, Action.DATA_REVEAL, OPEN_PRODUCT),
+        Case(web(REVEALER, 15), Action.DATA_REVEAL, replace(PRODUCT, classification=3)),
+        Case(
+            coming(person(), purpose="research"),
+            Action.DATA_REVEAL,
+            PRODUCT,
+            {},
+            Fixed(has=Held(roles=frozenset({"privacy_officer"}))),
+        ),
+    ],
+    "privacy-officer-erases": [
+        Case(caller, action, PRODUCT)
+        for action in (Action.SUBJECT_ERASE, Action.LEGAL_HOLD)
+        for caller in (person("privacy_officer"), web(person("privacy_officer"), 15))
     ],
     "overseers-read-audit": by(OVERSEERS, Action.AUDIT_READ, PLATFORM),
     "everyone-reads-the-catalogue": by(STAFF, Action.UI_READ, PLATFORM),
@@ -405,6 +456,8 @@ FORBIDDEN: dict[str, list[Case]] = {
         for levels, met in ((1, 0), (2, 0), (2, 1))
     ],
     "forbid-frozen": [Case(PIPELINE, Action.RELEASE_DEPLOY, APPROVED, SEEN, FROZEN)],
+    "forbid-open-incident": [Case(PIPELINE, Action.RELEASE_DEPLOY, APPROVED, SEEN, BLOCKED)],
+    "forbid-service-settling": [Case(service("data_engineer"), Action.INCIDENT_MANAGE, PRODUCT)],
     "forbid-outside-window": [Case(PIPELINE, Action.RELEASE_DEPLOY, APPROVED, SEEN, CLOSED)],
     "forbid-without-purpose": [
         *by(READERS, Action.PRODUCTION_QUERY, PRODUCT),
@@ -416,6 +469,12 @@ FORBIDDEN: dict[str, list[Case]] = {
             ANALYST, Action.PRODUCTION_QUERY, replace(PRODUCT, classification=3), {}, Fixed(says=Declared())
         ),
     ],
+    "forbid-revealing-without-purpose": [
+        Case(coming(REVEALER, purpose=purpose), Action.DATA_REVEAL, resource)
+        for purpose in (None, "", "marketing", "Research", "research ")
+        for resource in (PRODUCT, OPEN_PRODUCT)
+    ]
+    + [Case(REVEALER, Action.DATA_REVEAL, OPEN_PRODUCT, {}, Fixed(says=Declared()))],
     "forbid-break-glass-without-mfa": [
         Case(coming(person("admin"), channel="web"), Action.BREAK_GLASS, PRODUCT),
         Case(web(person("admin"), 16), Action.BREAK_GLASS, PRODUCT),
@@ -425,18 +484,19 @@ FORBIDDEN: dict[str, list[Case]] = {
         Case(person("data_engineer"), Action.BREAK_GLASS, PRODUCT, {}, OVERDUE)
     ],
     "forbid-custody-without-mfa": [
-        Case(comes, action, about(action))
+        Case(coming(comes, purpose="research"), action, about(action))
         for action in CUSTODY
         for comes in (
-            coming(person("admin"), channel="web"),
-            web(person("admin"), 16),
-            coming(person("admin"), channel="api"),
-            coming(web(person("admin")), channel="api"),
+            coming(custodian(action), channel="web"),
+            web(custodian(action), 16),
+            coming(custodian(action), channel="api"),
+            coming(web(custodian(action)), channel="api"),
         )
     ],
     "forbid-service-custody": [
-        Case(service("admin"), action, about(action))
-        for action in (Action.KEY_DISABLE, Action.KEY_DESTROY, Action.KEY_BACKUP, Action.SECRET_MANAGE)
+        Case(coming(replace(custodian(action), kind="service"), purpose="research"), action, about(action))
+        for action in CUSTODY
+        if action is not Action.KEY_ROTATE
     ],
     "forbid-destroying-used-keys": [
         Case(person("admin"), Action.KEY_DESTROY, replace(DISABLED, state=state))
@@ -497,6 +557,8 @@ NOT_PERMITTED = [
     Case(person(), Action.RELEASE_READ, PENDING),
     Case(person("pipeline"), Action.BUILD, PRODUCT),
     Case(person("scheduler"), Action.BUILD, PRODUCT),
+    Case(service("monitor"), Action.RELEASE_DEPLOY, APPROVED, SEEN),
+    Case(person("monitor"), Action.RELEASE_ROLLBACK, DEPLOYED),
     Case(service("data_engineer"), Action.BREAK_GLASS, PRODUCT),
     Case(person("analyst"), Action.RELEASE_WITHDRAW, PENDING, {}, LENT),
     Case(person("analyst"), Action.RELEASE_ROLLBACK, DEPLOYED, {}, LENT),
@@ -517,6 +579,9 @@ NOT_PERMITTED = [
             (Action.BREAK_GLASS, PRODUCT, GLASS_BREAKERS),
             (Action.BREAK_GLASS_REVIEW, PLATFORM, ("auditor", "privacy_officer")),
             (Action.FREEZE, PRODUCT, GUARDIANS),
+            (Action.INCIDENT_READ, PRODUCT, (*ENGINEERS, *OVERSEERS)),
+            (Action.METRICS_READ, PLATFORM, ("admin", "auditor", "data_engineer", "monitor")),
+            (Action.INCIDENT_MANAGE, PRODUCT, SETTLERS),
             (Action.KEY_READ, PLATFORM, OVERSEERS),
             (Action.KEY_ROTATE, KEY, ("admin",)),
             (Action.KEY_DISABLE, KEY, CUSTODIANS),
@@ -525,6 +590,11 @@ NOT_PERMITTED = [
             (Action.SECRET_MANAGE, PLATFORM, ("admin",)),
         )
         for role in sorted(ROLES - set(roles))
+    ),
+    *(
+        Case(coming(person(role), purpose="research"), action, PRODUCT)
+        for action in sorted(ON_PRODUCTS)
+        for role in sorted(ROLES - {"privacy_officer"})
     ),
 ]
 

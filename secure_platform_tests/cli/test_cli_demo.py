@@ -107,7 +107,7 @@ def test_every_file_of_a_home_is_on_the_map_and_protected_as_it_says(
         if found[0]["at_rest"] != AtRest.OUTSIDE:
             assert _at_rest(home / name) == found[0]["at_rest"], name
             assert VALUES.search((home / name).read_bytes()) is None, name
-    assert {name for name, place in places.items() if place["files"]} == seen
+    assert {name for name, place in places.items() if place["files"]} == seen | {"tombstones"}
     assert VALUES.search((home / "sources/healthcare/patients.csv").read_bytes())
 
 
@@ -116,7 +116,7 @@ def test_every_effect_in_the_audit_log_is_on_the_map(home: Path, drawn: Mapping[
     effects = {entry["action"] for entry in log if not entry["action"].startswith(EVENTS)}
     mapped = {action for flow in drawn["flows"] for action in flow["records"]}
     assert effects - mapped == set(DECISIONS)
-    undone = {"deploy.rollback", "deploy.settle", "release.rolled_back", "snapshot.head"}
+    undone = {"data.reveal", "deploy.rollback", "deploy.settle", "release.rolled_back", "snapshot.head"}
     assert mapped - effects == undone
 
 
@@ -128,7 +128,10 @@ def test_original_values_never_leave_the_encryption_boundary(drawn: Mapping[str,
     assert [p for p in places.values() if p["content"] == Content.ORIGINAL] == [
         places["source"],
         places["raw"],
+        places["revealed"],
     ]
+    (revealing,) = [flow for flow in drawn["flows"] if flow["target"] == "revealed"]
+    assert (revealing["permission"], revealing["records"]) == ("data_reveal", ["data.reveal"])
 
 
 def test_the_map_is_drawn_for_people_and_for_mermaid(home: Path, drawn: Mapping[str, Any]) -> None:

@@ -201,6 +201,7 @@ PRODUCT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
         (("care", "research"), ("research", "care"), "none", "none"),
     ],
     "deploy_windows": [((), ("Mon-Fri 08:00-17:00 UTC",), "none", "none")],
+    "maintenance_windows": [((), ("Sun 02:00-04:00 UTC",), "none", "none")],
 }
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -35,9 +35,35 @@ class DerivedKeys:
     def cell_key(self, domain: str, version: int) -> CellKey:
         return CellKey(version, self.bytes(domain, version) + self.bytes(f"second|{domain}", version))
 
+    def persons(self, domain: str) -> "DerivedPersons":
+        return DerivedPersons(domain)
+
     @staticmethod
     def bytes(domain: str, version: int = 1) -> bytes:
         return hashlib.sha256(f"{version}|{domain}".encode()).digest()
+
+
+class DerivedPersons:
+    """The keys of persons whose place is the hash of their name, but for who was erased."""
+
+    def __init__(self, domain: str, *erased: str) -> None:
+        self._domain = domain
+        self._erased = {self._place(person) for person in erased}
+
+    def made(self, persons: Collection[str]) -> dict[str, tuple[bytes, bytes]]:
+        places = {person: self._place(person) for person in persons}
+        return {
+            person: (place, self._key(place)) for person, place in places.items() if place not in self._erased
+        }
+
+    def at(self, places: Collection[bytes]) -> dict[bytes, bytes]:
+        return {place: self._key(place) for place in places if place not in self._erased}
+
+    def _place(self, person: str) -> bytes:
+        return hashlib.sha256(person.encode()).digest()
+
+    def _key(self, place: bytes) -> bytes:
+        return hashlib.sha256(self._domain.encode() + place).digest()
 
 
 KEYS: Final = DerivedKeys()
@@ -92,6 +118,7 @@ def product(*contracts: Contract, profile: str = "hipaa_safe_harbor", name: str 
         freshness_hours=None,
         purposes=(),
         deploy_windows=(),
+        maintenance_windows=(),
         directory=Path(__file__).parent,
         digest="sha256:" + "0" * 64,
     )

@@ -206,6 +206,19 @@ def test_values_that_a_part_keeps_are_no_residue_and_those_of_other_columns_are(
     assert residual_values([(frame, plan)], apply(plan, frame, KEYS), plan, bytes(32)) == [("v", 1)]
 
 
+def test_a_part_may_be_under_the_key_of_its_subject() -> None:
+    sealed = {"transform": "encrypt", "mode": "deterministic", "key": "subject"}
+    subject = column("v", protect=conditional(IS_ONE, sealed, "replace"))
+    who = column(
+        "who", "integer", primary_key=True, subject_id=True, required=True, level="public", protect="keep"
+    )
+    plan = dataset_plan(subject, NUMBER, who, profile=FREE)
+    frame = typed([subject, NUMBER, who], {"v": ["x", "x", "x"], "n": [1, 1, 2], "who": [1, 2, 3]})
+    one, two, three = apply(plan, frame, KEYS).collect()["v"]
+    assert len({one, two, three}) == 3, "each has a key"
+    assert three == "[REDACTED]"
+
+
 PROPERTY = {"name": "v", "logicalType": "string", "classification": "internal"}
 
 

@@ -117,7 +117,7 @@ def test_references_resolve_after_as_before(name: str, persons: list[str | None]
     assert kept.collect().height == len(persons) - len(expected)
 
 
-@pytest.mark.parametrize("name", sorted(strengths().names - {"drop", "keep", *KEYED}))
+@pytest.mark.parametrize("name", sorted(strengths().names - {"drop", "keep", "members", *KEYED}))
 def test_a_transform_that_does_not_keep_keys_is_refused_on_one(name: str) -> None:
     params: dict[str, Any] = {"width": 5, "amount": 5, "highest": 5, "file": "education.csv", "level": 1}
     params |= {"when": {"column": "other", "is_null": True}, "as": "name"}

@@ -183,6 +183,10 @@ def test_the_profile_binds_what_is_inside() -> None:
         (column("details.x", "date", protect="shift_date"), "inside JSON"),
         (column("details.x", "number", protect={"transform": "noise", "amount": 1}), "inside JSON"),
         (column("details.x", "number", protect="tokenize"), "does not apply"),
+        (
+            column("details.x", protect={"transform": "encrypt", "mode": "deterministic", "key": "subject"}),
+            "inside JSON",
+        ),
         (column("details.x", protect="fpe"), "has no pattern"),
         (
             column(
@@ -199,7 +203,7 @@ def test_the_profile_binds_what_is_inside() -> None:
     ],
 )
 def test_what_cannot_be_done_inside_is_refused_before_any_data_is_read(member: Column, said: str) -> None:
-    row = column("row", "integer", primary_key=True, subject_id=True, level="public")
+    row = column("row", "integer", primary_key=True, subject_id=True, required=True, level="public")
     message = refused(details(member, level="restricted"), OTHER, row, profile=FREE)
     assert said in message
     assert "people.details.x" in message

@@ -371,7 +371,7 @@ def test_an_empty_frame_and_a_frame_of_nulls(name: str) -> None:
         others = {"subject": pl.lit("subject"), "row": pl.lit("row"), "when": pl.lit(True)}
         names = ["$.v"] if name == "members" else ["then", "otherwise"]
         parts = dict.fromkeys(names, pl.col("v"))
-        inputs = Inputs(dtype, params, key, "d", others, parts)
+        inputs = Inputs(dtype, params, key, "d", others, parts=parts)
         for values in ([], [None, None]):
             frame = pl.LazyFrame({"v": values}, schema={"v": dtype})
             result = frame.select(transform.build(pl.col("v"), inputs).alias("v")).collect(engine="streaming")

@@ -19,6 +19,7 @@ ENTRY = (
 ENTRY += "121042880000001"
 CLAIM = "NM1*IL*1*DOE*JANE****MI*00221111~N3*12 MAIN ST~N4*BOSTON*MA*02108~DMG*D8*19610412*F"
 CARD = "BEGIN:VCARD\nFN:Jane Doe\nBDAY:1961-04-12\nADR;TYPE=home:;;12 Main St;Boston;MA;02108;USA\nEND:VCARD"
+DATES_OF_LIFE = {"DATE_OF_BIRTH", "DATE_OF_DEATH"}
 MESSAGE = "A logon was attempted.\r\n\r\nSubject:\r\n\tAccount Name:\t\tjdoe\r\n\tLogon ID:\t\t0x3E7\r\n"
 
 
@@ -37,6 +38,10 @@ MESSAGE = "A logon was attempted.\r\n\r\nSubject:\r\n\tAccount Name:\t\tjdoe\r\n
         ("ts=1700000000 level=info username=jdoe passport_no='X1234567'", {"USERNAME", "PASSPORT"}),
         ("/form?first_name=Jane&city=Boston", {"PERSON_NAME", "CITY"}),
         ("user: CLINIC\\jdoe host: pc-17", {"USERNAME"}),
+        ('<id root="2.16.840.1.113883.4.1" extension="999175017"/>', {"US_SSN"}),
+        ("<id extension='1417947383' root='2.16.840.1.113883.4.6'/>", {"US_NPI"}),
+        ("PID|1||||||19610412083000+0100|F" + "|" * 21 + "20080825111630-0500", DATES_OF_LIFE),
+        ("PRT|1|AD||DEV||||||||||||00643169001763^^UDI|||LOT7|21A11F4855", {"MEDICAL_DEVICE_ID"}),
     ],
 )
 def test_a_cell_of_this_form_holds_what_its_places_are_for(cell: str, expected: set[str]) -> None:
@@ -58,6 +63,8 @@ def test_a_cell_of_this_form_holds_what_its_places_are_for(cell: str, expected: 
         "621231380104 is an order number",
         "aes256-cbc,rijndael-cbc@lysator.liu.se,hmac-sha2-256-etm@openssh.com",
         "seed: -4508782859800911020",
+        '<id root="2.16.840.1.113883.4.123" extension="123-45-6789012"/>',
+        '<id root="2.16.840.1.113883.4.6"/> <code extension="1417947383"/>',
     ],
 )
 def test_nothing_is_read_into_what_only_looks_so(cell: str) -> None:
@@ -76,6 +83,8 @@ def test_nothing_is_read_into_what_only_looks_so(cell: str) -> None:
         ({"url": "urn:x:patient-mothersMaidenName", "valueString": "Roe"}, {"PERSON_NAME"}),
         ({"url": "latitude", "valueDecimal": 42.33196}, {"GPS_COORDINATE"}),
         ({"entity_type": "STREET_ADDRESS", "entity_value": "12 Main St"}, {"STREET_ADDRESS"}),
+        ({"system": "urn:oid:2.16.840.1.113883.4.6", "value": "1417947383"}, {"US_NPI"}),
+        ({"system": "urn:oid:2.16.840.1.113883.4.66", "value": "1417947383"}, set()),
         ({"name": "Colour", "value": "blue"}, set()),
         ({"message": json.dumps({"passport_no": "X1234567"})}, {"PASSPORT"}),
     ],

@@ -181,6 +181,16 @@ def test_plain_words_under_a_telling_header_are_evidence(name: str, value: str) 
     assert len(kinds([value], name)) == 1
 
 
+def test_addresses_of_machines_and_mail_are_no_streets_nor_towns() -> None:
+    addresses = [
+        *("jane@example.org", "10.0.0.13:40000", "10.0.0.0/8", "00:1b:44:11:3a:b7", "00-1b-44-11-3a-b7"),
+        *("2001:db8::1", "[2001:db8::1]:443", "::ffff:10.0.0.1"),
+    ]
+    found = scan({"address": addresses, "l2_addr": ["00:1b:44:11:3a:b7"] * 8, "city": addresses})
+    assert not {kind for _, kind in found} & {"STREET_ADDRESS", "CITY"}
+    assert kinds(["12 Main St: rear", "Abbey Rd 3", "1:2 Lane"], "address") == {"STREET_ADDRESS"}
+
+
 def test_cells_of_either_format_count_under_a_header() -> None:
     assert scan({"gps": ["42.36877, -71.15168", "42.3", "north"]})["gps", "GPS_COORDINATE"].count == 2
 

@@ -16,6 +16,7 @@ from web_login import BASE, session_cookie, web_app
 
 from secure_platform.access.principals import Principal
 from secure_platform.gate.records import ReleaseRecord
+from secure_platform.monitor.incident import Sighting
 from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.steps.deploy import deploy
 from secure_platform.services import Services
@@ -25,6 +26,7 @@ from secure_platform.web.authentication import COOKIE
 from secure_platform.web.server import listen
 
 START_SECONDS = 30
+UNUSUAL = Sighting("production", "patient_summary", "quality", "p1", "warn", metrics=("null_rate:age",))
 HTML = {"accept": "text/html", "origin": BASE}
 STAFF = {
     "ana": ("analyst",),
@@ -112,6 +114,7 @@ def governed(built: Built) -> tuple[Services, ReleaseRecord, ReleaseRecord]:
         person(services, name)
     first = built.approve()
     deploy(services, built.product)
+    services.incidents.report(PRODUCT, [UNUSUAL])
     second = built_release(built, "second")
     assert services.target.base(PRODUCT) == first.digest == second.base
     return services, first, second
@@ -152,6 +155,11 @@ class Site:
 
     def reader(self, name: str | None, *, mfa: bool = True) -> Reader:
         return Reader(self.app, self.services, name, mfa=mfa)
+
+    @property
+    def incident(self) -> str:
+        """The first incident there was."""
+        return self.services.incidents.all(PRODUCT)[0].incident_id
 
     def present(self) -> ReleaseRecord:
         return self.services.gate.get(self.second.digest)

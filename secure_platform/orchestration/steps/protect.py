@@ -23,10 +23,11 @@ from secure_platform.orchestration.steps.context import (
     input_key,
     require_contract,
 )
-from secure_platform.orchestration.steps.observe import PROTECTED, labels_key, monitored, remember
+from secure_platform.orchestration.steps.observe import PROTECTED, labels_key, monitored, remember, terms_of
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.pull import finding_record
 from secure_platform.orchestration.steps.record import record_scan
+from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.retokenize import VERDICT as RETOKENIZED
 from secure_platform.orchestration.steps.retokenize import proof
 from secure_platform.orchestration.steps.rows import Rows, account, leaving
@@ -104,7 +105,7 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
     known = store.find(context.product.name, dataset, Zone.PROTECTED, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
-        return _outcome(context, known)
+        return reported(context, _outcome(context, known))
     began = time.monotonic()
     with store.draft(context.product.name, dataset, Zone.PROTECTED, actor=context.requester) as draft:
         measures = _carry_out(context, draft, plans, dataset, raws, parents)
@@ -119,8 +120,8 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
             },
         )
     seconds = time.monotonic() - began
-    remember(context, snapshot, contract, measures, findings={}, seconds=seconds)
-    return _outcome(context, snapshot)
+    remember(context, snapshot, terms_of(contract), measures, findings={}, seconds=seconds)
+    return reported(context, _outcome(context, snapshot))
 
 
 def plan_digest(plan: DatasetPlan) -> str:
@@ -168,7 +169,7 @@ def _carry_out(
     parents: Mapping[str, Snapshot],
 ) -> Measures:
     services, contract, plan = context.services, context.product.contracts[dataset], plans[dataset]
-    text = _valid_rows(services.store, raws[dataset])
+    text = valid_rows(services.store, raws[dataset])
     whole = {name: services.store.scan(parent) for name, parent in parents.items()}
     complete = _complete(context, plans, raws, parents)
     rows = leaving(plan, cast_typed(contract, text), whole, complete, services.keys)
@@ -241,7 +242,7 @@ def _complete(
     services, contracts = context.services, context.product.contracts
     return {
         name: apply(
-            plans[name], cast_typed(contracts[name], _valid_rows(services.store, raws[name])), services.keys
+            plans[name], cast_typed(contracts[name], valid_rows(services.store, raws[name])), services.keys
         )
         for name in parents
     }
@@ -306,12 +307,12 @@ def _values_left(
 ) -> list[dict[str, Any]]:
     services = context.services
     plans = current_plan(context.product, services.keys).datasets
-    originals = [(_valid_rows(services.store, raw), plans[name]) for name, raw in raws.items()]
+    originals = [(valid_rows(services.store, raw), plans[name]) for name, raw in raws.items()]
     values = residual_values(originals, output, plan, services.keys.digest_key("residual").key)
     return [{"column": column, "count": count} for column, count in values]
 
 
-def _valid_rows(store: SnapshotStore, raw: Snapshot) -> pl.LazyFrame:
+def valid_rows(store: SnapshotStore, raw: Snapshot) -> pl.LazyFrame:
     """The raw text without the lines that validation set aside."""
     text = store.scan(raw)
     quarantine = store.quarantine(raw)
@@ -329,5 +330,5 @@ def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
         CheckOutcome(name, snapshot.verdicts[name].passed, snapshot.verdicts[name].detail)
         for name in VERDICTS
     )
-    contract = context.product.contracts[snapshot.dataset]
-    return StepOutcome(snapshot, (*proved, *monitored(context, snapshot, contract, PROTECTED)))
+    terms = terms_of(context.product.contracts[snapshot.dataset])
+    return StepOutcome(snapshot, (*proved, *monitored(context, snapshot, terms, PROTECTED)))

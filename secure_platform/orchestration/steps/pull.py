@@ -7,19 +7,31 @@ from typing import Any, Final
 
 import polars as pl
 
+from secure_platform.contract.model import Contract
 from secure_platform.errors import DataRefusedError
 from secure_platform.monitor.drift import BASELINE, Baseline, baseline_of, drift
 from secure_platform.monitor.profile import Profiler
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
-from secure_platform.orchestration.steps.observe import RAW, found_by, labels_key, monitored, remember
+from secure_platform.orchestration.steps.observe import (
+    RAW,
+    found_by,
+    labels_key,
+    monitored,
+    remember,
+    terms_of,
+)
 from secure_platform.orchestration.steps.record import record_scan
+from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.scanning import product_scan
+from secure_platform.protect.keyed import canonical_text
+from secure_platform.protect.person import subject_columns
 from secure_platform.protect.profile import Profile, load_profile
 from secure_platform.scan.columns import Finding, refused
 from secure_platform.scan.feedback import Corrected
 from secure_platform.source.csv import LINE, Malformed, check_header
 from secure_platform.source.dataset import Source, open_source
 from secure_platform.store.snapshots import Snapshot, Verdict, Zone
+from secure_platform.validate.casts import typed
 from secure_platform.validate.rules import Validation, validate
 
 VERDICTS: Final = ("validate", "scan")
@@ -52,11 +64,12 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     known = store.find(context.product.name, dataset, Zone.RAW, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
-        return _outcome(context, known)
+        return reported(context, _outcome(context, known))
     with store.draft(context.product.name, dataset, Zone.RAW, actor=context.requester) as draft:
         malformed: list[Malformed] = []
         profiler = Profiler(contract, labels_key(context), values=())
-        counts = draft.write_batches(_frames(source, malformed, unstored), profiler.queries)
+        frames = _without_erased(context, contract, _frames(source, malformed, unstored))
+        counts = draft.write_batches(frames, profiler.queries)
         validation = validate(contract, draft.scan(), malformed=malformed)
         corrected = scan.findings(dataset, draft.scan().drop(LINE))
         _refuse_unstorable(dataset, corrected.findings, profile)
@@ -79,12 +92,12 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     remember(
         context,
         snapshot,
-        contract,
+        terms_of(contract),
         profiler.measures(counts),
         findings=found_by(snapshot.verdicts["scan"]),
         seconds=time.monotonic() - began,
     )
-    return _outcome(context, snapshot)
+    return reported(context, _outcome(context, snapshot))
 
 
 def _frames(source: Source, malformed: list[Malformed], unstored: Collection[str]) -> Iterator[pl.DataFrame]:
@@ -107,6 +120,22 @@ def _refuse_unstorable(dataset: str, findings: Iterable[Finding], profile: Profi
             f"{dataset}.{column} holds {info_type}; {profile.never_stored[info_type]}",
             "Give the column this info type, so that it is left out, or remove it at the source.",
         )
+
+
+def _without_erased(
+    context: StepContext, contract: Contract, frames: Iterator[pl.DataFrame]
+) -> Iterator[pl.DataFrame]:
+    """A source that still has somebody who was erased does not bring them back."""
+    columns = subject_columns(context.product, contract)
+    for frame in frames:
+        left = frame
+        for name, domain in columns.items():
+            column = contract.column(name)
+            ids = left.select(canonical_text(typed(column), column.dtype))[name]
+            erased = context.services.keys.erased(domain, ids.drop_nulls().unique().to_list())
+            if erased:
+                left = left.filter(~ids.is_in(sorted(erased)).fill_null(value=False))
+        yield left
 
 
 def _quarantine(validation: Validation, malformed: list[Malformed]) -> pl.DataFrame:
@@ -161,7 +190,7 @@ def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
             CheckOutcome("contract", validated.passed, validated.detail),
             CheckOutcome("scan", scanned.passed, _without(scanned.detail, DRIFT, BASELINE)),
             _drift_outcome(scanned),
-            *monitored(context, snapshot, context.product.contracts[snapshot.dataset], RAW),
+            *monitored(context, snapshot, terms_of(context.product.contracts[snapshot.dataset]), RAW),
         ),
     )
 

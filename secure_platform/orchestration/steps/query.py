@@ -38,11 +38,20 @@ def read_production(
         IntegrityError: If production is not what was published last.
     """
     known = services.product(product)
+    asking = with_purpose(caller, purpose)
+    services.policy.require(asking, Action.PRODUCTION_QUERY, product_resource(services, known))
+    return services.target.query(product, sql, limit=limit, actor=caller.name, purpose=purpose)
+
+
+def with_purpose(caller: Principal, purpose: str | None) -> Principal:
+    """The caller, saying what they need data for.
+
+    Raises:
+        UsageError: If no product could have such a purpose.
+    """
     if purpose is not None and not _PURPOSE.fullmatch(purpose):
         raise UsageError(
             f"{purpose[:64]!r} cannot be a purpose",
             "Name one of the product's purposes.",
         )
-    asking = replace(caller, circumstances=replace(caller.circumstances, purpose=purpose))
-    services.policy.require(asking, Action.PRODUCTION_QUERY, product_resource(services, known))
-    return services.target.query(product, sql, limit=limit, actor=caller.name, purpose=purpose)
+    return replace(caller, circumstances=replace(caller.circumstances, purpose=purpose))

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -47,11 +49,15 @@ def product_scan(product: Product) -> ProductScan:
     Raises:
         ContractError: If its info types or its feedback hold anything that is not understood.
     """
-    path = product.directory / TYPES
-    types, today = info_types_of(product.directory), datetime.now(UTC).date()
+    path, today = product.directory / TYPES, datetime.now(UTC).date()
+    digest = canonical.sha256(path.read_bytes()) if path.exists() else _NOTHING
+    scanner = _scanner(product.directory, digest)
     return ProductScan(
-        Scanner(types),
-        read_feedback(product.directory / FEEDBACK, types, today),
-        canonical.sha256(path.read_bytes()) if path.exists() else _NOTHING,
-        today,
+        scanner, read_feedback(product.directory / FEEDBACK, scanner.types, today), digest, today
     )
+
+
+@lru_cache(maxsize=16)
+def _scanner(directory: Path, _types_digest: str) -> Scanner:
+    """Its patterns take longer to compile than a small dataset takes to scan."""
+    return Scanner(info_types_of(directory))

@@ -90,12 +90,19 @@ def _record(services: Services, held: Held) -> ReleaseRecord:
         if base is None:
             raise UsageError(f"Nothing of {held.product} is in production", "Deploy a release first.")
         return services.gate.get(base)
-    for record in services.gate.list(held.product):
-        if record.number == held.release:
+    return numbered(services, held.product, held.release)
+
+
+def numbered(services: Services, product: str, number: int | None) -> ReleaseRecord:
+    """A release of a product by its number.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    for record in services.gate.list(product):
+        if record.number == number:
             return record
-    raise UsageError(
-        f"{held.product} has no release {held.release}", f"See: secure-platform release list {held.product}."
-    )
+    raise UsageError(f"{product} has no release {number}", f"See: secure-platform release list {product}.")
 
 
 def _snapshots(services: Services, product: Product, zone: Zone) -> dict[str, Snapshot]:

@@ -1,0 +1,194 @@
+"""`erase`, `hold`: what is kept of a person goes, unless it must be kept.
+
+Who it is comes from a file, standard input or a prompt. What stands in a command line is seen by other
+processes and kept in histories: it is refused, and not repeated.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+from rich.console import Console
+
+from secure_platform.access.holds import Hold
+from secure_platform.access.resources import Action, PlatformResource
+from secure_platform.cli.access import open_services
+from secure_platform.cli.output import example, heading, json_option, line, show, table
+from secure_platform.errors import UsageError
+from secure_platform.orchestration.steps.erase import concerned, identities_of
+from secure_platform.orchestration.steps.erase import erase as erase_person
+from secure_platform.orchestration.steps.protect import product_resource
+from secure_platform.orchestration.steps.tombstone import Tombstone
+from secure_platform.services import Services
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+LARGEST: Final = 1024
+STANDARD_INPUT: Final = Path("-")
+_LISTED: Final = {
+    "shredded": "Unreadable wherever it lies, for the key is destroyed",
+    "rewritten": "Rewritten without the person",
+    "deleted": "Deleted",
+    "held": "On legal hold",
+    "standing": "Still there",
+}
+
+
+def _refuse(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> None:
+    if given:
+        raise UsageError("Who it is is not given in the command line", "Give it in a file: --subject.")
+
+
+def _person_options(decorated: Decorated) -> Decorated:
+    """`--subject` and `--domain`; whatever else is given may be a name, and is not repeated."""
+    subject = click.option(
+        "--subject",
+        type=click.Path(path_type=Path),
+        help="File with the person's identifier in one line; - for standard input.",
+    )
+    domain = click.option("--domain", help="Token domain of the persons, where the product has several.")
+    given = click.argument(
+        "given", nargs=-1, metavar="", type=click.UNPROCESSED, expose_value=False, callback=_refuse
+    )
+    return given(subject(domain(decorated)))
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog=example(
+        "--token-file petra.token erase healthcare --subject who.txt --yes",
+        "--token-file petra.token erase healthcare --json",
+    ),
+)
+@click.argument("product")
+@_person_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def erase(product: str, subject: Path | None, domain: str | None, *, yes: bool, as_json: bool) -> None:
+    """Erase a person from PRODUCT, and from every product that knows them by the same token domain.
+
+    Their key is destroyed, their rows and tokens are deleted or rewritten; what is on legal hold stays. What
+    is in production is replaced by the next release: say it again then, and it finishes. Exits 0 either way.
+    """
+    person = _person(subject)
+    services = open_services()
+    known, products = concerned(services, product, domain)
+    names = ", ".join(each.name for each in products)
+    if not yes:
+        click.confirm(f"Erase this person of {known} from {names}, for good?", abort=True, err=True)
+    tombstone = erase_person(services, product, person, services.caller(), domain=known)
+    data = {**tombstone.to_json(), "complete": tombstone.complete}
+    show(data, as_json=as_json, render=lambda out: _render(out, tombstone))
+
+
+@click.group(epilog=example("hold list", "--token-file petra.token hold set healthcare 24-cv-0117"))
+def hold() -> None:
+    """Legal holds: what is on one is not erased."""
+
+
+@hold.command(
+    "set",
+    context_settings={"ignore_unknown_options": True},
+    epilog=example(
+        "--token-file petra.token hold set healthcare 24-cv-0117",
+        "--token-file petra.token hold set healthcare 24-cv-0117 --subject who.txt",
+    ),
+)
+@click.argument("product")
+@click.argument("matter")
+@_person_options
+@json_option
+def hold_set(product: str, matter: str, subject: Path | None, domain: str | None, *, as_json: bool) -> None:
+    """Keep all of PRODUCT, or one person's data in it, for the MATTER of this number."""
+    services = open_services()
+    resource = product_resource(services, services.product(product))
+    identities = _identities(services, product, subject, domain)
+    made = services.holds.set(services.caller(), resource, matter, identities[0] if identities else None)
+    show(asdict(made), as_json=as_json, render=lambda out: line(out, f"{_title(made)} is on hold."))
+
+
+@hold.command(
+    "lift",
+    context_settings={"ignore_unknown_options": True},
+    epilog=example("--token-file petra.token hold lift healthcare 24-cv-0117"),
+)
+@click.argument("product")
+@click.argument("matter")
+@_person_options
+@json_option
+def hold_lift(product: str, matter: str, subject: Path | None, domain: str | None, *, as_json: bool) -> None:
+    """End a hold; what it kept from being erased is erased when that is said again."""
+    services = open_services()
+    resource = product_resource(services, services.product(product))
+    identities = _identities(services, product, subject, domain)
+    lifted = services.holds.lift(services.caller(), resource, matter, identities)
+
+    def render(out: Console) -> None:
+        for each in lifted:
+            line(out, f"{_title(each)} is not on hold for {matter} any more.")
+
+    show([asdict(each) for each in lifted], as_json=as_json, render=render)
+
+
+@hold.command("list", epilog=example("--token-file petra.token hold list", "hold list --json"))
+@json_option
+def hold_list(*, as_json: bool) -> None:
+    """List what is on hold."""
+    services = open_services()
+    services.policy.require(services.caller(), Action.AUDIT_READ, PlatformResource())
+    held = services.holds.all()
+
+    def render(out: Console) -> None:
+        rows = [(each.product, each.matter, each.person or "everybody") for each in held]
+        table(out, ("product", "matter", "person"), rows)
+
+    show([asdict(each) for each in held], as_json=as_json, render=render)
+
+
+def _identities(services: Services, product: str, subject: Path | None, domain: str | None) -> list[str]:
+    if subject is None:
+        return []
+    known, _ = concerned(services, product, domain)
+    return identities_of(services, known, _person(subject))
+
+
+def _person(path: Path | None) -> str:
+    """The identifier, exactly as it is in the data."""
+    if path is None:
+        asked: str = click.prompt("Who", hide_input=True, confirmation_prompt=True, err=True)
+        return asked
+    try:
+        if path == STANDARD_INPUT:
+            content = sys.stdin.buffer.read(LARGEST + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(LARGEST + 1)
+        lines = content.decode().splitlines()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "Name a file with one line.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8", "Give the identifier as text.") from None
+    if len(content) > LARGEST or len(lines) != 1 or not lines[0]:
+        raise UsageError("That is not the identifier of one person", "Give one line.")
+    return lines[0]
+
+
+def _title(each: Hold) -> str:
+    return f"{each.product}, {each.person or 'everybody'},"
+
+
+def _render(out: Console, tombstone: Tombstone) -> None:
+    line(out, f"{tombstone.person} of {tombstone.domain}, in {', '.join(tombstone.products)}")
+    for name, title in _LISTED.items():
+        listed: list[str] = getattr(tombstone, name)
+        if listed:
+            heading(out, f"{title}:")
+        for each in listed:
+            line(out, f"  {each}")
+    if not tombstone.complete:
+        line(out, "Not all is gone: release what replaces it, or have the hold lifted, and say it again.")
+
+
+COMMANDS: Final = {"erase": erase, "hold": hold}

@@ -1,0 +1,131 @@
+"""`reveal`: what stands for a value becomes the value again.
+
+Cells come from a file or standard input. What stands in a command line is seen by other processes and kept in
+histories: it is refused, and not repeated.
+"""
+
+import csv
+import sys
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from secure_platform.cli.access import open_services
+from secure_platform.cli.export import MARK, write_csv
+from secure_platform.cli.output import example, json_option, line, require_new, show, table
+from secure_platform.errors import UsageError
+from secure_platform.orchestration.steps.reveal import Asked, Revealed
+from secure_platform.orchestration.steps.reveal import reveal as reveal_cells
+
+LARGEST: Final = 64 << 20
+STANDARD_INPUT: Final = Path("-")
+
+
+def _refuse(_: click.Context, __: click.Parameter, given: Sequence[str]) -> None:
+    if given:
+        raise UsageError("Cells are not given in the command line", "Give them in a file: --values.")
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog=example(
+        "--token-file petra.token reveal healthcare patients.Id --purpose care_quality --values tokens.txt",
+        "--token-file petra.token reveal healthcare patient_summary.patient_id --purpose research --json",
+    ),
+)
+@click.argument("product")
+@click.argument("column", metavar="TABLE.COLUMN")
+# What click does not know, it repeats in its error: here that may be a cell.
+@click.argument("given", nargs=-1, metavar="", type=click.UNPROCESSED, expose_value=False, callback=_refuse)
+@click.option("--purpose", required=True, help="What you need it for: one of the product's purposes.")
+@click.option(
+    "--values",
+    type=click.Path(path_type=Path),
+    help="File of cells, one in a line; - for standard input. Without it, all of a released table's column.",
+)
+@click.option("--from", "header", metavar="NAME", help="The file is CSV, with the cells in this column.")
+@click.option("--release", type=click.IntRange(1), help="Where the cells come from; default production.")
+@click.option("--out", type=click.Path(path_type=Path), help="New 0600 file that gets CSV, as from sql.")
+@json_option
+def reveal(
+    product: str,
+    column: str,
+    purpose: str,
+    values: Path | None,
+    header: str | None,
+    release: int | None,
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Make the values again that stand in TABLE.COLUMN of PRODUCT, encrypted, in their format, or as tokens.
+
+    TABLE is one of the release, or a dataset that it was made of. Each call is audited: who, what for, which
+    column, how many; never a value.
+    """
+    if out is not None:
+        require_new(out)
+    name, _, of = column.partition(".")
+    cells = None if values is None else _cells(values, header)
+    services = open_services()
+    asked = Asked(product, name, of, release, purpose, cells)
+    revealed = reveal_cells(services, asked, services.caller())
+    frame, data = revealed.frame, _data(product, revealed)
+    if out is not None:
+        write_csv(out, frame.columns, frame.rows())
+        data |= {"file": str(out), "rows": frame.height}
+        show(data, as_json=as_json, render=lambda con: line(con, f"{frame.height} rows are in {out}."))
+    else:
+        data["revealed"] = frame.to_dicts()
+        show(data, as_json=as_json, render=lambda con: _render(con, revealed))
+
+
+def _cells(path: Path, header: str | None) -> list[str]:
+    """The cells of a file, without empty ones."""
+    try:
+        if path == STANDARD_INPUT:
+            content = sys.stdin.buffer.read(LARGEST + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise UsageError("These are too many cells at once", f"Give at most {LARGEST >> 20} MiB.")
+        text = content.decode()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "Name a file of cells.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8", "Give the cells as text.") from None
+    return [cell for cell in _in_column(text, header) if cell]
+
+
+def _in_column(text: str, header: str | None) -> list[str]:
+    if header is None:
+        return text.splitlines()
+    names, *rows = list(csv.reader(StringIO(text), strict=True)) or [[]]
+    if header not in names or any(len(row) != len(names) for row in rows if row):
+        raise UsageError(f"The file is not CSV with a column {header}", "Name one of its header line.")
+    place = names.index(header)
+    # As our own export writes it: a text that could be executed has a mark before it.
+    return [row[place].removeprefix(MARK) for row in rows if row]
+
+
+def _data(product: str, revealed: Revealed) -> dict[str, Any]:
+    return {
+        "product": product,
+        "release": revealed.release,
+        "column": revealed.place,
+        "unknown": revealed.unknown,
+    }
+
+
+def _render(out: Console, revealed: Revealed) -> None:
+    frame = revealed.frame
+    table(out, frame.columns, frame.rows())
+    line(out, f"({frame.height} of {revealed.place}, release {revealed.release}; {revealed.unknown} unknown)")
+
+
+COMMANDS: Final = {"reveal": reveal}

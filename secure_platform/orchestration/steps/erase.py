@@ -1,0 +1,331 @@
+"""Who asks to be erased is erased from everything that is kept, as far as no legal hold is on it.
+
+First the person's key goes, and with it every cell under it, wherever it lies. Then what carries their
+tokens: marts and protected snapshots, packages and databases that are not in production, and last the raw
+rows, which tell what the tokens are, children before parents. Older snapshots are deleted, the newest is
+rewritten without the rows. What is in production, or waits for approval, stays and is named: a new release
+takes its place, and the same call said again finishes. So it does after it died: nothing is lost by doing any
+of it twice.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+import polars as pl
+
+from secure_platform import canonical
+from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action
+from secure_platform.contract.model import Contract
+from secure_platform.contract.product import Product
+from secure_platform.control.locks import WORK_SECONDS, file_lock
+from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.gate.states import OPEN
+from secure_platform.keys.catalog import KeyState
+from secure_platform.orchestration.steps.deploy import one_at_a_time, signed_package, verified_package
+from secure_platform.orchestration.steps.protect import current_plan, product_resource
+from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
+from secure_platform.protect.person import Values, about, cells_of, follow, is_about, subject_roots
+from secure_platform.protect.persons import PERSONS
+from secure_platform.protect.plan import Plan
+from secure_platform.release.layout import PAYLOAD, release_directory
+from secure_platform.release.verify import scan_table
+from secure_platform.services import Services
+from secure_platform.source.csv import LINE
+from secure_platform.store import parquet
+from secure_platform.store.snapshots import Snapshot, Zone
+from secure_platform.store.temporary import claimed_directory
+from secure_platform.validate.rules import cast_typed
+
+AUDITED: Final = "subject.erase"
+REWRITTEN: Final = "rewritten"
+"""In the provenance of a snapshot: the ones that it stands in place of."""
+_MALFORMED: Final = "record"
+
+
+def erase(
+    services: Services, product: str, person: str, caller: Principal, *, domain: str | None = None
+) -> Tombstone:
+    """Erase a person from a product, and from all others that know them by the same domain.
+
+    Args:
+        services: The rooms.
+        product: Name of one of the products.
+        person: Their identifier, as it is in the data.
+        caller: Who erases.
+        domain: The token domain of the persons; None where the product has only one.
+
+    Raises:
+        AccessDeniedError: If the policy does not let the caller, in any of the products.
+        UsageError: If the product names no persons, or something that stands for one could not be found.
+        IntegrityError: If anything that is kept is not what was written.
+    """
+    known, products = concerned(services, product, domain)
+    for each in products:
+        services.policy.require(caller, Action.SUBJECT_ERASE, product_resource(services, each))
+    identities = identities_of(services, known, person)
+    tombstones = Tombstones(services.settings.home, services.keys)
+    lock = tombstones.folder / ".lock"
+    detail = {"person": identities[0], "products": [each.name for each in products]}
+    with (
+        file_lock(lock, holder="an erasure", timeout_seconds=WORK_SECONDS),
+        services.audit.effect(AUDITED, actor=caller.name, subject=known, detail=detail) as outcome,
+    ):
+        names = [each.name for each in products]
+        tombstone = tombstones.find(identities) or Tombstone(identities[0], known, names)
+        tombstone.products = names
+        save = partial(tombstones.save, tombstone)
+        _carry_out(services, products, person, caller, tombstone, save, identities)
+        outcome |= {
+            "complete": tombstone.complete,
+            "tombstone": canonical.sha256(canonical.dumps(tombstone.to_json())),
+            **{
+                name: len(getattr(tombstone, name))
+                for name in ("shredded", "deleted", REWRITTEN, "held", "standing")
+            },
+        }
+    return tombstone
+
+
+def concerned(services: Services, product: str, domain: str | None) -> tuple[str, list[Product]]:
+    """The domain of the persons of a product, and every product that knows them by it.
+
+    Raises:
+        UsageError: If there is no such product, or not exactly one domain is meant.
+    """
+    roots = subject_roots(services.product(product))
+    named = {domain} & roots.keys() if domain is not None else set(roots)
+    if len(named) != 1:
+        raise UsageError(
+            f"{product} names persons in {', '.join(sorted(roots)) or 'no domain'}",
+            "Mark the column that names them with `subjectId: true`, or name one domain: --domain.",
+        )
+    (known,) = named
+    return known, [each for each in services.products.values() if known in subject_roots(each)]
+
+
+def identities_of(services: Services, domain: str, person: str) -> list[str]:
+    """Every keyed hash that may stand for a person in the audit log, the present one first."""
+    return services.keys.identifiers(f"person {domain} {person}")
+
+
+def still_there(services: Services, product: str, dataset: str, zone: Zone, snapshot_id: str) -> Snapshot:
+    """A snapshot that something was made of, or what stands in its place since somebody was erased from it.
+
+    Raises:
+        IntegrityError: If neither is there.
+    """
+    try:
+        return services.store.load(product, dataset, zone, snapshot_id)
+    except IntegrityError:
+        for each in services.store.stored(product, zone):
+            if each.dataset == dataset and snapshot_id in each.provenance.get(REWRITTEN, ()):
+                return each
+        raise
+
+
+def _carry_out(
+    services: Services,
+    products: Sequence[Product],
+    person: str,
+    caller: Principal,
+    tombstone: Tombstone,
+    save: Callable[[], None],
+    identities: Sequence[str],
+) -> None:
+    held = {each.name: services.holds.on(each.name, identities) for each in products}
+    tombstone.held = [f"{hold.product}: {hold.matter}" for each in held.values() for hold in each]
+    tombstone.standing, tombstone.ended_at = [], None
+    free = [each for each in products if not held[each.name]]
+    works = [_Work(services, each, person, caller.name, tombstone, save) for each in free]
+    known = [(work, work.look()) for work in works]
+    save()
+    if len(free) == len(products):
+        services.keys.destroy_subject_key(tombstone.domain, person, actor=caller.name)
+        tombstone.shredded = sorted(
+            {*tombstone.shredded, *(name for work in works for name in work.shredded())}
+        )
+        save()
+    for work, values in known:
+        work.forget(values)
+    if not tombstone.held and not tombstone.standing:
+        tombstone.ended_at, tombstone.cells = datetime.now(UTC).isoformat(timespec="seconds"), set()
+    save()
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done in one product."""
+
+    services: Services
+    product: Product
+    person: str
+    actor: str
+    tombstone: Tombstone
+    save: Callable[[], None]
+
+    def look(self) -> Values:
+        """The keys of the rows about the person; what stands for these is added to the tombstone."""
+        services = self.services
+        values: Values = {
+            place: {self.person} for place in subject_roots(self.product)[self.tombstone.domain]
+        }
+        follow(self.product, values, self._typed)
+        destroyed = {
+            (each.name, each.version) for each in services.keys.versions() if each.state == KeyState.DESTROYED
+        }
+        left = cells_of(self._plans(), values, services.keys, lambda *key: key not in destroyed)
+        self.tombstone.cells |= left
+        return values
+
+    def shredded(self) -> Iterator[str]:
+        """The columns that were under the person's key."""
+        for plan in self._plans():
+            for dataset, each in plan.datasets.items():
+                for column in each.outputs:
+                    if any(part.params.get(PERSONS) == self.tombstone.domain for part in column.every()):
+                        yield f"{self.product.name}/{dataset}.{column.column}"
+
+    def forget(self, values: Values) -> None:
+        """Delete and rewrite whatever is about the person."""
+        for zone in (Zone.MARTS, Zone.PROTECTED):
+            for snapshot in list(self.services.store.stored(self.product.name, zone)):
+                self._forget_cells(snapshot)
+        with one_at_a_time(self.services, self.product.name):
+            for record in self.services.gate.list(self.product.name):
+                self._forget_release(record)
+        for contract in reversed(list(self.product.contracts.values())):
+            if named := about(contract, values):
+                for snapshot in list(self._raw(contract)):
+                    self._forget_rows(contract, named, snapshot)
+
+    def _plans(self) -> list[Plan]:
+        services, name = self.services, self.product.name
+        signed = [signed_package(services, record) for record in services.gate.list(name)]
+        released = [Plan.from_json(each.contents.plan.document) for each in signed]
+        return [current_plan(self.product, services.keys), *released]
+
+    def _raw(self, contract: Contract) -> Iterator[Snapshot]:
+        stored = self.services.store.stored(self.product.name, Zone.RAW)
+        return (snapshot for snapshot in stored if snapshot.dataset == contract.dataset)
+
+    def _typed(self, contract: Contract) -> Iterator[pl.LazyFrame]:
+        newest = self.services.store.head(self.product.name, contract.dataset, Zone.RAW)
+        if newest is not None and not _fits(newest, contract):
+            raise UsageError(
+                f"The newest raw snapshot of {contract.dataset} was pulled under another contract",
+                f"Run the whole build first: secure-platform run {self.product.name}.",
+            )
+        return (self._read(contract, each) for each in self._raw(contract) if _fits(each, contract))
+
+    def _read(self, contract: Contract, snapshot: Snapshot) -> pl.LazyFrame:
+        return cast_typed(contract, self.services.store.scan(snapshot))
+
+    def _forget_rows(self, contract: Contract, named: dict[str, set[str]], snapshot: Snapshot) -> None:
+        store = self.services.store
+        if not _fits(snapshot, contract):
+            # Whom its rows are about cannot be told, and it is not the newest.
+            self._replace(snapshot, store.scan(snapshot), None)
+            return
+        with parquet.value_free("find a person's rows"):
+            rows = self._read(contract, snapshot).filter(is_about(contract, named)).select(LINE)
+            lines = rows.collect(engine="streaming")
+        if not lines.height:
+            return
+        quarantine = store.quarantine(snapshot)
+        kept = store.scan(snapshot).join(lines.lazy(), on=LINE, how="anti", maintain_order="left")
+        if quarantine is not None:
+            # Nobody can say whose a line is that could not be read.
+            aside = quarantine.filter(pl.col(_MALFORMED).is_null())
+            quarantine = aside.join(lines.lazy(), on=LINE, how="anti", maintain_order="left")
+        self._replace(snapshot, kept, quarantine)
+
+    def _forget_cells(self, snapshot: Snapshot) -> None:
+        store = self.services.store
+        data, quarantine = store.scan(snapshot), store.quarantine(snapshot)
+        if not any(self._count(frame) for frame in (data, quarantine) if frame is not None):
+            return
+        if quarantine is not None:
+            quarantine = quarantine.filter(~self._standing(quarantine))
+        self._replace(snapshot, data.filter(~self._standing(data)), quarantine)
+
+    def _replace(self, snapshot: Snapshot, rows: pl.LazyFrame, quarantine: pl.LazyFrame | None) -> None:
+        """Put a snapshot without the person's rows in place of the newest, and delete the one with them."""
+        store = self.services.store
+        name = f"{snapshot.product}/{snapshot.zone}/{snapshot.dataset}/{snapshot.snapshot_id}"
+        newest = store.head(snapshot.product, snapshot.dataset, snapshot.zone)
+        if newest is not None and newest.snapshot_id == snapshot.snapshot_id:
+            newest = self._rewrite(snapshot, rows, quarantine)
+        if newest is not None and snapshot.snapshot_id in newest.provenance.get(REWRITTEN, ()):
+            self._note(self.tombstone.rewritten, f"{name} as {newest.snapshot_id}")
+        else:
+            self._note(self.tombstone.deleted, name)
+        store.delete(snapshot, actor=self.actor)
+
+    def _rewrite(self, snapshot: Snapshot, rows: pl.LazyFrame, quarantine: pl.LazyFrame | None) -> Snapshot:
+        place = (snapshot.product, snapshot.dataset, snapshot.zone)
+        with self.services.store.draft(*place, actor=self.actor) as draft:
+            draft.write(rows)
+            if quarantine is not None:
+                draft.write_quarantine(quarantine.collect(engine="streaming"))
+            for stage, verdict in snapshot.verdicts.items():
+                draft.verdict(stage, passed=verdict.passed, **verdict.detail)
+            former = [*snapshot.provenance.get(REWRITTEN, ()), snapshot.snapshot_id]
+            return draft.commit(
+                input_key=snapshot.input_key,
+                contract_version=snapshot.contract_version,
+                contract_digest=snapshot.contract_digest,
+                provenance={**snapshot.provenance, REWRITTEN: former},
+            )
+
+    def _forget_release(self, record: ReleaseRecord) -> None:
+        services = self.services
+        payload = release_directory(services.releases, record.product, record.number) / PAYLOAD
+        place = f"{record.product}/releases/{record.number}"
+        if not any(payload.iterdir()):
+            return
+        with verified_package(services, record) as release:
+            tables = (scan_table(release, name, services.keys) for name in release.contents.tables)
+            if not any(self._count(frame) for frame in tables):
+                return
+        if record.digest == services.target.base(record.product):
+            self._note(self.tombstone.standing, f"{place}: in production")
+        elif record.state in OPEN:
+            self._note(self.tombstone.standing, f"{place}: {record.state}")
+        else:
+            self._note(self.tombstone.deleted, f"{place}/{PAYLOAD}")
+            with (
+                claimed_directory(services.temporary, "build") as scratch,
+                services.audit.effect("release.erase", actor=self.actor, subject=record.digest),
+            ):
+                for file in payload.iterdir():
+                    file.rename(scratch / file.name)
+            for name in services.target.forget(record.product, record.digest, actor=self.actor):
+                self._note(self.tombstone.deleted, f"{record.product}/warehouse/{name}")
+
+    def _count(self, frame: pl.LazyFrame) -> int:
+        with parquet.value_free("look for a person's tokens"):
+            found = frame.select(self._standing(frame).sum()).collect(engine="streaming")
+        return int(found.item())
+
+    def _standing(self, frame: pl.LazyFrame) -> pl.Expr:
+        """Whether a row has what stands for the person."""
+        texts = [name for name, dtype in frame.collect_schema().items() if dtype == pl.String]
+        cells = sorted(self.tombstone.cells)
+        found = [pl.col(name).is_in(cells).fill_null(value=False) for name in texts]
+        return pl.any_horizontal(found) if found else pl.lit(value=False)
+
+    def _note(self, names: list[str], name: str) -> None:
+        """Before it happens: who was killed has written down too much rather than too little."""
+        if name not in names:
+            names.append(name)
+            self.save()
+
+
+def _fits(snapshot: Snapshot, contract: Contract) -> bool:
+    """Whether a raw snapshot has all columns of the contract."""
+    return {column.name for column in contract.columns} <= snapshot.columns.keys()

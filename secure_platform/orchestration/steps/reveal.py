@@ -1,0 +1,176 @@
+"""Protected values become what they were for a purpose, past the policy, a few at a time, on record.
+
+What is asked about is named by a release: its signed plan says which key made a column, in which version. The
+policy sees the classification that the values have in the clear. The record holds who asked, what for, of
+which column and how many; never what stands for a value, and never a value.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from secure_platform.access.allowance import Allowance, Limits
+from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action, ProductResource
+from secure_platform.contract.load import read_contract
+from secure_platform.contract.place import Place
+from secure_platform.errors import UsageError
+from secure_platform.gate.records import ReleaseRecord
+from secure_platform.orchestration.steps.deploy import signed_package, verified_package
+from secure_platform.orchestration.steps.erase import still_there
+from secure_platform.orchestration.steps.protect import valid_rows
+from secure_platform.orchestration.steps.query import with_purpose
+from secure_platform.orchestration.steps.search import numbered
+from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
+from secure_platform.protect.reveal import VALUE, column_of, found, is_looked_up, opened
+from secure_platform.release.verify import SignedManifest, scan_table
+from secure_platform.services import Services
+from secure_platform.store import parquet
+from secure_platform.store.snapshots import Zone
+from secure_platform.validate.rules import cast_typed
+
+AUDITED: Final = "data.reveal"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be revealed.
+
+    Attributes:
+        table: A table of the release, or a dataset that it was made of.
+        release: Its number; None for the one in production.
+        cells: What stands for the values; None for all of the table's column.
+    """
+
+    product: str
+    table: str
+    column: str
+    release: int | None = None
+    purpose: str | None = None
+    cells: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """What was revealed.
+
+    Attributes:
+        place: `dataset.column` whose plan made the cells.
+        frame: `cell` and `value`, each cell once; the value of a token that no row was made into is null.
+    """
+
+    release: int
+    place: str
+    frame: pl.DataFrame
+
+    @property
+    def unknown(self) -> int:
+        """Of how many cells nobody knows the value any more."""
+        return self.frame[VALUE].null_count()
+
+
+def reveal(services: Services, asked: Asked, caller: Principal) -> Revealed:
+    """Make values again of what stands for them.
+
+    Raises:
+        AccessDeniedError: If the policy does not let the caller, or they revealed too much within an hour.
+        UsageError: If there is no such column, or nobody could undo what was done to it.
+        IntegrityError: If a cell is not what the release's plan made, or its key may not be used any more.
+    """
+    product = services.product(asked.product)
+    asking = with_purpose(caller, asked.purpose)
+    record = _record(services, asked)
+    signed = signed_package(services, record)
+    plan = Plan.from_json(signed.contents.plan.document)
+    dataset, name = _origin(services, signed, plan, asked)
+    column = column_of(plan.datasets, dataset, name)
+    looked_up = is_looked_up(column)
+    environment, classification = services.settings.environment, int(column.input_classification)
+    resource = ProductResource(product.name, environment, classification)
+    services.policy.require(asking, Action.DATA_REVEAL, resource)
+    cells = _cells(services, record, asked)
+    with allowance(services).spend(
+        caller.name,
+        len(cells),
+        subject=f"{product.name}/{dataset}.{name}",
+        detail={"purpose": asked.purpose, "release": record.digest, "transform": column.full_name},
+    ) as outcome:
+        made_by = plan.datasets[dataset]
+        if looked_up:
+            frame = _looked_up(services, signed, made_by, column, cells)
+        else:
+            frame = opened(made_by, column, cells, services.keys)
+        revealed = Revealed(record.number, f"{dataset}.{name}", frame)
+        outcome |= {"revealed": frame.height - revealed.unknown, "unknown": revealed.unknown}
+    return revealed
+
+
+def allowance(services: Services) -> Allowance:
+    """How much everybody may reveal."""
+    limits = services.settings.reveal
+    most = Limits(limits.calls_per_hour, limits.values_per_hour)
+    return Allowance(services.audit, AUDITED, most, services.keys.identifiers)
+
+
+def _record(services: Services, asked: Asked) -> ReleaseRecord:
+    if asked.release is not None:
+        return numbered(services, asked.product, asked.release)
+    base = services.target.base(asked.product)
+    if base is None:
+        raise UsageError(f"Nothing of {asked.product} is in production", "Name a release: --release NUMBER.")
+    return services.gate.get(base)
+
+
+def _origin(services: Services, signed: SignedManifest, plan: Plan, asked: Asked) -> tuple[str, str]:
+    """The column of the plan that a released column is, followed through the SQL that made it."""
+    made_of = {(each.zone, each.dataset): each.snapshot_id for each in signed.contents.lineage}
+    released = signed.contents.tables.get(asked.table)
+    if released is None or asked.column not in {each.name for each in released.columns}:
+        return asked.table, asked.column
+    table, column = released.source.dataset, asked.column
+    while (str(Zone.MARTS), table) in made_of:
+        snapshot = still_there(services, asked.product, table, Zone.MARTS, made_of[str(Zone.MARTS), table])
+        sources = snapshot.provenance["column_lineage"].get(column, [])
+        if len(sources) != 1:
+            raise UsageError(
+                f"{asked.table}.{asked.column} does not come from one column alone",
+                f"Name the column that its values come from: secure-platform plan {asked.product}.",
+            )
+        (table, column) = sources[0]
+        if table in plan.datasets:
+            break
+    return table, column
+
+
+def _cells(services: Services, record: ReleaseRecord, asked: Asked) -> pl.Series:
+    """Each cell once."""
+    if asked.cells is not None:
+        return pl.Series(asked.cells, dtype=pl.String).unique(maintain_order=True)
+    with ExitStack() as stack:
+        release = stack.enter_context(verified_package(services, record))
+        if asked.table not in release.contents.tables:
+            raise UsageError(
+                f"Release {record.number} of {asked.product} has no table {asked.table}",
+                "Give the cells of a dataset in a file or on standard input: --values.",
+            )
+        frame = scan_table(release, asked.table, services.keys).select(asked.column)
+        stack.enter_context(parquet.value_free("read a released column"))
+        # One more than may be revealed is enough to refuse them all.
+        some = frame.drop_nulls().unique().head(services.settings.reveal.values_per_hour + 1)
+        return some.collect()[asked.column].cast(pl.String).sort()
+
+
+def _looked_up(
+    services: Services, signed: SignedManifest, plan: DatasetPlan, column: ColumnPlan, cells: pl.Series
+) -> pl.DataFrame:
+    raw = next(
+        each for each in signed.contents.lineage if (each.zone, each.dataset) == (str(Zone.RAW), plan.dataset)
+    )
+    snapshot = still_there(services, raw.product, raw.dataset, Zone.RAW, raw.snapshot_id)
+    contract = read_contract(signed.contents.contracts[plan.dataset].document, Place(plan.dataset))
+    typed = cast_typed(contract, valid_rows(services.store, snapshot))
+    with parquet.value_free("look up tokens"):
+        return found(plan, column, cells, typed, services.keys)

@@ -1,0 +1,151 @@
+"""What stands for a person: their identifier, the keys of the rows about them, and the tokens of these.
+
+A row is about a person when its subject id names them, or when it refers to a row that is. Outside raw such
+rows are known by their tokens; the same value has the same token in every column of its domain, in whatever
+table SQL has put it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+import polars as pl
+
+from secure_platform.contract.model import DTYPES, Column, Contract
+from secure_platform.contract.product import Product
+from secure_platform.errors import UsageError
+from secure_platform.keys.catalog import name_of_domain
+from secure_platform.protect.decide import Decider, Place
+from secure_platform.protect.execute import PlanKeys, apply
+from secure_platform.protect.keyed import canonical_text, read_canonical
+from secure_platform.protect.persons import PERSONS
+from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
+from secure_platform.protect.profile import load_profile
+from secure_platform.protect.resolve import domain_of
+
+FOUND_BY: Final = frozenset({"tokenize", "hash", "encrypt.deterministic"})
+_NOTHING_LEFT: Final = frozenset({"drop", "redact"})
+_TYPES: Final = tuple(DTYPES.values())
+Values = dict[tuple[str, str], set[str]]
+"""Dataset and column of a key → values of it, as canonical text."""
+
+
+def subject_roots(product: Product) -> dict[str, set[tuple[str, str]]]:
+    """Domain of persons → the columns that name its persons and refer to no other."""
+    decider = Decider(product, load_profile(product.profile))
+    found: dict[str, set[tuple[str, str]]] = {}
+    for contract in product.contracts.values():
+        for column in contract.columns:
+            if column.subject_id:
+                root = decider.root(Place(contract, column))
+                place = (root.contract.dataset, root.column.name)
+                found.setdefault(domain_of(product, root), set()).add(place)
+    return found
+
+
+def subject_columns(product: Product, contract: Contract) -> dict[str, str]:
+    """The columns of a dataset that name a person, foreign keys included, and the domain of each."""
+    decider = Decider(product, load_profile(product.profile))
+    domains = {place: domain for domain, places in subject_roots(product).items() for place in places}
+    found = {}
+    for column in contract.columns:
+        root = decider.root(Place(contract, column))
+        if domain := domains.get((root.contract.dataset, root.column.name)):
+            found[column.name] = domain
+    return found
+
+
+def about(contract: Contract, values: Values) -> dict[str, set[str]]:
+    """The columns of a dataset by which its rows may be about the person, and the values that say so."""
+    found = {}
+    for column in contract.columns:
+        place = (contract.dataset, column.name)
+        if column.reference is not None:
+            place = (column.reference.dataset, column.reference.column)
+        if values.get(place):
+            found[column.name] = values[place]
+    return found
+
+
+def follow(product: Product, values: Values, rows: Callable[[Contract], Iterable[pl.LazyFrame]]) -> None:
+    """Add the keys of all rows that are about the person, parents before children.
+
+    Args:
+        product: Its contracts.
+        values: What is known; the identifier itself, at first.
+        rows: The typed rows of a dataset, of every snapshot.
+    """
+    referenced = {
+        (column.reference.dataset, column.reference.column)
+        for contract in product.contracts.values()
+        for column in contract.columns
+        if column.reference
+    }
+    for contract in product.contracts.values():
+        keys = [column for column in contract.columns if (contract.dataset, column.name) in referenced]
+        named = about(contract, values)
+        if not keys or not named:
+            continue
+        for frame in rows(contract):
+            own = frame.filter(is_about(contract, named)).select(_text(column) for column in keys).collect()
+            for column in keys:
+                found = own[column.name].drop_nulls().to_list()
+                values.setdefault((contract.dataset, column.name), set()).update(found)
+
+
+def is_about(contract: Contract, named: Mapping[str, set[str]]) -> pl.Expr:
+    """Whether a typed row is about the person."""
+    return pl.any_horizontal(
+        _text(contract.column(name)).is_in(sorted(texts)).fill_null(value=False)
+        for name, texts in named.items()
+    )
+
+
+def cells_of(
+    plans: Iterable[Plan], values: Values, keys: PlanKeys, is_left: Callable[[str, int], bool]
+) -> set[str]:
+    """Everything that stands for these values outside raw, under any version of a key that is left.
+
+    Args:
+        plans: The present one and those of all releases.
+        values: Of keys.
+        keys: Opens the keys of the plans.
+        is_left: Whether a version of a key was not destroyed.
+
+    Raises:
+        UsageError: If something stands for one of them by which it cannot be found.
+        IntegrityError: If a key is disabled.
+    """
+    found: set[str] = set()
+    for column, texts in _columns(plans, values):
+        if column.full_name in _NOTHING_LEFT:
+            continue
+        if column.full_name not in FOUND_BY or PERSONS in column.params:
+            raise UsageError(
+                f"{column.column} names rows and is {column.full_name}: what is left of it cannot be found",
+                "Tokenize it, and build and deploy the product, before anybody can be erased from it.",
+            )
+        domain, newest = column.token_domain or "", column.token_version or 1
+        for version in range(1, newest + 1):
+            if is_left(name_of_domain(domain), version):
+                found |= _cells(replace(column, token_version=version), texts, keys)
+    return found
+
+
+def _columns(plans: Iterable[Plan], values: Values) -> Iterator[tuple[ColumnPlan, set[str]]]:
+    for plan in plans:
+        for dataset, each in plan.datasets.items():
+            for column in each.columns:
+                if texts := values.get((dataset, column.column)):
+                    yield column, texts
+
+
+def _cells(column: ColumnPlan, texts: set[str], keys: PlanKeys) -> set[str]:
+    dtype = next(each for each in _TYPES if str(each) == column.input_type)
+    values = read_canonical(pl.Series(column.column, sorted(texts), pl.String), dtype)
+    made = apply(DatasetPlan("", (column,)), values.to_frame().lazy(), keys)
+    return set(made.collect()[column.column].to_list())
+
+
+def _text(column: Column) -> pl.Expr:
+    return canonical_text(pl.col(column.name), column.dtype)

@@ -1,0 +1,67 @@
+"""`erase` and `hold`: who it is comes from files and standard input, and is never shown."""
+
+import io
+from pathlib import Path
+
+import pytest
+from bank_home import Bank
+from cli_support import Cli
+
+WHO = "person-3"
+
+
+@pytest.fixture
+def who(tmp_path: Path) -> str:
+    (tmp_path / "who").write_text(f"{WHO}\n")
+    return str(tmp_path / "who")
+
+
+def test_a_person_is_erased_and_held_by_name_in_a_file(bank: Bank, who: str) -> None:
+    cli = Cli(bank.home)
+    asked = ("bank", "24-cv-1", "--subject", who)
+    assert "is on hold" in cli("hold", "set", *asked, token="petra").out
+    (held,) = cli("hold", "list", "--json", token="petra").json
+    assert (held["product"], held["matter"]) == ("bank", "24-cv-1")
+    assert cli("erase", "bank", "--subject", who, "--yes", "--json", token="petra").json["held"] == [
+        "bank: 24-cv-1"
+    ]
+    assert "not on hold for 24-cv-1 any more" in cli("hold", "lift", *asked, token="petra").out
+    shown = cli("erase", "bank", "--subject", who, "--yes", token="petra")
+    assert shown.code == 0
+    for text in (
+        "bank/people.mail",
+        "Rewritten without the person:",
+        "bank/releases/1: pending",
+        "say it again",
+    ):
+        assert text in shown.out
+    assert WHO not in shown.out
+
+
+def test_who_it_is_is_not_taken_from_the_command_line(bank: Bank) -> None:
+    cli = Cli(bank.home)
+    for words in (("erase", "bank"), ("hold", "set", "bank", "24-cv-1"), ("hold", "lift", "bank", "24-cv-1")):
+        for given in (WHO, f"--{WHO}"):
+            refused = cli(*words, given, token="petra")
+            assert refused.code == 2
+            assert WHO not in refused.out + refused.err
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"one\ntwo\n", b"\xff", b"x" * 2000])
+def test_one_line_names_one_person(bank: Bank, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    refused = Cli(bank.home)("erase", "bank", "--subject", "-", "--yes", token="petra")
+    assert (refused.code, refused.out) == (2, "")
+
+
+def test_it_is_asked_before_it_is_done(bank: Bank, who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"n\n")))
+    assert Cli(bank.home)("erase", "bank", "--subject", who, token="petra").code == 130
+    assert not (bank.home / "erasures").exists()
+
+
+def test_who_may_not_is_refused(bank: Bank, who: str) -> None:
+    cli = Cli(bank.home)
+    for token in ("sam", None):
+        assert cli("erase", "bank", "--subject", who, "--yes", token=token).code == 4
+    assert cli("hold", "list", token="dana").code == 4

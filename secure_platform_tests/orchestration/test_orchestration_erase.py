@@ -1,0 +1,288 @@
+"""Who is erased is gone from everything that is kept, whatever dies on the way, unless it must be kept."""
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from bank_home import PRODUCT, Bank, cards, people
+
+from secure_platform.access.principals import ANONYMOUS, Principal
+from secure_platform.errors import AccessDeniedError, IntegrityError, UsageError
+from secure_platform.gate.states import ReleaseState
+from secure_platform.orchestration.steps.context import StepContext
+from secure_platform.orchestration.steps.deploy import deploy
+from secure_platform.orchestration.steps.erase import AUDITED, concerned, erase, identities_of
+from secure_platform.orchestration.steps.pull import pull
+from secure_platform.orchestration.steps.reveal import Asked, reveal
+from secure_platform.orchestration.steps.tombstone import Tombstone
+from secure_platform.store.snapshots import SnapshotStore, Zone
+
+PERSON = "person-3"
+DATASETS = {Zone.RAW: ("people", "cards"), Zone.PROTECTED: ("people", "cards"), Zone.MARTS: ("accounts",)}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What of a bank is where, before somebody is erased."""
+
+    token: str
+    ids: dict[str, str]
+
+
+def heads(bank: Bank) -> dict[str, str]:
+    store, found = bank.services.store, {}
+    for zone, names in DATASETS.items():
+        for name in names:
+            snapshot = store.head(PRODUCT, name, zone)
+            assert snapshot is not None
+            found[f"{PRODUCT}/{zone}/{name}"] = snapshot.snapshot_id
+    return found
+
+
+def rows(bank: Bank, zone: Zone, name: str) -> pl.DataFrame:
+    store = bank.services.store
+    snapshot = store.head(PRODUCT, name, zone)
+    assert snapshot is not None
+    return store.scan(snapshot).collect()
+
+
+def kept(bank: Bank) -> Kept:
+    raw, protected = rows(bank, Zone.RAW, "people"), rows(bank, Zone.PROTECTED, "people")
+    place = raw["id"].to_list().index(PERSON)
+    return Kept(protected["id"][place], heads(bank))
+
+
+def erased(bank: Bank, person: str = PERSON, caller: str = "petra") -> Tombstone:
+    return erase(bank.services, PRODUCT, person, bank.person(caller))
+
+
+def rejected(bank: Bank) -> None:
+    (record,) = bank.services.gate.list(PRODUCT)
+    bank.services.gate.reject(record.digest, bank.person("sam"), reason="made anew")
+
+
+def require_gone(bank: Bank, before: Kept) -> None:
+    """From every snapshot that is there, and nobody else from any."""
+    store = bank.services.store
+    for zone, names in DATASETS.items():
+        stored = list(store.stored(PRODUCT, zone))
+        assert {each.dataset for each in stored} == set(names)
+        for each in stored:
+            texts = store.scan(each).select(pl.col(pl.String)).collect()
+            for column in texts.iter_columns():
+                assert not set(column) & {PERSON, before.token}
+    assert set(rows(bank, Zone.RAW, "people")["id"]) == set(people()["id"]) - {PERSON}
+    assert rows(bank, Zone.RAW, "cards").height == cards().height - 2
+    assert rows(bank, Zone.PROTECTED, "people").height == people().height - 1
+    assert rows(bank, Zone.MARTS, "accounts").height == cards().height - 2
+
+
+def test_a_person_is_gone_from_everything_that_is_kept_and_it_is_said_exactly(bank: Bank) -> None:
+    before = kept(bank)
+    tombstone = erased(bank)
+    require_gone(bank, before)
+    after = heads(bank)
+    assert sorted(tombstone.rewritten) == sorted(
+        f"{name}/{old} as {after[name]}" for name, old in before.ids.items()
+    )
+    assert tombstone.shredded == ["bank/cards.note", "bank/people.mail"]
+    assert (tombstone.deleted, tombstone.held) == ([], [])
+    assert tombstone.standing == ["bank/releases/1: pending"]
+    assert not tombstone.complete
+    rejected(bank)
+    again = erased(bank)
+    assert again.complete
+    assert again.rewritten == tombstone.rewritten
+    assert again.deleted == ["bank/releases/1/payload"]
+    with pytest.raises(IntegrityError):
+        bank.released("person")
+    assert erased(bank).deleted == again.deleted
+
+
+def test_what_stays_of_others_can_still_be_revealed(bank: Bank) -> None:
+    erased(bank)
+    for column, unknown in (("people.id", 1), ("accounts.mail", 1)):
+        table, _, name = column.partition(".")
+        cells = bank.released("person") if table == "people" else None
+        asked = Asked(PRODUCT, table, name, release=1, purpose="fraud", cells=cells)
+        revealed = reveal(bank.services, asked, bank.person("petra"))
+        assert (revealed.frame.height, revealed.unknown) == (people().height, unknown)
+
+
+def test_what_is_in_production_stands_until_something_else_is(bank: Bank) -> None:
+    (record,) = bank.services.gate.list(PRODUCT)
+    bank.services.gate.approve(record.digest, bank.person("sam"), reason="reviewed", base=None)
+    deploy(bank.services, bank.services.product(PRODUCT))
+    tombstone = erased(bank)
+    assert tombstone.standing == ["bank/releases/1: in production"]
+    assert bank.services.gate.get(record.digest).state is ReleaseState.DEPLOYED
+    production = bank.services.target.query(PRODUCT, "from accounts", limit=100, actor="test")
+    assert production.height == cards().height
+
+
+def test_older_snapshots_are_deleted_and_lines_that_nobody_could_read(bank: Bank, tmp_path: Path) -> None:
+    before = kept(bank)
+    more = pl.concat([people(), people().head(1).with_columns(pl.lit("person-99").alias("id"))])
+    more.write_csv(tmp_path / "people.csv")
+    with (tmp_path / "people.csv").open("a") as file:
+        file.write(f"{PERSON},too,many,fields,here,now\n")
+    context = StepContext(bank.services, bank.services.product(PRODUCT), "run", "dana", tmp_path)
+    newest = pull(context, "people").snapshot
+    quarantined = bank.services.store.quarantine(newest)
+    assert quarantined is not None
+    assert PERSON.encode() in (quarantined.collect()["record"].drop_nulls().to_list()[0])
+    tombstone = erased(bank)
+    assert f"bank/raw/people/{before.ids['bank/raw/people']}" in tombstone.deleted
+    left = bank.services.store.head(PRODUCT, "people", Zone.RAW)
+    assert left is not None
+    assert f"bank/raw/people/{newest.snapshot_id} as {left.snapshot_id}" in tombstone.rewritten
+    aside = bank.services.store.quarantine(left)
+    assert aside is not None
+    assert aside.collect().height == 0
+    assert "person-99" in set(rows(bank, Zone.RAW, "people")["id"])
+    assert pull(context, "people").snapshot.snapshot_id == left.snapshot_id, "the same source, without them"
+
+
+def test_a_source_that_still_has_them_does_not_bring_them_back(bank: Bank, tmp_path: Path) -> None:
+    before = kept(bank)
+    erased(bank)
+    people().reverse().write_csv(tmp_path / "people.csv")
+    cards().reverse().write_csv(tmp_path / "cards.csv")
+    context = StepContext(bank.services, bank.services.product(PRODUCT), "run", "dana", tmp_path)
+    for name in ("people", "cards"):
+        pulled = pull(context, name).snapshot
+        assert not pulled.reused
+        assert pulled.verdicts["validate"].passed
+    require_gone(bank, before)
+
+
+class KilledError(BaseException):
+    """As a process dies: nobody catches it."""
+
+
+def dying(genuine: Callable[..., Any], turn: int) -> Callable[..., Any]:
+    """The same, but that the process dies when it is called for this time."""
+    calls = itertools.count(1)
+
+    def call(*given: Any, **named: Any) -> Any:
+        if next(calls) == turn:
+            raise KilledError
+        return genuine(*given, **named)
+
+    return call
+
+
+def test_a_call_that_died_anywhere_is_said_again_and_finishes(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = kept(bank)
+    rejected(bank)
+    turns = (("draft", 1), ("delete", 1), ("delete", 2), ("draft", 2), ("delete", 2), ("stored", 3))
+    for method, turn in turns:
+        with monkeypatch.context() as patch:
+            patch.setattr(SnapshotStore, method, dying(getattr(SnapshotStore, method), turn))
+            with pytest.raises(KilledError):
+                erased(bank)
+    tombstone = erased(bank)
+    assert tombstone.complete
+    require_gone(bank, before)
+    after = heads(bank)
+    assert sorted(tombstone.rewritten) == sorted(
+        f"{name}/{old} as {after[name]}" for name, old in before.ids.items()
+    )
+    assert tombstone.deleted == ["bank/releases/1/payload"]
+    outcomes = [e.body["phase"] for e in bank.services.audit.entries() if e.body["action"] == AUDITED]
+    assert outcomes == ["intent", "failed"] * len(turns) + ["intent", "done"]
+
+
+def test_what_is_on_hold_stays_until_the_hold_is_lifted(bank: Bank) -> None:
+    services, petra = bank.services, bank.person("petra")
+    before, resource = kept(bank), bank.resource
+    others = identities_of(services, "person", "person-4")
+    services.holds.set(petra, resource, "24-cv-1", others[0])
+    services.holds.set(petra, resource, "24-cv-2", identities_of(services, "person", PERSON)[0])
+    services.holds.set(petra, resource, "24-cv-3", None)
+    tombstone = erased(bank)
+    assert tombstone.held == ["bank: 24-cv-2", "bank: 24-cv-3"]
+    assert (tombstone.shredded, tombstone.rewritten, tombstone.deleted, tombstone.complete) == (
+        [],
+        [],
+        [],
+        False,
+    )
+    assert heads(bank) == before.ids
+    assert PERSON in services.keys.subject_keys("person", [PERSON])
+    services.holds.lift(petra, resource, "24-cv-3", [])
+    assert erased(bank).held == ["bank: 24-cv-2"]
+    services.holds.lift(petra, resource, "24-cv-2", identities_of(services, "person", PERSON))
+    assert erased(bank).held == []
+    require_gone(bank, before)
+    assert [each.matter for each in services.holds.all()] == ["24-cv-1"]
+    with pytest.raises(UsageError, match="no such hold"):
+        services.holds.lift(petra, resource, "24-cv-2", [])
+    with pytest.raises(UsageError, match="number of a matter"):
+        services.holds.set(petra, resource, "the case of Ann", None)
+
+
+def test_a_hold_outlives_the_key_that_names_people(bank: Bank) -> None:
+    services = bank.services
+    name = identities_of(services, "person", PERSON)[0]
+    services.holds.set(bank.person("petra"), bank.resource, "24-cv-2", name)
+    erased(bank, "person-5")
+    services.keys.lifecycle.rotate("digest", actor="admin")
+    assert erased(bank).held == ["bank: 24-cv-2"]
+    tombstones = sorted((bank.home / "erasures").glob("*.json"))
+    erased(bank, "person-5")
+    assert sorted((bank.home / "erasures").glob("*.json")) == tombstones
+
+
+def test_nobody_else_erases_or_holds(bank: Bank) -> None:
+    before = heads(bank)
+    petra = bank.person("petra")
+    service = Principal("service:erase", "service", petra.roles, active=True)
+    for caller in (bank.person("dana"), bank.person("sam"), bank.person("admin"), service, ANONYMOUS):
+        with pytest.raises(AccessDeniedError, match="subject_erase"):
+            erase(bank.services, PRODUCT, PERSON, caller)
+        with pytest.raises(AccessDeniedError, match="legal_hold"):
+            bank.services.holds.set(caller, bank.resource, "24-cv-1", None)
+    assert heads(bank) == before
+    assert bank.services.holds.all() == []
+
+
+def test_a_product_that_names_nobody_by_it_is_said(bank: Bank) -> None:
+    assert [each.name for each in concerned(bank.services, PRODUCT, None)[1]] == [PRODUCT]
+    with pytest.raises(UsageError, match="names persons in person"):
+        erase(bank.services, PRODUCT, PERSON, bank.person("petra"), domain="staff")
+
+
+def test_who_it_was_is_nowhere_in_the_clear(bank: Bank) -> None:
+    tombstone = erased(bank)
+    log = json.dumps([entry.body for entry in bank.services.audit.entries()], default=str)
+    files = [path.read_bytes() for path in (bank.home / "erasures").iterdir()]
+    assert PERSON not in log
+    assert not any(PERSON.encode() in content or b"t1_" in content for content in files)
+    (done,) = [e.body for e in bank.services.audit.entries() if e.body["action"] == AUDITED][1:]
+    counts = {name: done["detail"][name] for name in ("shredded", "deleted", "rewritten", "standing")}
+    assert counts == {"shredded": 2, "deleted": 0, "rewritten": 5, "standing": 1}
+    assert tombstone.person in log
+
+
+def test_a_changed_tombstone_is_refused(bank: Bank) -> None:
+    erased(bank)
+    (path,) = (bank.home / "erasures").glob("*.json")
+    path.write_bytes(path.read_bytes().replace(b'"held":[]', b'"held":["x"]'))
+    with pytest.raises(IntegrityError, match="tombstone"):
+        erased(bank)
+
+
+def test_somebody_who_is_in_no_data_is_erased_for_what_may_come(bank: Bank) -> None:
+    before = heads(bank)
+    tombstone = erased(bank, "person-77")
+    assert (tombstone.rewritten, tombstone.standing, tombstone.complete) == ([], [], True)
+    assert heads(bank) == before
+    assert bank.services.keys.subject_keys("person", ["person-77"]) == {}

@@ -1,0 +1,73 @@
+"""Forks a dbt for everyone who asks; ends when its standard input does."""
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from importlib import import_module
+from typing import NoReturn
+
+LOADED = ("dbt.cli.main", "dbt.adapters.duckdb", "dbt.task.build")
+
+
+def serve(path: str) -> None:
+    for name in LOADED:
+        import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(path)
+        listener.listen()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        while sys.stdin not in select.select([sys.stdin, listener], [], [])[0]:
+            link, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                _answer(link)
+            link.close()
+
+
+def _answer(link: socket.socket) -> NoReturn:
+    status = 1
+    try:
+        status = _run(link)
+    except BaseException:  # noqa: BLE001 - a child never goes on with the server's work
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    link.sendall(bytes([status]))
+    os._exit(status)
+
+
+def _run(link: socket.socket) -> int:
+    document, streams, _, _ = socket.recv_fds(link, 1 << 20, 3)
+    request = json.loads(document)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    sys.argv = request["command"]
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _die_with(link)
+    try:
+        import_module("dbt.cli.main").cli()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    return 0
+
+
+def _die_with(link: socket.socket) -> None:
+    """Who asked may be killed, and expects its dbt to be killed with it."""
+    fcntl.fcntl(link, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(link, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(link, fcntl.F_SETFL, os.O_ASYNC)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])

@@ -28,7 +28,8 @@ from secure_platform.contract.columns import IDENTIFIER
 from secure_platform.contract.load import SUFFIX
 from secure_platform.contract.product import Product, load_product
 from secure_platform.errors import UsageError
-from secure_platform.protect.plan import Plan, compile_plan
+from secure_platform.protect.compiler import compile_plan
+from secure_platform.protect.plan import Plan
 from secure_platform.protect.profile import PROFILES, load_profile
 from secure_platform.protect.proposal import AS_OF, proposed
 from secure_platform.protect.strength import full_name

@@ -23,7 +23,7 @@ DOCUMENT: Final = Path(__file__).with_name("info_types.yaml")
 TRANSFORMS: Final = frozenset(
     {
         *("drop", "redact", "replace", "mask", "hash", "tokenize", "encrypt", "fpe", "generalize"),
-        *("shift_date", "noise", "shuffle", "keep"),
+        *("shift_date", "noise", "shuffle", "scrub", "fake", "conditional", "keep"),
     }
 )
 HIPAA_IDENTIFIERS: Final = frozenset("ABCDEFGHIJKLMNOPQR")

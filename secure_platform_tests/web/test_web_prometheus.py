@@ -55,7 +55,11 @@ def scraping(programs: Path, folder: Path, services: Services, url: str) -> Iter
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [programs / "prometheus", f"--config.file={folder}/prometheus.yml", "--log.level=error"]
+    command: list[str | Path] = [
+        programs / "prometheus",
+        f"--config.file={folder}/prometheus.yml",
+        "--log.level=error",
+    ]
     command += [f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}"]
     with subprocess.Popen(command) as process:
         try:
@@ -95,6 +99,6 @@ def test_every_panel_and_rule_is_answered_by_a_prometheus_that_scrapes(
 
 
 def test_the_rules_raise_what_their_tests_say(prometheus: Path) -> None:
-    command = [prometheus / "promtool", "test", "rules", "rules_test.yml"]
+    command: list[str | Path] = [prometheus / "promtool", "test", "rules", "rules_test.yml"]
     finished = subprocess.run(command, cwd=INFRA, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stdout + finished.stderr

@@ -4,17 +4,23 @@ git itself is not asked: it would run what a repository's own configuration name
 """
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final, Self
 
 from secure_platform.errors import UsageError
 from secure_platform.scan.secrets.linear import Pattern, compile_pattern
 
 _LONGEST_LINE: Final = 1000
+_MOST_LINES: Final = 10_000
+_TOGETHER: Final = 200
 
 
 @dataclass(frozen=True)
-class _Glob:
+class _Globs:
+    """Globs that follow each other and say the same."""
+
     pattern: Pattern
     ignores: bool
     folders_only: bool
@@ -29,42 +35,59 @@ class Ignored:
     """
 
     folder: str
-    globs: tuple[_Glob, ...]
+    globs: tuple[_Globs, ...]
 
     @classmethod
     def parse(cls, folder: str, text: str) -> Self:
-        """Read a `.gitignore`; a line that is no pattern ignores nothing."""
-        globs = (_glob(line) for line in text.splitlines() if len(line) <= _LONGEST_LINE)
-        return cls(folder, tuple(glob for glob in globs if glob is not None))
+        """Read a `.gitignore`; a line that is no pattern, or one of too many, ignores nothing."""
+        lines = (line for line in text.splitlines()[:_MOST_LINES] if len(line) <= _LONGEST_LINE)
+        globs = [glob for glob in map(_glob, lines) if glob is not None]
+        return cls(folder, tuple(_together(globs)))
 
     def decision(self, path: str, *, is_folder: bool) -> bool | None:
         """True or false where a pattern decides about a path relative to the root, else nothing."""
         inner = path.removeprefix(self.folder).encode(errors="surrogateescape")
-        for glob in reversed(self.globs):
-            if (is_folder or not glob.folders_only) and glob.pattern.fullmatch(inner):
-                return glob.ignores
+        for globs in reversed(self.globs):
+            if (is_folder or not globs.folders_only) and globs.pattern.fullmatch(inner):
+                return globs.ignores
         return None
 
 
+_Glob = tuple[str, bool, bool]
+
+
 def _glob(line: str) -> _Glob | None:
+    """The pattern of a line, whether it ignores, and whether it is for folders only."""
     text = re.sub(r"(?<!\\) +$", "", line)
     ignores = not text.startswith("!")
     text = text[not ignores :]
     if not text or (ignores and text.startswith("#")):
         return None
-    folders_only = text.endswith("/")
     body = text.rstrip("/")
     anchored = "/" in body
+    return ("" if anchored else "(?:.*/)?") + _regex(body.lstrip("/")), ignores, text.endswith("/")
+
+
+def _together(globs: Sequence[_Glob]) -> Iterator[_Globs]:
+    """As few patterns as may be: one of many costs little more than one of a single glob."""
+    for (ignores, folders_only), same in groupby(globs, key=lambda glob: glob[1:]):
+        texts = [text for text, _, _ in same]
+        for start in range(0, len(texts), _TOGETHER):
+            for pattern in _compiled(texts[start : start + _TOGETHER]):
+                yield _Globs(pattern, ignores, folders_only)
+
+
+def _compiled(texts: Sequence[str]) -> Iterator[Pattern]:
+    """One pattern for all of the texts, or some if one of them is none."""
     try:
-        pattern = compile_pattern(
-            ("" if anchored else "(?:.*/)?") + _regex(body.lstrip("/")), "an ignored path"
-        )
+        yield compile_pattern("|".join(f"(?:{text})" for text in texts), "an ignored path")
     except UsageError:
-        return None
-    return _Glob(pattern, ignores, folders_only)
+        half = len(texts) // 2
+        for part in (texts[:half], texts[half:]) if half else ():
+            yield from _compiled(part)
 
 
-_PIECES: Final = re.compile(r"\*\*/|/\*\*$|\*+|\?|\[!?\]?[^\]/]*\]|\\.|.", re.DOTALL)
+_PIECES: Final = re.compile(r"\*\*/|/\*\*$|\*+|\?|\[!?\]?(?:\\.|[^\]\\/])*\]|\\.|.", re.DOTALL)
 
 
 def _regex(glob: str) -> str:

@@ -22,6 +22,7 @@ from secure_platform.scan.secrets.archives import Budget, Entry, entries
 from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.scanner import SecretScanner
 from secure_platform.scan.sources.folders import files
+from secure_platform.scan.sources.ignored import Ignored
 from secure_platform.scan.sources.inspection import Inspection
 from secure_platform.taxonomy.info_types import info_types
 
@@ -112,6 +113,34 @@ def test_what_git_ignores_is_left_out_unless_asked_for(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(TEXT)
     assert found(tmp_path) == ["keep.log", "sub/top.txt"]
     assert len(scanned(tmp_path, ignored=True).findings) == 6
+
+
+def test_many_lines_are_one_search_and_a_line_that_is_no_pattern_takes_none_with_it() -> None:
+    lines = [*(f"*x{place}y" for place in range(300)), "[z-a]", "[\\]", "a[bc]\\*", "dir/", "!keep*", "keep1"]
+    ignored = Ignored.parse("", "\n".join(lines))
+    assert len(ignored.globs) < 30
+    said = {
+        path: ignored.decision(path, is_folder=False)
+        for path in ("sub/1x299y", "ab*", "abc", "keep1", "keep2", "dir", "z", "b")
+    }
+    assert said == {
+        "sub/1x299y": True,
+        "ab*": True,
+        "abc": None,
+        "keep1": True,
+        "keep2": False,
+        "dir": None,
+        "z": None,
+        "b": None,
+    }
+    assert ignored.decision("dir", is_folder=True) is True
+
+
+def test_lines_beyond_any_list_ignore_nothing() -> None:
+    ignored = Ignored.parse("", "\n".join(f"{'!' * (place % 2)}f{place}" for place in range(20_000)))
+    assert len(ignored.globs) <= 10_000
+    assert ignored.decision("f0", is_folder=False) is True
+    assert ignored.decision("f19998", is_folder=False) is None
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ class Resolver:
             PlanRefusedError: If the transform cannot be carried out on this column.
         """
         name = full_name(decision.protect)
-        params = {**decision.protect.params, **self._more(place, decision, name)}
+        asked = decision.protect.params
+        params = {**asked, **self._more(place, decision, name), **self._person(place, asked)}
         for each in ("width", "amount", "lowest", "highest"):
             if place.column.logical_type == "integer" and float(params.get(each, 0)) % 1:
                 raise PlanRefusedError(f"{place} asks for part of an integer: {each}", "Use a whole number.")
@@ -74,8 +75,6 @@ class Resolver:
                 more["value"] = asked.get("value", f"[{decision.info_type or _REDACTED}]")
             case "shift_date":
                 more["subject"] = self._subject(place).column.name
-            case "encrypt.randomized" | "encrypt.deterministic" if asked.get("key") == SUBJECT:
-                more |= self._person(place)
             case "noise" | "shuffle":
                 more["row"] = _row(place, name)
             case "fpe":
@@ -96,8 +95,10 @@ class Resolver:
                 return f"{name}:{domain}"
         return f"{CELL}/{domain}" if decision.protect.transform == "encrypt" else domain
 
-    def _person(self, place: Place) -> dict[str, Scalar]:
+    def _person(self, place: Place, asked: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """Whose key a cell is under: the column that names the person, and the domain they are one of."""
+        if asked.get("key") != SUBJECT:
+            return {}
         if place.column.primary_key or place.column.reference is not None:
             raise PlanRefusedError(
                 f"{place} is a key, or refers to one, and would differ from person to person",

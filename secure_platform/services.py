@@ -43,7 +43,11 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.secrets.local import LocalSecrets
 from secure_platform.keys.secrets.opened import open_secrets
 from secure_platform.keys.secrets.resolver import Secrets
+from secure_platform.monitor.alerts import Alerts
 from secure_platform.monitor.history import MetricsHistory
+from secure_platform.monitor.incident import MONITOR
+from secure_platform.monitor.incidents import Incidents
+from secure_platform.monitor.watchdog import Watchdog
 from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
@@ -156,7 +160,13 @@ class Services:
     @cached_property
     def situation(self) -> HomeSituation:
         """What is granted, frozen and declared."""
-        return HomeSituation(self.sealed_rows, self.keys, self.principals, self._declared)
+        return HomeSituation(
+            self.sealed_rows,
+            self.keys,
+            self.principals,
+            self._declared,
+            self._blocked,
+        )
 
     @cached_property
     def grants(self) -> Grants:
@@ -282,6 +292,11 @@ class Services:
         return MetricsHistory(self.database)
 
     @cached_property
+    def incidents(self) -> Incidents:
+        """What is wrong with the products, until somebody has settled it."""
+        return Incidents(self.sealed_rows, self.keys, self.policy)
+
+    @cached_property
     def notices(self) -> Notices:
         """Who is told outside."""
         return Notices(
@@ -292,6 +307,23 @@ class Services:
             environment=self.settings.environment,
             url=self.settings.server.url,
         )
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """Who is told of incidents."""
+        return Alerts(
+            self.incidents,
+            self.notices,
+            self.settings.channels,
+            self.settings.alerts,
+            lambda: self.products,
+        )
+
+    @cached_property
+    def watchdog(self) -> Watchdog:
+        """What notices that the daemon is silent."""
+        patience = timedelta(minutes=self.settings.alerts.silent_minutes)
+        return Watchdog(self.database, self.notices, patience)
 
     @cached_property
     def products(self) -> dict[str, Product]:
@@ -350,6 +382,10 @@ class Services:
         """
         return self.tokens.authenticate(read_token(self.settings.deployer_token_file))
 
+    def monitor(self) -> Principal:
+        """The service that takes back a deployment whose checks fail."""
+        return self._known(MONITOR)
+
     def _announce(self, event: Event, *, product: str | None) -> None:
         # Each is told, however often it happens.
         self.notices.announce(event, product=product, occasion=secrets.token_hex(8))
@@ -360,6 +396,9 @@ class Services:
             return Declared()
         windows = tuple(map(read_window, product.deploy_windows))
         return Declared(product.owner, frozenset(product.purposes), windows)
+
+    def _blocked(self, name: str) -> bool:
+        return self.incidents.blocks(name)
 
     def _known(self, name: str) -> Principal:
         principal = self.principals.get(name)
@@ -418,6 +457,7 @@ def _create_principals(services: Services) -> None:
     first: tuple[tuple[str, Literal["user", "service"], tuple[str, ...], str | None], ...] = (
         (SCHEDULER, "service", ("scheduler",), None),
         (DEPLOYER, "service", ("pipeline",), "deployer.token"),
+        (MONITOR, "service", ("monitor",), None),
         (ADMINISTRATOR, "user", ("admin",), "admin.token"),
     )
     for name, kind, roles, token_name in first:

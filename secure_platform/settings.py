@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from secure_platform.access.windows import read_window
 from secure_platform.errors import UsageError
 from secure_platform.key_settings import (
     AWS,
@@ -25,14 +26,16 @@ from secure_platform.key_settings import (
     VaultSettings,
 )
 from secure_platform.secret_reference import SCHEME, SecretReference
-from secure_platform.site import ChannelSettings, IdentitySettings, ServerSettings
+from secure_platform.site import AlertSettings, ChannelSettings, IdentitySettings, ServerSettings
 
 PREFIX: Final = "SECURE_PLATFORM_"
 CONFIG_NAME: Final = "platform.yaml"
 PACKAGE: Final = Path(__file__).resolve().parent
 TEXTS: Final = frozenset({"environment", "memory_limit"})
 FILES: Final = frozenset({"certificate", "key", "client_ca", "ca"})
-DOCUMENTS: Final = frozenset({"server", "identity", "channels", "keys", "secrets", "vault", "aws", "reveal"})
+DOCUMENTS: Final = frozenset(
+    {"server", "identity", "channels", "alerts", "keys", "secrets", "vault", "aws", "reveal"}
+)
 
 
 class Settings(BaseModel):
@@ -53,6 +56,7 @@ class Settings(BaseModel):
         server: How the web server is reached.
         identity: Who may log in, and how.
         channels: Where notices go.
+        alerts: Which incidents are told, and when.
         keys: Who wraps our keys.
         secrets: Where secrets are looked up.
         vault: A Vault server.
@@ -75,6 +79,7 @@ class Settings(BaseModel):
     server: ServerSettings = ServerSettings()
     identity: IdentitySettings = IdentitySettings()
     channels: tuple[ChannelSettings, ...] = ()
+    alerts: AlertSettings = AlertSettings()
     keys: KeySettings = KeySettings()
     secrets: SecretSettings = SecretSettings()
     vault: VaultSettings | None = None
@@ -88,6 +93,16 @@ class Settings(BaseModel):
         ready = {VAULT: self.vault is not None, AWS: bool(self.aws and self.aws.key_id)}
         if not ready.get(self.keys.provider, True):
             raise ValueError(self.keys.provider)
+        return self
+
+    @model_validator(mode="after")
+    def _understood(self) -> Self:
+        """Quiet hours are times of the week."""
+        for text in (text for channel in self.channels for text in channel.quiet):
+            try:
+                read_window(text)
+            except UsageError as error:
+                raise ValueError(error.fix) from None
         return self
 
     def source_directory(self, product: str) -> Path:

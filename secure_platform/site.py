@@ -27,7 +27,13 @@ Event: TypeAlias = Literal[
     "key.destroyed",
     "key.backed_up",
     "key.moved",
+    "incident.opened",
+    "incident.worse",
+    "incident.settled",
+    "monitor.silent",
+    "monitor.alive",
 ]
+Severity: TypeAlias = Literal["warn", "fail"]
 Kind: TypeAlias = Literal["slack", "webhook", "servicenow", "pagerduty", "email"]
 _NEEDED: Final[dict[Kind, tuple[str, ...]]] = {
     "slack": ("secret",),
@@ -187,6 +193,10 @@ class ChannelSettings(_Part):
         recipients: To whom an e-mail goes.
         products: Which products it is told about; empty for all.
         events: Which events; empty for all.
+        severities: Of incidents, which; empty for all.
+        owners: Of incidents, whose products; empty for all.
+        quiet: Times of the week, `Mon-Fri 20:00-07:00 Europe/Berlin`, at which incidents wait unless they are
+            about security or block deployments.
         allow: Private networks, as CIDR, that it may reach; outgoing calls go to public addresses otherwise.
         ca: PEM file of further certificate authorities.
     """
@@ -200,6 +210,9 @@ class ChannelSettings(_Part):
     recipients: tuple[str, ...] = ()
     products: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
+    severities: tuple[Severity, ...] = ()
+    owners: tuple[str, ...] = ()
+    quiet: tuple[str, ...] = ()
     allow: tuple[IPvAnyNetwork, ...] = ()
     ca: Path | None = None
 
@@ -209,3 +222,17 @@ class ChannelSettings(_Part):
         if missing:
             raise ValueError(missing)
         return self
+
+
+class AlertSettings(_Part):
+    """Which incidents are told, and when.
+
+    Attributes:
+        runbook: URL of what to do; `{product}` and `{kind}` in it are filled in.
+        warnings_per_day: How many incidents of a product that only warn are told on one day; more wait.
+        silent_minutes: Without a sign of life of the daemon, after which it is told to be silent.
+    """
+
+    runbook: Annotated[str | None, Field(pattern=r"^https://[^\s{}]*(\{(product|kind)\}[^\s{}]*)*$")] = None
+    warnings_per_day: Annotated[int, Field(ge=0, le=1000)] = 5
+    silent_minutes: Annotated[int, Field(ge=2, le=1440)] = 15

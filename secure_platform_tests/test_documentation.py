@@ -10,7 +10,7 @@ import pytest
 
 from secure_platform.contract.product import load_product
 from secure_platform.orchestration.data_map import data_map
-from secure_platform.protect.plan import compile_plan
+from secure_platform.protect.compiler import compile_plan
 from secure_platform.settings import PACKAGE
 
 ROOT = PACKAGE.parent

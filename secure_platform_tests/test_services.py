@@ -11,6 +11,7 @@ import pytest
 from secure_platform.access.principals import ANONYMOUS
 from secure_platform.audit.log import AuditLog
 from secure_platform.errors import AccessDeniedError, UsageError
+from secure_platform.monitor.incident import MONITOR
 from secure_platform.services import ADMINISTRATOR, DEPLOYER, SCHEDULER, Services, initialise
 from secure_platform.settings import Settings, load_settings
 
@@ -41,7 +42,8 @@ def test_a_home_is_private_and_complete(settings: Settings) -> None:
     assert open_files == []
     services = Services(settings)
     roles = {principal.name: principal.roles for principal in services.principals.list()}
-    assert roles == {SCHEDULER: frozenset({"scheduler"}), DEPLOYER: {"pipeline"}, ADMINISTRATOR: {"admin"}}
+    programs = {SCHEDULER: {"scheduler"}, DEPLOYER: {"pipeline"}, MONITOR: {"monitor"}}
+    assert roles == {**programs, ADMINISTRATOR: {"admin"}}
     actions = [entry.body["action"] for entry in services.audit.entries()]
     assert actions.count("key.create") == 2
     assert "home.initialise" in actions
@@ -90,7 +92,7 @@ def test_eight_processes_on_a_fresh_home_find_one_whole_home(tmp_path: Path) -> 
     ]
     outputs = [process.communicate(timeout=300) for process in started]
     assert [process.returncode for process in started] == [0] * 8, outputs
-    assert {out for out, _ in outputs} == {"1 3\n"}
+    assert {out for out, _ in outputs} == {"1 4\n"}
     services = Services(load_settings(home=tmp_path / "home"))
     entries = [entry.body["action"] for entry in services.audit.entries()]
     assert (entries.count("home.initialise"), entries.count("test.start")) == (1, 8)

@@ -61,6 +61,7 @@ class On(_Part):
     owner: str = "team:owner"
     purposes: frozenset[str] = frozenset()
     frozen: bool = False
+    blocked: bool = False
     state: str = "pending"
     requested_by: str = "requester"
     approvers: frozenset[str] = frozenset()
@@ -112,6 +113,10 @@ class _Stated(Situation):
     def frozen(self, product: str, at: datetime) -> bool:
         del product, at
         return self._on.frozen
+
+    def blocked(self, product: str) -> bool:
+        del product
+        return self._on.blocked
 
 
 def read_expectations(folder: Path) -> Iterator[tuple[str, Expectation]]:

@@ -31,6 +31,7 @@ _ABOUT_PRODUCTS: Final = frozenset(
     {
         *(Action.BUILD, Action.PRODUCTION_QUERY, Action.DATA_REVEAL, Action.SUBJECT_ERASE),
         *(Action.LEGAL_HOLD, Action.BREAK_GLASS, Action.FREEZE),
+        *(Action.INCIDENT_READ, Action.INCIDENT_MANAGE),
     }
 )
 _ABOUT_THE_PLATFORM: Final = frozenset(
@@ -38,6 +39,7 @@ _ABOUT_THE_PLATFORM: Final = frozenset(
         *(Action.PRINCIPAL_MANAGE, Action.AUDIT_READ, Action.UI_READ, Action.RUN_READ, Action.INSTANCE_READ),
         *(Action.PLATFORM_OPERATE, Action.ACCESS_READ, Action.GRANT_GIVE, Action.GRANT_DELEGATE),
         *(Action.BREAK_GLASS_REVIEW, Action.KEY_READ, Action.KEY_BACKUP, Action.SECRET_MANAGE),
+        Action.METRICS_READ,
     }
 )
 # A key in the state that the action is meant for, disabled by somebody else.
@@ -90,7 +92,7 @@ def _callers() -> dict[str, Principal]:
     callers = {
         role: Principal(
             "someone",
-            "service" if role in {"pipeline", "scheduler"} else "user",
+            "service" if role in {"pipeline", "scheduler", "monitor"} else "user",
             frozenset({role}),
             active=True,
         )

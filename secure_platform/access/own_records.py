@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Column, ScalarResult, select
 
 from secure_platform.control.database import ControlDatabase
-from secure_platform.control.tables import access_grant, approval, credential, freeze, metadata
+from secure_platform.control.tables import access_grant, approval, credential, freeze, incident, metadata
 from secure_platform.keys.catalog import DATA, DIGEST, MAC
 from secure_platform.keys.material import SEALED_VERSION
 
@@ -18,6 +18,7 @@ ENCRYPTED: Final = (
     access_grant.c.reason,
     access_grant.c.review,
     freeze.c.reason,
+    incident.c.note,
     credential.c.totp_secret,
     approval.c.reason,
 )

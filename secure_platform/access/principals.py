@@ -22,7 +22,7 @@ from secure_platform.errors import AccessDeniedError, UsageError
 ROLES: Final = frozenset(
     {
         *("analyst", "data_engineer", "ml_engineer", "data_steward", "privacy_officer", "auditor", "admin"),
-        *("pipeline", "scheduler"),
+        *("pipeline", "scheduler", "monitor"),
     }
 )
 # Who is recorded for what an identity provider says.

@@ -37,6 +37,9 @@ class Action(StrEnum):
     BREAK_GLASS = "break_glass"
     BREAK_GLASS_REVIEW = "break_glass_review"
     FREEZE = "freeze"
+    METRICS_READ = "metrics_read"
+    INCIDENT_READ = "incident_read"
+    INCIDENT_MANAGE = "incident_manage"
     KEY_READ = "key_read"
     KEY_ROTATE = "key_rotate"
     KEY_DISABLE = "key_disable"
@@ -154,6 +157,7 @@ def _release_entity(resource: ReleaseResource, situation: Situation, at: datetim
         "levels": resource.levels,
         "levels_met": resource.levels_met,
         "frozen": situation.frozen(resource.product, at),
+        "blocked": situation.blocked(resource.product),
         "in_window": situation.declared(resource.product).in_window(at),
     }
     return {

@@ -178,6 +178,11 @@ class Situation:
         del product, at
         return False
 
+    def blocked(self, product: str) -> bool:
+        """Whether an incident in production waits for somebody to acknowledge it."""
+        del product
+        return False
+
     def declared(self, product: str) -> Declared:
         """What the product says of itself."""
         del product
@@ -192,6 +197,7 @@ class HomeSituation(Situation):
         keys: Open their reasons.
         principals: Who the delegators are now.
         declared: What the product of a name declares.
+        blocked: Whether an incident in production of a product waits to be acknowledged.
     """
 
     def __init__(
@@ -200,11 +206,13 @@ class HomeSituation(Situation):
         keys: KeyRing,
         principals: Principals,
         declared: Callable[[str], Declared] = lambda _: Declared(),
+        blocked: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._rows = rows
         self._keys = keys
         self._principals = principals
         self._declared = declared
+        self._blocked = blocked
         self._grants: tuple[Sequence[Row], Sequence[Grant]] = ((), ())
         self._freezes: tuple[Sequence[Row], Sequence[Freeze]] = ((), ())
 
@@ -263,6 +271,10 @@ class HomeSituation(Situation):
     def frozen(self, product: str, at: datetime) -> bool:
         """Whether nothing of the product may be deployed."""
         return any(each.product in {None, product} and each.holds(at) for each in self.freezes())
+
+    def blocked(self, product: str) -> bool:
+        """Whether an incident in production waits for somebody to acknowledge it."""
+        return self._blocked(product)
 
     def declared(self, product: str) -> Declared:
         """What the product says of itself."""

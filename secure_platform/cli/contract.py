@@ -19,7 +19,7 @@ from secure_platform.contract.load import load_contract
 from secure_platform.contract.product import Product, load_product
 from secure_platform.errors import ContractError, PlanRefusedError, UsageError
 from secure_platform.protect.changes import WEAKER, changes
-from secure_platform.protect.plan import compile_plan
+from secure_platform.protect.compiler import compile_plan
 
 AS_OF: Final = date(2000, 1, 1)
 """The same on both sides: the day of the comparison is no difference."""

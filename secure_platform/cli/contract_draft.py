@@ -28,7 +28,8 @@ from secure_platform.contract.columns import IDENTIFIER
 from secure_platform.contract.load import SUFFIX
 from secure_platform.contract.product import Product, load_product
 from secure_platform.errors import UsageError
-from secure_platform.protect.plan import Plan, compile_plan
+from secure_platform.protect.compiler import compile_plan
+from secure_platform.protect.plan import Plan
 from secure_platform.protect.profile import PROFILES, load_profile
 from secure_platform.protect.proposal import AS_OF, proposed
 from secure_platform.protect.strength import full_name
@@ -129,7 +130,7 @@ class _Asked:
     @property
     def source(self) -> str:
         """Where the files are that will be pulled."""
-        folders = {self.convert.absolute()} if self.convert else {f.absolute().parent for f in self.files}
+        folders = {self.convert.resolve()} if self.convert else {f.parent.resolve() for f in self.files}
         return str(folders.pop()) if len(folders) == 1 else "DIR"
 
 

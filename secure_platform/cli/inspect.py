@@ -1,5 +1,6 @@
 """`check`, `plan`, `sql`: what is declared, what will be done, what is in production."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -7,18 +8,33 @@ import click
 from rich.console import Console
 
 from secure_platform.cli.access import open_platform, open_services, server_option
+from secure_platform.cli.build import numbered
 from secure_platform.cli.export import print_csv, write_csv
-from secure_platform.cli.output import example, heading, json_option, line, records, require_new, show, table
+from secure_platform.cli.output import (
+    brief,
+    example,
+    heading,
+    json_option,
+    line,
+    records,
+    require_new,
+    show,
+    table,
+)
+from secure_platform.contract.product import Product
 from secure_platform.errors import ContractError, UsageError
 from secure_platform.orchestration.steps.protect import current_plan
 from secure_platform.orchestration.steps.query import ROW_LIMIT
+from secure_platform.orchestration.steps.scanning import product_scan
+from secure_platform.protect.changes import WEAKER, changes
 from secure_platform.protect.plan import ColumnPlan
+from secure_platform.services import Services
 
 
 @click.command(epilog=example("check"))
 @json_option
 def check(*, as_json: bool) -> None:
-    """Validate every contract and product document, and compile every protection plan.
+    """Validate every document of every product, and compile every protection plan.
 
     Exits 3 and names the first document that is refused.
     """
@@ -28,15 +44,7 @@ def check(*, as_json: bool) -> None:
             f"There is no data product in {services.settings.defs}",
             "Put one folder per product there: defs.yaml and contracts/*.odcs.yaml.",
         )
-    data: list[dict[str, Any]] = [
-        {
-            "product": product.name,
-            "profile": product.profile,
-            "datasets": {name: contract.version for name, contract in product.contracts.items()},
-            "plan": current_plan(product, services.keys).digest,
-        }
-        for product in services.products.values()
-    ]
+    data = [_checked(product, services) for product in services.products.values()]
 
     def render(out: Console) -> None:
         line(out, "Every document is valid.")
@@ -47,19 +55,44 @@ def check(*, as_json: bool) -> None:
     show(data, as_json=as_json, render=render)
 
 
-@click.command(epilog=example("plan healthcare", "plan healthcare --json"))
+def _checked(product: Product, services: Services) -> dict[str, Any]:
+    """What is declared, once its info types and feedback have been read as well."""
+    product_scan(product)
+    return {
+        "product": product.name,
+        "profile": product.profile,
+        "datasets": {name: contract.version for name, contract in product.contracts.items()},
+        "plan": current_plan(product, services.keys).digest,
+    }
+
+
+@click.command(epilog=example("plan healthcare", "plan healthcare --since 2", "plan healthcare --json"))
 @click.argument("product")
+@click.option(
+    "--since",
+    type=click.IntRange(1),
+    metavar="RELEASE",
+    help="Show what differs from the plan of this release instead. Two releases: see release diff.",
+)
 @json_option
-def plan(product: str, *, as_json: bool) -> None:
+def plan(product: str, *, since: int | None, as_json: bool) -> None:
     """Show how every column of PRODUCT is protected, and why; --json has the rules in full."""
     services = open_services()
     compiled = current_plan(services.product(product), services.keys)
+    if since is not None:
+        platform = open_platform()
+        before = platform.manifest(numbered(platform, product, since))["plan"]["document"]
+        said = changes(before, compiled.to_json())
+        show(said, as_json=as_json, render=lambda out: _render_changes(out, product, since, said))
+        return
 
     def render(out: Console) -> None:
         for name, dataset in compiled.datasets.items():
             heading(out, f"{product}/{name}")
             columns = ("column", "info type", "classification", "transform", "why")
-            table(out, columns, [_plan_row(column) for column in dataset.columns])
+            table(out, columns, [row for column in dataset.columns for row in _plan_rows(column)])
+            if dataset.suppression:
+                line(out, f"Rows that stay behind: {dataset.suppression}")
         heading(out, f"Profile {compiled.profile}, plan {compiled.digest}")
 
     show(compiled.to_json(), as_json=as_json, render=render)
@@ -118,9 +151,21 @@ def sql(
         )
 
 
-def _plan_row(column: ColumnPlan) -> tuple[str, ...]:
-    why = column.reason.partition(": ")[0]
-    return column.column, column.info_type or "", column.input_classification.label, column.full_name, why
+def _plan_rows(column: ColumnPlan, part: str = "") -> Iterator[tuple[str, ...]]:
+    """A row for a column, and one for each transform that it is made of."""
+    why = f"waived {column.waived}" if column.waived else column.reason.partition(": ")[0]
+    name = f"  {part}" if part else column.column
+    yield name, column.info_type or "", column.input_classification.label, column.full_name, why
+    for each, plan_of in column.parts.items():
+        yield from _plan_rows(plan_of, each)
+
+
+def _render_changes(out: Console, product: str, since: int, said: Sequence[str]) -> None:
+    heading(out, f"The plan of {product} against release {since}")
+    for sentence in said:
+        line(out, f"  {'! ' if WEAKER in sentence else ''}{brief(sentence)}")
+    if not said:
+        line(out, "Nothing differs.")
 
 
 def _render_rows(out: Console, columns: list[str], rows: list[tuple[Any, ...]]) -> None:

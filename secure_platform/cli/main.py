@@ -41,6 +41,7 @@ COMMANDS: Final = {
     "access": ("secure_platform.cli.rights", "Check, explain and try policies; rights for a time; freezes."),
     "secret": ("secure_platform.cli.secret", "Keep secrets in this home; rotate secrets anywhere."),
     "audit": ("secure_platform.cli.audit", "Verify, read, prove and export the audit log."),
+    "incident": ("secure_platform.cli.incident", "What is wrong with the products; acknowledge, resolve."),
     "notify": ("secure_platform.cli.notify", "Send notices, look at them, try a channel."),
     "serve": ("secure_platform.cli.serve", "Dagster UI and daemon on loopback."),
 }

@@ -1,5 +1,6 @@
 """`notify`: what is queued for whom, sending it without a server, and trying a channel."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import click
@@ -35,8 +36,40 @@ def notify_list(*, as_json: bool) -> None:
 @notify.command("deliver", epilog=example("--token-file admin.token notify deliver"))
 @json_option
 def notify_deliver(*, as_json: bool) -> None:
-    """Send what is due now; `serve` does the same by itself."""
-    _show(_operating().notices.deliver(), as_json=as_json)
+    """Send what is due now, alerts too; `serve` does the same by itself."""
+    services = _operating()
+    services.alerts.tell()
+    _show(services.notices.deliver(), as_json=as_json)
+
+
+@notify.command("alerts", epilog=example("--token-file admin.token notify alerts"))
+@json_option
+def notify_alerts(*, as_json: bool) -> None:
+    """Show which incidents would be told to whom, and what puts them off; nothing is sent."""
+    due = _operating().alerts.due()
+    data = [
+        {
+            "incident": each.incident.incident_id,
+            "product": each.incident.product,
+            "event": each.event,
+            "channel": each.channel,
+            "held": each.held,
+        }
+        for each in due
+    ]
+
+    def render(out: Console) -> None:
+        table(
+            out, ("incident", "product", "event", "channel", "put off by"), [_alert_row(row) for row in data]
+        )
+        if not data:
+            line(out, "No alert is due.")
+
+    show(data, as_json=as_json, render=render)
+
+
+def _alert_row(row: Mapping[str, str | None]) -> tuple[str | None, ...]:
+    return (brief(str(row["incident"])), row["product"], row["event"], row["channel"], row["held"])
 
 
 @notify.command("test", epilog=example("--token-file admin.token notify test ops"))

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from secure_platform.cli.access import prepare_home
 from secure_platform.cli.output import Output, example, line
 from secure_platform.contract.product import load_products
+from secure_platform.control.database import utc_now
 from secure_platform.control.locks import file_lock
-from secure_platform.errors import GateRefusedError, UsageError
+from secure_platform.errors import GateRefusedError, StepFailedError, UsageError
 from secure_platform.notify.courier import delivering
 from secure_platform.orchestration.home import dagster_home
 from secure_platform.services import Services
@@ -48,7 +49,13 @@ def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_
         prepare_home(settings)
         _share(settings)
         services = Services(settings)
-        with _only_server(settings), running_daemon(settings), delivering(services.notices):
+        rounds = (services.watchdog.look, services.alerts.tell)
+        with (
+            _only_server(settings),
+            _telling_of_silence(services),
+            running_daemon(settings),
+            delivering(services.notices, *rounds),
+        ):
             serve_ui(services, listener, ready=lambda address: _announce(services, address))
 
 
@@ -100,6 +107,17 @@ def _only_server(settings: Settings) -> Iterator[None]:
                 f"The home {settings.home} is being served already", "Use that server, or stop it first."
             ) from None
         yield
+
+
+@contextmanager
+def _telling_of_silence(services: Services) -> Iterator[None]:
+    """A daemon that ends by itself takes the server with it: that is told first."""
+    try:
+        yield
+    except StepFailedError:
+        services.notices.announce("monitor.silent", occasion=f"{utc_now():%Y-%m-%dT%H:%M:%SZ}")
+        services.notices.deliver()
+        raise
 
 
 @contextmanager

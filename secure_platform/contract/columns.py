@@ -6,14 +6,17 @@ out, and properties it does not know, are errors: a reader of the contract would
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, cast, get_args
 
 import polars as pl
 
+from secure_platform import canonical
+from secure_platform.contract.conditions import COMPARISONS, read_conditions
 from secure_platform.contract.formats import FORMATS
-from secure_platform.contract.model import Column, LogicalType, Protect, Reference, Scalar
+from secure_platform.contract.model import Column, LogicalType, Protect, Reference, Scalar, Waiver
 from secure_platform.contract.place import Place, shown, suggestion
 from secure_platform.contract.rules import bound_value, whole
 from secure_platform.taxonomy.classification import Classification
@@ -53,10 +56,15 @@ _BOUND_SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
 _CUSTOM: Final[Mapping[str, tuple[type, ...]]] = {
     "infoType": (str,),
     "protect": (str, dict),
+    "protected": (bool,),
+    "waiver": (dict,),
     "tokenDomain": (str,),
     "quasiIdentifier": (bool,),
     "subjectId": (bool,),
 }
+CONDITIONAL: Final = "conditional"
+"""The transform that asks a condition of each row."""
+PARTS: Final = ("then", "otherwise")
 _QUALITY_REMARKS: Final = frozenset(
     {"id", "name", "type", "description", "dimension", "businessImpact", "tags", "authoritativeDefinitions"}
 )
@@ -86,6 +94,8 @@ def read_column(body: Mapping[str, Any], place: Place) -> Column:
         info_type=_info_type(custom.get("infoType"), classification, place),
         protect=_protect(custom.get("protect"), place),
         token_domain=_token_domain(custom.get("tokenDomain"), place),
+        protected=custom.get("protected", False),
+        waiver=_waiver(custom.get("waiver"), place),
         quasi_identifier=custom.get("quasiIdentifier", False),
         subject_id=custom.get("subjectId", False),
         required=body.get("required", False) or body.get("primaryKey", False),
@@ -178,11 +188,49 @@ def _protect(value: str | Mapping[str, Any] | None, place: Place) -> Protect | N
     transform = asked.pop("transform", None)
     if transform not in TRANSFORMS:
         raise place.refusal("asks for an unknown transform", suggestion(transform, TRANSFORMS))
+    if transform == CONDITIONAL:
+        return _conditional(asked, place)
     if not all(isinstance(param, Scalar) for param in asked.values()):
         raise place.refusal(
             "has a transform parameter that is not a plain value", "Write text, a number or a boolean."
         )
     return Protect(transform, MappingProxyType(asked))
+
+
+def _conditional(asked: Mapping[str, Any], place: Place) -> Protect:
+    parts = {name: _protect(asked.get(name), place) for name in PARTS}
+    given = {name: part for name, part in parts.items() if part is not None}
+    try:
+        read_conditions(asked.get("when"))
+        understood = asked.keys() == {"when", *given}
+    except ValueError:
+        understood = False
+    if not understood or len(given) != len(PARTS):
+        raise place.refusal(
+            "has a condition that is not understood",
+            "Write `when: {column: country, one_of: [DE]}`, `then:` and `otherwise:`; "
+            f"the comparisons are {', '.join(COMPARISONS)}.",
+        )
+    when = asked["when"] if isinstance(asked["when"], list) else [asked["when"]]
+    return Protect(
+        CONDITIONAL, MappingProxyType({"when": canonical.dumps(when).decode()}), MappingProxyType(given)
+    )
+
+
+def _waiver(value: Mapping[str, Any] | None, place: Place) -> Waiver | None:
+    if value is None:
+        return None
+    texts = {name: value.get(name) for name in ("reason", "approver", "expires")}
+    given = all(isinstance(text, str) and text.strip() for text in texts.values())
+    if not given or value.keys() != texts.keys() or not _BOUND_SHAPES["date"].fullmatch(value["expires"]):
+        raise place.refusal(
+            "has a waiver without reason, approver or the day it expires",
+            "Write all three as texts: `waiver: {reason: ..., approver: ..., expires: '2027-01-31'}`.",
+        )
+    try:
+        return Waiver(value["reason"], value["approver"], date.fromisoformat(value["expires"]))
+    except ValueError:
+        raise place.refusal("has a waiver that expires on no day", "Write a day, '2027-01-31'.") from None
 
 
 def _token_domain(value: str | None, place: Place) -> str | None:

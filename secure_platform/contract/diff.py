@@ -189,19 +189,20 @@ def _required(column: Column) -> str:
 
 
 def _word(value: Any) -> str:
-    if isinstance(value, Classification):
-        return value.label
     if isinstance(value, Protect):
-        params = ", ".join(f"{name}={param}" for name, param in sorted(value.params.items()))
+        named = {**value.params, **{name: _word(part) for name, part in value.parts.items()}}
+        params = ", ".join(f"{name}={param}" for name, param in sorted(named.items()))
         return f"{value.transform}({params})"
     if isinstance(value, Reference):
         return f"{value.dataset}.{value.column}"
     if isinstance(value, Role):
         levels = " and ".join(", ".join(level) for level in (value.first_level, value.second_level) if level)
         return f"{value.name} ({value.access}{f', approved by {levels}' if levels else ''})"
+    if isinstance(value, Column):
+        return f"{value.name} ({value.logical_type}, {value.classification.label}, {_word(value.protect)})"
     if isinstance(value, tuple):
         return ", ".join(map(_word, value))
-    return "none" if value is None else str(value)
+    return "none" if value is None else value.label if isinstance(value, Classification) else str(value)
 
 
 def _always(kind: Kind) -> Rule:
@@ -273,6 +274,9 @@ COLUMN_RULES: Final[Mapping[str, Rule]] = {
     "format": _always("breaking"),
     "enum": _enum,
     "reference": _always("breaking"),
+    "protected": _always("breaking"),
+    "waiver": _always("breaking"),
+    "members": _always("breaking"),
 }
 CONTRACT_RULES: Final[Mapping[str, Rule]] = {
     "dataset": _always("breaking"),
@@ -288,6 +292,7 @@ CONTRACT_RULES: Final[Mapping[str, Rule]] = {
     "retention_days": _always("breaking"),
     "roles": _always("breaking"),
     "monitor": _always("additive"),
+    "suppress": _always("breaking"),
 }
 PRODUCT_RULES: Final[Mapping[str, Rule]] = {
     "name": _always("breaking"),
@@ -300,4 +305,5 @@ PRODUCT_RULES: Final[Mapping[str, Rule]] = {
     "freshness_hours": _freshness,
     "purposes": _names,
     "deploy_windows": _always("none"),
+    "maintenance_windows": _always("none"),
 }

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from secure_platform import canonical
 from secure_platform.contract import strict_yaml
-from secure_platform.contract.columns import IDENTIFIER, only, read_column
+from secure_platform.contract.columns import IDENTIFIER, only
+from secure_platform.contract.members import read_property, readers
 from secure_platform.contract.model import Column, Contract
 from secure_platform.contract.place import Place, shown
 from secure_platform.contract.standard import check_standard
@@ -69,7 +70,8 @@ def read_contract(document: Mapping[str, Any], place: Place) -> Contract:
     if document["apiVersion"] != API_VERSION:
         raise place.refusal("is written for another version of ODCS", f"Write `apiVersion: {API_VERSION}`.")
     dataset = _dataset(document, place)
-    _refuse_stray_custom(document, [document, *dataset.get("properties", ())], place)
+    described = [part for body in dataset.get("properties", ()) for part in readers(body)]
+    _refuse_stray_custom(document, [document, *described], place)
     columns = _columns(dataset, place)
     terms = read_terms(document, columns, place)
     canonical_document = canonical.dumps(document)
@@ -105,7 +107,7 @@ def _dataset(document: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
 
 
 def _columns(dataset: Mapping[str, Any], place: Place) -> tuple[Column, ...]:
-    columns = tuple(read_column(body, place) for body in dataset.get("properties", ()))
+    columns = tuple(read_property(body, place) for body in dataset.get("properties", ()))
     if not columns:
         raise place.refusal("declares no columns", "List them under `properties`.")
     seen: set[str] = set()

@@ -30,10 +30,31 @@ DTYPES: Final[Mapping[LogicalType, pl.DataType]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Protect:
-    """The transform a contract asks for; the plan refuses one that is weaker than the profile's."""
+    """The transform a contract asks for; the plan refuses one that is weaker than the profile's.
+
+    Attributes:
+        parts: The transforms that it is made of, by what they are for.
+    """
 
     transform: str
     params: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    parts: Mapping[str, "Protect"] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """Somebody's leave to protect a column less than the profile requires.
+
+    Attributes:
+        expires: The last day it holds.
+    """
+
+    reason: str
+    approver: str
+    expires: date
+
+    def __str__(self) -> str:
+        return f"until {self.expires} by {self.approver}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +93,9 @@ class Column:
         pattern: Rust regex that the whole value must match; begins with ^ and ends with $.
         token_domain: Columns of one domain get the same token for the same value.
         subject_id: The column names the person whom the row is about.
+        protected: Its values were protected before they came here.
+        waiver: Leave to protect it less than the profile requires.
+        members: Of a column of JSON, the values in it, named `column.key.key`.
     """
 
     name: str
@@ -94,6 +118,9 @@ class Column:
     format: str | None = None
     enum: tuple[str, ...] | None = None
     reference: Reference | None = None
+    protected: bool = False
+    waiver: Waiver | None = None
+    members: tuple["Column", ...] = ()
 
     @property
     def dtype(self) -> pl.DataType:
@@ -127,6 +154,27 @@ class Monitor:
         )
 
 
+@dataclass(frozen=True)
+class Suppress:
+    """Which rows do not leave raw.
+
+    Attributes:
+        when: Conditions as JSON; rows that meet them stay behind. Empty for none.
+        sample: The share of rows that is kept.
+        k: The fewest subjects that share their quasi-identifiers.
+        l: The fewest values that each sensitive column has among them.
+        sensitive: Columns of which nobody may be known to have a certain value.
+        at_most: The share of rows that may stay behind for k and l.
+    """
+
+    when: str = ""
+    sample: float = 1.0
+    k: int = 1
+    l: int = 1  # noqa: E741 - the name of the literature
+    sensitive: tuple[str, ...] = ()
+    at_most: float = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contract:
     """One dataset.
@@ -141,6 +189,7 @@ class Contract:
         retention_days: Age at which snapshots are to be deleted.
         roles: Who has to do with the data.
         monitor: How it is watched.
+        suppress: Which rows do not leave raw.
         document: Canonical JSON of the parsed document; empty when there is none.
         digest: `sha256:<hex>` of `document`.
     """
@@ -159,6 +208,7 @@ class Contract:
     retention_days: int | None = None
     roles: tuple[Role, ...] = ()
     monitor: Monitor = field(default_factory=Monitor)
+    suppress: Suppress | None = None
     document: bytes = field(default=b"", repr=False, compare=False)
     digest: str
 

@@ -68,6 +68,7 @@ class ProductAttributes(BaseModel):
         freshness_hours: Age at which the production tables count as stale.
         purposes: What production may be read for; nothing confidential is read for another purpose.
         deploy_windows: When releases may go live, `Mon-Fri 08:00-17:00 Europe/Berlin`; empty for always.
+        maintenance_windows: When incidents wait to be told, unless they are about security or production.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -82,6 +83,7 @@ class ProductAttributes(BaseModel):
     freshness_hours: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     purposes: Annotated[tuple[Name, ...], AfterValidator(_distinct)] = ()
     deploy_windows: Annotated[tuple[str, ...], AfterValidator(_windows)] = ()
+    maintenance_windows: Annotated[tuple[str, ...], AfterValidator(_windows)] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Product:
     freshness_hours: float | None
     purposes: tuple[str, ...]
     deploy_windows: tuple[str, ...]
+    maintenance_windows: tuple[str, ...]
     directory: Path
     digest: str
 

@@ -12,6 +12,7 @@ from secure_platform.contract.columns import only, read_custom
 from secure_platform.contract.model import Column, ExtraColumns, OnInvalid, Role
 from secure_platform.contract.monitor import read_monitor
 from secure_platform.contract.place import Place, shown, suggestion
+from secure_platform.contract.suppress import read_suppress
 
 OWNER: Final = re.compile(
     r"team:[a-z0-9][a-z0-9_.\-]{0,62}|[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}"
@@ -59,6 +60,7 @@ _CUSTOM: Final[Mapping[str, tuple[type, ...]]] = {
     "extraColumns": (str,),
     "minimumRows": (int,),
     "monitor": (dict,),
+    "suppressRows": (dict,),
 }
 
 
@@ -180,6 +182,7 @@ def _handling(
         "extra_columns": extra_columns,
         "minimum_rows": minimum_rows,
         "monitor": read_monitor(custom.get("monitor", {}), columns, place.at("monitor")),
+        "suppress": read_suppress(custom.get("suppressRows", {}), columns, place.at("suppressRows")),
     }
 
 

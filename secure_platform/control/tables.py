@@ -245,3 +245,32 @@ profile: Final = Table(
     Column("recorded_at", DateTime(timezone=True), nullable=False),
     Index("ix_profile_history", "product", "dataset", "zone", "recorded_at"),
 )
+
+heartbeat: Final = Table(
+    "heartbeat",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+)
+
+incident: Final = Table(
+    "incident",
+    metadata,
+    Column("incident_id", String(32), primary_key=True),
+    Column("product", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("blocking", Boolean(create_constraint=True, name="blocking"), nullable=False),
+    Column("release", String(80), nullable=True),
+    Column("signals", JSON, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    Column("worse_at", DateTime(timezone=True), nullable=False),
+    Column("acknowledged_by", String(255), nullable=True),
+    Column("acknowledged_at", DateTime(timezone=True), nullable=True),
+    Column("closed_by", String(255), nullable=True),
+    Column("closed_at", DateTime(timezone=True), nullable=True),
+    Column("note", LargeBinary, nullable=True),
+    Column("seal", String(80), nullable=False),
+)

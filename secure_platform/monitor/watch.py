@@ -17,6 +17,7 @@ from secure_platform.contract.model import Monitor
 from secure_platform.monitor.anomaly import STATES, Sensitivity, State, judge
 from secure_platform.monitor.budget import within_budget
 from secure_platform.monitor.distribution import Sketch, add, drift
+from secure_platform.monitor.feedback import NONE, Feedback
 from secure_platform.monitor.freshness import judge_freshness
 from secure_platform.monitor.history import REFERENCE, Record
 from secure_platform.monitor.shape import schema_changes, schema_state
@@ -95,6 +96,7 @@ def watch(
     *,
     promised: timedelta | None,
     today: Sequence[float] = (),
+    feedback: Feedback = NONE,
 ) -> list[Observation]:
     """Judge a snapshot.
 
@@ -104,10 +106,15 @@ def watch(
         monitor: What the contract says.
         promised: The greatest age that the contract allows.
         today: The chances of all that was judged of the product today.
+        feedback: What people said about earlier points.
     """
     zone = ZoneInfo(monitor.timezone)
     holiday = record.recorded_at.astimezone(zone).date() in monitor.holidays
-    found = [] if holiday else [*_metrics(record, history, monitor), *_drifts(record, history)]
+    found = (
+        []
+        if holiday
+        else [*_metrics(record, history, monitor, feedback), *_drifts(record, history, feedback)]
+    )
     found = _within_budget([each for each in found if kind_of(each.metric) not in monitor.silent], today)
     facts = [*_shape(record, history), _arrival(record, history, promised, zone)]
     return found + [fact for fact in facts if fact.metric not in monitor.silent]
@@ -123,7 +130,9 @@ def _within_budget(found: Sequence[Observation], today: Sequence[float]) -> list
     return kept
 
 
-def _metrics(record: Record, history: Sequence[Record], monitor: Monitor) -> Iterator[Observation]:
+def _metrics(
+    record: Record, history: Sequence[Record], monitor: Monitor, feedback: Feedback
+) -> Iterator[Observation]:
     everything = [*history, record]
     times = np.array([_moment(each) for each in everything])
     zone = ZoneInfo(monitor.timezone)
@@ -134,24 +143,34 @@ def _metrics(record: Record, history: Sequence[Record], monitor: Monitor) -> Ite
             continue
         values = np.array([[each.numbers.get(name, np.nan) for each in everything] for name in names])
         sizes = np.full((len(names), 1), record.numbers.get("rows", 1.0))
-        judged = judge(times, values, replace(sensitivity, zone=zone), left_out=holidays, sizes=sizes)
+        wrong = [[feedback.is_wrong(each, name, _CHECKS[kind]) for each in everything] for name in names]
+        left_out = np.array(wrong, dtype=np.bool_) | holidays
+        judged = judge(times, values, replace(sensitivity, zone=zone), left_out=left_out, sizes=sizes)
         for place, name in enumerate(names):
             expected, low, high = (
                 None if np.isnan(matrix[place, 0]) else float(matrix[place, 0])
                 for matrix in (judged.expected, judged.low, judged.high)
             )
             state, chance = STATES[judged.state[place, 0]], float(judged.chance[place, 0])
-            yield Observation(name, state, chance, record.numbers[name], expected, low, high)
+            value = record.numbers[name]
+            allowance = feedback.allowance(history, name, _CHECKS[kind])
+            if expected is not None and allowance.covers(value, expected):
+                state, chance = "pass", 1.0
+            yield Observation(name, state, chance, value, expected, low, high)
 
 
-def _drifts(record: Record, history: Sequence[Record]) -> Iterator[Observation]:
-    reference = history[-REFERENCE:]
+def _drifts(record: Record, history: Sequence[Record], feedback: Feedback) -> Iterator[Observation]:
     for column, sketch in sorted(record.sketches.items()):
-        earlier = [other for each in reference if _comparable(other := each.sketches.get(column, {}), sketch)]
         metric = f"drift:{column}"
+        taught = [each for each in history if not feedback.is_wrong(each, metric, _CHECKS["drift"])]
+        earlier = [
+            other
+            for each in taught[-REFERENCE:]
+            if _comparable(other := each.sketches.get(column, {}), sketch)
+        ]
         usual = [
             said["value"]
-            for each in history
+            for each in taught
             if (said := each.verdicts.get(metric))
             and said["state"] in {"pass", "warn"}
             and said["value"] is not None
@@ -159,8 +178,10 @@ def _drifts(record: Record, history: Sequence[Record]) -> Iterator[Observation]:
         numeric = f"mean:{column}" in record.numbers
         found = drift(add(earlier), sketch, numeric=numeric, usual=usual)
         note = ", ".join(f"{name} {value:.3f}" for name, value in found.distances.items())
-        chance = found.chance if found.state in {"warn", "fail"} else 1.0
-        yield Observation(metric, found.state, chance, found.severity, 0.0, 0.0, 1.0, note)
+        right = feedback.allowance(history, metric, _CHECKS["drift"]).covers(found.severity, 0.0)
+        state: State = "pass" if right else found.state
+        chance = found.chance if state in {"warn", "fail"} else 1.0
+        yield Observation(metric, state, chance, found.severity, 0.0, 0.0, 1.0, note)
 
 
 def _comparable(before: Sketch, after: Sketch) -> bool:

@@ -12,7 +12,7 @@ from secure_platform.keys.secrets.secret import Secret
 from secure_platform.notify import mail, pagerduty, servicenow, slack, webhook
 from secure_platform.notify.guard import SecretRefusedError
 from secure_platform.notify.notice import Notice
-from secure_platform.site import ChannelSettings, Kind
+from secure_platform.site import ChannelSettings, Kind, Severity
 
 _SENDERS: Final[Mapping[Kind, Callable[[ChannelSettings, Notice, str], None]]] = {
     "slack": slack.send,
@@ -49,6 +49,13 @@ def wants(channel: ChannelSettings, event: str, product: str | None) -> bool:
     """Whether a channel is told about this; what concerns all products concerns each of them."""
     about = not channel.products or product is None or product in channel.products
     return about and (not channel.events or event in channel.events)
+
+
+def wants_alert(channel: ChannelSettings, event: str, product: str, severity: Severity, owner: str) -> bool:
+    """Whether a channel is told about an incident of this severity, of a product of this owner."""
+    grave = not channel.severities or severity in channel.severities
+    theirs = not channel.owners or owner in channel.owners
+    return grave and theirs and wants(channel, event, product)
 
 
 def _word(secret: Secret) -> str:

@@ -76,5 +76,5 @@ def compose(channel: ChannelSettings, notice: Notice) -> EmailMessage:
             f"The channel {channel.name} has an address that cannot be used", "Correct sender and recipients."
         ) from None
     lines = [notice.text, *([f"Ticket: {notice.ticket}"] if notice.ticket else [])]
-    message.set_content("\n".join([*lines, *([notice.link] if notice.link else [])]) + "\n")
+    message.set_content("\n".join([*lines, *(url for _, url in notice.links)]) + "\n")
     return message

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, insert, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from secure_platform.audit.log import AuditLog
@@ -21,9 +21,10 @@ from secure_platform.control.tables import notice as notice_table
 from secure_platform.errors import SecurePlatformError, UsageError
 from secure_platform.keys.secrets.resolver import Secrets
 from secure_platform.notify.channels import send, wants
-from secure_platform.notify.notice import Notice, page_of
+from secure_platform.notify.notice import Alert, Notice, page_of
 from secure_platform.site import ChannelSettings, Event
 
+ALIVE: Final = "monitor.alive"
 NOTIFIER: Final = "service:notifier"
 ATTEMPTS: Final = 12
 FIRST_PAUSE: Final = timedelta(minutes=1)
@@ -56,6 +57,22 @@ class Queued:
         if self.delivered_at:
             return "delivered"
         return "given up" if self.given_up_at else "waiting"
+
+
+@dataclass(frozen=True)
+class Alerted:
+    """That a channel was told of an incident.
+
+    Attributes:
+        subject: The incident's id, a slash, and the occasion.
+    """
+
+    channel: str
+    event: Event
+    subject: str
+    at: datetime
+    product: str
+    alert: Alert
 
 
 class Notices:
@@ -128,6 +145,48 @@ class Notices:
         except SQLAlchemyError as error:
             _logger.error("A notice of %s could not be queued: %s", event, type(error).__name__)  # noqa: TRY400
 
+    def alert(
+        self, event: Event, alert: Alert, *, product: str, release: str | None, occasion: str, channel: str
+    ) -> None:
+        """Queue a notice of an incident for a channel; once for each occasion of the incident.
+
+        Args:
+            event: What happened to it.
+            alert: What it is about.
+            product: The data product.
+            release: Digest of the release in production, if it is about that.
+            occasion: Tells this from what was told of the incident before.
+            channel: Who is told.
+        """
+        facts = {
+            "product": product,
+            "release": release,
+            "environment": self._environment,
+            "alert": alert.to_json(),
+        }
+        self._queue(event, f"{alert.incident}/{occasion}", facts, [self._channels[channel]])
+
+    def alerted(self, since: datetime) -> list[Alerted]:
+        """What was told of incidents since then, oldest first."""
+        query = select(_columns.channel, _columns.event, _columns.subject, _columns.created_at, _columns.body)
+        with self._database.read() as connection:
+            rows = connection.execute(
+                query.where(_columns.event.like("incident.%"), _columns.created_at >= since).order_by(
+                    _columns.created_at
+                )
+            ).all()
+        return [
+            Alerted(
+                row.channel,
+                row.event,
+                row.subject,
+                as_utc(row.created_at),
+                row.body["product"],
+                Alert.of(row.body["alert"]),
+            )
+            for row in rows
+        ]
+
     def deliver(self) -> list[Queued]:
         """Send what is due; a channel that fails is left alone until the next call.
 
@@ -135,6 +194,19 @@ class Notices:
             What was attempted, as it is now.
         """
         return [attempt for name in self._waiting() for attempt in self._deliver_to(name)]
+
+    def counts(self) -> dict[str, int]:
+        """How many notices wait, were delivered and were given up."""
+        states = {
+            "waiting": and_(_columns.delivered_at.is_(None), _columns.given_up_at.is_(None)),
+            "delivered": _columns.delivered_at.is_not(None),
+            "given_up": _columns.given_up_at.is_not(None),
+        }
+        with self._database.read() as connection:
+            return {
+                state: connection.scalar(select(func.count()).select_from(notice_table).where(where)) or 0
+                for state, where in states.items()
+            }
 
     def list(self, limit: int = 100) -> list[Queued]:
         """The newest notices, newest first."""
@@ -154,6 +226,16 @@ class Notices:
             raise UsageError(f"There is no channel {channel[:64]!r}", f"The settings have: {known}.")
         notice = self._notice(secrets.token_hex(16), "release.pending", self._clock(), {"product": "a test"})
         send(self._channels[channel], notice, self._secrets)
+
+    def alive(self) -> None:
+        """Send a sign of life to the channels that name it; one that is lost is not sent again."""
+        for channel in self._channels.values():
+            if ALIVE not in channel.events:
+                continue
+            try:
+                send(channel, self._notice(secrets.token_hex(16), ALIVE, self._clock(), {}), self._secrets)
+            except SecurePlatformError as error:
+                _logger.warning("No sign of life to %s: %s", channel.name, error.culprit)
 
     def _queue(
         self, event: Event, subject: str, facts: dict[str, Any], told: Sequence[ChannelSettings]
@@ -263,6 +345,9 @@ class Notices:
 
     def _notice(self, notice_id: str, event: Event, at: datetime, facts: dict[str, Any]) -> Notice:
         known = {name: facts.get(name) for name in _FACTS}
-        link = None if self._url is None else self._url.rstrip("/") + page_of(event, known["release"])
+        alert = facts.get("alert")
+        page = page_of(event, known["release"], alert["incident"] if alert else None)
+        link = None if self._url is None else self._url.rstrip("/") + page
         environment = known.pop("environment") or self._environment
-        return Notice(notice_id, event, at, environment, link=link, **known)
+        about = None if alert is None else Alert.of(alert)
+        return Notice(notice_id, event, at, environment, link=link, alert=about, **known)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from secure_platform import canonical
-from secure_platform.notify.notice import URGENT, Notice
+from secure_platform.notify.notice import Notice
 from secure_platform.notify.post import post
 from secure_platform.site import ChannelSettings, Event
 
@@ -13,6 +13,7 @@ _ACTIONS: Final[Mapping[Event, str]] = {
     "release.rejected": "resolve",
     "release.withdrawn": "resolve",
     "release.deployed": "resolve",
+    "incident.settled": "resolve",
 }
 
 
@@ -30,11 +31,18 @@ def body(notice: Notice, routing_key: str) -> dict[str, Any]:
         "payload": {
             "summary": notice.text,
             "source": f"secure_platform {notice.environment}",
-            "severity": "critical" if notice.event in URGENT else "info",
+            "severity": _severity(notice),
             "timestamp": notice.occurred_at.isoformat(),
             "component": notice.product or "platform",
             "class": notice.event,
             "custom_details": notice.to_json(),
         },
     }
-    return {**event, "links": [{"href": notice.link, "text": "Open"}]} if notice.link else event
+    links = [{"href": url, "text": name} for name, url in notice.links]
+    return {**event, "links": links} if links else event
+
+
+def _severity(notice: Notice) -> str:
+    if notice.urgent:
+        return "critical"
+    return "warning" if notice.alert else "info"

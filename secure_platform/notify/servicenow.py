@@ -4,7 +4,7 @@ import base64
 from typing import Any
 
 from secure_platform import canonical
-from secure_platform.notify.notice import URGENT, Notice
+from secure_platform.notify.notice import Notice
 from secure_platform.notify.post import post
 from secure_platform.site import ChannelSettings
 
@@ -17,9 +17,9 @@ def send(channel: ChannelSettings, notice: Notice, secret: str) -> None:
 
 def body(notice: Notice) -> dict[str, Any]:
     """Members of the table `change_request`."""
-    described = [notice.text, *([notice.link] if notice.link else [])]
+    described = [notice.text, *(url for _, url in notice.links)]
     return {
-        "type": "emergency" if notice.event in URGENT else "normal",
+        "type": "emergency" if notice.urgent else "normal",
         "short_description": notice.text,
         "description": "\n".join(described),
         "correlation_id": notice.subject,

@@ -20,7 +20,10 @@ def body(notice: Notice) -> dict[str, Any]:
         {"type": "section", "text": {"type": "plain_text", "text": notice.text}},
         {"type": "context", "elements": [{"type": "plain_text", "text": " · ".join(context)}]},
     ]
-    if notice.link:
-        button = {"type": "button", "text": {"type": "plain_text", "text": "Open"}, "url": notice.link}
-        blocks.append({"type": "actions", "elements": [button]})
+    buttons = [
+        {"type": "button", "text": {"type": "plain_text", "text": name}, "url": url}
+        for name, url in notice.links
+    ]
+    if buttons:
+        blocks.append({"type": "actions", "elements": buttons})
     return {"text": notice.text, "blocks": blocks}

@@ -19,16 +19,23 @@ from secure_platform.orchestration.presentation import (
     asset_key,
     check_result,
     contract_schema,
+    monitor_specs,
     page_link,
     plan_schema,
     snapshot_metadata,
     zone_group,
 )
 from secure_platform.orchestration.resources import PlatformResource
-from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome
-from secure_platform.orchestration.steps.deploy import deploy, matches_release
-from secure_platform.orchestration.steps.observe import MONITORED, PROTECTED, RAW
+from secure_platform.orchestration.steps.context import StepContext, StepOutcome
+from secure_platform.orchestration.steps.observe import (
+    PRODUCTION,
+    PROTECTED,
+    RAW,
+    freshness_hours,
+    product_terms,
+)
 from secure_platform.orchestration.steps.package import package
+from secure_platform.orchestration.steps.production import go_live
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
 from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull
@@ -66,7 +73,7 @@ def raw_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.Ass
         dg.AssetCheckSpec(name, asset=key, description=text, blocking=blocking)
         for name, (text, blocking) in RAW_CHECKS.items()
     ]
-    checks += _monitors(key, contract, RAW)
+    checks += monitor_specs(key, contract.monitor, RAW)
     return _dataset_asset(product, contract, spec, checks, schema, pull)
 
 
@@ -94,16 +101,8 @@ def protected_asset(product: Product, contract: Contract, plan: DatasetPlan) -> 
         dg.AssetCheckSpec(name, asset=key, description=PROTECTED_CHECKS[name], blocking=True)
         for name in PROTECTED_VERDICTS
     ]
-    checks += _monitors(key, contract, PROTECTED)
+    checks += monitor_specs(key, contract.monitor, PROTECTED)
     return _dataset_asset(product, contract, spec, checks, schema, protect)
-
-
-def _monitors(key: dg.AssetKey, contract: Contract, names: Sequence[str]) -> list[dg.AssetCheckSpec]:
-    """What the metrics history says; it stops what comes after if the contract asks for that."""
-    blocking = contract.monitor.severity == "error"
-    return [
-        dg.AssetCheckSpec(name, asset=key, description=MONITORED[name], blocking=blocking) for name in names
-    ]
 
 
 def _dataset_asset(
@@ -197,14 +196,15 @@ def production_assets(
         )
         for key in keys
     ]
+    monitor = product_terms(product).monitor
+    checks += [each for key in keys for each in monitor_specs(key, monitor, PRODUCTION)]
 
     @dg.multi_asset(name=f"{product.name}__production", specs=specs, check_specs=checks, can_subset=False)
     def production(
         context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        step = f"{product.name}/production"
-        deployed = value_free(step, lambda: deploy(platform.services, product))
-        compared = value_free(step, lambda: matches_release(platform.services, deployed.production))
+        live = value_free(f"{product.name}/production", lambda: go_live(platform.services, product))
+        deployed = live.deployed
         context.log.info(
             "Release %s of %s is in production%s",
             deployed.record.number,
@@ -222,18 +222,10 @@ def production_assets(
                     "reused": deployed.reused,
                     "dagster/row_count": deployed.production.rows[table],
                 },
-                check_results=[
-                    check_result(key, CheckOutcome("matches_release", passed=True, detail=compared))
-                ],
+                check_results=[check_result(key, check) for check in live.checks[table]],
             )
 
     return production
-
-
-def freshness_hours(product: Product) -> float | None:
-    """Hours after which production is stale: the strictest of the product and its contracts' SLAs."""
-    stated = [product.freshness_hours, *(contract.freshness_hours for contract in product.contracts.values())]
-    return min((hours for hours in stated if hours is not None), default=None)
 
 
 def _result(

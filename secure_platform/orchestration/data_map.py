@@ -179,9 +179,10 @@ def data_map(product: Product, plan: Plan) -> DataMap:
 
 def _places(product: Product, plan: Plan) -> Iterator[Place]:
     originals = max(column.classification for c in product.contracts.values() for column in c.columns)
-    names = [column.token_domain for each in plan.datasets.values() for column in each.outputs]
-    kinds = {kind_of(name_of_domain(name)) for name in names if name is not None} & {CELL}
-    if any(PERSONS in column.params for each in plan.datasets.values() for column in each.outputs):
+    kinds = {kind_of(name_of_domain(name)) for name in plan.token_versions} & {CELL}
+    if any(
+        PERSONS in c.params for each in plan.datasets.values() for one in each.outputs for c in one.every()
+    ):
         kinds.add(SUBJECT)
     made_by = (TOKEN, *sorted(kinds))
     yield from _values(product.name, originals.label, output_classification(plan).label, made_by)

@@ -14,11 +14,13 @@ from secure_platform.orchestration.presentation import (
     COLUMN_SCHEMA,
     asset_key,
     check_result,
+    monitor_specs,
     snapshot_metadata,
 )
 from secure_platform.orchestration.resources import PlatformResource
 from secure_platform.orchestration.steps.context import CheckOutcome
 from secure_platform.orchestration.steps.marts import Mart, MartsOutcome, build_marts
+from secure_platform.orchestration.steps.observe import MARTS, product_terms
 from secure_platform.settings import Settings
 from secure_platform.store.snapshots import Zone
 from secure_platform.taxonomy.classification import Classification
@@ -52,9 +54,14 @@ def marts_assets(product: Product, settings: Settings, default: Classification) 
         )
         for spec in specs
     ]
+    monitor = product_terms(product).monitor
+    watched = [each for spec in specs for each in monitor_specs(spec.key, monitor, MARTS)]
 
     @dg.multi_asset(
-        name=f"{product.name}__marts", specs=specs, check_specs=[*checks, *residual], can_subset=False
+        name=f"{product.name}__marts",
+        specs=specs,
+        check_specs=[*checks, *residual, *watched],
+        can_subset=False,
     )
     def built(
         context: dg.AssetExecutionContext, platform: PlatformResource

@@ -5,10 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from secure_platform.contract.model import Column, Contract
+from secure_platform.contract.model import Column, Contract, Monitor
 from secure_platform.contract.product import Product
 from secure_platform.orchestration.resources import SNAPSHOT_ID
 from secure_platform.orchestration.steps.context import CheckOutcome
+from secure_platform.orchestration.steps.observe import MONITORED
 from secure_platform.protect.plan import DatasetPlan
 from secure_platform.settings import Settings
 from secure_platform.source.csv import LINE
@@ -153,6 +154,14 @@ def rows_left_out(snapshot: Snapshot) -> int:
     return (int(validated.detail["invalid_rows"]) if validated else 0) + (
         int(references.detail["orphans"]) if references else 0
     )
+
+
+def monitor_specs(key: dg.AssetKey, monitor: Monitor, names: Sequence[str]) -> list[dg.AssetCheckSpec]:
+    """What the metrics history says; it stops what comes after if the contract asks for that."""
+    blocking = monitor.severity == "error"
+    return [
+        dg.AssetCheckSpec(name, asset=key, description=MONITORED[name], blocking=blocking) for name in names
+    ]
 
 
 def check_result(key: dg.AssetKey, outcome: CheckOutcome) -> dg.AssetCheckResult:

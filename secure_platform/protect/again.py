@@ -51,7 +51,7 @@ def moved(old: DatasetPlan, new: DatasetPlan) -> list[Moved]:
 def unmoved(old: DatasetPlan, new: DatasetPlan) -> list[str]:
     """The columns whose values are exactly as before."""
     same = [now for was, now in _pairs(old, new) if was == now]
-    return [now.column for now in same if now.full_name != _NEVER_TWICE]
+    return [now.column for now in same if all(each.full_name != _NEVER_TWICE for each in now.every())]
 
 
 def _pairs(old: DatasetPlan, new: DatasetPlan) -> list[tuple[ColumnPlan, ColumnPlan]]:

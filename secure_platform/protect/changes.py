@@ -3,15 +3,29 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any, Final
 
 from secure_platform import canonical
 from secure_platform.contract.model import Protect
+from secure_platform.protect.decide import ends
 from secure_platform.protect.generalize import VALUES
+from secure_platform.protect.scrub import TYPES
 from secure_platform.protect.strength import DONE, KIND, strengths
 
-WEAKER: Final = "WEAKER than before"
-"""Marks a sentence about a column whose protection would not stand for the one it had."""
+WEAKER: Final = "WEAKER than"
+"""Marks a sentence about protection that would not stand for what was there, or for what is required."""
+_ROWS: Final = {
+    "when": "when",
+    "sample": "sample",
+    "k": "k",
+    "l": "l",
+    "quasi": "quasi-identifiers",
+    "sensitive": "sensitive columns",
+    "at_most": "at most",
+}
+_ALL_ROWS: Final = {"when": "", "sample": 1.0, "k": 1, "l": 1, "quasi": [], "sensitive": [], "at_most": 1.0}
+"""Where a plan says nothing, all rows leave raw."""
 _FACTS: Final = {
     "token_domain": "token domain",
     "output_type": "output type",
@@ -30,10 +44,12 @@ def changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
     """
     if old is None:
         first = f"First plan, under {new['profile']}, reckoned at {new['as_of']}."
-        return [first, *(f"{name}: {_counted(columns)}." for name, columns in new["datasets"].items())]
+        counted = (f"{name}: {_counted(columns)}." for name, columns in new["datasets"].items())
+        return [first, *counted, *_waivers({}, new["datasets"])]
     if old["digest"] == new["digest"]:
         return []
-    return [*_general(old, new), *_datasets(old["datasets"], new["datasets"])]
+    datasets = old["datasets"], new["datasets"]
+    return [*_general(old, new), *_datasets(*datasets), *_waivers(*datasets), *_rows(old, new)]
 
 
 def _general(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -62,6 +78,44 @@ def _datasets(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
             yield from _columns(name, _by_name(old[name]), _by_name(new[name]))
 
 
+def _waivers(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """Every leave that was not there before: what is protected less than the profile requires never hides."""
+    before = {(place, told) for place, told, _ in _waived(old)}
+    for place, told, how in _waived(new):
+        if (place, told) not in before:
+            yield f"{place}: {WEAKER} the profile requires: {how}, waived {told}."
+
+
+def _waived(datasets: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name, columns in datasets.items():
+        for column in columns:
+            for path, each in [("", column), *column.get("parts", {}).items()]:
+                if each.get("waived"):
+                    place = f"{name}.{column['column']}{f', {path}' if path else ''}"
+                    yield place, each["waived"], _how(each)
+
+
+def _rows(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What changes in which rows stay behind; fewer conditions and smaller classes are weaker."""
+    for name in new["datasets"]:
+        before, after = (plan.get("suppression", {}).get(name, _ALL_ROWS) for plan in (old, new))
+        if name not in old["datasets"] or before == after:
+            continue
+        weaker = (
+            after["k"] < before["k"]
+            or after["l"] < before["l"]
+            or not set(before["sensitive"]) <= set(after["sensitive"])
+            or (before["quasi"] and set(after["quasi"]) != set(before["quasi"]))
+            or (before["when"] and after["when"] != before["when"])
+        )
+        told = ", ".join(
+            f"{words} {_said(after[key])} instead of {_said(before[key])}"
+            for key, words in _ROWS.items()
+            if after[key] != before[key]
+        )
+        yield f"{name}:{f' {WEAKER} before:' if weaker else ''} the rows that stay behind change: {told}."
+
+
 def _columns(dataset: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for name in [*new, *(name for name in old if name not in new)]:
         place = f"{dataset}.{name}"
@@ -75,23 +129,53 @@ def _columns(dataset: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> It
 
 def _column(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     if _how(old) != _how(new):
-        weaker = "" if _no_weaker(old, new) else f" {WEAKER}:"
+        weaker = "" if _no_weaker(old, new) else f" {WEAKER} before:"
         yield f"{place}:{weaker} {_how(new)} instead of {_how(old)}. {new['reason']}."
         return
     for key, words in _FACTS.items():
         # The version is said once, for the whole domain.
         if old[key] != new[key]:
             yield f"{place}: the {words} changes from {_said(old[key])} to {_said(new[key])}."
+    for name, part in new.get("parts", {}).items():
+        yield from _column(f"{place}, {name}", old["parts"][name], part)
     if old["input_classification"] != new["input_classification"]:
         before, after = old["input_classification"], new["input_classification"]
         yield f"{place}: the contract classifies it {after} instead of {before}."
 
 
 def _no_weaker(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    before, after = (Protect(column["transform"], column["params"]) for column in (old, new))
-    if VALUES in before.params and VALUES in after.params and not _joins(before, after):
+    before, after = _protect(old), _protect(new)
+    pairs = tuple(_pairs(before, after))
+    if any(VALUES in a.params and VALUES in b.params and not _joins(a, b) for a, b in pairs):
+        return False
+    if any(TYPES in a.params and TYPES in b.params and not _knows(a, b) for a, b in pairs):
         return False
     return strengths().stands_for(after, before)
+
+
+def _pairs(before: Protect, after: Protect) -> Iterator[tuple[Protect, Protect]]:
+    """What is done now to a value beside what was; by the part, where both have the same parts."""
+    if before.parts.keys() == after.parts.keys() != set():
+        for name, part in after.parts.items():
+            yield from _pairs(before.parts[name], part)
+    else:
+        yield from product(ends(before), ends(after))
+
+
+def _protect(column: Mapping[str, Any]) -> Protect:
+    parts = {name: _protect(part) for name, part in column.get("parts", {}).items()}
+    return Protect(column["transform"], column["params"], parts)
+
+
+def _knows(before: Protect, after: Protect) -> bool:
+    """Whether the product's info types still find what they found, and allow no other values."""
+    old, new = (json.loads(str(each.params[TYPES])) for each in (before, after))
+    kept = all(
+        new.get(member, {}).get(name) == body
+        for member in ("types", "extend")
+        for name, body in old.get(member, {}).items()
+    )
+    return kept and bool(new.get("allow", {}) == old.get("allow", {}))
 
 
 def _joins(before: Protect, after: Protect) -> bool:
@@ -105,18 +189,21 @@ def _joins(before: Protect, after: Protect) -> bool:
 def _how(column: Mapping[str, Any]) -> str:
     params = column["params"]
     details = [f"{name} {_shown(name, params[name])}" for name in sorted(params) if name != KIND]
+    details += [f"{name}: {_how(part)}" for name, part in column.get("parts", {}).items()]
     kind = f" to {params[KIND]}" if KIND in params else ""
     return f"{DONE[column['transform']]}{kind}" + (f" ({', '.join(details)})" if details else "")
 
 
 def _shown(name: str, value: Any) -> str:
-    return canonical.sha256(str(value).encode()) if name == VALUES else str(value)
+    return canonical.sha256(str(value).encode()) if name in {VALUES, TYPES} else str(value)
 
 
 def _said(value: Any) -> str:
     if isinstance(value, dict):
         return f"{value['dataset']}.{value['column']}"
-    return "none" if value is None else str(value)
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return "none" if value in {None, ""} else str(value)
 
 
 def _counted(columns: list[Mapping[str, Any]]) -> str:

@@ -4,14 +4,16 @@ A foreign key follows the key it references, or leaves the data altogether. What
 refused; nothing falls back to `keep`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from types import MappingProxyType
 from typing import Final
 
 from secure_platform.contract.model import Column, Contract, Protect
 from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
+from secure_platform.protect.members import MEMBERS, ROOT
 from secure_platform.protect.profile import Profile, Rule
 from secure_platform.protect.strength import DONE, full_name, strengths
 from secure_platform.protect.transforms import DROP, TRANSFORMS
@@ -19,6 +21,9 @@ from secure_platform.taxonomy.classification import Classification
 
 KEEP: Final = Protect("keep")
 _DROPPED: Final = Protect(DROP)
+_NOT_TWICE: Final = frozenset({DROP, "redact", "replace", "keep", MEMBERS})
+"""What is the same whether a value was protected before or not."""
+_BY_VALUE: Final = "Every value in it has its own transform, and what is not described is left out"
 _NO_RULE: Final = "No rule of the profile applies: it is no identifier, no date and not restricted"
 
 
@@ -40,12 +45,14 @@ class Decision:
     Attributes:
         root: The key that a foreign key leads to, the column itself otherwise; it names the token domain.
         info_type: The column's own, or that of the root.
+        waived: By whom, why and how long it may be weaker than the profile requires.
     """
 
     protect: Protect
     reason: str
     root: Place
     info_type: str | None
+    waived: str = ""
 
 
 class Decider:
@@ -54,9 +61,11 @@ class Decider:
     Args:
         product: Its contracts; every reference resolves.
         profile: What binds them.
+        today: Waivers that expired before are none; if no day is given, all have.
     """
 
-    def __init__(self, product: Product, profile: Profile) -> None:
+    def __init__(self, product: Product, profile: Profile, today: date = date.max) -> None:
+        self._today = today
         self._contracts = product.contracts
         self._profile = profile
         self._referenced = {
@@ -86,7 +95,7 @@ class Decider:
         else:
             protect, reason = self._inherited(place, root)
         self._check(place, protect, rules)
-        return Decision(protect, reason, root, info_type)
+        return Decision(protect, reason, root, info_type, str(column.waiver or ""))
 
     def root(self, place: Place) -> Place:
         """The key that a foreign key leads to; the column itself if it is none."""
@@ -107,6 +116,9 @@ class Decider:
     def _own(self, place: Place, rules: Sequence[Rule]) -> tuple[Protect, str]:
         asked = place.column.protect
         least, why = _strictest(rules)
+        if asked is None and place.column.members:
+            parts = {path: self.decide(*each).protect for path, each in members(place).items()}
+            return Protect(MEMBERS, parts=MappingProxyType(parts)), _BY_VALUE
         if asked is None:
             return least, why
         if asked.transform == "hash" and place.column.token_domain:
@@ -136,35 +148,58 @@ class Decider:
         return key.protect, f"Foreign key to {root}, which is {DONE[key.protect.transform]}. {key.reason}"
 
     def _check(self, place: Place, protect: Protect, rules: Sequence[Rule]) -> None:
-        for rule in rules:
-            self._check_floor(place, protect, rule)
-        restricted = place.column.classification is Classification.RESTRICTED
-        if restricted and protect.transform == KEEP.transform:
+        unstored = self._profile.never_stored.get(place.column.info_type or "")
+        if unstored and place.column.required:
             raise PlanRefusedError(
-                f"{place} is restricted and would be kept as it is",
-                "Add `protect:` with a transform, or an info type.",
+                f"{place} is required, but {self._profile.name} never lets it be stored: {unstored}",
+                "Remove `required`: its values are left out when the source is read.",
             )
+        self._check_floors(place, protect, rules)
+        again = sorted(end.transform for end in ends(protect) if end.transform not in _NOT_TWICE)
+        if place.column.protected and again:
+            raise PlanRefusedError(
+                f"{place} was protected before it came here, and {again[0]} would be done on top of that",
+                "Drop or keep it; where the profile requires more than keep, with a waiver.",
+            )
+        if protect.transform != MEMBERS:
+            _check_restricted(place, protect)
+            _check_types(place, protect)
         is_key = place.column.primary_key or (place.contract.dataset, place.column.name) in self._referenced
         if is_key and not strengths().of(protect).keeps_keys:
             raise PlanRefusedError(
                 f"{place} is a key, and {full_name(protect)} would make different keys equal",
                 "Use a record id as the key (info type RECORD_ID), which is tokenized.",
             )
-        name = full_name(protect)
-        if name != DROP and place.column.dtype not in TRANSFORMS[name].outputs:
+
+    def _check_floors(self, place: Place, protect: Protect, rules: Sequence[Rule]) -> None:
+        for rule in rules:
+            self._check_refused(place, protect, rule)
+        waiver = place.column.waiver
+        if waiver is None:
+            for rule in rules:
+                self._check_floor(place, protect, rule)
+        elif all(rule.allows(protect) for rule in rules):
             raise PlanRefusedError(
-                f"{place} is a {place.column.logical_type}, and {name} does not apply to that",
-                "Correct the logical or info type, or add `protect: drop`.",
+                f"{place} has a waiver, and nothing that the profile requires is waived",
+                "Remove the waiver.",
+            )
+        elif waiver.expires < self._today:
+            raise PlanRefusedError(
+                f"The waiver for {place} by {waiver.approver} expired on {waiver.expires}",
+                "Remove it and `protect:`, or have it approved anew.",
             )
 
+    def _check_refused(self, place: Place, protect: Protect, rule: Rule) -> None:
+        for end in ends(protect):
+            refused = self._profile.refused.get(end.transform)
+            if refused is not None:
+                raise PlanRefusedError(
+                    f"{place} asks for {end.transform}, which {self._profile.name} refuses: {refused}",
+                    f"Use {full_name(rule.protect)} or a stronger transform.",
+                )
+
     def _check_floor(self, place: Place, protect: Protect, rule: Rule) -> None:
-        refused = self._profile.refused.get(protect.transform)
-        if refused is not None:
-            raise PlanRefusedError(
-                f"{place} asks for {protect.transform}, which {self._profile.name} refuses: {refused}",
-                f"Use {full_name(rule.protect)} or a stronger transform.",
-            )
-        if not strengths().stands_for(protect, rule.protect):
+        if not rule.allows(protect):
             raise PlanRefusedError(
                 f"{place}: {full_name(protect)} is weaker than {full_name(rule.protect)}, which "
                 f"{self._profile.name} requires ({rule.reason})",
@@ -172,18 +207,43 @@ class Decider:
             )
 
 
+def members(place: Place) -> Mapping[str, tuple[Contract, Column]]:
+    """The values in a column of JSON, by their path in it."""
+    start = len(place.column.name)
+    return {f"{ROOT}{each.name[start:]}": (place.contract, each) for each in place.column.members}
+
+
+def _check_restricted(place: Place, protect: Protect) -> None:
+    if place.column.classification is Classification.RESTRICTED and KEEP in ends(protect):
+        raise PlanRefusedError(
+            f"{place} is restricted and would be kept as it is",
+            "Add `protect:` with a transform, or an info type.",
+        )
+
+
 def _strictest(rules: Sequence[Rule]) -> tuple[Protect, str]:
     """The rule that satisfies all of them; where none does, nothing less than dropping will."""
     if not rules:
         return KEEP, _NO_RULE
     for rule in rules:
-        if all(strengths().stands_for(rule.protect, other.protect) for other in rules):
+        if all(other.allows(rule.protect) for other in rules):
             return rule.protect, rule.reason
     return _DROPPED, "; ".join(rule.reason for rule in rules)
 
 
+def ends(protect: Protect) -> Iterator[Protect]:
+    """The transforms of which one is done to each value."""
+    if not protect.parts:
+        yield protect
+    for part in protect.parts.values():
+        yield from ends(part)
+
+
 def _completed(asked: Protect, rules: Sequence[Rule]) -> Protect:
     """What the contract asks for, with the parameters it leaves out as the profile has them."""
+    if asked.parts:
+        parts = {name: _completed(part, rules) for name, part in asked.parts.items()}
+        return Protect(asked.transform, asked.params, MappingProxyType(parts))
     known = strengths().of(asked).params
     params = {
         name: value
@@ -194,10 +254,32 @@ def _completed(asked: Protect, rules: Sequence[Rule]) -> Protect:
     return Protect(asked.transform, MappingProxyType(params | dict(asked.params)))
 
 
+def _check_types(place: Place, protect: Protect) -> None:
+    outputs = set()
+    for name in map(full_name, ends(protect)):
+        if name == DROP and not protect.parts:
+            return
+        if name == DROP:
+            raise PlanRefusedError(
+                f"{place} would be dropped in some rows only", "Use redact, which makes the value null."
+            )
+        if place.column.dtype not in TRANSFORMS[name].outputs:
+            raise PlanRefusedError(
+                f"{place} is a {place.column.logical_type}, and {name} does not apply to that",
+                "Correct the logical or info type, or add `protect: drop`.",
+            )
+        outputs.add(TRANSFORMS[name].outputs[place.column.dtype])
+    if len(outputs) > 1:
+        raise PlanRefusedError(
+            f"{place} would have two types, one in some rows and one in the others",
+            "Use transforms of which the same type comes out; docs/protection.md lists the types.",
+        )
+
+
 def _check_parameters(place: Place, asked: Protect) -> None:
     problem = strengths().problem(asked)
     if problem:
         raise PlanRefusedError(
             f"{place} {problem}",
-            f"Use one of: {', '.join(sorted(strengths().names))}, as docs/protection.md describes.",
+            f"Use one of: {', '.join(sorted(strengths().names - {MEMBERS}))} (docs/protection.md).",
         )

@@ -4,20 +4,24 @@ The query selects what the plan lists and nothing else: a column that the plan d
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Protocol
 
 import polars as pl
 
-from secure_platform.contract.model import DTYPES
+from secure_platform.contract.model import DTYPES, Column
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
 from secure_platform.keys.material import CellKey, PersonKeys, TokenKey
+from secure_platform.protect.conditions import WHEN, meets
 from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.keyed import canonical_text
+from secure_platform.protect.members import MEMBERS
 from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 from secure_platform.protect.resolve import named_columns
-from secure_platform.protect.transforms import TRANSFORMS
+from secure_platform.protect.transforms import DROP, TRANSFORMS
+from secure_platform.validate.casts import typed as cast_text
 
 _MISSING: Final = "__missing"
 _GONE_BY: Final = ("subject", "row")
@@ -128,8 +132,26 @@ def _expression(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: 
         for name in _GONE_BY
         if (named := named_columns(column.params, name))
     }
-    inputs = _inputs(plan, column, keys, others)
+    if WHEN in column.params:
+        others[WHEN] = meets(str(column.params[WHEN]), schema)
+    inputs = replace(_inputs(plan, column, keys, others), parts=_parts(plan, column, schema, keys))
     return TRANSFORMS[column.full_name].build(pl.col(column.column), inputs).alias(column.column)
+
+
+def _parts(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: PlanKeys) -> Mapping[str, pl.Expr]:
+    if column.transform != MEMBERS:
+        return {name: _expression(plan, part, schema, keys) for name, part in column.parts.items()}
+    return {
+        path: TRANSFORMS[part.full_name].build(_member(path, part), _inputs(plan, part, keys, {}))
+        for path, part in column.parts.items()
+        if part.transform != DROP
+    }
+
+
+def _member(path: str, part: ColumnPlan) -> pl.Expr:
+    """A value inside JSON, which arrives as text, as its type."""
+    kind = next(kind for kind, dtype in DTYPES.items() if str(dtype) == part.input_type)
+    return cast_text(Column(path, kind, "", part.input_classification))
 
 
 def _inputs(plan: DatasetPlan, column: ColumnPlan, keys: PlanKeys, others: Mapping[str, pl.Expr]) -> Inputs:

@@ -23,6 +23,7 @@ class Inputs:
         domain: Which key it is.
         others: Canonical text of the columns that the parameters name, such as the subject's id.
         persons: The keys of the persons, where each has one.
+        parts: The column under each of the transforms that this one is made of.
     """
 
     dtype: pl.DataType
@@ -31,6 +32,7 @@ class Inputs:
     domain: str = ""
     others: Mapping[str, pl.Expr] = field(default_factory=lambda: MappingProxyType({}))
     persons: PersonKeys | None = None
+    parts: Mapping[str, pl.Expr] = field(default_factory=lambda: MappingProxyType({}))
 
     def number(self, name: str) -> int | None:
         """An integer parameter of the plan."""

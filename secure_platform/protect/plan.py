@@ -6,27 +6,26 @@ and holds none.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
 from types import MappingProxyType
 from typing import Any, Final, Self
 
 from secure_platform import canonical
-from secure_platform.contract.model import Column, Contract, Protect, Reference, Scalar
-from secure_platform.contract.product import Product
-from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
-from secure_platform.protect.decide import Decider, Place
-from secure_platform.protect.profile import load_profile
-from secure_platform.protect.resolve import Resolver
-from secure_platform.protect.strength import full_name, strengths
-from secure_platform.protect.transforms import DROP, TRANSFORMS
+from secure_platform.contract.model import Protect, Reference, Scalar
+from secure_platform.errors import ContractError, IntegrityError
+from secure_platform.protect.members import MEMBERS
+from secure_platform.protect.strength import full_name
+from secure_platform.protect.suppression import Suppression
+from secure_platform.protect.transforms import DROP
 from secure_platform.taxonomy.classification import Classification
 
 FORMAT: Final = 1
-JOINED: Final = frozenset({"tokenize", "fpe"})
-"""Transforms by whose output the columns of one domain are joined."""
+SUPPRESSION: Final = "suppression"
+"""Where a plan says which rows stay behind, by dataset."""
+SHOWN: Final = frozenset({"keep", "scrub", MEMBERS})
+"""Transforms that let whole values out: all, and texts in which nothing was found or that hold nothing."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class ColumnPlan:
         token_domain: Which key is used, for keyed transforms.
         token_version: Which version of it.
         reference: The key it points at, unless dropped.
+        parts: The transforms that this one is made of, as plans of the same column.
+        waived: By whom, why and how long it may be weaker than the profile requires.
     """
 
     column: str
@@ -57,15 +58,29 @@ class ColumnPlan:
     token_domain: str | None
     token_version: int | None
     reference: Reference | None
+    parts: Mapping[str, "ColumnPlan"] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    waived: str = ""
 
     @property
     def full_name(self) -> str:
         """The transform with its kind, for example `generalize.year`."""
         return full_name(Protect(self.transform, self.params))
 
+    @property
+    def shows_values(self) -> bool:
+        """Whether values of the column come out as they were, on purpose."""
+        return any(column.transform in SHOWN for column in self.every())
+
+    def every(self) -> Iterator["ColumnPlan"]:
+        """This plan and those of all its parts."""
+        yield self
+        for part in self.parts.values():
+            yield from part.every()
+
     def to_json(self) -> dict[str, Any]:
         """As canonical JSON can carry it."""
         reference = self.reference
+        parts = {name: part.to_json() for name, part in self.parts.items()}
         return {
             "column": self.column,
             "transform": self.transform,
@@ -79,6 +94,8 @@ class ColumnPlan:
             "token_domain": self.token_domain,
             "token_version": self.token_version,
             "reference": {"dataset": reference.dataset, "column": reference.column} if reference else None,
+            **({"parts": parts} if parts else {}),
+            **({"waived": self.waived} if self.waived else {}),
         }
 
     @classmethod
@@ -89,16 +106,20 @@ class ColumnPlan:
             "input_classification": Classification.parse(body["input_classification"]),
             "classification": Classification.parse(body["classification"]),
             "reference": Reference(**body["reference"]) if body["reference"] else None,
+            "parts": MappingProxyType(
+                {name: cls.from_json(part) for name, part in body.get("parts", {}).items()}
+            ),
         }
         return cls(**{**body, **special})
 
 
 @dataclass(frozen=True)
 class DatasetPlan:
-    """What happens to one dataset: every column of its contract, in the contract's order."""
+    """What happens to one dataset: every column of its contract in the contract's order, and its rows."""
 
     dataset: str
     columns: tuple[ColumnPlan, ...]
+    suppression: Suppression | None = None
 
     @property
     def outputs(self) -> tuple[ColumnPlan, ...]:
@@ -124,11 +145,17 @@ class Plan:
     @property
     def token_versions(self) -> dict[str, int]:
         """Token domain → version of its key, the same in every column of the domain."""
-        return {
-            column.token_domain: column.token_version
+        keyed: list[ColumnPlan | Suppression] = [
+            column
             for dataset in self.datasets.values()
-            for column in dataset.columns
-            if column.token_domain is not None and column.token_version is not None
+            for whole in dataset.columns
+            for column in whole.every()
+        ]
+        keyed += [each.suppression for each in self.datasets.values() if each.suppression]
+        return {
+            each.token_domain: each.token_version
+            for each in keyed
+            if each.token_domain is not None and each.token_version is not None
         }
 
     @property
@@ -155,7 +182,10 @@ class Plan:
                 profile_digest=document["profile_digest"],
                 as_of=date.fromisoformat(document["as_of"]),
                 datasets=MappingProxyType(
-                    {name: _dataset(name, c) for name, c in document["datasets"].items()}
+                    {
+                        name: _dataset(name, columns, document.get(SUPPRESSION, {}).get(name))
+                        for name, columns in document["datasets"].items()
+                    }
                 ),
             )
             same = plan.to_json() == document and not mixed_domains(document["datasets"].values())
@@ -167,6 +197,7 @@ class Plan:
 
     def _body(self) -> dict[str, Any]:
         datasets = {name: [c.to_json() for c in plan.columns] for name, plan in self.datasets.items()}
+        rows = {n: plan.suppression.to_json() for n, plan in self.datasets.items() if plan.suppression}
         return {
             "format": FORMAT,
             "product": self.product,
@@ -175,6 +206,7 @@ class Plan:
             "token_versions": self.token_versions,
             "as_of": self.as_of.isoformat(),
             "datasets": datasets,
+            **({SUPPRESSION: rows} if rows else {}),
         }
 
 
@@ -187,109 +219,20 @@ def mixed_domains(datasets: Iterable[Iterable[Mapping[str, Any]]]) -> list[str]:
     found = {
         (column["token_domain"], column["token_version"])
         for columns in datasets
-        for column in columns
+        for whole in columns
+        for column in _every(whole)
         if column["token_domain"] is not None
     }
     counts = Counter(domain for domain, _ in found)
     return sorted(domain for domain, versions in counts.items() if versions > 1)
 
 
-def compile_plan(product: Product, token_version: Callable[[str], int], as_of: date) -> Plan:
-    """Decide for every column of a product.
-
-    Args:
-        product: Its contracts and the name of its profile.
-        token_version: The version that tokens of a domain are made with. It is asked once for each domain: a
-            rotation meanwhile gives all of its columns the old version or all the new one.
-        as_of: Date that ages are reckoned at; the first day of a year, so that a plan holds for a year.
-
-    Raises:
-        PlanRefusedError: Naming every column that cannot be protected as the profile requires.
-        ContractError: If the profile is unknown.
-    """
-    profile = load_profile(product.profile)
-    compiler = _Compiler(product, Decider(product, profile), token_version, as_of)
-    datasets = {name: compiler.dataset(contract) for name, contract in product.contracts.items()}
-    compiler.refuse()
-    return Plan(product.name, profile.name, profile.digest, as_of, MappingProxyType(datasets))
+def _every(column: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield column
+    for part in column.get("parts", {}).values():
+        yield from _every(part)
 
 
-class _Compiler:
-    """Compiles the datasets of one product and collects what is refused, so that it is said at once."""
-
-    def __init__(
-        self, product: Product, decider: Decider, token_version: Callable[[str], int], as_of: date
-    ) -> None:
-        self._decider = decider
-        self._resolver = Resolver(product, decider, as_of)
-        self._spelled: dict[str, tuple[Place, Mapping[str, Scalar]]] = {}
-        self._token_version = cache(token_version)
-        self._refusals: list[PlanRefusedError] = []
-
-    def dataset(self, contract: Contract) -> DatasetPlan:
-        columns = [self._attempt(contract, column) for column in contract.columns]
-        plan = DatasetPlan(contract.dataset, tuple(column for column in columns if column is not None))
-        if not plan.outputs and None not in columns:
-            self._refusals.append(
-                PlanRefusedError(
-                    f"Nothing of {contract.dataset} would be left", "Leave the dataset out of the product."
-                )
-            )
-        return plan
-
-    def _require_one_spelling(
-        self, place: Place, name: str, domain: str, params: Mapping[str, Scalar]
-    ) -> None:
-        """Tokens of one domain that were spelled in two ways would never meet."""
-        if name not in JOINED:
-            return
-        other, spelling = self._spelled.setdefault(domain, (place, params))
-        if spelling != params:
-            raise PlanRefusedError(
-                f"{place} and {other} share a token domain and are not spelled alike",
-                "Give both the same parameters and pattern, or one of them another token domain.",
-            )
-
-    def refuse(self) -> None:
-        """Raise what was collected."""
-        if len(self._refusals) == 1:
-            raise self._refusals[0]
-        if self._refusals:
-            raise PlanRefusedError(
-                "; ".join(dict.fromkeys(refusal.culprit for refusal in self._refusals)),
-                " ".join(dict.fromkeys(refusal.fix for refusal in self._refusals)),
-            )
-
-    def _attempt(self, contract: Contract, column: Column) -> ColumnPlan | None:
-        try:
-            return self._column(contract, column)
-        except PlanRefusedError as refusal:
-            self._refusals.append(refusal)
-            return None
-
-    def _column(self, contract: Contract, column: Column) -> ColumnPlan:
-        decision = self._decider.decide(contract, column)
-        name = full_name(decision.protect)
-        kept = name != DROP
-        params, domain = self._resolver.resolve(Place(contract, column), decision)
-        keyed = kept and TRANSFORMS[name].key is not None
-        if keyed:
-            self._require_one_spelling(Place(contract, column), name, domain, params)
-        return ColumnPlan(
-            column=column.name,
-            transform=decision.protect.transform,
-            params=params,
-            reason=decision.reason,
-            input_type=str(column.dtype),
-            output_type=str(TRANSFORMS[name].outputs[column.dtype]) if kept else None,
-            info_type=decision.info_type,
-            input_classification=column.classification,
-            classification=min(column.classification, strengths().of(decision.protect).leaves),
-            token_domain=domain if keyed else None,
-            token_version=self._token_version(domain) if keyed else None,
-            reference=column.reference if kept else None,
-        )
-
-
-def _dataset(name: str, columns: Sequence[Mapping[str, Any]]) -> DatasetPlan:
-    return DatasetPlan(name, tuple(ColumnPlan.from_json(column) for column in columns))
+def _dataset(name: str, columns: Sequence[Mapping[str, Any]], rows: Mapping[str, Any] | None) -> DatasetPlan:
+    suppression = Suppression.from_json(rows) if rows else None
+    return DatasetPlan(name, tuple(ColumnPlan.from_json(column) for column in columns), suppression)

@@ -15,13 +15,14 @@ from typing import Final
 from secure_platform.contract.model import Contract, Protect
 from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
+from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.decide import Decider
-from secure_platform.protect.plan import compile_plan
 from secure_platform.protect.profile import Profile
 from secure_platform.protect.residual import residual_values
-from secure_platform.scan.columns import Scanner, residual
+from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.draft.shapes import cast
+from secure_platform.scan.refusals import residual
 
 DROP: Final = Protect("drop")
 KEEP: Final = "keep"
@@ -89,7 +90,7 @@ def _with_transforms(drafts: Sequence[TableDraft], profile: Profile) -> list[Tab
 
 def _decided(drafts: Sequence[TableDraft], profile: Profile) -> list[TableDraft]:
     product = _product({draft.dataset: _contract(draft) for draft in drafts}, profile.name)
-    decider = Decider(product, profile)
+    decider = Decider(product, profile, AS_OF)
     return [
         draft.with_columns([_with_transform(column, draft, decider, product) for column in draft.columns])
         for draft in drafts
@@ -161,6 +162,7 @@ def _product(contracts: Mapping[str, Contract], profile: str) -> Product:
         freshness_hours=None,
         purposes=(),
         deploy_windows=(),
+        maintenance_windows=(),
         directory=Path(),
         digest="",
     )

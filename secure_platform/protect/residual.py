@@ -6,11 +6,14 @@ cells, originals are looked for word by word. Only counts leave this module.
 
 import hmac
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
+from secure_platform.protect.fake import FAKE, KIND, TRUE_BY_CHANCE
 from secure_platform.protect.keyed import canonical_text, hmac_hex
+from secure_platform.protect.members import MEMBERS, texts_at
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 
 RESIDUAL_CHARACTERS: Final = 6
@@ -77,7 +80,11 @@ def residual_values(
     ]
     if not befores or not texts:
         return []
-    hidden = [column.column for column in _sources(plan) if not _is_dense(column)] if plan else []
+    hidden = (
+        [each.column for each in _sources(plan) if each.path is None and not _is_dense(each.plan)]
+        if plan
+        else []
+    )
     after = _cells(protected, texts).with_columns(pl.col(_COLUMN).is_in(hidden).alias(_TRANSFORMED))
     whole = _equal_cells(pl.concat(befores), after, key)
     kept = [name for name in texts if name not in hidden]
@@ -87,8 +94,28 @@ def residual_values(
     return found.group_by(_COLUMN).agg(pl.col(_COUNT).sum()).sort(_COLUMN).rows()
 
 
-def _sources(plan: DatasetPlan) -> list[ColumnPlan]:
-    return [column for column in plan.columns if column.transform != "keep"]
+@dataclass(frozen=True)
+class _Source:
+    """A column whose values may not be left, or the values at a path in a column of JSON."""
+
+    column: str
+    path: str | None
+    plan: ColumnPlan
+
+    @property
+    def name(self) -> str:
+        return f"{self.column}{self.path or ''}"
+
+
+def _sources(plan: DatasetPlan) -> list[_Source]:
+    whole = [_Source(column.column, None, column) for column in plan.columns]
+    inside = [
+        _Source(column.column, path, part)
+        for column in plan.columns
+        if column.transform == MEMBERS
+        for path, part in column.parts.items()
+    ]
+    return [source for source in [*whole, *inside] if not source.plan.shows_values]
 
 
 def _is_free_text(column: ColumnPlan) -> bool:
@@ -97,27 +124,57 @@ def _is_free_text(column: ColumnPlan) -> bool:
 
 def kept_formats(plan: DatasetPlan) -> frozenset[str]:
     """Columns whose values look like what they were, on purpose: a scan finds their form."""
-    return frozenset(column.column for column in plan.outputs if column.full_name == FPE)
+    return frozenset(
+        column.column
+        for column in plan.outputs
+        if any(each.full_name in {FPE, FAKE} for each in column.every())
+    )
 
 
 def _is_dense(column: ColumnPlan) -> bool:
-    if column.full_name != FPE:
-        return False
-    symbols, shortest = str(column.params["symbols"]), int(column.params["shortest"])
-    return bool(len(symbols) ** shortest < SPARSE)
+    """Whether a value of it is by chance what another one was."""
+    return any(
+        each.params[KIND] in TRUE_BY_CHANCE
+        if each.full_name == FAKE
+        else len(str(each.params["symbols"])) ** int(each.params["shortest"]) < SPARSE
+        for each in column.every()
+        if each.full_name in {FPE, FAKE}
+    )
 
 
 def _originals(frame: pl.LazyFrame, plan: DatasetPlan, *, mine: bool) -> pl.LazyFrame:
     """The originals of one dataset, and whether each is too common to mean anything elsewhere."""
     sources = _sources(plan)
-    words = [c.column for c in sources if c.info_type in WORDS or _is_free_text(c) or _is_dense(c)]
+    words = [
+        each.name
+        for each in sources
+        if each.plan.info_type in WORDS or _is_free_text(each.plan) or _is_dense(each.plan)
+    ]
     common = pl.col(_COLUMN).is_in(words) | _is_short_number(pl.col(_CELL))
-    cells = _cells(frame, [column.column for column in sources])
+    cells = _original_cells(frame, sources)
     return cells.select(_CELL, common.alias(_COMMON), pl.lit(mine).alias(_OWN))
 
 
 def _is_short_number(cell: pl.Expr) -> pl.Expr:
     return cell.str.contains(f"^[0-9]{{1,{RESIDUAL_DIGITS - 1}}}$")
+
+
+def _original_cells(frame: pl.LazyFrame, sources: Sequence[_Source]) -> pl.LazyFrame:
+    """The long enough values of columns and of paths in columns of JSON."""
+    whole = _cells(frame, [source.column for source in sources if source.path is None])
+    inside = [
+        frame.select(
+            pl.lit(source.name).alias(_COLUMN),
+            texts_at(pl.col(source.column), source.path).explode().alias(_CELL),
+        )
+        for source in sources
+        if source.path is not None
+    ]
+    return pl.concat([whole, *(_long(cells) for cells in inside)])
+
+
+def _long(cells: pl.LazyFrame) -> pl.LazyFrame:
+    return cells.filter(pl.col(_CELL).str.len_chars() >= RESIDUAL_CHARACTERS)
 
 
 def _cells(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
@@ -126,8 +183,7 @@ def _cells(frame: pl.LazyFrame, names: Sequence[str]) -> pl.LazyFrame:
         return pl.LazyFrame(schema={_COLUMN: pl.String, _CELL: pl.String})
     schema = frame.collect_schema()
     texts = frame.select(canonical_text(pl.col(name), schema[name]) for name in names)
-    cells = texts.unpivot(variable_name=_COLUMN, value_name=_CELL)
-    return cells.filter(pl.col(_CELL).str.len_chars() >= RESIDUAL_CHARACTERS)
+    return _long(texts.unpivot(variable_name=_COLUMN, value_name=_CELL))
 
 
 def _equal_cells(before: pl.LazyFrame, after: pl.LazyFrame, key: bytes) -> pl.DataFrame:
@@ -175,13 +231,13 @@ def _containing_cells(originals: Originals, kept: pl.LazyFrame, key: bytes) -> p
 def _patterns(frame: pl.LazyFrame, plan: DatasetPlan) -> pl.LazyFrame:
     """The originals that mean something inside a longer text, as words."""
     identifying = [
-        column.column
-        for column in _sources(plan)
-        if column.info_type not in DATES and not _is_free_text(column) and not _is_dense(column)
+        each
+        for each in _sources(plan)
+        if each.plan.info_type not in DATES and not _is_free_text(each.plan) and not _is_dense(each.plan)
     ]
     cell = pl.col(_CELL)
     telling = (cell.str.len_chars() >= INSIDE_CHARACTERS) & _has_digit(cell) & ~_is_short_number(cell)
-    words = _cells(frame, identifying).filter(telling).select(_as_words(cell))
+    words = _original_cells(frame, identifying).filter(telling).select(_as_words(cell))
     return words.filter(cell.str.len_chars() >= INSIDE_CHARACTERS + 2)
 
 

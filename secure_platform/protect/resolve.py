@@ -10,24 +10,30 @@ from types import MappingProxyType
 from typing import Final
 
 from secure_platform import canonical
+from secure_platform.contract.columns import CONDITIONAL
 from secure_platform.contract.model import Scalar
 from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
+from secure_platform.protect.conditions import WHEN, require_conditions
 from secure_platform.protect.decide import Decider, Decision, Place
+from secure_platform.protect.fake import KIND, kind_for
 from secure_platform.protect.ff1 import SMALLEST_DOMAIN, fits
 from secure_platform.protect.formats import read_format
 from secure_platform.protect.generalize import VALUES
 from secure_platform.protect.hierarchies import read_hierarchy
 from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.reversible import LUHN
+from secure_platform.protect.scrub import TYPES
 from secure_platform.protect.strength import full_name
 from secure_platform.protect.transforms import TRANSFORMS
+from secure_platform.taxonomy.custom import custom_document
 
 SUBJECT: Final = "subject"
 _DIGITS: Final = "0123456789"
 _REDACTED: Final = "REDACTED"
 _COLUMNS: Final = ","
+_BY_ROW: Final = frozenset({"shift_date", "noise", "shuffle", CONDITIONAL})
 
 
 class Resolver:
@@ -52,10 +58,8 @@ class Resolver:
         """
         name = full_name(decision.protect)
         asked = decision.protect.params
+        _check(place, asked, name)
         params = {**asked, **self._more(place, decision, name), **self._person(place, asked)}
-        for each in ("width", "amount", "lowest", "highest"):
-            if place.column.logical_type == "integer" and float(params.get(each, 0)) % 1:
-                raise PlanRefusedError(f"{place} asks for part of an integer: {each}", "Use a whole number.")
         return MappingProxyType(params), self._key(place, decision, name)
 
     def _more(self, place: Place, decision: Decision, name: str) -> Mapping[str, Scalar]:
@@ -66,8 +70,6 @@ class Resolver:
                 more["earliest"] = self._as_of.year - int(asked["aggregate_age"])
             case "generalize.age":
                 more["as_of"] = self._as_of.isoformat()
-            case "generalize.limits":
-                _require_limits(place, asked)
             case "generalize.hierarchy":
                 found = read_hierarchy(self._product.directory, str(asked["file"]), int(asked["level"]))
                 more[VALUES] = canonical.dumps(found).decode()
@@ -77,6 +79,10 @@ class Resolver:
                 more["subject"] = self._subject(place).column.name
             case "noise" | "shuffle":
                 more["row"] = _row(place, name)
+            case "scrub":
+                more[TYPES] = canonical.dumps(custom_document(self._product.directory)).decode()
+            case "fake":
+                more |= _made_up(place, decision)
             case "fpe":
                 more |= _format(place, decision)
         return more
@@ -91,7 +97,7 @@ class Resolver:
                 return f"{name}:{self._domain(self._decider.root(self._subject(place)))}"
             case "noise" | "shuffle":
                 return f"{name}:{self._product.name}.{place}"
-            case "fpe":
+            case "fpe" | "fake":
                 return f"{name}:{domain}"
         return f"{CELL}/{domain}" if decision.protect.transform == "encrypt" else domain
 
@@ -152,12 +158,42 @@ def _row(place: Place, name: str) -> str:
     return _COLUMNS.join(keys)
 
 
+def _check(place: Place, asked: Mapping[str, Scalar], name: str) -> None:
+    """Refuse parameters that the column cannot have."""
+    for each in ("width", "amount", "lowest", "highest"):
+        if place.column.logical_type == "integer" and float(asked.get(each, 0)) % 1:
+            raise PlanRefusedError(f"{place} asks for part of an integer: {each}", "Use a whole number.")
+    if name == "generalize.limits":
+        _require_limits(place, asked)
+    by_row = name in _BY_ROW or asked.get("key") == SUBJECT
+    if by_row and place.column not in place.contract.columns:
+        raise PlanRefusedError(
+            f"{place} asks for {name}, which goes by the row, inside JSON",
+            "Make the value a column of its own, or use another transform.",
+        )
+    if name == CONDITIONAL:
+        columns = {column.name: column.dtype for column in place.contract.columns}
+        require_conditions(str(place), columns, str(asked[WHEN]))
+
+
 def _require_limits(place: Place, asked: Mapping[str, Scalar]) -> None:
     limits = [float(asked[name]) for name in ("lowest", "highest") if name in asked]
     if not limits or limits != sorted(limits):
         raise PlanRefusedError(
             f"{place} asks for limits that leave no range", "Give `lowest`, `highest` or both, in this order."
         )
+
+
+def _made_up(place: Place, decision: Decision) -> dict[str, Scalar]:
+    """What is made up, and for which country."""
+    asked = decision.protect.params
+    kind = asked.get(KIND, kind_for(decision.info_type))
+    if kind is None:
+        raise PlanRefusedError(
+            f"{place} asks for fake, and nothing is made up for its info type",
+            "Say what it is with `as:`, or use another transform; docs/protection.md lists what can be made.",
+        )
+    return {KIND: kind, "locale": asked.get("locale", "en_US")}
 
 
 def _format(place: Place, decision: Decision) -> dict[str, Scalar]:

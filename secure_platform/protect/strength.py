@@ -34,10 +34,16 @@ DONE: Final[Mapping[str, str]] = MappingProxyType(
         "noise": "noised",
         "shuffle": "shuffled",
         "generalize": "generalized",
+        "scrub": "scrubbed",
+        "fake": "made up",
+        "members": "treated value by value",
+        "conditional": "treated by a condition",
         "keep": "kept",
     }
 )
 """The transforms as participles, for sentences."""
+MADE_OF_PARTS: Final = frozenset({"conditional", "members"})
+"""Transforms that others are done by."""
 _PROMISES: Final = frozenset({"stronger_than", "uniqueness", "deterministic", "reversible", "leaves"})
 _UNIQUENESS: Final = frozenset({"preserved", "not_guaranteed", "lossy"})
 
@@ -157,12 +163,22 @@ class Strengths:
         """What is known of a transform by its full name."""
         return self._by_name[name]
 
+    def leaves(self, protect: Protect) -> Classification:
+        """The highest classification of what comes out: of one that is made of others, of any of these."""
+        return max((self.leaves(part) for part in protect.parts.values()), default=self.of(protect).leaves)
+
     def problem(self, protect: Protect) -> str | None:
         """What is wrong with a transform and its parameters, as the rest of a sentence; None if nothing."""
+        problems = (self.problem(part) for part in protect.parts.values())
+        return next(filter(None, problems), None) or self._own_problem(protect)
+
+    def _own_problem(self, protect: Protect) -> str | None:
         strength = self._by_name.get(full_name(protect))
         if strength is None:
             return self._unknown(protect.transform)
         kind = KINDS.get(protect.transform)
+        if protect.transform in MADE_OF_PARTS and not protect.parts:
+            return f"asks for {protect.transform} without what it is made of"
         given = {name: value for name, value in protect.params.items() if name != kind}
         for name, value in given.items():
             if name not in strength.params:
@@ -174,6 +190,12 @@ class Strengths:
 
     def stands_for(self, choice: Protect, floor: Protect) -> bool:
         """Whether `choice` reveals no more than `floor`, so that it may be used where `floor` is required."""
+        if choice.parts and choice.params == floor.params and choice.parts.keys() == floor.parts.keys():
+            return all(self.stands_for(part, floor.parts[name]) for name, part in choice.parts.items())
+        if choice.parts:
+            return all(self.stands_for(part, floor) for part in choice.parts.values())
+        if floor.parts:
+            return all(self.stands_for(choice, part) for part in floor.parts.values())
         strength, below = self.of(choice), self.of(floor)
         return below.name in strength.stands_for and all(
             rule.at_least(_value(choice, name, strength), required)

@@ -12,9 +12,13 @@ import polars as pl
 
 from secure_platform.contract.model import DTYPES
 from secure_platform.protect import generalize
+from secure_platform.protect.conditions import WHEN
+from secure_platform.protect.fake import faked
 from secure_platform.protect.inputs import Inputs, Transform
 from secure_platform.protect.masks import masked
+from secure_platform.protect.members import MEMBERS, inside
 from secure_platform.protect.reversible import decrypted, encrypted, formatted, unformatted
+from secure_platform.protect.scrub import scrubbed
 from secure_platform.protect.tokens import hashed, tokenized
 from secure_platform.protect.vary import noised, shifted, shuffled
 
@@ -34,6 +38,10 @@ def _redact(column: pl.Expr, _: Inputs) -> pl.Expr:
 
 def _replace(column: pl.Expr, inputs: Inputs) -> pl.Expr:
     return pl.when(column.is_not_null()).then(pl.lit(inputs.params["value"]))
+
+
+def _conditional(_: pl.Expr, inputs: Inputs) -> pl.Expr:
+    return pl.when(inputs.other(WHEN)).then(inputs.parts["then"]).otherwise(inputs.parts["otherwise"])
 
 
 def _all_to(output: pl.DataType, *dtypes: pl.DataType) -> Mapping[pl.DataType, pl.DataType]:
@@ -59,7 +67,11 @@ TRANSFORMS: Final[Mapping[str, Transform]] = MappingProxyType(
         "encrypt.deterministic": Transform(encrypted, _CELLS, key="cell", undo=decrypted),
         "encrypt.randomized": Transform(encrypted, _CELLS, key="cell", undo=decrypted),
         "fpe": Transform(formatted, _same(_TEXT), key="token", undo=unformatted),
+        "conditional": Transform(_conditional, _ANY),
+        MEMBERS: Transform(inside, _same(_TEXT)),
+        "fake": Transform(faked, _same(_TEXT), key="token"),
         "mask": Transform(masked, _same(_TEXT)),
+        "scrub": Transform(scrubbed, _same(_TEXT)),
         "shift_date": Transform(shifted, _same(_DATE, _TIME), key="token"),
         "noise": Transform(noised, _same(_INTEGER, _NUMBER), key="token"),
         "shuffle": Transform(shuffled, _same(_INTEGER, _NUMBER, _BOOLEAN, _DATE, _TIME), key="token"),

@@ -44,7 +44,8 @@ class Block:
             first, last = match.span()
             places = range(bisect_right(self.ends, first), bisect_right(self.ends, last - 1) + 1)
             found += places
-            start = self.ends[places[-1]]
+            # What parts the texts stays in sight: a pattern may begin with what is before a value.
+            start = max(last, self.ends[places[-1]] - 1)
             if start >= len(self.data):
                 break
         return found

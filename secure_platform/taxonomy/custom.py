@@ -41,7 +41,25 @@ def read_custom(path: Path) -> Mapping[str, InfoType]:
     Raises:
         ContractError: If the document has anything that is not understood.
     """
-    document = read_document(path, _MEMBERS)
+    return custom_types(read_document(path, _MEMBERS))
+
+
+def custom_document(folder: Path) -> Mapping[str, Any]:
+    """What `custom_types` is given for the data of one product; empty if its folder says nothing.
+
+    Raises:
+        ContractError: If it is not a mapping of what is known here.
+    """
+    path = folder / FILE
+    return read_document(path, _MEMBERS) if path.exists() else {}
+
+
+def custom_types(document: Mapping[str, Any]) -> Mapping[str, InfoType]:
+    """The platform's info types with those of one document that was read.
+
+    Raises:
+        ContractError: If the document has anything that is not understood.
+    """
     types = dict(info_types())
     if "types" in document:
         types |= read_types(document["types"], taxonomy().families, types)
@@ -64,8 +82,8 @@ def _allowed(name: str, values: Any) -> tuple[str, ...]:
     """Patterns as they are, anything else as the value that it is."""
     entry = Entry("Info type", name, {"allow": values}, ["allow"])
     written = entry.strings("allow")
-    patterns = tuple(value if value[0] + value[-1] == "^$" else f"^{re.escape(value)}$" for value in written)
+    patterns = [value for value in written if value[0] + value[-1] == "^$"]
     for pattern in patterns:
         entry.require(compiles(pattern), "allow")
         entry.require(not pl.Series(_ANYTHING).str.contains(pattern).any(), "allow")
-    return patterns
+    return tuple(value if value in patterns else f"^{re.escape(value)}$" for value in written)

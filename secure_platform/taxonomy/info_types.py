@@ -23,7 +23,7 @@ DOCUMENT: Final = Path(__file__).with_name("info_types.yaml")
 TRANSFORMS: Final = frozenset(
     {
         *("drop", "redact", "replace", "mask", "hash", "tokenize", "encrypt", "fpe", "generalize"),
-        *("shift_date", "noise", "shuffle", "keep"),
+        *("shift_date", "noise", "shuffle", "scrub", "fake", "conditional", "keep"),
     }
 )
 HIPAA_IDENTIFIERS: Final = frozenset("ABCDEFGHIJKLMNOPQR")
@@ -52,7 +52,7 @@ _RECOGNITION: Final = frozenset(
             "value_patterns",
         ),
         *("header_patterns", "text_pattern", "context_words", "context_form", "context_pattern", "validator"),
-        *("distinctive", "numeric", "supersedes", "words", "allowed", "value_patterns"),
+        *("distinctive", "numeric", "supersedes", "words", "allowed"),
     }
 )
 # More ways to recognise a type that is there already; never fewer.

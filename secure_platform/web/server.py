@@ -25,7 +25,7 @@ from secure_platform.errors import UsageError
 from secure_platform.orchestration.home import open_instance
 from secure_platform.services import Services
 from secure_platform.site import ServerSettings
-from secure_platform.web import api, health, login
+from secure_platform.web import api, health, login, telemetry
 from secure_platform.web.address import Forwarded, SiteAddress
 from secure_platform.web.api_server import GuardedApi
 from secure_platform.web.authentication import Authentication, principal_of
@@ -39,6 +39,7 @@ from secure_platform.web.pages import (
     audit,
     data_map,
     keys,
+    observability,
     people,
     releases,
     rights,
@@ -56,6 +57,7 @@ ROOMS: Final[Sequence[ModuleType]] = (
     approvals,
     releases,
     data_map,
+    observability,
     audit,
     people,
     access,
@@ -63,6 +65,7 @@ ROOMS: Final[Sequence[ModuleType]] = (
     rights,
     account,
     api,
+    telemetry,
 )
 API: Final = "/api/"
 BACKLOG: Final = 128

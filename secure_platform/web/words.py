@@ -21,6 +21,14 @@ _TONES: Final[Mapping[str, str]] = {
     "decrypt-only": "mark",
     "disabled": "warn",
     "destroyed": "bad",
+    "open": "bad",
+    "acknowledged": "mark",
+    "resolved": "good",
+    "false_alarm": "good",
+    "pass": "good",
+    "warn": "warn",
+    "fail": "bad",
+    "learning": "mark",
 }
 
 
@@ -49,6 +57,11 @@ def count(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,}".replace(",", "\u2009")
 
 
+def figure(value: float) -> str:
+    """A measured number, to six places that matter."""
+    return f"{value:.6g}"
+
+
 def spoken(word: str) -> str:
     """A word of code as people write it."""
     return word.replace("_", " ")
@@ -64,6 +77,7 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "machine": machine,
     "brief": brief,
     "count": count,
+    "figure": figure,
     "spoken": spoken,
     "tone": tone,
 }

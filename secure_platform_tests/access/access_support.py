@@ -62,6 +62,7 @@ class Fixed(Situation):
     has: Held = NOTHING
     lent: tuple[Held, ...] = ()
     is_frozen: bool = False
+    is_blocked: bool = False
     says: Declared = RESEARCH
 
     def held(self, *_: Any, **__: Any) -> Held:
@@ -73,12 +74,16 @@ class Fixed(Situation):
     def frozen(self, *_: Any) -> bool:
         return self.is_frozen
 
+    def blocked(self, *_: Any) -> bool:
+        return self.is_blocked
+
     def declared(self, *_: Any) -> Declared:
         return self.says
 
 
 PLAIN = Fixed()
 FROZEN = Fixed(is_frozen=True)
+BLOCKED = Fixed(is_blocked=True)
 CLOSED = Fixed(says=Declared(windows=(read_window("Sat-Sun 08:00-17:00 UTC"),)))
 SAMS_RIGHT = Held(
     frozenset({"data_steward"}), frozenset({"clinical"}), frozenset({"sam"}), grants=frozenset({"d"})
@@ -155,6 +160,7 @@ ENGINEERS = ("data_engineer", "ml_engineer")
 OVERSEERS = ("admin", "auditor", "data_steward", "privacy_officer")
 READERS = ("analyst", "data_engineer", "ml_engineer", "data_steward", "privacy_officer")
 GUARDIANS = ("data_steward", "privacy_officer", "admin")
+SETTLERS = ("data_engineer", "data_steward", "privacy_officer", "admin")
 GLASS_BREAKERS = ("data_engineer", "ml_engineer", "data_steward", "privacy_officer", "admin")
 CUSTODIANS = ("admin", "privacy_officer")
 CUSTODY = (
@@ -201,7 +207,7 @@ ALLOWED: dict[str, list[Case]] = {
         Case(ANONYMOUS, Action.RELEASE_READ, PLATFORM),
     ],
     "everyone-reads-releases": [
-        *by((*STAFF, "pipeline", "scheduler"), Action.RELEASE_READ, PENDING),
+        *by((*STAFF, "pipeline", "scheduler", "monitor"), Action.RELEASE_READ, PENDING),
         Case(person("analyst"), Action.RELEASE_READ, PRODUCT),
     ],
     "steward-approves": [
@@ -263,6 +269,16 @@ ALLOWED: dict[str, list[Case]] = {
         Case(STEWARD, Action.RELEASE_ROLLBACK, DEPLOYED, {}, FROZEN),
         Case(STEWARD, Action.RELEASE_ROLLBACK, DEPLOYED, {}, CLOSED),
     ],
+    "monitor-rolls-back": [
+        Case(service("monitor", name="service:monitor"), Action.RELEASE_ROLLBACK, DEPLOYED),
+        Case(service("monitor", name="service:monitor"), Action.RELEASE_ROLLBACK, DEPLOYED, {}, BLOCKED),
+    ],
+    "operators-and-the-monitor-read-metrics": [
+        *by(("admin", "auditor", "data_engineer"), Action.METRICS_READ, PLATFORM),
+        Case(service("monitor"), Action.METRICS_READ, PLATFORM),
+    ],
+    "engineers-and-overseers-read-incidents": by((*ENGINEERS, *OVERSEERS), Action.INCIDENT_READ, PRODUCT),
+    "engineers-and-guardians-settle-incidents": by(SETTLERS, Action.INCIDENT_MANAGE, PRODUCT),
     "admin-rolls-back": [Case(person("admin"), Action.RELEASE_ROLLBACK, DEPLOYED)],
     "readers-query-production": [
         *(
@@ -440,6 +456,8 @@ FORBIDDEN: dict[str, list[Case]] = {
         for levels, met in ((1, 0), (2, 0), (2, 1))
     ],
     "forbid-frozen": [Case(PIPELINE, Action.RELEASE_DEPLOY, APPROVED, SEEN, FROZEN)],
+    "forbid-open-incident": [Case(PIPELINE, Action.RELEASE_DEPLOY, APPROVED, SEEN, BLOCKED)],
+    "forbid-service-settling": [Case(service("data_engineer"), Action.INCIDENT_MANAGE, PRODUCT)],
     "forbid-outside-window": [Case(PIPELINE, Action.RELEASE_DEPLOY, APPROVED, SEEN, CLOSED)],
     "forbid-without-purpose": [
         *by(READERS, Action.PRODUCTION_QUERY, PRODUCT),
@@ -539,6 +557,8 @@ NOT_PERMITTED = [
     Case(person(), Action.RELEASE_READ, PENDING),
     Case(person("pipeline"), Action.BUILD, PRODUCT),
     Case(person("scheduler"), Action.BUILD, PRODUCT),
+    Case(service("monitor"), Action.RELEASE_DEPLOY, APPROVED, SEEN),
+    Case(person("monitor"), Action.RELEASE_ROLLBACK, DEPLOYED),
     Case(service("data_engineer"), Action.BREAK_GLASS, PRODUCT),
     Case(person("analyst"), Action.RELEASE_WITHDRAW, PENDING, {}, LENT),
     Case(person("analyst"), Action.RELEASE_ROLLBACK, DEPLOYED, {}, LENT),
@@ -559,6 +579,9 @@ NOT_PERMITTED = [
             (Action.BREAK_GLASS, PRODUCT, GLASS_BREAKERS),
             (Action.BREAK_GLASS_REVIEW, PLATFORM, ("auditor", "privacy_officer")),
             (Action.FREEZE, PRODUCT, GUARDIANS),
+            (Action.INCIDENT_READ, PRODUCT, (*ENGINEERS, *OVERSEERS)),
+            (Action.METRICS_READ, PLATFORM, ("admin", "auditor", "data_engineer", "monitor")),
+            (Action.INCIDENT_MANAGE, PRODUCT, SETTLERS),
             (Action.KEY_READ, PLATFORM, OVERSEERS),
             (Action.KEY_ROTATE, KEY, ("admin",)),
             (Action.KEY_DISABLE, KEY, CUSTODIANS),

@@ -265,3 +265,4 @@ def test_a_steward_sees_first_what_breaks_those_who_rely_on_a_contract(
         f"\nAttention: weaker protection, changed tests or breaking contract changes\n  ! {breaking}"
     )
     assert told("release", "diff", "healthcare", "1", "2", "--json").json == difference
+    assert "Nothing differs." in told("plan", "healthcare", "--since", "1").out

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import fields, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,16 @@ from secure_platform.contract.diff import (
     diff_products,
 )
 from secure_platform.contract.load import load_contract
-from secure_platform.contract.model import Column, Contract, Monitor, Protect, Reference, Role
+from secure_platform.contract.model import (
+    Column,
+    Contract,
+    Monitor,
+    Protect,
+    Reference,
+    Role,
+    Suppress,
+    Waiver,
+)
 from secure_platform.contract.product import Product, load_product
 from secure_platform.taxonomy.classification import Classification
 
@@ -69,6 +79,9 @@ COLUMN_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
         (("a", "b"), ("b", "a"), "none", "none"),
     ],
     "reference": [(None, Reference("x", "id"), "breaking", "breaking")],
+    "protected": [(False, True, "breaking", "breaking")],
+    "waiver": [(None, Waiver("x", "y", date(2030, 1, 1)), "breaking", "breaking")],
+    "members": [((), (Column("a.b", "string", "", Classification.PUBLIC),), "breaking", "breaking")],
 }
 CONTRACT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     "dataset": [("things", "others", "breaking", "breaking")],
@@ -82,6 +95,7 @@ CONTRACT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     "minimum_rows": [(0, 1, "breaking", "additive")],
     "freshness_hours": [(26, None, "breaking", "additive"), (24, 26, "breaking", "additive")],
     "retention_days": [(30, 60, "breaking", "breaking"), (None, 30, "breaking", "breaking")],
+    "suppress": [(None, Suppress(k=5), "breaking", "breaking")],
     "roles": [((), (Role("reader", "read", ("clinical",), ()),), "breaking", "breaking")],
     "monitor": [(Monitor(), Monitor(severity="error"), "additive", "additive")],
 }
@@ -187,6 +201,7 @@ PRODUCT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
         (("care", "research"), ("research", "care"), "none", "none"),
     ],
     "deploy_windows": [((), ("Mon-Fri 08:00-17:00 UTC",), "none", "none")],
+    "maintenance_windows": [((), ("Sun 02:00-04:00 UTC",), "none", "none")],
 }
 
 

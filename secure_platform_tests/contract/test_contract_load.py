@@ -48,7 +48,7 @@ COLUMN_REFUSALS: dict[str, tuple[Damage, str, str]] = {
         "`internal`",
     ),
     "no type": (lambda _, c: c.pop("logicalType"), "logicalType", "timestamp"),
-    "unsupported type": (lambda _, c: c.update(logicalType="object"), "logicalType", "timestamp"),
+    "unsupported type": (lambda _, c: c.update(logicalType="time"), "logicalType", "timestamp"),
     "misspelt type": (lambda _, c: c.update(logicalType="strin"), "column a logicalType", "`string`"),
     "text for a flag": (
         lambda _, c: c.update(required="true"),

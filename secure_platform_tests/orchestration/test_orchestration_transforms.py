@@ -34,6 +34,12 @@ attributes:
   models: [none]
 """
 NUMBERED = {"pattern": "^[0-9]{16}$"}
+WHEN_KNOWN = {
+    "transform": "conditional",
+    "when": {"column": "income", "at_least": 50_000},
+    "then": "replace",
+    "otherwise": {"transform": "mask", "keep_last": 2},
+}
 COLUMNS: list[tuple[str, str, dict[str, Any], Any]] = [
     ("id", "string", {"infoType": "RECORD_ID"}, {"transform": "tokenize", "format": "uuid"}),
     ("card", "string", {}, {"transform": "fpe", "checksum": "luhn"}),
@@ -43,7 +49,26 @@ COLUMNS: list[tuple[str, str, dict[str, Any], Any]] = [
     ("score", "integer", {}, "shuffle"),
     ("seen", "timestamp", {}, {"transform": "generalize", "to": "hour"}),
     ("town", "string", {"infoType": "CITY"}, "replace"),
+    ("remark", "string", {}, "scrub"),
+    ("reached", "string", {}, WHEN_KNOWN),
 ]
+DETAILS = {
+    "name": "details",
+    "logicalType": "object",
+    "classification": "restricted",
+    "properties": [
+        {
+            "name": "mail",
+            "logicalType": "string",
+            "classification": "restricted",
+            "customProperties": [
+                {"property": "infoType", "value": "EMAIL"},
+                {"property": "tokenDomain", "value": "mail"},
+            ],
+        },
+        {"name": "kind", "logicalType": "string", "classification": "public"},
+    ],
+}
 
 
 def contract() -> dict[str, Any]:
@@ -75,7 +100,7 @@ def contract() -> dict[str, Any]:
                 "name": "cards",
                 "logicalType": "object",
                 "description": "One row per card.",
-                "properties": properties,
+                "properties": [*properties, DETAILS],
             }
         ],
     }
@@ -96,6 +121,11 @@ def rows() -> pl.DataFrame:
             "score": [draw.randrange(1000) for _ in range(ROWS)],
             "seen": [time.strftime("%Y-%m-%dT%H:%M:%SZ") for time in times],
             "town": ["Boston"] * ROWS,
+            "remark": [f"asked person{i % 9}@example.org to call again" for i in range(ROWS)],
+            "reached": [f"in room {i:03} of house" for i in range(ROWS)],
+            "details": [
+                f'{{"mail": "person{i}@example.net", "kind": "x", "secret": "y"}}' for i in range(ROWS)
+            ],
         }
     )
 
@@ -128,6 +158,10 @@ def test_a_product_of_every_new_kind_is_protected_passes_and_opens_again(context
     assert made["mail"].n_unique() == 50
     assert made["note"].n_unique() == ROWS
     assert made["town"].to_list() == ["[CITY]"] * ROWS
+    assert set(made["remark"]) == {"asked [EMAIL] to call again"}
+    rich = before["income"] >= 50_000
+    assert ((made["reached"] == "[REDACTED]") == rich).all()
+    assert made["details"].str.contains(r'^\{"mail": "t1_[0-9a-f]{32}", "kind": "x"\}$').all()
     assert ((made["income"] - before["income"]).abs() <= 100).all()
     assert opened(context, context.product, snapshot).equals(before.select("card", "mail", "note"))
     keys = {about.name for about in context.services.keys.versions()}

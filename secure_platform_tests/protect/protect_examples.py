@@ -10,11 +10,14 @@ from typing import Any, Final
 import polars as pl
 import pytest
 
+from secure_platform import canonical
+from secure_platform.contract.columns import PARTS
 from secure_platform.contract.model import Column, Contract, Protect, Reference
 from secure_platform.contract.product import Product
 from secure_platform.errors import IntegrityError, PlanRefusedError
 from secure_platform.keys.material import CellKey, TokenKey
-from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan, compile_plan
+from secure_platform.protect.compiler import compile_plan
+from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.taxonomy.classification import Classification
 
 AS_OF: Final = date(2026, 1, 1)
@@ -74,11 +77,20 @@ def token(value: str, domain: str, version: int = 1, prefix: str = "t") -> str:
 
 def column(name: str, logical_type: Any = "string", level: str = "confidential", **more: Any) -> Column:
     protect = more.pop("protect", None)
+    return Column(name, logical_type, "", LEVELS[level], protect=asked_for(protect), **more)
+
+
+def asked_for(protect: Any) -> Protect | None:
+    """What a contract asks for, as it writes it."""
+    if protect is None or isinstance(protect, Protect):
+        return protect
     if isinstance(protect, str):
-        protect = Protect(protect)
-    elif isinstance(protect, dict):
-        protect = Protect(protect["transform"], {key: v for key, v in protect.items() if key != "transform"})
-    return Column(name, logical_type, "", LEVELS[level], protect=protect, **more)
+        return Protect(protect)
+    params = {name: value for name, value in protect.items() if name not in {"transform", *PARTS}}
+    parts = {name: part for name in PARTS if (part := asked_for(protect.get(name)))}
+    if "when" in params:
+        params["when"] = canonical.dumps(params["when"]).decode()
+    return Protect(protect["transform"], params, parts)
 
 
 def contract(dataset: str, *columns: Column) -> Contract:
@@ -106,6 +118,7 @@ def product(*contracts: Contract, profile: str = "hipaa_safe_harbor", name: str 
         freshness_hours=None,
         purposes=(),
         deploy_windows=(),
+        maintenance_windows=(),
         directory=Path(__file__).parent,
         digest="sha256:" + "0" * 64,
     )

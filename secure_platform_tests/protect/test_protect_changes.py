@@ -19,7 +19,8 @@ from secure_platform.contract.model import Column, Protect
 from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
 from secure_platform.protect import profile as profile_module
 from secure_platform.protect.changes import changes
-from secure_platform.protect.plan import Plan, compile_plan, mixed_domains
+from secure_platform.protect.compiler import compile_plan
+from secure_platform.protect.plan import Plan, mixed_domains
 from secure_platform.taxonomy.classification import Classification
 
 FREE = "gdpr_pseudonymous"
@@ -41,7 +42,7 @@ def test_a_dataset_of_which_nothing_is_left_is_refused() -> None:
 
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(ContractError):
-        compile_plan(product(contract("a", column("v")), profile="census"), lambda _: 1, AS_OF)
+        compile_plan(product(contract("a", column("v")), profile="hipaa"), lambda _: 1, AS_OF)
 
 
 def test_the_digest_is_that_of_the_canonical_json_and_the_same_every_time() -> None:

@@ -15,14 +15,16 @@ from protect_examples import AS_OF, KEYS, column, compiled, contract, dataset_pl
 from secure_platform.contract.model import Column, Reference
 from secure_platform.errors import IntegrityError, PlanRefusedError
 from secure_platform.protect.again import moved, require_one_to_one, unmoved
+from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, split_orphans, undo
-from secure_platform.protect.plan import DatasetPlan, Plan, compile_plan
+from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.protect.residual import residual_values
 from secure_platform.protect.strength import KINDS, strengths
 from secure_platform.protect.transforms import TRANSFORMS
 
 FREE = "gdpr_pseudonymous"
 PATTERN = "^[0-9]{3}-[0-9]{6}$"
+KEPT_EITHER_WAY: dict[str, Any] = {"then": "keep", "otherwise": "keep"}
 NUMBERS = st.from_regex(PATTERN[:-1] + r"\Z", alphabet=st.sampled_from("0123456789-"))
 DETERMINISTIC = {"transform": "encrypt", "mode": "deterministic"}
 RANDOMIZED = {"transform": "encrypt", "mode": "randomized"}
@@ -115,12 +117,14 @@ def test_references_resolve_after_as_before(name: str, persons: list[str | None]
     assert kept.collect().height == len(persons) - len(expected)
 
 
-@pytest.mark.parametrize("name", sorted(strengths().names - {"drop", "keep", *KEYED}))
+@pytest.mark.parametrize("name", sorted(strengths().names - {"drop", "keep", "members", *KEYED}))
 def test_a_transform_that_does_not_keep_keys_is_refused_on_one(name: str) -> None:
-    params = {"width": 5, "amount": 5, "highest": 5, "file": "education.csv", "level": 1}
+    params: dict[str, Any] = {"width": 5, "amount": 5, "highest": 5, "file": "education.csv", "level": 1}
+    params |= {"when": {"column": "other", "is_null": True}, "as": "name"}
     known = strengths().of(asked(name)).params
     wanted = {"transform": asked(name).transform, **asked(name).params}
     wanted |= {each: params[each] for each in known if each in params}
+    wanted |= KEPT_EITHER_WAY if name == "conditional" else {}
     outputs = TRANSFORMS[name].outputs
     logical_type = next(kind for kind in TYPED if public("v", kind).dtype in outputs)
     key = public("Id", logical_type, primary_key=True, protect=wanted)
@@ -248,10 +252,14 @@ def test_the_order_and_number_of_rows_and_the_declared_types_stay_for_every_tran
         "timestamp": moments,
     }
     params: dict[str, Any] = {"width": 5, "amount": 5, "highest": 5, "file": "education.csv", "level": 1}
+    params |= {"when": {"column": "row", "below": 25}, "as": "name"}
     for name, transform in TRANSFORMS.items():
+        if name == "members":
+            continue
         known = strengths().of(asked(name)).params
         wanted = {"transform": asked(name).transform, **asked(name).params}
         wanted |= {each: params[each] for each in known if each in params}
+        wanted |= KEPT_EITHER_WAY if name == "conditional" else {}
         for logical_type, values in samples.items():
             subject = public("v", logical_type, protect=wanted, pattern=PATTERN)
             row = public("row", "integer", primary_key=True, subject_id=True)

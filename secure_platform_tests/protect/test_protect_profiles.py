@@ -6,12 +6,20 @@ from typing import Any
 
 import pytest
 import yaml
-from protect_examples import column
+from protect_examples import column, compiled, contract, planned, refused
 
-from secure_platform.contract.model import DTYPES, Protect
+from secure_platform.contract.model import DTYPES, Protect, Reference
 from secure_platform.errors import ContractError
 from secure_platform.protect.profile import PROFILES, load_profile, read_profile
-from secure_platform.protect.strength import DOCUMENT, DONE, KINDS, Strengths, full_name, strengths
+from secure_platform.protect.strength import (
+    DOCUMENT,
+    DONE,
+    KINDS,
+    MADE_OF_PARTS,
+    Strengths,
+    full_name,
+    strengths,
+)
 from secure_platform.protect.transforms import TRANSFORMS
 from secure_platform.taxonomy.info_types import info_types
 
@@ -75,7 +83,7 @@ def test_safe_harbor_makes_every_date_a_year(logical_type: str, level: str) -> N
     assert rule.protect == Protect("generalize", {"to": "year", "aggregate_age": 90})
 
 
-@pytest.mark.parametrize("name", ["hipaa_safe_harbor", "gdpr_pseudonymous"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in PROFILES.glob("*.yaml")))
 def test_every_info_type_has_a_rule_in_every_profile(name: str) -> None:
     for info_type in [*info_types(), "A_TYPE_OF_TOMORROW"]:
         rules = load_profile(name).rules(column("v"), info_type=info_type, is_key=False)
@@ -95,9 +103,92 @@ def test_unique_columns_and_subjects_have_a_rule_unless_public() -> None:
 
 
 def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
-    for name in ("census", "../../x", "", "HIPAA_SAFE_HARBOR"):
-        with pytest.raises(ContractError, match=r"gdpr_pseudonymous, hipaa_safe_harbor\."):
+    for name in ("hipaa", "../../x", "", "HIPAA_SAFE_HARBOR"):
+        with pytest.raises(
+            ContractError, match=r"census, gdpr_pseudonymous, hipaa_safe_harbor, pci, test_data\."
+        ):
             load_profile(name)
+
+
+PAN = {"info_type": "CREDIT_CARD", "pattern": "^[0-9]{16}$", "level": "restricted"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (None, ""),
+        ("tokenize", ""),
+        ("fake", ""),
+        ({"transform": "encrypt", "mode": "randomized"}, ""),
+        ({"transform": "mask", "keep_first": 4, "keep_last": 4}, ""),
+        ("fpe", "weaker than mask"),
+        ("keep", "weaker than mask"),
+    ],
+)
+def test_a_pan_is_truncated_a_token_or_encrypted(asked: Any, said: str) -> None:
+    subject = column("pan", protect=asked, **PAN)
+    if said:
+        assert said in refused(subject, column("other"), profile="pci")
+        return
+    found = planned(subject, column("other"), profile="pci")
+    assert found.transform == (
+        asked if isinstance(asked, str) else (asked or {"transform": "mask"})["transform"]
+    )
+    if asked is None:
+        assert dict(found.params) == {"keep_first": 6, "keep_last": 4}
+
+
+def test_authentication_data_are_never_stored_and_so_not_required() -> None:
+    sad = {name for name, kind in info_types().items() if kind.pci == "SAD"}
+    assert load_profile("pci").never_stored.keys() == sad
+    for name in sad:
+        assert (
+            planned(column("v", level="restricted", info_type=name), column("w"), profile="pci").transform
+            == "drop"
+        )
+    needed = column("v", level="restricted", info_type="CARD_PIN", required=True)
+    assert "never lets it be stored" in refused(needed, column("w"), profile="pci")
+    assert load_profile("pci").unstored(contract("p", column("v", info_type="CARD_PIN"), column("w"))) == (
+        "v",
+    )
+    assert not load_profile("test_data").never_stored
+
+
+@pytest.mark.parametrize("name", ["census", "pci", "test_data"])
+def test_no_identifier_and_no_secret_is_kept_by_a_profile_with_groups(name: str) -> None:
+    for info_type, kind in info_types().items():
+        (rule,) = load_profile(name).rules(column("v"), info_type=info_type, is_key=False)
+        if kind.sensitive and info_type not in {"DATE", "AGE"}:
+            assert rule.protect.transform != "keep", info_type
+        if kind.group == "secret":
+            assert rule.protect.transform == "drop"
+
+
+def test_test_data_look_real_and_their_references_resolve() -> None:
+    """The keys are tokens, what has a look is made up, and free text of unknown content is not there."""
+    people = contract(
+        "people",
+        column("id", info_type="RECORD_ID", primary_key=True, subject_id=True),
+        column("name", info_type="PERSON_NAME"),
+        column("mail", info_type="EMAIL"),
+        column("born", "date", info_type="DATE_OF_BIRTH"),
+        column("note", level="restricted"),
+        column("key", level="restricted", info_type="AWS_ACCESS_KEY"),
+    )
+    orders = contract(
+        "orders", column("person", reference=Reference("people", "id")), column("sum", "number")
+    )
+    plan = compiled(people, orders, profile="test_data")
+    assert {c.column: c.full_name for each in plan.datasets.values() for c in each.columns} == {
+        "id": "tokenize",
+        "name": "fake",
+        "mail": "fake",
+        "born": "generalize.month",
+        "note": "redact",
+        "key": "drop",
+        "person": "tokenize",
+        "sum": "keep",
+    }
 
 
 def broken_profiles() -> dict[str, dict[str, Any]]:
@@ -126,6 +217,12 @@ def broken_profiles() -> dict[str, dict[str, Any]]:
         "empty reason": {**good, "keys": {"transform": "drop", "reason": ""}},
         "rule is a text": {**good, "restricted": "drop"},
         "section is a list": {**good, "info_types": ["drop"]},
+        "unknown group": {**good, "groups": {"people": rule}},
+        "or without a list": {**good, "keys": {**rule, "or": rule}},
+        "or with an unknown transform": {**good, "keys": {**rule, "or": [{"transform": "hide"}]}},
+        "unknown info type that is not stored": {**good, "never_stored": {"CVV": "x"}},
+        "not stored without a reason": {**good, "never_stored": {"CARD_PIN": ""}},
+        "least k that is none": {**good, "least_k": 0},
         "unknown refused transform": {**good, "refused": {"shift": "x"}},
     }
 
@@ -175,21 +272,21 @@ def test_what_is_declared_reversible_can_be_undone_and_nothing_else() -> None:
 
 def test_strength_is_a_preorder_with_drop_on_top_and_keep_at_the_bottom() -> None:
     known = strengths()
-    stands_for = {
-        a: {b for b in known.names if known.stands_for(protect(a), protect(b))} for a in known.names
-    }
+    # How strong these are depends on their parts.
+    names = known.names - MADE_OF_PARTS
+    stands_for = {a: {b for b in names if known.stands_for(protect(a), protect(b))} for a in names}
     for name, below in stands_for.items():
         assert name in below
         assert "keep" in below
         assert all(stands_for[other] <= below for other in below), "transitive"
-        assert (below == known.names) == (name in {"drop", "redact"})
+        assert (below == names) == (name in {"drop", "redact"})
     assert stands_for["keep"] == {"keep"}
     assert stands_for["fpe"] == {"fpe", "keep"}
     assert stands_for["encrypt.deterministic"] == {"encrypt.deterministic", "fpe", "keep"}
     assert stands_for["encrypt.randomized"] == {"encrypt.randomized", *stands_for["encrypt.deterministic"]}
     assert stands_for["tokenize"] == {"tokenize", *stands_for["encrypt.deterministic"]}
     assert stands_for["hash"] == {"hash", *stands_for["tokenize"]}
-    assert stands_for["replace"] == known.names - {"drop", "redact"}
+    assert stands_for["replace"] == names - {"drop", "redact"}
     for name in ("mask", "noise", "shuffle", "generalize.limits", "generalize.hour", "generalize.hierarchy"):
         assert stands_for[name] == {name, "keep"}
     assert stands_for["shift_date"] == {"shift_date", "keep"}

@@ -28,8 +28,9 @@ from secure_platform.contract.product import load_product
 from secure_platform.errors import PlanRefusedError
 from secure_platform.protect import profile as profile_module
 from secure_platform.protect import residual
+from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, split_orphans
-from secure_platform.protect.plan import DatasetPlan, Plan, compile_plan
+from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.protect.residual import residual_values
 from secure_platform.sample.generate import generate
 

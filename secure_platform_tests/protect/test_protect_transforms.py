@@ -188,6 +188,33 @@ def is_what_the_second_level_says(before: list[Any], after: list[Any]) -> None:
     assert after == [said.get(value) for value in before]
 
 
+def is_hidden_below_three(before: list[Any], after: list[Any]) -> None:
+    marks = ["[REDACTED]" if row < 3 else re.sub(r"\w", "*", str(v)) for row, v in enumerate(before)]
+    assert after == [None if v is None else mark for v, mark in zip(before, marks, strict=True)]
+
+
+def has_marks_for_values(before: list[Any], after: list[Any]) -> None:
+    made = {
+        '{"a": "x", "b": "y"}': '{"a": "[REDACTED]"}',
+        '{"b": "y"}': "{}",
+        '{"a": null}': '{"a": null}',
+        '["x"]': "[null]",
+        '[{"a": "x"}]': '[{"a": "[REDACTED]"}]',
+    }
+    assert after == [made.get(v) for v in before]
+
+
+def is_an_address_of_nobody(before: list[Any], after: list[Any]) -> None:
+    form = re.compile(r"[a-z]+\.[a-z]+[0-9]{2}@example\.(com|net|org)")
+    pairs = list(zip(before, after, strict=True))
+    assert all(form.fullmatch(new) if old is not None else new is None for old, new in pairs)
+    assert len(set(pairs)) == len(set(before)), "equal values stay equal"
+
+
+def names_what_was_there(before: list[Any], after: list[Any]) -> None:
+    assert after == [None if v is None else re.sub(r"[a-z]+@[a-z.]+", "[EMAIL]", v) for v in before]
+
+
 @dataclass(frozen=True)
 class Promise:
     logical_type: str
@@ -241,6 +268,31 @@ PROMISES = {
     "hash": Promise("string", {}, SSNS, texts, is_token("h")),
     "tokenize": Promise("string", {}, SSNS, texts, is_token("t")),
     "mask": Promise("string", {"keep_last": 4}, SSNS, texts, shows_only_the_end),
+    "conditional": Promise(
+        "string",
+        {"when": {"column": "s", "below": 3}, "then": "replace", "otherwise": "mask"},
+        [*SSNS, *SSNS],
+        st.from_regex(r"[0-9]{1,9}", fullmatch=True, alphabet=st.characters(max_codepoint=127)),
+        is_hidden_below_three,
+    ),
+    "members": Promise(
+        "string",
+        {},
+        ['{"a": "x", "b": "y"}', '{"b": "y"}', None, "no JSON", '{"a": null}', '["x"]'],
+        st.sampled_from(['{"a": "x", "b": "y"}', '{"b": "y"}', "no JSON", '[{"a": "x"}]']),
+        has_marks_for_values,
+        {"members": (column("v.a", protect="replace"),)},
+    ),
+    "fake": Promise("string", {"as": "email"}, [*SSNS, SSNS[0]], texts, is_an_address_of_nobody),
+    "scrub": Promise(
+        "string",
+        {},
+        ["write to jane@example.org today", "feels well", None, "", "write to jane@example.org today"],
+        st.lists(
+            st.sampled_from(["ask", "again", "ann@example.org", "of joe@mail.example.com"]), max_size=6
+        ).map(" ".join),
+        names_what_was_there,
+    ),
     "shift_date": Promise("date", {}, DAYS, dates, is_another_day_nearby),
     "generalize.year": Promise("date", {"aggregate_age": 90}, DAYS, dates, is_year_from_1936),
     "generalize.quarter": Promise("date", {}, DAYS, dates, is_first_day_of_quarter),
@@ -270,7 +322,9 @@ def outcome(promise: Promise, values: list[Any], protect: Any) -> list[Any]:
     return frame["v"].to_list()
 
 
-def asked(name: str, promise: Promise) -> dict[str, Any]:
+def asked(name: str, promise: Promise) -> dict[str, Any] | None:
+    if name == "members":
+        return None
     transform, _, kind = name.partition(".")
     return {"transform": transform, **promise.params, **({KINDS[transform]: kind} if kind else {})}
 
@@ -310,10 +364,14 @@ def test_an_empty_frame_and_a_frame_of_nulls(name: str) -> None:
     transform = TRANSFORMS[name]
     params: dict[str, str | int] = {"to": name.partition(".")[2], "mode": name.partition(".")[2]}
     params |= {"width": 5, "as_of": "2026-01-01", "value": "x", "amount": 1}
-    params |= {"pattern": "^[0-9]{9}$", "symbols": "0123456789", "values": '{"a":"b"}'}
+    params |= {"pattern": "^[0-9]{9}$", "symbols": "0123456789", "values": '{"a":"b"}', "types": "{}"}
+    params |= {"as": "name", "locale": "de_DE"}
     for dtype, output in transform.outputs.items():
         key = KEYS.cell_key("d", 1) if transform.key == "cell" else KEYS.token_key("d", 1)
-        inputs = Inputs(dtype, params, key, "d", {"subject": pl.lit("subject"), "row": pl.lit("row")})
+        others = {"subject": pl.lit("subject"), "row": pl.lit("row"), "when": pl.lit(True)}
+        names = ["$.v"] if name == "members" else ["then", "otherwise"]
+        parts = dict.fromkeys(names, pl.col("v"))
+        inputs = Inputs(dtype, params, key, "d", others, parts=parts)
         for values in ([], [None, None]):
             frame = pl.LazyFrame({"v": values}, schema={"v": dtype})
             result = frame.select(transform.build(pl.col("v"), inputs).alias("v")).collect(engine="streaming")
@@ -640,6 +698,9 @@ def test_a_keyed_transform_is_never_done_without_its_key_or_subject() -> None:
         "pattern": "^[0-9]{9}$",
         "symbols": "0123456789",
         "amount": 1,
+        "types": "{}",
+        "as": "name",
+        "locale": "de_DE",
     }
     others = {"subject": pl.lit("s"), "row": pl.lit("r")}
     for transform in TRANSFORMS.values():

@@ -1,9 +1,11 @@
 """Our pages behind the real server's guards, and people logged in to them in one browser each."""
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import httpx
@@ -16,6 +18,7 @@ from web_login import BASE, session_cookie, web_app
 
 from secure_platform.access.principals import Principal
 from secure_platform.gate.records import ReleaseRecord
+from secure_platform.monitor.incident import Sighting
 from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.steps.deploy import deploy
 from secure_platform.services import Services
@@ -25,6 +28,7 @@ from secure_platform.web.authentication import COOKIE
 from secure_platform.web.server import listen
 
 START_SECONDS = 30
+UNUSUAL = Sighting("production", "patient_summary", "quality", "p1", "warn", metrics=("null_rate:age",))
 HTML = {"accept": "text/html", "origin": BASE}
 STAFF = {
     "ana": ("analyst",),
@@ -112,9 +116,29 @@ def governed(built: Built) -> tuple[Services, ReleaseRecord, ReleaseRecord]:
         person(services, name)
     first = built.approve()
     deploy(services, built.product)
+    services.incidents.report(PRODUCT, [UNUSUAL])
     second = built_release(built, "second")
     assert services.target.base(PRODUCT) == first.digest == second.base
     return services, first, second
+
+
+def watched_for_a_month(services: Services) -> None:
+    """The marts of the thirty days before, one of which was unusual."""
+    for table in services.product(PRODUCT).models:
+        (today,) = services.metrics.before(PRODUCT, table, "marts")
+        for day in range(1, 31):
+            rows = today.numbers["rows"]
+            value = rows * (1 + 0.06 * math.sin(day * 1.7)) * (0.4 if day == 9 else 1)
+            said = {"value": value, "expected": rows, "low": 0.85 * rows, "high": 1.15 * rows}
+            verdict = {**said, "state": "fail" if day == 9 else "pass", "chance": 0.5, "note": ""}
+            record = replace(
+                today,
+                snapshot_id=f"{table[:20]}{day}",
+                numbers={"rows": value},
+                verdicts={"rows": verdict},
+                recorded_at=today.recorded_at - timedelta(days=day),
+            )
+            services.metrics.add(record)
 
 
 @contextmanager
@@ -152,6 +176,11 @@ class Site:
 
     def reader(self, name: str | None, *, mfa: bool = True) -> Reader:
         return Reader(self.app, self.services, name, mfa=mfa)
+
+    @property
+    def incident(self) -> str:
+        """The first incident there was."""
+        return self.services.incidents.all(PRODUCT)[0].incident_id
 
     def present(self) -> ReleaseRecord:
         return self.services.gate.get(self.second.digest)

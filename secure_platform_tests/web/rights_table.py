@@ -1,16 +1,18 @@
 """Who may reach what, spelled out by hand: a table read off the code would agree with every change."""
 
 PEOPLE = "analyst data_engineer ml_engineer data_steward privacy_officer auditor admin"
-SERVICES = "pipeline scheduler"
+SERVICES = "pipeline scheduler monitor"
 NOBODY = "nobody"
 
 MAY = {
     "authenticated": f"{PEOPLE} {SERVICES} {NOBODY}",
+    "metrics_read": "data_engineer auditor admin monitor",
+    "incident_read": "data_engineer ml_engineer data_steward privacy_officer auditor admin",
     "ui_read": PEOPLE,
     "run_read": "data_engineer ml_engineer data_steward privacy_officer auditor admin",
     "instance_read": "data_engineer auditor admin",
     "platform_operate": "data_engineer admin",
-    "build": f"data_engineer ml_engineer {SERVICES}",
+    "build": "data_engineer ml_engineer pipeline scheduler",
     "audit_read": "data_steward privacy_officer auditor admin",
     "access_read": "data_steward privacy_officer auditor admin",
     "key_read": "data_steward privacy_officer auditor admin",
@@ -86,6 +88,10 @@ ROUTES = {
     "audit_read": "/audit /audit/{seq} POST:/audit/verify POST:/audit/{seq}/proof",
     "access_read": "/access /access/explain /access/matrix /access/principals/{name}",
     "key_read": "/keys",
+    "metrics_read": "/metrics",
+    "incident_read": """
+        /observability /observability/{product} /incidents/{incident} POST:/incidents/{incident}
+    """,
     "principal_manage": """
         POST:/access/principals POST:/access/principals/{name} POST:/access/principals/{name}/invite
     """,

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 ENGINEERS = {"data_engineer", "ml_engineer"}
 OVERSEERS = {"admin", "auditor", "data_steward", "privacy_officer"}
-SERVICES = {"pipeline", "scheduler"}
+SERVICES = {"pipeline", "scheduler", "monitor"}
 READERS = {"analyst", *ENGINEERS, "data_steward", "privacy_officer"}
 EVERYBODY = {*ROLES, "nobody"}
 # Who gets past the policy, by operation; nobody is a principal without a role.

@@ -23,6 +23,7 @@ from secure_platform.web.pages import (
     audit,
     data_map,
     keys,
+    observability,
     people,
     releases,
     rights,
@@ -30,9 +31,10 @@ from secure_platform.web.pages import (
 
 pytestmark = pytest.mark.slow
 
-ROOMS = (approvals, releases, data_map, audit, people, access, keys, rights, account)
+ROOMS = (approvals, releases, data_map, observability, audit, people, access, keys, rights, account)
 EVERYBODY = frozenset(STAFF)
 ROLES = EVERYBODY - {"nil"}
+WATCHERS = ROLES - {"ana"}
 OVERSEERS = frozenset({"sam", "tess", "petra", "otto", "admin"})
 # Path of the route, an address of it, and who may open it.
 READ = [
@@ -47,6 +49,9 @@ READ = [
     ("/data-map/{product}", "/data-map/healthcare", ROLES),
     ("/data-map/{product}/{table}", "/data-map/healthcare/patients", ROLES),
     ("/data-map/{product}/{table}", "/data-map/healthcare/patient_summary", ROLES),
+    ("/observability", "/observability", WATCHERS),
+    ("/observability/{product}", "/observability/healthcare", WATCHERS),
+    ("/incidents/{incident}", "/incidents/{incident}", WATCHERS),
     ("/audit", "/audit?action=release.", OVERSEERS),
     ("/audit/{seq}", "/audit/3", OVERSEERS),
     ("/access", "/access", OVERSEERS),
@@ -61,6 +66,7 @@ CHANGE = [
     ("/approvals/{digest}", "/approvals/{digest}", ROLES),
     ("/releases/{product}/rollback", "/releases/healthcare/rollback", ROLES),
     ("/releases/{product}/{number}/verify", "/releases/healthcare/1/verify", ROLES),
+    ("/incidents/{incident}", "/incidents/{incident}", WATCHERS),
     ("/audit/verify", "/audit/verify", OVERSEERS),
     ("/audit/{seq}/proof", "/audit/3/proof", OVERSEERS),
     ("/access/principals", "/access/principals", frozenset({"admin"})),
@@ -110,7 +116,7 @@ def test_every_route_of_the_pages_is_in_these_tables(site: Site) -> None:
 
 @pytest.mark.parametrize(("address", "readers"), [(address, readers) for _, address, readers in READ])
 def test_a_page_opens_for_those_whose_right_it_is(site: Site, address: str, readers: frozenset[str]) -> None:
-    path = address.format(digest=site.second.digest)
+    path = address.format(digest=site.second.digest, incident=site.incident)
     seen = {name: site.reader(name).open(path).status_code for name in sorted(STAFF)}
     assert seen == {name: 200 if name in readers else 403 for name in sorted(STAFF)}
     nobody = site.reader(None).open(path)
@@ -119,7 +125,7 @@ def test_a_page_opens_for_those_whose_right_it_is(site: Site, address: str, read
 
 @pytest.mark.parametrize(("address", "doers"), [(address, doers) for _, address, doers in CHANGE])
 def test_a_form_counts_from_its_own_page_only(site: Site, address: str, doers: frozenset[str]) -> None:
-    path = address.format(digest=site.second.digest)
+    path = address.format(digest=site.second.digest, incident=site.incident)
     for name in sorted(STAFF):
         refused = site.reader(name).post(path, data={"csrf": "0" * 64}, headers=HTML)
         assert refused.status_code == 403, name
@@ -130,7 +136,7 @@ def test_opening_every_page_changes_nothing(site: Site) -> None:
     reader = site.reader("sam")
     size = site.services.audit.size()
     for _, address, _ in READ:
-        reader.open(address.format(digest=site.second.digest))
+        reader.open(address.format(digest=site.second.digest, incident=site.incident))
     written = {entry.body["action"] for entry in site.services.audit.entries(size)}
     assert written == {"policy.decide"}
 

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser_support import ARGUMENTS, PATIENCE_MILLISECONDS, PICTURES, WRITE_PICTURES
 from built_home import PRODUCT, Built
-from pages_support import governed, person, served
+from pages_support import governed, person, served, watched_for_a_month
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 from web_login import session_cookie
@@ -33,6 +33,9 @@ PAGES = {
     "data-map": f"/data-map/{PRODUCT}",
     "dataset": f"/data-map/{PRODUCT}/patients",
     "mart": f"/data-map/{PRODUCT}/patient_summary",
+    "observability": "/observability",
+    "watched": f"/observability/{PRODUCT}",
+    "incident": "/incidents/{incident}",
     "audit": "/audit?action=release.",
     "entry": "/audit/3",
     "access": "/access",
@@ -57,10 +60,11 @@ class Window:
     page: Page
     base: str
     digest: str
+    incident: str
     heard: list[str]
 
     def open(self, name: str) -> Page:
-        self.page.goto(self.base + PAGES[name].format(digest=self.digest))
+        self.page.goto(self.base + PAGES[name].format(digest=self.digest, incident=self.incident))
         return self.page
 
 
@@ -70,6 +74,7 @@ def site(built_once: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECURE_PLATFORM_HOME", str(copy.home))
         services, _, second = governed(copy)
+        watched_for_a_month(services)
         with served(services) as base:
             yield services, base, second.digest
 
@@ -101,7 +106,7 @@ def window(
     page.on("console", lambda message: heard.append(message.text))
     page.on("pageerror", lambda error: heard.append(str(error)))
     page.on("dialog", lambda dialog: heard.append(f"dialog: {dialog.message}"))
-    yield Window(page, base, digest, heard)
+    yield Window(page, base, digest, services.incidents.all(PRODUCT)[0].incident_id, heard)
     context.close()
 
 
@@ -177,7 +182,7 @@ def test_the_pictures_of_the_documentation(chrome: Chromium, site: tuple[Service
     with window(chrome, site, "otto", colours="dark") as seen:
         picture(seen, "audit")
     with window(chrome, site, "admin") as seen:
-        for name in ("access", "account", "keys"):
+        for name in ("access", "account", "keys", "incident", "watched"):
             picture(seen, name)
 
 

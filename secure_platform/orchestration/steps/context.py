@@ -21,7 +21,7 @@ from secure_platform.settings import PACKAGE
 from secure_platform.store.snapshots import Snapshot, Zone
 
 PRESENTATION: Final = ("cli/", "web/", "defs/")
-CODE_SUFFIXES: Final = frozenset({".py", ".yaml", ".yml", ".cedar", ".cedarschema"})
+CODE_SUFFIXES: Final = frozenset({".py", ".txt", ".yaml", ".yml", ".cedar", ".cedarschema"})
 
 
 @dataclass(frozen=True)

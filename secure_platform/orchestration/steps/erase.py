@@ -187,7 +187,7 @@ class _Work:
         for plan in self._plans():
             for dataset, each in plan.datasets.items():
                 for column in each.outputs:
-                    if column.params.get(PERSONS) == self.tombstone.domain:
+                    if any(part.params.get(PERSONS) == self.tombstone.domain for part in column.every()):
                         yield f"{self.product.name}/{dataset}.{column.column}"
 
     def forget(self, values: Values) -> None:

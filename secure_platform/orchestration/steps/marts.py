@@ -4,11 +4,13 @@ The tables are read back, scanned once more and committed as snapshots; the test
 its verdict.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from secure_platform.errors import DataRefusedError
+from secure_platform.monitor.profile import Measures, Profiler
 from secure_platform.orchestration.dbt import (
     MANIFEST,
     DbtRun,
@@ -28,8 +30,17 @@ from secure_platform.orchestration.steps.context import (
     StepOutcome,
     input_key,
 )
-from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
+from secure_platform.orchestration.steps.observe import (
+    MARTS,
+    Terms,
+    found_by,
+    labels_key,
+    monitored,
+    product_terms,
+    remember,
+)
 from secure_platform.orchestration.steps.protect import (
+    KEYED,
     current_plan,
     left_over,
     lineage_record,
@@ -37,6 +48,8 @@ from secure_platform.orchestration.steps.protect import (
     record_left,
     residual_detail,
 )
+from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
+from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.residual import kept_formats
 from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
@@ -49,6 +62,7 @@ if TYPE_CHECKING:
 VERDICTS: Final = ("dbt", "residual")
 PASSED: Final = frozenset({"pass", "success"})
 """A test that only warns and fails is a failed verdict."""
+TEXT: Final = "String"
 
 
 @dataclass(frozen=True)
@@ -104,8 +118,14 @@ def build_marts(context: StepContext, marts: Mapping[str, Mart]) -> MartsOutcome
     if len(reused) == len(marts):
         for snapshot in reused.values():
             services.store.set_head(snapshot, actor=context.requester)
-        return _outcome(reused)
-    return _outcome(_build(context, marts, inputs, key, digest))
+        return _outcome(context, reused)
+    began, terms = time.monotonic(), product_terms(product)
+    built = _build(context, marts, inputs, key, digest)
+    seconds = time.monotonic() - began
+    for snapshot, measures in built.values():
+        findings = found_by(snapshot.verdicts["residual"])
+        remember(context, snapshot, terms, measures, findings=findings, seconds=seconds)
+    return _outcome(context, {name: snapshot for name, (snapshot, _) in built.items()})
 
 
 def _build(
@@ -114,7 +134,7 @@ def _build(
     inputs: Mapping[str, Snapshot],
     key: str,
     digest: str,
-) -> dict[str, Snapshot]:
+) -> dict[str, tuple[Snapshot, Measures]]:
     # Its parser of SQL takes a while to import, and only a build needs it.
     from secure_platform.orchestration.lineage import column_lineage  # noqa: PLC0415
 
@@ -152,6 +172,24 @@ def _kept_formats(context: StepContext, lineages: Mapping[str, "ColumnLineage"],
     for name, lineage in lineages.items():
         found |= {(name, column) for column, sources in lineage.items() if sources and found >= set(sources)}
     return {column for name, column in found if name == mart}
+
+
+def _lasting(context: StepContext, lineages: Mapping[str, "ColumnLineage"], mart: str) -> set[str]:
+    """The columns of a mart whose numbers do not change with a key; none if its SQL cannot be traced.
+
+    What a key turns into text is not a number: a mart can only count it.
+    """
+    plan = current_plan(context.product, context.services.keys)
+    keyed = {
+        (name, column.column)
+        for name, each in plan.datasets.items()
+        for column in each.outputs
+        if column.transform in KEYED and column.output_type != TEXT
+    }
+    # As above.
+    for name, lineage in lineages.items():
+        keyed |= {(name, column) for column, sources in lineage.items() if keyed.intersection(sources)}
+    return {column for column in lineages.get(mart, {}) if (mart, column) not in keyed}
 
 
 def require_built(marts: Mapping[str, Mart], run: DbtRun) -> None:
@@ -196,11 +234,13 @@ def _commit(
     key: str,
     lineages: Mapping[str, "ColumnLineage"],
     record: Mapping[str, Any],
-) -> Snapshot:
+) -> tuple[Snapshot, Measures]:
     services, product = context.services, context.product
     lineage = lineages.get(mart.name, {})
     with services.store.draft(product.name, mart.name, Zone.MARTS, actor=context.requester) as draft:
-        draft.write(warehouse.table(product.name, mart.name))
+        table = warehouse.table(product.name, mart.name)
+        profiler = Profiler(None, labels_key(context), values=_lasting(context, lineages, mart.name))
+        counts = draft.write(table, observe=profiler.queries(table))
         left = left_over(context, mart.name, draft.scan(), _kept_formats(context, lineages, mart.name))
         values = original_values_left(context, draft.scan(), product.contracts, None)
         record_left(context, (Zone.MARTS, mart.name, draft.snapshot_id), left, draft.scan())
@@ -212,7 +252,7 @@ def _commit(
             **residual_detail(left),
             original_values=values,
         )
-        return draft.commit(
+        snapshot = draft.commit(
             input_key=key,
             contract_version="",
             contract_digest="",
@@ -226,23 +266,18 @@ def _commit(
                 },
             },
         )
+    return snapshot, profiler.measures(counts)
 
 
-def _outcome(snapshots: Mapping[str, Snapshot]) -> MartsOutcome:
+def _outcome(context: StepContext, snapshots: Mapping[str, Snapshot]) -> MartsOutcome:
     tests: dict[str, bool] = {}
+    terms = product_terms(context.product)
     for snapshot in snapshots.values():
         recorded: dict[str, Any] = dict(snapshot.verdicts["dbt"].detail)
         tests |= recorded.get("tests", {})
     return MartsOutcome(
         marts={
-            name: StepOutcome(
-                snapshot,
-                (
-                    CheckOutcome(
-                        "residual", snapshot.verdicts["residual"].passed, snapshot.verdicts["residual"].detail
-                    ),
-                ),
-            )
+            name: reported(context, StepOutcome(snapshot, _checks(context, snapshot, terms)))
             for name, snapshot in snapshots.items()
         },
         tests=tests,
@@ -253,4 +288,12 @@ def _outcome(snapshots: Mapping[str, Snapshot]) -> MartsOutcome:
             }
             for name, snapshot in snapshots.items()
         },
+    )
+
+
+def _checks(context: StepContext, snapshot: Snapshot, terms: Terms) -> tuple[CheckOutcome, ...]:
+    residual = snapshot.verdicts["residual"]
+    return (
+        CheckOutcome("residual", residual.passed, residual.detail),
+        *monitored(context, snapshot, terms, MARTS),
     )

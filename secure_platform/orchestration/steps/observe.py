@@ -4,22 +4,24 @@ A snapshot is judged once, when it is new; found again, it shows what was said t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from secure_platform.contract.model import Contract, Monitor, Severity
+from secure_platform.contract.product import Product
 from secure_platform.control.database import utc_now
 from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.anomaly import STATES
 from secure_platform.monitor.distribution import Sketch
 from secure_platform.monitor.freshness import judge_freshness
-from secure_platform.monitor.history import Record
+from secure_platform.monitor.history import MetricsHistory, Record
 from secure_platform.monitor.plot import plot
 from secure_platform.monitor.profile import Measures
 from secure_platform.monitor.watch import Observation, watch
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext
+from secure_platform.services import Services
 from secure_platform.store.snapshots import Snapshot, Verdict
 
 MONITORED: Final[Mapping[str, str]] = {
@@ -32,11 +34,53 @@ MONITORED: Final[Mapping[str, str]] = {
 }
 RAW: Final = ("volume", "freshness", "quality", "schema")
 PROTECTED: Final = ("volume", "quality", "distribution", "custom", "schema")
+MARTS: Final = ("volume", "quality", "distribution", "schema")
+PRODUCTION: Final = ("volume", "freshness", "quality", "distribution", "schema")
 _SHOWN: Final = 20
 """Unusual metrics that a check lists, the least likely first."""
 _PLOTS: Final = 3
 
 Findings = Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is asked of a dataset.
+
+    Attributes:
+        monitor: How it is watched.
+        promised: The greatest age that is allowed, None if nothing is promised.
+    """
+
+    monitor: Monitor
+    promised: timedelta | None
+
+
+def terms_of(contract: Contract) -> Terms:
+    """What a contract asks."""
+    return Terms(contract.monitor, _hours(contract.freshness_hours))
+
+
+def product_terms(product: Product) -> Terms:
+    """What a product asks of its marts and of production: what the strictest of its contracts does.
+
+    Its clock is that of the contracts where they agree, its holidays are those of all of them.
+    """
+    monitors = [contract.monitor for contract in product.contracts.values()]
+    zones = {monitor.timezone for monitor in monitors}
+    strict = any(monitor.severity == "error" for monitor in monitors)
+    monitor = Monitor(
+        severity="error" if strict else "warn",
+        timezone=zones.pop() if len(zones) == 1 else Monitor.timezone,
+        holidays=tuple(sorted({day for each in monitors for day in each.holidays})),
+    )
+    return Terms(monitor, _hours(freshness_hours(product)))
+
+
+def freshness_hours(product: Product) -> float | None:
+    """Hours after which production is stale: the strictest of the product and its contracts' SLAs."""
+    stated = [product.freshness_hours, *(contract.freshness_hours for contract in product.contracts.values())]
+    return min((hours for hours in stated if hours is not None), default=None)
 
 
 def labels_key(context: StepContext) -> DigestKey:
@@ -47,7 +91,7 @@ def labels_key(context: StepContext) -> DigestKey:
 def remember(
     context: StepContext,
     snapshot: Snapshot,
-    contract: Contract | None,
+    terms: Terms,
     measures: Measures,
     *,
     findings: Findings,
@@ -58,24 +102,32 @@ def remember(
     Args:
         context: The run.
         snapshot: The snapshot, committed.
-        contract: Of its dataset; None for a mart.
+        terms: What is asked of its dataset.
         measures: What was counted while it was written.
         findings: Column → info type → count.
         seconds: How long the step took.
     """
-    metrics = context.services.metrics
-    history = metrics.before(
-        snapshot.product, snapshot.dataset, snapshot.zone, snapshot_id=snapshot.snapshot_id
-    )
-    now = utc_now()
-    late = {"seconds": seconds, "lateness_hours": _lateness(history, now, promise(contract))}
-    record = _record(snapshot, {**measures.numbers, **late}, measures.sketches, findings, now)
+    numbers = {**measures.numbers, "seconds": seconds}
+    record = _record(snapshot, numbers, measures.sketches, findings)
+    keep(context.services, record, terms)
+
+
+def keep(services: Services, record: Record, terms: Terms) -> None:
+    """Judge a record by those before it, and keep it; one that is there already stays as it is."""
+    metrics = services.metrics
+    if metrics.find(record.snapshot_id) is not None:
+        return
+    history = metrics.before(record.product, record.dataset, record.zone, snapshot_id=record.snapshot_id)
+    now = record.recorded_at
+    late = {"lateness_hours": _lateness(history, now, terms.promised)}
+    record = replace(record, numbers={**record.numbers, **late})
     found = watch(
         record,
         history,
-        contract.monitor if contract else Monitor(),
-        promised=promise(contract),
-        today=metrics.chances(snapshot.product, now.replace(hour=0, minute=0, second=0, microsecond=0)),
+        terms.monitor,
+        promised=terms.promised,
+        today=metrics.chances(record.product, now.replace(hour=0, minute=0, second=0, microsecond=0)),
+        feedback=services.incidents.feedback(record.product),
     )
     metrics.add(replace(record, verdicts={each.metric: each.to_json() for each in found}))
 
@@ -85,7 +137,6 @@ def _record(
     numbers: Mapping[str, float],
     sketches: Mapping[str, Sketch],
     findings: Findings,
-    now: datetime,
 ) -> Record:
     counted = {
         **_of_snapshot(snapshot),
@@ -101,27 +152,39 @@ def _record(
         sketches=sketches,
         columns=snapshot.columns,
         findings=findings,
-        recorded_at=now,
     )
 
 
 def monitored(
-    context: StepContext, snapshot: Snapshot, contract: Contract | None, checks: Sequence[str]
+    context: StepContext, snapshot: Snapshot, terms: Terms, checks: Sequence[str]
 ) -> tuple[CheckOutcome, ...]:
     """What was said about a snapshot, as checks."""
-    metrics = context.services.metrics
-    record = metrics.find(snapshot.snapshot_id)
+    return said_of(context.services.metrics, snapshot.snapshot_id, terms, checks, again=snapshot.reused)
+
+
+def said_of(
+    metrics: MetricsHistory, snapshot_id: str, terms: Terms, checks: Sequence[str], *, again: bool
+) -> tuple[CheckOutcome, ...]:
+    """What was said about a record, as checks.
+
+    Args:
+        metrics: The history.
+        snapshot_id: The record; one that is not known is being learned.
+        terms: What is asked of its dataset.
+        checks: Names of the checks.
+        again: Whether nothing new came: then its age now is shown.
+    """
+    record = metrics.find(snapshot_id)
     said = [Observation(name, **verdict) for name, verdict in record.verdicts.items()] if record else []
-    history = metrics.before(
-        snapshot.product, snapshot.dataset, snapshot.zone, snapshot_id=snapshot.snapshot_id
+    history = (
+        metrics.before(record.product, record.dataset, record.zone, snapshot_id=snapshot_id) if record else []
     )
-    severity = (contract.monitor if contract else Monitor()).severity
     outcomes = []
     for name in checks:
         found = [each for each in said if each.check == name]
-        if name == "freshness" and snapshot.reused:
-            found = [_age([*history, *([record] if record else [])], contract)]
-        outcomes.append(_outcome(name, found, history, severity))
+        if name == "freshness" and again:
+            found = [_age([*history, *([record] if record else [])], terms)]
+        outcomes.append(_outcome(name, found, history, terms.monitor.severity))
     return tuple(outcomes)
 
 
@@ -133,9 +196,7 @@ def found_by(verdict: Verdict) -> Findings:
     return counts
 
 
-def promise(contract: Contract | None) -> timedelta | None:
-    """The greatest age that a contract allows."""
-    hours = contract.freshness_hours if contract else None
+def _hours(hours: float | None) -> timedelta | None:
     return timedelta(hours=hours) if hours is not None else None
 
 
@@ -172,10 +233,10 @@ def _lateness(history: Sequence[Record], now: datetime, promised: timedelta | No
     return max(0.0, (now - history[-1].recorded_at - promised).total_seconds() / 3_600)
 
 
-def _age(history: Sequence[Record], contract: Contract | None) -> Observation:
+def _age(history: Sequence[Record], terms: Terms) -> Observation:
     arrivals = sorted(each.recorded_at for each in history)
-    zone = ZoneInfo((contract.monitor if contract else Monitor()).timezone)
-    found = judge_freshness(arrivals, utc_now(), promised=promise(contract), zone=zone)
+    zone = ZoneInfo(terms.monitor.timezone)
+    found = judge_freshness(arrivals, utc_now(), promised=terms.promised, zone=zone)
     hours = found.age.total_seconds() / 3_600 if found.age is not None else None
     return Observation("freshness", found.state, 1.0, hours, note="hours since the last that was new")
 

@@ -23,18 +23,21 @@ from secure_platform.orchestration.steps.context import (
     input_key,
     require_contract,
 )
-from secure_platform.orchestration.steps.observe import PROTECTED, labels_key, monitored, remember
+from secure_platform.orchestration.steps.observe import PROTECTED, labels_key, monitored, remember, terms_of
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.pull import finding_record
 from secure_platform.orchestration.steps.record import record_scan
+from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.retokenize import VERDICT as RETOKENIZED
 from secure_platform.orchestration.steps.retokenize import proof
+from secure_platform.orchestration.steps.rows import Rows, account, leaving
 from secure_platform.orchestration.steps.scanning import product_scan
+from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, split_orphans
-from secure_platform.protect.plan import DatasetPlan, Plan, compile_plan
+from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.protect.residual import kept_formats, residual_values
-from secure_platform.scan.columns import residual
 from secure_platform.scan.feedback import Corrected
+from secure_platform.scan.refusals import residual
 from secure_platform.services import Services
 from secure_platform.source.csv import LINE
 from secure_platform.store.snapshots import Draft, Snapshot, SnapshotStore, Zone, require_verdicts
@@ -52,8 +55,8 @@ def current_plan(product: Product, keys: KeyRing) -> Plan:
 
     Ages are counted at the first day of the year, so that unchanged data keep their plan for a year.
     """
-    as_of = datetime.now(UTC).date().replace(month=1, day=1)
-    return compile_plan(product, keys.token_version, as_of)
+    today = datetime.now(UTC).date()
+    return compile_plan(product, keys.token_version, today.replace(month=1, day=1), today)
 
 
 def output_classification(plan: Plan) -> Classification:
@@ -102,10 +105,10 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
     known = store.find(context.product.name, dataset, Zone.PROTECTED, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
-        return _outcome(context, known)
+        return reported(context, _outcome(context, known))
     began = time.monotonic()
     with store.draft(context.product.name, dataset, Zone.PROTECTED, actor=context.requester) as draft:
-        measures = _carry_out(context, draft, plan, raws, parents)
+        measures = _carry_out(context, draft, plans, dataset, raws, parents)
         snapshot = draft.commit(
             input_key=key,
             contract_version=contract.version,
@@ -117,13 +120,14 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
             },
         )
     seconds = time.monotonic() - began
-    remember(context, snapshot, contract, measures, findings={}, seconds=seconds)
-    return _outcome(context, snapshot)
+    remember(context, snapshot, terms_of(contract), measures, findings={}, seconds=seconds)
+    return reported(context, _outcome(context, snapshot))
 
 
 def plan_digest(plan: DatasetPlan) -> str:
     """`sha256:<hex>` over what the plan does to each column of one dataset."""
-    return canonical.sha256(canonical.dumps([column.to_json() for column in plan.columns]))
+    rows = [plan.suppression.to_json()] if plan.suppression else []
+    return canonical.sha256(canonical.dumps([*(column.to_json() for column in plan.columns), *rows]))
 
 
 def lineage_record(snapshot: Snapshot) -> dict[str, Any]:
@@ -159,29 +163,49 @@ def _raws(context: StepContext, datasets: Iterable[str]) -> dict[str, Snapshot]:
 def _carry_out(
     context: StepContext,
     draft: Draft,
-    plan: DatasetPlan,
+    plans: Mapping[str, DatasetPlan],
+    dataset: str,
     raws: Mapping[str, Snapshot],
     parents: Mapping[str, Snapshot],
 ) -> Measures:
-    services, contract = context.services, context.product.contracts[plan.dataset]
-    text = valid_rows(services.store, raws[plan.dataset])
-    protected = apply(plan, cast_typed(contract, text), services.keys)
+    services, contract, plan = context.services, context.product.contracts[dataset], plans[dataset]
+    text = valid_rows(services.store, raws[dataset])
     whole = {name: services.store.scan(parent) for name, parent in parents.items()}
-    kept, lost = split_orphans(plan, protected, whole)
-    lasting = [column.column for column in plan.outputs if column.transform not in KEYED]
+    complete = _complete(context, plans, raws, parents)
+    rows = leaving(plan, cast_typed(contract, text), whole, complete, services.keys)
+    lasting = [
+        column.column
+        for column in plan.outputs
+        if not any(each.transform in KEYED for each in column.every())
+    ]
     profiler = Profiler(contract, labels_key(context), values=lasting)
+    behind = rows.queries()
     lost_rows, given_rows, *counts = draft.write(
-        kept, observe=[lost.select(pl.len()), text.select(pl.len()), *profiler.queries(kept)]
+        rows.kept,
+        observe=[
+            *(each.select(pl.len()) for each in (rows.orphans, text)),
+            *behind,
+            *profiler.queries(rows.kept),
+        ],
     )
     output = draft.scan()
+    stayed, counts = Rows.behind(counts[: len(behind)]), counts[len(behind) :]
     given, orphans = int(given_rows.item()), int(lost_rows.item())
     tolerated = not orphans or (
         contract.on_invalid == "quarantine" and orphans <= contract.max_invalid_ratio * given
     )
     if orphans and tolerated:
-        draft.write_quarantine(lost.collect(engine="streaming"))
-    rows = _count(output)
-    draft.verdict("rows", passed=rows + orphans == given, rows=rows, orphans=orphans, valid_rows_given=given)
+        draft.write_quarantine(rows.orphans.collect(engine="streaming"))
+    left = _count(output)
+    anonymous, detail = account(plan, rows, output, stayed)
+    draft.verdict(
+        "rows",
+        passed=left + orphans + stayed == given and anonymous,
+        rows=left,
+        orphans=orphans,
+        valid_rows_given=given,
+        **detail,
+    )
     unresolved = _count(split_orphans(plan, output, whole)[1])
     draft.verdict(
         "references",
@@ -190,18 +214,38 @@ def _carry_out(
         unresolved=unresolved,
         on_invalid=contract.on_invalid,
     )
-    left = left_over(context, plan.dataset, output, kept_formats(plan))
+    found = left_over(context, dataset, output, kept_formats(plan))
     values = _values_left(context, output, raws, plan)
     draft.verdict(
-        "residual", passed=not left.findings and not values, **residual_detail(left), original_values=values
+        "residual",
+        passed=not found.findings and not values,
+        **residual_detail(found),
+        original_values=values,
     )
-    place = (Zone.PROTECTED, plan.dataset, draft.snapshot_id)
-    record_left(context, place, left, output)
+    record_left(context, (Zone.PROTECTED, dataset, draft.snapshot_id), found, output)
     restricted = [c.column for c in plan.outputs if c.classification >= Classification.RESTRICTED]
     draft.verdict("classification", passed=not restricted, restricted_columns=restricted)
     if context.again is not None:
         draft.verdict(RETOKENIZED, passed=True, columns=proof(context, plan, output))
     return profiler.measures(counts)
+
+
+def _complete(
+    context: StepContext,
+    plans: Mapping[str, DatasetPlan],
+    raws: Mapping[str, Snapshot],
+    parents: Iterable[str],
+) -> dict[str, pl.LazyFrame]:
+    """The parents with the rows that stayed behind; empty if none could."""
+    if not any(plans[name].suppression for parent in parents for name in related(context.product, parent)):
+        return {}
+    services, contracts = context.services, context.product.contracts
+    return {
+        name: apply(
+            plans[name], cast_typed(contracts[name], valid_rows(services.store, raws[name])), services.keys
+        )
+        for name in parents
+    }
 
 
 def left_over(context: StepContext, table: str, output: pl.LazyFrame, formats: Collection[str]) -> Corrected:
@@ -286,5 +330,5 @@ def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
         CheckOutcome(name, snapshot.verdicts[name].passed, snapshot.verdicts[name].detail)
         for name in VERDICTS
     )
-    contract = context.product.contracts[snapshot.dataset]
-    return StepOutcome(snapshot, (*proved, *monitored(context, snapshot, contract, PROTECTED)))
+    terms = terms_of(context.product.contracts[snapshot.dataset])
+    return StepOutcome(snapshot, (*proved, *monitored(context, snapshot, terms, PROTECTED)))

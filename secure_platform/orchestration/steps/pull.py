@@ -1,22 +1,34 @@
 """Source → raw: a dataset is pulled as it is, validated, scanned, and committed whole or not at all."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import polars as pl
 
 from secure_platform.contract.model import Contract
+from secure_platform.errors import DataRefusedError
 from secure_platform.monitor.drift import BASELINE, Baseline, baseline_of, drift
 from secure_platform.monitor.profile import Profiler
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
-from secure_platform.orchestration.steps.observe import RAW, found_by, labels_key, monitored, remember
+from secure_platform.orchestration.steps.observe import (
+    RAW,
+    found_by,
+    labels_key,
+    monitored,
+    remember,
+    terms_of,
+)
 from secure_platform.orchestration.steps.record import record_scan
+from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.person import subject_columns
-from secure_platform.scan.columns import Finding, refused
+from secure_platform.protect.profile import Profile, load_profile
+from secure_platform.scan.columns import Finding
 from secure_platform.scan.feedback import Corrected
+from secure_platform.scan.refusals import refused
 from secure_platform.source.csv import LINE, Malformed, check_header
 from secure_platform.source.dataset import Source, open_source
 from secure_platform.store.snapshots import Snapshot, Verdict, Zone
@@ -41,18 +53,27 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     extra = check_header(contract, source.header)
     fingerprint = source.fingerprint()
     scan = product_scan(context.product)
-    key = input_key(stage="pull", source=fingerprint, contract=contract.digest, scan=scan.digest(dataset))
+    profile = load_profile(context.product.profile)
+    unstored = profile.unstored(contract)
+    key = input_key(
+        stage="pull",
+        source=fingerprint,
+        unstored=unstored,
+        contract=contract.digest,
+        scan=scan.digest(dataset),
+    )
     known = store.find(context.product.name, dataset, Zone.RAW, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
-        return _outcome(context, known)
+        return reported(context, _outcome(context, known))
     with store.draft(context.product.name, dataset, Zone.RAW, actor=context.requester) as draft:
         malformed: list[Malformed] = []
         profiler = Profiler(contract, labels_key(context), values=())
-        frames = _without_erased(context, contract, _frames(source, malformed))
+        frames = _without_erased(context, contract, _frames(source, malformed, unstored))
         counts = draft.write_batches(frames, profiler.queries)
         validation = validate(contract, draft.scan(), malformed=malformed)
         corrected = scan.findings(dataset, draft.scan().drop(LINE))
+        _refuse_unstorable(dataset, corrected.findings, profile)
         wrong = refused(corrected.findings, contract, scan.scanner.types)
         usual = baseline_of(store.head(context.product.name, dataset, Zone.RAW))
         new = drift(usual, corrected.findings, scan.scanner.types)
@@ -72,18 +93,34 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     remember(
         context,
         snapshot,
-        contract,
+        terms_of(contract),
         profiler.measures(counts),
         findings=found_by(snapshot.verdicts["scan"]),
         seconds=time.monotonic() - began,
     )
-    return _outcome(context, snapshot)
+    return reported(context, _outcome(context, snapshot))
 
 
-def _frames(source: Source, malformed: list[Malformed]) -> Iterator[pl.DataFrame]:
+def _frames(source: Source, malformed: list[Malformed], unstored: Collection[str]) -> Iterator[pl.DataFrame]:
+    """The rows as they are stored: without values that may not be."""
     for batch in source.batches():
-        malformed.extend(batch.malformed)
-        yield batch.frame
+        # What could not be parsed may hold such a value anywhere.
+        malformed.extend(replace(each, record=b"") if unstored else each for each in batch.malformed)
+        yield batch.frame.with_columns(pl.lit(None, pl.String).alias(name) for name in unstored)
+
+
+def _refuse_unstorable(dataset: str, findings: Iterable[Finding], profile: Profile) -> None:
+    """Refuse data in which a scan found what may not be stored, before they are committed.
+
+    Raises:
+        DataRefusedError: Naming the columns and the reason.
+    """
+    found = {each.info_type: each.column for each in findings if each.info_type in profile.never_stored}
+    for info_type, column in sorted(found.items()):
+        raise DataRefusedError(
+            f"{dataset}.{column} holds {info_type}; {profile.never_stored[info_type]}",
+            "Give the column this info type, so that it is left out, or remove it at the source.",
+        )
 
 
 def _without_erased(
@@ -154,7 +191,7 @@ def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
             CheckOutcome("contract", validated.passed, validated.detail),
             CheckOutcome("scan", scanned.passed, _without(scanned.detail, DRIFT, BASELINE)),
             _drift_outcome(scanned),
-            *monitored(context, snapshot, context.product.contracts[snapshot.dataset], RAW),
+            *monitored(context, snapshot, terms_of(context.product.contracts[snapshot.dataset]), RAW),
         ),
     )
 

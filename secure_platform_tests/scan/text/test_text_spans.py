@@ -224,3 +224,8 @@ def _valid(prefix: str, size: int, draw: random.Random) -> str:
         doubled = int(digit) * 2 if place % 2 == 0 else int(digit)
         total += doubled // 10 + doubled % 10
     return body + str(-total % 10)
+
+
+def test_a_text_that_begins_with_a_value_is_found_behind_one_that_ends_with_one() -> None:
+    texts = [MAIL, MAIL, f"to {MAIL}", IBAN, MAIL, "192.168.10.21", MAIL]
+    assert sorted(scanner().spans_of(texts)) == list(range(len(texts)))

@@ -1,0 +1,157 @@
+"""`incident`: what is wrong with the products, and what somebody says about it."""
+
+from dataclasses import asdict
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from secure_platform.access.resources import Action
+from secure_platform.cli.access import open_services
+from secure_platform.cli.output import brief, example, heading, json_option, line, show, table
+from secure_platform.monitor.incident import Incident, timeline
+from secure_platform.monitor.incidents import Verb
+from secure_platform.orchestration.steps.incidents import incident_resource
+from secure_platform.services import Services
+
+COLUMNS: Final = ("id", "product", "kind", "state", "severity", "since (UTC)", "blocks", "signals")
+_ID: Final = 8
+
+
+@click.group(epilog=example("--token-file me.token incident list"))
+def incident() -> None:
+    """List incidents, and acknowledge, resolve or call them a false alarm."""
+
+
+@incident.command(
+    "list", epilog=example("--token-file me.token incident list sales", "incident list --all --json")
+)
+@click.argument("product", required=False)
+@click.option("--all", "everything", is_flag=True, help="What is settled, too.")
+@json_option
+def incident_list(product: str | None, *, everything: bool, as_json: bool) -> None:
+    """List what is wrong with PRODUCT, or with every product you may look at, newest first."""
+    services = open_services()
+    if product is not None:
+        services.product(product)
+        _require(services, Action.INCIDENT_READ, product)
+    allowed = {
+        name: _may_read(services, name) for name in {each.product for each in services.incidents.all()}
+    }
+    found = [
+        each
+        for each in reversed(services.incidents.all(product))
+        if allowed[each.product] and (everything or each.unsettled)
+    ]
+
+    def render(out: Console) -> None:
+        table(out, COLUMNS, [_row(each) for each in found])
+        if not found:
+            line(out, "No incident.")
+
+    show([_data(each) for each in found], as_json=as_json, render=render)
+
+
+@incident.command("show", epilog=example("--token-file me.token incident show 3f9c"))
+@click.argument("incident_id")
+@json_option
+def incident_show(incident_id: str, *, as_json: bool) -> None:
+    """Show the incident whose id begins with INCIDENT_ID: its signals and what happened when."""
+    services = open_services()
+    found = services.incidents.get(incident_id)
+    _require(services, Action.INCIDENT_READ, found.product)
+    show(_data(found), as_json=as_json, render=lambda out: _render(out, found))
+
+
+def _command(verb: Verb, text: str, reason: str) -> click.Command:
+    @click.command(
+        verb, help=text, epilog=example(f'--token-file me.token incident {verb} 3f9c --reason "{reason}"')
+    )
+    @click.argument("incident_id")
+    @click.option("--reason", required=True, help="What you found; kept encrypted.")
+    @json_option
+    def settle(incident_id: str, reason: str, *, as_json: bool) -> None:
+        services = open_services()
+        found = services.incidents.get(incident_id)
+        resource = incident_resource(services, found.product)
+        settled = services.incidents.settle(services.caller(), resource, found, verb, note=reason)
+        said = f"The incident {settled.incident_id[:_ID]} of {settled.product} is {_words(settled.state)}."
+        show(_data(settled), as_json=as_json, render=lambda out: line(out, said))
+
+    return settle
+
+
+incident.add_command(
+    _command(
+        "acknowledge",
+        "Say that you look after it: deployments go on, and nothing is learned from what was wrong.",
+        "the source was cut off, reported to its owner",
+    )
+)
+incident.add_command(
+    _command("resolve", "Say that it is over; nothing is learned from what was wrong.", "loaded again")
+)
+incident.add_command(
+    _command(
+        "false-alarm",
+        "Say that all was well: it is learned from, and what is no further off is not told again.",
+        "campaign of November",
+    )
+)
+
+
+def _may_read(services: Services, product: str) -> bool:
+    resource = incident_resource(services, product)
+    return services.policy.evaluate(services.caller(), Action.INCIDENT_READ, resource).allowed
+
+
+def _require(services: Services, action: Action, product: str) -> None:
+    services.policy.require(services.caller(), action, incident_resource(services, product))
+
+
+def _data(each: Incident) -> dict[str, Any]:
+    told = [{"at": at, "what": what} for at, what in timeline(each)]
+    return {**asdict(each), "timeline": told}
+
+
+def _row(each: Incident) -> tuple[str, ...]:
+    return (
+        each.incident_id[:_ID],
+        each.product,
+        each.kind,
+        _words(each.state),
+        each.severity,
+        f"{each.opened_at:%Y-%m-%d %H:%M}",
+        "deployments" if each.blocking and each.state == "open" else "",
+        ", ".join(signal.title for signal in each.waiting or each.signals),
+    )
+
+
+def _render(out: Console, each: Incident) -> None:
+    heading(out, f"Incident {each.incident_id} of {each.product}: {each.kind}, {each.severity}")
+    line(out, f"It is {_words(each.state)}" + ("; deployments wait." if _row(each)[6] else "."))
+    if each.release:
+        line(out, brief(f"Release {each.release}."))
+    rows = [
+        (
+            signal.title,
+            signal.state,
+            signal.times,
+            ", ".join(signal.metrics),
+            signal.recovered_at and "passes again",
+        )
+        for signal in each.signals
+    ]
+    table(out, ("signal", "state", "times", "metrics", "now"), rows)
+    heading(out, "What happened")
+    for at, what in timeline(each):
+        line(out, f"{at:%Y-%m-%d %H:%M} {what}")
+    if each.note:
+        line(out, f"Note: {each.note}")
+
+
+def _words(state: str) -> str:
+    return state.replace("_", " ")
+
+
+COMMANDS: Final = {"incident": incident}

@@ -1,0 +1,87 @@
+"""Which rows of a dataset leave raw, and an account of those that do not.
+
+Rows stay behind because conditions name them, because they are not in the sample, because what they point at
+stayed behind, or because they would stand out. Rows that point at nothing at all are orphans: an error of the
+data, which the contract tolerates or not.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from secure_platform.protect.anonymity import measured
+from secure_platform.protect.execute import PlanKeys, apply, split_orphans
+from secure_platform.protect.plan import DatasetPlan
+from secure_platform.protect.suppression import chosen, in_large_classes
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a dataset.
+
+    Attributes:
+        kept: Those that leave raw.
+        orphans: Those that point at a key that does not exist.
+        raw: Those that were chosen, as they were.
+        protected: The same ones in the same order, protected.
+        stations: Before and after each place where rows stay behind.
+    """
+
+    kept: pl.LazyFrame
+    orphans: pl.LazyFrame
+    raw: pl.LazyFrame
+    protected: pl.LazyFrame
+    stations: tuple[tuple[pl.LazyFrame, pl.LazyFrame], ...]
+
+    def queries(self) -> list[pl.LazyFrame]:
+        """What `behind` is given the results of."""
+        return [frame.select(pl.len()) for station in self.stations for frame in station]
+
+    @staticmethod
+    def behind(counts: Sequence[pl.DataFrame]) -> int:
+        """How many rows stayed behind."""
+        numbers = [int(count.item()) for count in counts]
+        return sum(numbers[::2]) - sum(numbers[1::2])
+
+
+def leaving(
+    plan: DatasetPlan,
+    typed: pl.LazyFrame,
+    parents: Mapping[str, pl.LazyFrame],
+    complete: Mapping[str, pl.LazyFrame],
+    keys: PlanKeys,
+) -> Rows:
+    """The rows of a dataset that leave raw, and the others.
+
+    Args:
+        plan: Of the dataset.
+        typed: Its valid rows.
+        parents: Every other dataset it references, after `apply`, as far as it left raw.
+        complete: The same datasets with the rows that stayed behind; empty if none could.
+        keys: Opens the keys that the plan names.
+    """
+    rule = plan.suppression
+    raw = chosen(rule, typed, keys) if rule else typed
+    protected = apply(plan, raw, keys)
+    resolved, lost = split_orphans(plan, protected, parents)
+    orphans = split_orphans(plan, protected, complete)[1] if complete else lost
+    kept = in_large_classes(rule, resolved) if rule else resolved
+    stations = ((typed, raw), (lost, orphans), (resolved, kept))
+    return Rows(kept, orphans, raw, protected, stations if rule or complete else ())
+
+
+def account(plan: DatasetPlan, rows: Rows, output: pl.LazyFrame, behind: int) -> tuple[bool, dict[str, Any]]:
+    """Whether what was written is as anonymous as it has to be, and what the verdict says of it."""
+    if not rows.stations:
+        return True, {}
+    detail: dict[str, Any] = {"stayed_behind": behind}
+    rule = plan.suppression
+    if rule is None or not rule.quasi:
+        return True, detail
+    found = measured(rows.raw, rows.protected, output, rule.quasi, rule.sensitive, rule.subject)
+    enough = not found.classes or (found.k >= rule.k and (found.l is None or found.l >= rule.l))
+    few = found.suppressed <= rule.at_most * found.rows
+    asked = {"k": rule.k, "l": rule.l, "at_most": f"{rule.at_most:.4f}"}
+    return enough and few, {**detail, "anonymity": {**found.to_json(), "asked": asked}}

@@ -1,0 +1,24 @@
+"""Prometheus scrapes `/metrics` with a token: no address is trusted, and who has no right gets nothing."""
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from secure_platform.access.resources import Action
+from secure_platform.orchestration.telemetry import exposition, measure
+from secure_platform.services import Services
+from secure_platform.web.permissions import process_context
+from secure_platform.web.routes import OwnRoute
+
+MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def routes(services: Services) -> list[OwnRoute]:
+    """What is scraped."""
+
+    def metrics(request: Request) -> Response:
+        families = measure(services, process_context(request).instance)
+        return PlainTextResponse(exposition(families), media_type=MEDIA_TYPE)
+
+    return [OwnRoute("/metrics", metrics, right=Action.METRICS_READ)]

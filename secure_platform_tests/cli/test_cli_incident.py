@@ -1,0 +1,53 @@
+"""`incident`: what is wrong is listed for who may see it, and settled with a reason."""
+
+import pytest
+from cli_support import Cli
+
+from secure_platform.monitor.incident import Incident, Sighting
+from secure_platform.services import Services
+from secure_platform.settings import load_settings
+
+VOLUME = Sighting("raw", "patients", "volume", "s1", "fail", metrics=("rows",))
+
+
+@pytest.fixture
+def opened(cli: Cli) -> Incident:
+    lost = Sighting("production", "patient_summary", "matches_release", "p1", "fail", blocking=True)
+    incidents = Services(load_settings(home=cli.home)).incidents
+    incidents.report("gone", [VOLUME])
+    return incidents.report("healthcare", [lost])[0]
+
+
+def test_an_incident_is_listed_shown_and_settled_with_a_reason(cli: Cli, opened: Incident) -> None:
+    listed = cli("incident", "list", "--json", token="admin")
+    assert [(each["product"], each["kind"]) for each in listed.json] == [
+        ("healthcare", "production"),
+        ("gone", "data"),
+    ]
+    text = cli("incident", "list", "healthcare", token="admin").out
+    assert "matches_release of production/patient_summary" in text
+    assert "deployments" in text
+    name = opened.incident_id[:8]
+    seen = cli("incident", "acknowledge", name, "--reason", "looking", "--json", token="admin")
+    assert (seen.code, seen.json["state"], seen.json["acknowledged_by"]) == (0, "acknowledged", "admin")
+    shown = cli("incident", "show", name, token="admin").out
+    assert "It is acknowledged." in shown
+    assert "acknowledged by admin" in shown
+    assert "Note: looking" in shown
+    assert cli("incident", "false-alarm", name, "--reason", "a drill", token="admin").code == 0
+    assert cli("incident", "resolve", name, "--reason", "x", token="admin").code == 4
+    assert [each["product"] for each in cli("incident", "list", "--json", token="admin").json] == ["gone"]
+    everything = cli("incident", "list", "--all", "--json", token="admin").json
+    assert [each["state"] for each in everything] == ["false_alarm", "open"]
+
+
+def test_who_may_not_look_sees_nothing_and_settles_nothing(cli: Cli, opened: Incident) -> None:
+    cli.add("ana", "analyst")
+    cli.add("audra", "auditor")
+    name = opened.incident_id
+    assert cli("incident", "list", "--json", token="ana").json == []
+    for words in (("list", "healthcare"), ("show", name), ("resolve", name, "--reason", "x")):
+        assert cli("incident", *words, "--json", token="ana").code == 4
+    assert cli("incident", "show", name, "--json", token="audra").json["incident_id"] == name
+    assert cli("incident", "resolve", name, "--reason", "x", token="audra").code == 4
+    assert cli("incident", "show", "nothing", token="admin").code == 2

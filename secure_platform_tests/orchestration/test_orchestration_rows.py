@@ -1,0 +1,112 @@
+"""Rows that stay behind take those along that point at them, and the verdict accounts for every row."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from small_product import contract, product_context, prop
+
+from secure_platform.orchestration.steps.context import StepContext
+from secure_platform.orchestration.steps.protect import protect
+from secure_platform.orchestration.steps.pull import pull
+
+PEOPLE = [
+    prop("id", "integer", "confidential", primaryKey=True, infoType="RECORD_ID"),
+    prop("place", level="internal", quasiIdentifier=True, protect="keep"),
+    prop(
+        "age",
+        "integer",
+        "internal",
+        quasiIdentifier=True,
+        protect={"transform": "generalize", "to": "bucket", "width": 10},
+    ),
+    prop("job", level="internal", protect="keep"),
+]
+VISITS = [
+    prop("id", "integer", "confidential", primaryKey=True, infoType="RECORD_ID"),
+    prop("person", "integer", "confidential", relationships=[{"to": "people.id"}]),
+    prop("cost", "number", "internal", protect="keep"),
+]
+ROWS = 400
+FRAMES = {
+    "people": pl.DataFrame(
+        {
+            "id": range(1, ROWS + 1),
+            "place": ["Rare" if n < 3 else "North" if n % 2 else "South" for n in range(ROWS)],
+            "age": [17 if n % 40 == 0 else 20 + n % 30 for n in range(ROWS)],
+            "job": [("baker", "clerk", "nurse")[n % 3] for n in range(ROWS)],
+        }
+    ),
+    "visits": pl.DataFrame(
+        {
+            "id": range(1, 2 * ROWS + 1),
+            "person": [1 + n % ROWS for n in range(2 * ROWS)],
+            "cost": [1.5] * 2 * ROWS,
+        }
+    ),
+}
+
+
+def made(folder: Path, **rows: Any) -> StepContext:
+    bodies = [contract("people", PEOPLE, suppressRows=rows), contract("visits", VISITS)]
+    return product_context(folder, "census", bodies, FRAMES)
+
+
+def verdicts(context: StepContext, dataset: str) -> dict[str, Any]:
+    pull(context, dataset)
+    snapshot = protect(context, dataset).snapshot
+    assert {name: v.detail for name, v in snapshot.verdicts.items() if not v.passed} == {}
+    return dict(snapshot.verdicts["rows"].detail)
+
+
+def test_every_row_is_accounted_for_and_nobody_stands_out(tmp_path: Path) -> None:
+    context = made(tmp_path, when={"column": "age", "below": 18}, l=2, sensitive=["job"], atMost=0.05)
+    people = verdicts(context, "people")
+    minors = FRAMES["people"].filter(pl.col("age") < 18).height
+    assert (people["rows"], people["stayed_behind"]) == (ROWS - minors - 2, minors + 2), (
+        "of the rare, one is a minor"
+    )
+    report = people["anonymity"]
+    assert report["k"] >= 5
+    assert report["l"] >= 2
+    assert report["suppressed"] == 2
+    assert report["asked"] == {"k": 5, "l": 2, "at_most": "0.0500"}
+    assert 0 < float(report["information_lost"]) < 0.7
+    visits = verdicts(context, "visits")
+    assert (visits["rows"], visits["stayed_behind"], visits["orphans"]) == (
+        2 * people["rows"],
+        2 * (minors + 2),
+        0,
+    )
+
+
+def test_a_sample_is_a_part_of_the_data_whose_references_resolve(tmp_path: Path) -> None:
+    context = made(tmp_path, sample=0.5)
+    people, visits = verdicts(context, "people"), verdicts(context, "visits")
+    assert 0.3 * ROWS < people["rows"] < 0.7 * ROWS
+    assert visits["rows"] == 2 * people["rows"]
+
+
+def test_too_many_rows_that_would_stay_behind_fail_the_check(tmp_path: Path) -> None:
+    context = made(tmp_path, k=70, atMost=0.05)
+    pull(context, "people")
+    verdict = protect(context, "people").snapshot.verdicts["rows"]
+    assert not verdict.passed
+    assert verdict.detail["anonymity"]["suppressed"] > 0.05 * ROWS
+
+
+def test_a_row_that_points_at_nothing_is_still_an_orphan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = FRAMES["visits"].with_columns(
+        pl.when(pl.col("id") == 7).then(9999).otherwise("person").alias("person")
+    )
+    monkeypatch.setitem(FRAMES, "visits", lost)
+    context = made(tmp_path, when={"column": "age", "below": 18})
+    pull(context, "people")
+    protect(context, "people")
+    pull(context, "visits")
+    snapshot = protect(context, "visits").snapshot
+    assert snapshot.verdicts["rows"].detail["orphans"] == 1
+    assert not snapshot.verdicts["references"].passed

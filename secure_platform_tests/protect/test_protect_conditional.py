@@ -1,0 +1,252 @@
+"""A conditional column is as safe as the weaker of its two parts, and says so before any data is read."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from protect_examples import (
+    KEYS,
+    asked_for,
+    column,
+    compiled,
+    contract,
+    dataset_plan,
+    planned,
+    refused,
+    token,
+    typed,
+)
+
+from secure_platform.contract.columns import read_column
+from secure_platform.contract.model import Column
+from secure_platform.contract.place import Place
+from secure_platform.errors import ContractError
+from secure_platform.protect.again import moved, unmoved
+from secure_platform.protect.changes import WEAKER, changes
+from secure_platform.protect.execute import apply
+from secure_platform.protect.plan import Plan
+from secure_platform.protect.residual import residual_values
+from secure_platform.protect.strength import strengths
+from secure_platform.taxonomy.classification import Classification
+
+FREE = "gdpr_pseudonymous"
+NUMBER = column("n", "integer", level="public")
+
+
+def conditional(when: Any, then: Any = "tokenize", otherwise: Any = "replace") -> dict[str, Any]:
+    return {"transform": "conditional", "when": when, "then": then, "otherwise": otherwise}
+
+
+def asked(when: Any, other: Column, values: list[Any]) -> list[bool]:
+    """For which values of another column a condition holds."""
+    subject = column("v", protect=conditional(when, "keep"))
+    plan = dataset_plan(subject, other, profile=FREE)
+    frame = typed([subject, other], {"v": ["x"] * len(values), other.name: values})
+    return [value == "x" for value in apply(plan, frame, KEYS).collect(engine="streaming")["v"]]
+
+
+@pytest.mark.parametrize(
+    ("comparison", "expected"),
+    [
+        ({"equals": 2}, [False, True, False, False]),
+        ({"one_of": [1, 3]}, [True, False, True, False]),
+        ({"none_of": [1, 3]}, [False, True, False, False]),
+        ({"below": 2}, [True, False, False, False]),
+        ({"at_least": 2}, [False, True, True, False]),
+        ({"is_null": True}, [False, False, False, True]),
+        ({"is_null": False}, [True, True, True, False]),
+    ],
+)
+def test_a_null_meets_no_condition_but_is_null(comparison: dict[str, Any], expected: list[bool]) -> None:
+    assert asked({"column": "n", **comparison}, NUMBER, [1, 2, 3, None]) == expected
+
+
+def test_of_several_conditions_all_have_to_hold() -> None:
+    both = [{"column": "n", "at_least": 2}, {"column": "n", "below": 4}]
+    assert asked(both, NUMBER, [1, 2, 3, 4, None]) == [False, True, True, False, False]
+
+
+def test_dates_times_booleans_and_texts_are_compared_as_what_they_are() -> None:
+    public: dict[str, Any] = {"level": "public"}
+    days = [date(2020, 1, 1), date(2020, 1, 2), None]
+    assert asked({"column": "d", "below": "2020-01-02"}, column("d", "date", **public), days) == [
+        True,
+        False,
+        False,
+    ]
+    times = [datetime(2020, 1, 1, 12, tzinfo=UTC), datetime(2020, 1, 1, 13, tzinfo=UTC)]
+    condition = {"column": "t", "at_least": "2020-01-01T12:30:00Z"}
+    assert asked(condition, column("t", "timestamp", **public), times) == [False, True]
+    assert asked({"column": "b", "equals": False}, column("b", "boolean", **public), [True, False, None]) == [
+        False,
+        True,
+        False,
+    ]
+    texts = ["10", "9", "Ä", None]
+    assert asked({"column": "s", "one_of": ["9", "Ä"]}, column("s", **public), texts) == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert asked({"column": "f", "below": 2}, column("f", "number", **public), [1.5, 2.0, None]) == [
+        True,
+        False,
+        False,
+    ]
+
+
+@given(rows=st.lists(st.tuples(st.none() | st.text(max_size=5), st.none() | st.integers(0, 3)), max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_every_row_has_what_its_own_part_makes_of_it(rows: list[tuple[str | None, int | None]]) -> None:
+    subject = column("v", token_domain="d", protect=conditional({"column": "n", "one_of": [1, 2]}))
+    plan = dataset_plan(subject, NUMBER, profile=FREE)
+    frame = typed([subject, NUMBER], {"v": [v for v, _ in rows], "n": [n for _, n in rows]})
+    after = apply(plan, frame, KEYS).collect(engine="streaming")["v"].to_list()
+    assert after == [None if v is None else token(v, "d") if n in {1, 2} else "[REDACTED]" for v, n in rows]
+
+
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ({"column": "gone", "equals": 1}, "no column of its contract"),
+        ({"column": "n", "equals": "1"}, "cannot be asked"),
+        ({"column": "n", "equals": True}, "cannot be asked"),
+        ({"column": "v", "below": "b"}, "cannot be asked"),
+        ({"column": "d", "below": "yesterday"}, "cannot be asked"),
+        ({"column": "t", "below": "2020-01-01T00:00:00"}, "cannot be asked"),
+    ],
+)
+def test_a_condition_that_a_column_cannot_be_asked_refuses_the_plan(when: Any, said: str) -> None:
+    others = [NUMBER, column("d", "date", level="public"), column("t", "timestamp", level="public")]
+    assert said in refused(column("v", protect=conditional(when)), *others, profile=FREE)
+
+
+IS_ONE = {"column": "n", "equals": 1}
+
+
+@pytest.mark.parametrize(
+    ("subject", "said"),
+    [
+        (column("v", level="restricted", protect=conditional(IS_ONE, "tokenize", "keep")), "would be kept"),
+        (
+            column("v", info_type="US_SSN", protect=conditional(IS_ONE, "replace", "mask")),
+            "weaker than tokenize",
+        ),
+        (column("v", primary_key=True, protect=conditional(IS_ONE, "tokenize", "tokenize")), "is a key"),
+        (column("v", "integer", protect=conditional(IS_ONE, "tokenize", "keep")), "two types"),
+        (column("v", protect=conditional(IS_ONE, "tokenize", "drop")), "in some rows only"),
+        (column("v", "number", protect=conditional(IS_ONE, "tokenize", "keep")), "does not apply"),
+        (column("v", protect=conditional(IS_ONE, "hide", "keep")), "unknown transform"),
+    ],
+)
+def test_a_part_that_would_be_refused_alone_refuses_the_whole(subject: Column, said: str) -> None:
+    assert said in refused(subject, NUMBER, profile=FREE)
+    if "hide" not in str(subject.protect) and "two types" not in said and "in some" not in said:
+        assert dataset_plan(column("v", protect=conditional(IS_ONE)), NUMBER, profile=FREE)
+
+
+def test_what_comes_out_is_classified_by_the_part_that_leaves_more() -> None:
+    subject = column("v", level="restricted", protect=conditional(IS_ONE, "replace", "mask"))
+    assert planned(subject, NUMBER, profile=FREE).classification == Classification.CONFIDENTIAL
+    subject = column("v", level="restricted", protect=conditional(IS_ONE, "replace", "redact"))
+    assert planned(subject, NUMBER, profile=FREE).classification == Classification.INTERNAL
+
+
+def test_a_conditional_is_as_strong_as_its_weaker_part() -> None:
+    def stands(choice: Any, floor: Any) -> bool:
+        one, other = asked_for(choice), asked_for(floor)
+        assert one is not None
+        assert other is not None
+        return strengths().stands_for(one, other)
+
+    strong, weak = conditional(IS_ONE, "replace", "mask"), conditional(IS_ONE, "mask", "keep")
+    assert stands(strong, weak)
+    assert not stands(weak, strong)
+    assert stands(strong, "mask")
+    assert not stands(weak, "mask")
+    assert stands("replace", strong)
+    assert not stands("mask", strong)
+    otherwise = conditional({"column": "n", "equals": 2}, "replace", "keep")
+    assert not stands(otherwise, weak), "another condition: other rows are kept"
+
+
+def test_the_plan_names_the_key_of_each_part_and_shows_what_changes() -> None:
+    subject = column(
+        "v",
+        token_domain="d",
+        protect=conditional(IS_ONE, "tokenize", {"transform": "encrypt", "mode": "deterministic"}),
+    )
+    weaker = column("v", token_domain="d", protect=conditional(IS_ONE, "tokenize", "keep"))
+    old = compiled(contract("people", subject, NUMBER), profile=FREE)
+    assert old.token_versions == {"d": 1, "cell/d": 1}
+    assert Plan.from_json(old.to_json()) == old
+    new = compiled(contract("people", weaker, NUMBER), profile=FREE)
+    (said,) = [each for each in changes(old.to_json(), new.to_json()) if "people.v" in each]
+    assert WEAKER in said
+    assert '"equals":1' in said
+    rotated = compiled(contract("people", subject, NUMBER), profile=FREE, d=2)
+    assert moved(old.datasets["people"], rotated.datasets["people"]) == []
+    assert unmoved(old.datasets["people"], rotated.datasets["people"]) == ["n"]
+
+
+def test_values_that_a_part_keeps_are_no_residue_and_those_of_other_columns_are() -> None:
+    subject = column("v", protect=conditional({"column": "n", "equals": 1}, "keep", "replace"))
+    number = column("ssn", info_type="US_SSN")
+    plan = dataset_plan(subject, NUMBER, number, profile=FREE)
+    values: dict[str, list[Any]] = {
+        "v": ["kept as it was", "a 90-17-5017-X too"],
+        "n": [1, 1],
+        "ssn": ["90-17-5017-X"] * 2,
+    }
+    frame = typed([subject, NUMBER, number], values)
+    assert residual_values([(frame, plan)], apply(plan, frame, KEYS), plan, bytes(32)) == [("v", 1)]
+
+
+def test_a_part_may_be_under_the_key_of_its_subject() -> None:
+    sealed = {"transform": "encrypt", "mode": "deterministic", "key": "subject"}
+    subject = column("v", protect=conditional(IS_ONE, sealed, "replace"))
+    who = column(
+        "who", "integer", primary_key=True, subject_id=True, required=True, level="public", protect="keep"
+    )
+    plan = dataset_plan(subject, NUMBER, who, profile=FREE)
+    frame = typed([subject, NUMBER, who], {"v": ["x", "x", "x"], "n": [1, 1, 2], "who": [1, 2, 3]})
+    one, two, three = apply(plan, frame, KEYS).collect()["v"]
+    assert len({one, two, three}) == 3, "each has a key"
+    assert three == "[REDACTED]"
+
+
+PROPERTY = {"name": "v", "logicalType": "string", "classification": "internal"}
+
+
+def test_a_contract_writes_a_condition_as_data() -> None:
+    body = {**PROPERTY, "customProperties": [{"property": "protect", "value": conditional(IS_ONE)}]}
+    assert read_column(body, Place("a")).protect == asked_for(conditional([IS_ONE]))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"transform": "conditional", "when": IS_ONE, "then": "keep"},
+        {**conditional(IS_ONE), "also": "keep"},
+        conditional("n = 1"),
+        conditional([]),
+        conditional({"column": "n"}),
+        conditional({"column": "n", "equals": 1, "below": 2}),
+        conditional({"column": "n", "matches": "x"}),
+        conditional({"column": 1, "equals": 1}),
+        conditional({"column": "n", "equals": [1]}),
+        conditional({"column": "n", "one_of": []}),
+        conditional({"column": "n", "one_of": 1}),
+        conditional({"column": "n", "one_of": [{"a": 1}]}),
+        conditional({"column": "n", "is_null": "yes"}),
+        conditional(IS_ONE, {"transform": "hide"}),
+    ],
+)
+def test_a_condition_that_is_not_understood_refuses_the_contract(value: Any) -> None:
+    body = {**PROPERTY, "customProperties": [{"property": "protect", "value": value}]}
+    with pytest.raises(ContractError):
+        read_column(body, Place(Path("a").name))

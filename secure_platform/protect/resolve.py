@@ -57,8 +57,9 @@ class Resolver:
             PlanRefusedError: If the transform cannot be carried out on this column.
         """
         name = full_name(decision.protect)
-        _check(place, decision.protect.params, name)
-        params = {**decision.protect.params, **self._more(place, decision, name)}
+        asked = decision.protect.params
+        _check(place, asked, name)
+        params = {**asked, **self._more(place, decision, name), **self._person(place, asked)}
         return MappingProxyType(params), self._key(place, decision, name)
 
     def _more(self, place: Place, decision: Decision, name: str) -> Mapping[str, Scalar]:
@@ -76,14 +77,14 @@ class Resolver:
                 more["value"] = asked.get("value", f"[{decision.info_type or _REDACTED}]")
             case "shift_date":
                 more["subject"] = self._subject(place).column.name
-            case "encrypt.randomized" | "encrypt.deterministic" if asked.get("key") == SUBJECT:
-                more |= self._person(place)
             case "noise" | "shuffle":
                 more["row"] = _row(place, name)
             case "scrub":
                 more[TYPES] = canonical.dumps(custom_document(self._product.directory)).decode()
-            case "fake" | "fpe":
-                more |= (_made_up if name == "fake" else _format)(place, decision)
+            case "fake":
+                more |= _made_up(place, decision)
+            case "fpe":
+                more |= _format(place, decision)
         return more
 
     def _key(self, place: Place, decision: Decision, name: str) -> str:
@@ -100,8 +101,10 @@ class Resolver:
                 return f"{name}:{domain}"
         return f"{CELL}/{domain}" if decision.protect.transform == "encrypt" else domain
 
-    def _person(self, place: Place) -> dict[str, Scalar]:
+    def _person(self, place: Place, asked: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """Whose key a cell is under: the column that names the person, and the domain they are one of."""
+        if asked.get("key") != SUBJECT:
+            return {}
         if place.column.primary_key or place.column.reference is not None:
             raise PlanRefusedError(
                 f"{place} is a key, or refers to one, and would differ from person to person",

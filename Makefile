@@ -34,7 +34,7 @@ run: $(READY) ## Run the main job, source to production, on embedded defaults
 serve: $(READY) ## Dagster UI and daemon on loopback
 	@$(BIN)/secure-platform serve
 
-servers: $(READY) ## Install what some tests need (apt, npm; root): Chromium, fonts, an OpenID provider, an AWS emulator
+servers: $(READY) ## Install what some tests need (apt, npm; root): Chromium, fonts, an OpenID provider, an AWS emulator, Prometheus
 	@sh infra/tests/servers.sh
 
 WORKERS ?= 3

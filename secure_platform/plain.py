@@ -1,4 +1,4 @@
-"""What leaves as JSON is plain: what JSON has no type for becomes text, and nothing is left out."""
+"""What leaves is plain: what JSON has no type for becomes text, and text cannot steer what shows it."""
 
 import math
 from collections.abc import Mapping
@@ -20,3 +20,10 @@ def plain(value: Any) -> Any:
             return [plain(item) for item in value]
         case _:
             return str(value)
+
+
+def visible(text: str) -> str:
+    """The text with every sign spelled out that is not seen, breaks lines, or steers a terminal or a page."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

@@ -7,6 +7,7 @@ import pytest
 from required import missing
 
 CHROMIUM = ("chromium", "google-chrome")
+PROMETHEUS = Path(__file__).resolve().parents[1] / "infra/tests/prometheus/usr/bin"
 
 
 def required(what: str, programs: tuple[str, ...]) -> Path:
@@ -15,6 +16,14 @@ def required(what: str, programs: tuple[str, ...]) -> Path:
     if found is None:
         missing(f"{what} is not installed: make servers")
     return Path(found)
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> Path:
+    """The folder of `prometheus` and `promtool`."""
+    if (PROMETHEUS / "prometheus").exists():
+        return PROMETHEUS
+    return required("Prometheus", ("prometheus",)).parent
 
 
 @pytest.fixture(scope="session")

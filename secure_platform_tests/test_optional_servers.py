@@ -23,6 +23,7 @@ def program(tmp_path: Path) -> Program:
     add("grep", "exit 1")
     add("apt-get", f'echo "$*" >> {tmp_path}/calls')
     add("npm", f'echo "$*" >> {tmp_path}/fetched')
+    add("prometheus", "")
     return add
 
 
@@ -84,6 +85,28 @@ def test_what_binds_other_versions_is_installed_beside_its_lock_file(
         path.chmod(0o755)
     assert install(tmp_path, script)[0] == 0
     assert len((tmp_path / "fetched").read_text().splitlines()) == 3
+
+
+def test_prometheus_is_unpacked_beside_and_not_installed(program: Program, tmp_path: Path) -> None:
+    script = tmp_path / "tests" / SCRIPT.name
+    there = [script.parent / "oidc/node_modules/oidc-provider", script.parent / "aws/.venv/bin"]
+    for path in there:
+        path.mkdir(parents=True)
+    (there[1] / "ministack").touch(mode=0o755)
+    script.write_text(SCRIPT.read_text())
+    (tmp_path / "prometheus").unlink()
+    program("google-chrome", "")
+    program("node", "")
+    program("id", "echo 0")
+    program("mkdir", '/bin/mkdir "$@"')
+    program("rm", "")
+    program("dpkg", f'echo "$*" >> {tmp_path}/unpacked; /bin/mkdir -p usr/bin; : > usr/bin/prometheus')
+    code, errors, calls = install(tmp_path, script)
+    assert (code, errors) == (0, "")
+    assert "download -qq prometheus\n" in calls
+    assert (tmp_path / "unpacked").read_text().startswith("-x prometheus_")
+    (script.parent / "prometheus/usr/bin/prometheus").chmod(0o755)
+    assert install(tmp_path, script)[2].count("download") == 1
 
 
 def test_what_is_there_is_not_fetched(program: Program, tmp_path: Path) -> None:

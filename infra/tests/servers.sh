@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install the servers and programs that some tests need, from the distribution's packages (apt: Debian, Ubuntu),
 # an OpenID Connect provider with npm, and an AWS emulator whose pins would bind ours with pip; both beside their lock files.
+# Prometheus is unpacked beside them, not installed: its package would start a server.
 # Nothing is fetched when all are there. One line each: what shows that it is there, and its packages.
 set -eu
 missing=""
@@ -15,6 +16,7 @@ need() {
 
 oidc="${0%/*}/oidc"
 aws="${0%/*}/aws"
+prometheus="${0%/*}/prometheus"
 install_beside() {
     if [ ! -d "$oidc/node_modules/oidc-provider" ]; then
         npm ci --prefix "$oidc" --ignore-scripts --no-audit --no-fund
@@ -23,6 +25,10 @@ install_beside() {
         .venv/bin/python -m venv "$aws/.venv"
         "$aws/.venv/bin/python" -m pip install -qq --disable-pip-version-check --require-hashes --only-binary :all: \
             -r "$aws/requirements.txt"
+    fi
+    if ! command -v prometheus >/dev/null 2>&1 && [ ! -x "$prometheus/usr/bin/prometheus" ]; then
+        mkdir -p "$prometheus"
+        (cd "$prometheus" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
     fi
 }
 

@@ -70,7 +70,7 @@ class Holds:
             AccessDeniedError: If the policy does not let the caller.
             UsageError: If there is no such hold.
         """
-        named = set(person) or {None}
+        named: set[str | None] = {*person} or {None}
         found = [each for each in self.all(product.name) if each.matter == matter and each.person in named]
         if not found:
             raise UsageError(

@@ -130,7 +130,7 @@ class _Asked:
     @property
     def source(self) -> str:
         """Where the files are that will be pulled."""
-        folders = {self.convert.absolute()} if self.convert else {f.absolute().parent for f in self.files}
+        folders = {self.convert.resolve()} if self.convert else {f.parent.resolve() for f in self.files}
         return str(folders.pop()) if len(folders) == 1 else "DIR"
 
 

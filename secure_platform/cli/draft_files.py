@@ -66,6 +66,12 @@ _SETTINGS: Final = """\
 # A project of secure-platform; docs/settings.md names what may stand here.
 environment: production
 """
+_IGNORED: Final = """\
+# The home with its keys, tokens, and converted data do not belong in a repository.
+.secure_platform*/
+*.token
+*.parquet
+"""
 
 
 def contract_files(drafts: Sequence[TableDraft], owner: str, folder: Path) -> dict[Path, str]:
@@ -107,6 +113,7 @@ def project_files(project: Path, dbt: Path) -> dict[Path, str]:
     """Path → text of what a folder lacks to be a project with a dbt project."""
     wanted = {
         project / PROJECT: _SETTINGS,
+        project / ".gitignore": _IGNORED,
         dbt / "dbt_project.yml": _DBT_PROJECT,
         dbt / "macros" / "generate_schema_name.sql": _SCHEMA_MACRO,
     }

@@ -21,17 +21,20 @@ from secure_platform.cli.output import (
     show,
     table,
 )
+from secure_platform.contract.product import Product
 from secure_platform.errors import ContractError, UsageError
 from secure_platform.orchestration.steps.protect import current_plan
 from secure_platform.orchestration.steps.query import ROW_LIMIT
+from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.changes import WEAKER, changes
 from secure_platform.protect.plan import ColumnPlan
+from secure_platform.services import Services
 
 
 @click.command(epilog=example("check"))
 @json_option
 def check(*, as_json: bool) -> None:
-    """Validate every contract and product document, and compile every protection plan.
+    """Validate every document of every product, and compile every protection plan.
 
     Exits 3 and names the first document that is refused.
     """
@@ -41,15 +44,7 @@ def check(*, as_json: bool) -> None:
             f"There is no data product in {services.settings.defs}",
             "Put one folder per product there: defs.yaml and contracts/*.odcs.yaml.",
         )
-    data: list[dict[str, Any]] = [
-        {
-            "product": product.name,
-            "profile": product.profile,
-            "datasets": {name: contract.version for name, contract in product.contracts.items()},
-            "plan": current_plan(product, services.keys).digest,
-        }
-        for product in services.products.values()
-    ]
+    data = [_checked(product, services) for product in services.products.values()]
 
     def render(out: Console) -> None:
         line(out, "Every document is valid.")
@@ -58,6 +53,17 @@ def check(*, as_json: bool) -> None:
             table(out, ("dataset", "contract version"), row["datasets"].items())
 
     show(data, as_json=as_json, render=render)
+
+
+def _checked(product: Product, services: Services) -> dict[str, Any]:
+    """What is declared, once its info types and feedback have been read as well."""
+    product_scan(product)
+    return {
+        "product": product.name,
+        "profile": product.profile,
+        "datasets": {name: contract.version for name, contract in product.contracts.items()},
+        "plan": current_plan(product, services.keys).digest,
+    }
 
 
 @click.command(epilog=example("plan healthcare", "plan healthcare --since 2", "plan healthcare --json"))

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from secure_platform.errors import SecurePlatformError, UsageError
-from secure_platform.plain import plain
+from secure_platform.plain import plain, visible
 
 UNBROKEN: Final = 10_000
 GAP: Final = 3
@@ -123,10 +123,7 @@ def records(out: Console, columns: Sequence[str], rows: Sequence[Sequence[Any]])
 
 def printable(value: Any) -> str:
     """The value as text without anything that a terminal would obey; nothing for None."""
-    text = "" if value is None else str(value)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "" if value is None else visible(str(value))
 
 
 def brief(text: str) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -228,11 +228,13 @@ class _Options:
         if self.html is not None:
             require_new(self.html)
 
+    def is_known(self) -> bool:
+        """Whether there is a baseline; one that is to be written may not be there yet."""
+        return self.baseline is not None and not (self.excuse and not self.baseline.exists())
+
     def known(self) -> Baseline:
         """The baseline that is there, or a new one."""
-        if self.baseline is None or (self.excuse and not self.baseline.exists()):
-            return Baseline()
-        return load_baseline(self.baseline)
+        return load_baseline(self.baseline) if self.baseline is not None and self.is_known() else Baseline()
 
     def has(self, finding: Reported) -> bool:
         """Whether such findings are looked for."""
@@ -242,12 +244,11 @@ class _Options:
 def _scan(asked: Asked, options: _Options) -> int:
     options.check()
     ruleset = load_rules(options.rules) if options.rules else own_rules()
-    known = options.known()
-    key, state = known.key, None
+    known, state = options.known(), None
     if options.resume is not None:
-        state = State(options.resume, _about(options), key if options.baseline else None)
-        key = state.key
-    section = _found(asked, options, ruleset, key, state)
+        state = State(options.resume, _about(options), known.key if options.is_known() else None)
+        known = replace(known, key=state.key)
+    section = _found(asked, options, ruleset, known.key, state)
     section.findings = list(filter(options.has, section.findings))
     today = datetime.now(UTC).date()
     sifted = sift(section.findings, known.excuses, today)

@@ -6,8 +6,9 @@ destroyed key leaves its row, and the audit log names it: deleting or putting ba
 is one that nobody destroyed. Without the key of the hash nobody would be found, and all would get new keys.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, Final
 
@@ -83,12 +84,12 @@ class SubjectKeys(NotPickled):
                 raise _tampered(f"The control database lacks the key of a subject of {domain}")
             self._make(domain, missing)
             found |= self._read(domain, missing)
-        keys = {}
+        keys, unwrap = {}, self._unwrapping()
         for place, row in found.items():
             if row.wrapped is not None:
                 if _name(domain, place) in destroyed:
                     raise _revived(domain)
-                keys[place] = self._unwrap(row)
+                keys[place] = unwrap(row)
             elif not self._rows.witness.counts(_name(domain, place), _GONE, since):
                 raise _tampered(
                     f"A subject's key of {domain} is destroyed in the control database, not in the audit log"
@@ -193,9 +194,22 @@ class SubjectKeys(NotPickled):
         return {"version": version, "wrapped": sealed}
 
     def _unwrap(self, row: Row[Any]) -> bytes:
-        stored = readable(self._rows.of(SUBJECT), SUBJECT, row.version)
-        associated = _associated(row.domain, row.subject, row.version)
-        return self._envelope(stored).open(row.wrapped, associated, name=f"A subject's key of {row.domain}")
+        return self._unwrapping()(row)
+
+    def _unwrapping(self) -> Callable[[Row[Any]], bytes]:
+        """What opens keys; the states of those that wrap them are read once, for however many."""
+        wrapping = self._rows.of(SUBJECT)
+
+        @cache
+        def envelope(version: int) -> Envelope:
+            return self._envelope(readable(wrapping, SUBJECT, version))
+
+        def unwrap(row: Row[Any]) -> bytes:
+            associated = _associated(row.domain, row.subject, row.version)
+            name = f"A subject's key of {row.domain}"
+            return envelope(row.version).open(row.wrapped, associated, name=name)
+
+        return unwrap
 
     def _envelope(self, stored: StoredKey) -> Envelope:
         return self._opened.envelope(stored, "subject")

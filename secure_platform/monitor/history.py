@@ -66,7 +66,9 @@ class MetricsHistory:
             row = connection.execute(select(profile).where(profile.c.snapshot_id == snapshot_id)).first()
         return _record(row) if row is not None else None
 
-    def before(self, product: str, dataset: str, zone: str, *, snapshot_id: str = "") -> list[Record]:
+    def before(
+        self, product: str, dataset: str, zone: str, *, snapshot_id: str = "", limit: int = HISTORY
+    ) -> list[Record]:
         """The newest records of a dataset, oldest first; the sketches of the last few only.
 
         Args:
@@ -74,6 +76,7 @@ class MetricsHistory:
             dataset: The dataset.
             zone: The zone.
             snapshot_id: A snapshot that is left out: what is under test is never in its own training.
+            limit: How many at most.
         """
         here = (
             (profile.c.product == product)
@@ -84,7 +87,7 @@ class MetricsHistory:
         slim = [column for column in profile.c if column.name != "sketches"]
         newest = profile.c.recorded_at.desc()
         with self._database.read() as connection:
-            rows = connection.execute(select(*slim).where(here).order_by(newest).limit(HISTORY)).all()
+            rows = connection.execute(select(*slim).where(here).order_by(newest).limit(limit)).all()
             sketches: dict[str, Any] = {
                 row.snapshot_id: row.sketches
                 for row in connection.execute(

@@ -281,5 +281,5 @@ def _check_parameters(place: Place, asked: Protect) -> None:
     if problem:
         raise PlanRefusedError(
             f"{place} {problem}",
-            f"Use one of: {', '.join(sorted(strengths().names - {MEMBERS}))}; see docs/protection.md.",
+            f"Use one of: {', '.join(sorted(strengths().names - {MEMBERS}))} (docs/protection.md).",
         )

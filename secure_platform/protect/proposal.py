@@ -19,9 +19,10 @@ from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.decide import Decider
 from secure_platform.protect.profile import Profile
 from secure_platform.protect.residual import residual_values
-from secure_platform.scan.columns import Scanner, residual
+from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.draft.shapes import cast
+from secure_platform.scan.refusals import residual
 
 DROP: Final = Protect("drop")
 KEEP: Final = "keep"

@@ -5,14 +5,14 @@ had candidates or a telling name, and all text for secrets, whose looks are told
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Final
 
 import polars as pl
 
-from secure_platform.contract.model import Contract
+from secure_platform.errors import ContractError
 from secure_platform.scan.cells import Shape, column_of, shape, text_of
 from secure_platform.scan.evidence import Look, Tally, tallies
 from secure_platform.scan.forms import STRUCTURED
@@ -26,9 +26,10 @@ from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.engine import Engine
 from secure_platform.scan.secrets.findings import MINIMUM_CONFIDENCE
 from secure_platform.scan.text.columns import PROSE, in_prose
+from secure_platform.scan.text.forms import forms_of
 from secure_platform.scan.text.scanner import TextScanner
-from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
+from secure_platform.taxonomy.reading import compiles
 
 DATE: Final = "DATE"
 INSIDE: Final = "inside nested values"
@@ -55,19 +56,40 @@ class Finding:
 
 
 class Scanner:
-    """Finds the info types of a taxonomy, and secrets, in frames of any column types."""
+    """Finds the info types of a taxonomy, and secrets, in frames of any column types.
+
+    Args:
+        types: The platform's, or a product's with its own.
+
+    Raises:
+        ContractError: If a product has more words and patterns than one search can hold.
+        UsageError: If a pattern of a product's own cannot be searched in text; names the type.
+    """
 
     def __init__(self, types: Mapping[str, InfoType]) -> None:
         self.types = types
         self._patterns = compile_types(types)
         self._union = union(self._patterns)
         self._headers = Headers(types)
+        if types is not info_types():
+            self._require_searchable()
 
     @cached_property
     def _text(self) -> TextScanner:
         return TextScanner(
             {name: kind for name, kind in self.types.items() if kind.sensitive and kind.group != "secret"}
         )
+
+    def _require_searchable(self) -> None:
+        """Refuse here what would end a scan in the middle."""
+        if not compiles(self._union):
+            raise ContractError(
+                "The product's own info types have more words and patterns than one search can hold",
+                "Shorten the lists of words in its info_types.yaml.",
+            )
+        for name, kind in self.types.items():
+            if kind is not info_types().get(name):
+                forms_of(kind)
 
     def observe(self, frame: pl.LazyFrame, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """The first look: one lazy row with one struct per column that can hold evidence.
@@ -98,22 +120,23 @@ class Scanner:
         named = self._headers.named(header)
         columns = [name for name in observed.columns if name in named]
         counts = {name: _Counts(**observed.get_column(name).item()) for name in columns}
-        looks = [
-            self._look(
-                name,
-                shape(name, schema[name]),
-                _values(self._headers, frame, name, named[name]),
-                counts[name],
-            )
+        forms = {name: shape(name, schema[name]) for name in columns}
+        values = {
+            name: _values(self._headers, frame, name, text_of(name, schema[name]), named[name])
             for name in columns
-        ]
+        }
+        looks = [self._look(name, forms[name], values[name], counts[name]) for name in columns]
+        filled = {name: counts[name].filled for name in columns}
         found = self._judged(looks)
         found += self._inside(frame, looks, counts, header)
-        for name in columns:
-            if counts[name].filled and shape(name, schema[name]) == "date":
-                found += self._dated(name, named[name], counts[name].filled)
-        found += [finding for look in looks if counts[look.column].prose for finding in self._in_prose(look)]
-        found += self._secret(frame.select(column_of(name) for name in columns), counts)
+        found += [
+            each
+            for look in looks
+            if forms[look.column] == "date" and look.filled
+            for each in self._dated(look)
+        ]
+        found += [each for look in looks if counts[look.column].prose for each in self._in_prose(look)]
+        found += secret_findings(_secrets(), frame.select(map(column_of, columns)), filled)
         places = {name: place for place, name in enumerate(columns)}
         return sorted(self._unexplained(self._merged(found)), key=lambda finding: places[finding.column])
 
@@ -199,25 +222,12 @@ class Scanner:
             _finding(look.column, kind, verdict, look.filled) for look, kind, verdict in judged if verdict
         ]
 
-    def _dated(self, name: str, named: frozenset[str], filled: int) -> list[Finding]:
+    def _dated(self, look: Look) -> list[Finding]:
         """Typed dates need no pattern: the general type, and each narrower one that the name means."""
-        narrower = [kind.id for kind in self.types.values() if kind.id in named and DATE in kind.supersedes]
+        kinds = (kind for name, kind in self.types.items() if name in look.named)
         return [
-            _finding(name, kind, by_type(named=kind != DATE, filled=filled), filled)
-            for kind in (*narrower, DATE)
-        ]
-
-    def _secret(self, frame: pl.LazyFrame, counts: Mapping[str, "_Counts"]) -> list[Finding]:
-        return [
-            Finding(
-                each.column,
-                each.info_type,
-                each.rows,
-                each.rows / counts[each.column].filled,
-                each.confidence,
-                tuple(sorted(each.reasons)),
-            )
-            for each in scan_columns(_secrets(), frame)
+            _finding(look.column, kind, by_type(named=kind != DATE, filled=look.filled), look.filled)
+            for kind in (*(kind.id for kind in kinds if DATE in kind.supersedes), DATE)
         ]
 
     def _in_prose(self, look: Look) -> list[Finding]:
@@ -273,49 +283,25 @@ class _Counts:
     prose: int = 0
 
 
-def refused(
-    findings: Iterable[Finding], contract: Contract, types: Mapping[str, InfoType] | None = None
-) -> list[Finding]:
-    """Findings that contradict the contract: confidential or restricted types in public or internal columns.
-
-    Columns that the contract does not name are left out: they never leave the raw zone.
+def secret_findings(engine: Engine, frame: pl.LazyFrame, filled: Mapping[str, int]) -> list[Finding]:
+    """What the rules of an engine find in the cells of a frame.
 
     Args:
-        findings: What a scan of raw data found.
-        contract: Of the dataset.
-        types: The product's info types; the platform's when not given.
+        engine: Has the rules.
+        frame: Typed or text columns.
+        filled: How many cells of each column are not null.
     """
-    open_columns = {
-        column.name for column in contract.columns if column.classification < Classification.CONFIDENTIAL
-    }
-    types = types or info_types()
     return [
-        finding
-        for finding in findings
-        if finding.column in open_columns
-        and types[finding.info_type].classification >= Classification.CONFIDENTIAL
+        Finding(
+            each.column,
+            each.info_type,
+            each.rows,
+            each.rows / filled[each.column],
+            each.confidence,
+            tuple(sorted(each.reasons)),
+        )
+        for each in scan_columns(engine, frame)
     ]
-
-
-def residual(
-    findings: Iterable[Finding], types: Mapping[str, InfoType] | None = None, *, safe_harbor: bool = False
-) -> list[Finding]:
-    """Findings that must not be in protected data: every identifier and secret.
-
-    Attributes, which say something about a person without naming one, are kept on purpose. Weak evidence
-    needs no exception here, because what protection leaves behind is no evidence to begin with: under a
-    telling header the scan counts only cells that have the type's format and are no token or redaction mark,
-    or, for types without one, cells that are not null, tokens, digests, UUIDs, redaction marks or numbers
-    (years, ages, ZIP3). Value evidence always counts.
-
-    Args:
-        findings: What a scan of protected data found.
-        types: The product's info types; the platform's when not given.
-        safe_harbor: Also block every type that 45 CFR 164.514(b)(2)(i) names, whatever its classification:
-            a full date, say.
-    """
-    types = types or info_types()
-    return [f for f in findings if types[f.info_type].sensitive or (safe_harbor and types[f.info_type].hipaa)]
 
 
 @cache
@@ -323,9 +309,8 @@ def _secrets() -> Engine:
     return Engine(own_rules(), MINIMUM_CONFIDENCE)
 
 
-def _values(headers: Headers, frame: pl.LazyFrame, name: str, named: frozenset[str]) -> Values:
-    text = text_of(name, frame.collect_schema()[name]).alias("value")
-    texts = frame.select(text).filter(pl.col("value").is_not_null())
+def _values(headers: Headers, frame: pl.LazyFrame, name: str, text: pl.Expr, named: frozenset[str]) -> Values:
+    texts = frame.select(text.alias("value")).filter(pl.col("value").is_not_null())
     keyed = headers.keyed(name) & named
     if keyed and numbered_through(texts):
         named, keyed = named - keyed, frozenset()

@@ -16,6 +16,7 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 
+from secure_platform.plain import visible
 from secure_platform.scan.report import is_secret
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import InfoType, info_types
@@ -89,7 +90,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"plain": _plain, "heat": _heat, "percent": _percent, "places": _places}
+    environment.filters |= {"visible": visible, "heat": _heat, "percent": _percent, "places": _places}
     environment.globals |= {"info_type": lambda name: info_types()[name]}
     return environment.get_template("page.html.jinja")
 
@@ -141,13 +142,6 @@ def _by_source(document: Mapping[str, Any]) -> list[tuple[str, Classification, i
         by_source.setdefault(each["source"], []).append(each)
     rows = [(name, _types(own)[0].classification, len(own), _types(own)) for name, own in by_source.items()]
     return sorted(rows, key=lambda row: (-row[1], row[0]))
-
-
-def _plain(text: str) -> str:
-    """The text without what turns the direction of others, breaks lines or is not seen."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text
-    )
 
 
 def _heat(cell: Sequence[Mapping[str, Any]]) -> int:

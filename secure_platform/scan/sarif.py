@@ -4,10 +4,12 @@ A finding in a column is a result on the file that holds the table, with the col
 one in a text is a result for each place that is told.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
+from secure_platform.plain import visible
 from secure_platform.scan.report import Reported, Span
 from secure_platform.scan.secrets.archives import SEPARATOR
 from secure_platform.scan.secrets.rules import RuleSet
@@ -18,6 +20,7 @@ SARIF_SCHEMA: Final = (
 )
 FINGERPRINT: Final = "securePlatform/v1"
 _ERROR: Final = 0.8
+_SCHEME: Final = "://"
 
 
 def sarif(findings: Iterable[Reported], ruleset: RuleSet, version: str) -> dict[str, Any]:
@@ -67,20 +70,25 @@ def _results(finding: Reported, places: dict[str, int], ruleset: RuleSet) -> Ite
             "ruleId": finding.rule,
             "ruleIndex": places[finding.rule],
             "level": "error" if finding.confidence >= _ERROR else "warning",
-            "message": {"text": f"{_described(finding.rule, ruleset)}{where} ({grounds})."},
+            "message": {"text": _message(f"{_described(finding.rule, ruleset)}{where} ({grounds}).")},
             "locations": [_location(finding, span)],
             "partialFingerprints": {FINGERPRINT: finding.fingerprint},
             "properties": {"confidence": finding.confidence, "rows": finding.rows, "ratio": finding.ratio},
         }
 
 
+def _message(text: str) -> str:
+    """The text with nothing in it that a viewer takes for a link (SARIF 3.11.6)."""
+    return re.sub(r"([\\\[\]])", r"\\\1", visible(text))
+
+
 def _location(finding: Reported, span: Span | None) -> dict[str, Any]:
     """A code host knows the archive or table, not what is in it."""
     file, inside, member = finding.source.partition(SEPARATOR)
-    physical: dict[str, Any] = {"artifactLocation": {"uri": quote(file, safe="/:")}}
-    logical = [{"fullyQualifiedName": member, "kind": "resource"}] if inside else []
+    physical: dict[str, Any] = {"artifactLocation": {"uri": _uri(file)}}
+    logical = [{"fullyQualifiedName": visible(member), "kind": "resource"}] if inside else []
     if finding.column is not None:
-        logical.append({"name": finding.column, "kind": "member"})
+        logical.append({"name": visible(finding.column), "kind": "member"})
     if span is not None and not inside:
         physical["region"] = {
             "startLine": span.line,
@@ -90,3 +98,8 @@ def _location(finding: Reported, span: Span | None) -> dict[str, Any]:
         }
     location: dict[str, Any] = {"physicalLocation": physical}
     return {**location, "logicalLocations": logical} if logical else location
+
+
+def _uri(file: str) -> str:
+    """The address of a file, object or database; the colon in a file's name makes no scheme of it."""
+    return quote(file, safe="/:" if _SCHEME in file else "/", errors="surrogateescape")

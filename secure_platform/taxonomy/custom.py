@@ -82,8 +82,8 @@ def _allowed(name: str, values: Any) -> tuple[str, ...]:
     """Patterns as they are, anything else as the value that it is."""
     entry = Entry("Info type", name, {"allow": values}, ["allow"])
     written = entry.strings("allow")
-    patterns = tuple(value if value[0] + value[-1] == "^$" else f"^{re.escape(value)}$" for value in written)
+    patterns = [value for value in written if value[0] + value[-1] == "^$"]
     for pattern in patterns:
         entry.require(compiles(pattern), "allow")
         entry.require(not pl.Series(_ANYTHING).str.contains(pattern).any(), "allow")
-    return patterns
+    return tuple(value if value in patterns else f"^{re.escape(value)}$" for value in written)

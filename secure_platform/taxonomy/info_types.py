@@ -52,7 +52,7 @@ _RECOGNITION: Final = frozenset(
             "value_patterns",
         ),
         *("header_patterns", "text_pattern", "context_words", "context_form", "context_pattern", "validator"),
-        *("distinctive", "numeric", "supersedes", "words", "allowed", "value_patterns"),
+        *("distinctive", "numeric", "supersedes", "words", "allowed"),
     }
 )
 # More ways to recognise a type that is there already; never fewer.

@@ -10,7 +10,7 @@ from secure_platform.monitor.history import Record
 WIDTH: Final = 420
 HEIGHT: Final = 64
 _EDGE: Final = 5.0
-_POINTS: Final = 60
+POINTS: Final = 60
 UNUSUAL: Final = frozenset({"warn", "fail"})
 
 
@@ -54,7 +54,7 @@ def course(metric: str, records: Sequence[Record]) -> Course | None:
     """Lay out one metric, oldest record first; None if the newest record does not have it."""
     if not records or metric not in records[-1].numbers:
         return None
-    known = [each for each in records[-_POINTS:] if metric in each.numbers]
+    known = [each for each in records[-POINTS:] if metric in each.numbers]
     values = [each.numbers[metric] for each in known]
     said = [each.verdicts.get(metric, {}) for each in known]
     bands = [(verdict.get("low"), verdict.get("high")) for verdict in said]

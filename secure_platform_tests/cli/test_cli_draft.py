@@ -74,6 +74,13 @@ def test_a_draft_is_a_product_that_checks(data: Path, here: Path) -> None:
     customers = load_product(here / "defs" / "shop").contracts["customers"]
     done = {column.name: column.protect and column.protect.transform for column in customers.columns}
     assert done == {"id": "tokenize", "name": "tokenize", "email": "tokenize", "city": "drop"}
+    assert ".secure_platform*/" in (here / ".gitignore").read_text().splitlines()
+
+
+def test_what_is_said_to_be_run_names_the_data_without_detours(data: Path, here: Path) -> None:
+    result = draft(here, "../data/orders.csv", "--product", "shop")
+    assert result.code == 0, result.err
+    assert result.out.rstrip().endswith(f"run shop --source {data}")
 
 
 def test_what_exists_is_not_replaced_and_nothing_is_written_beside_it(data: Path, here: Path) -> None:

@@ -37,6 +37,20 @@ def test_a_broken_contract_exits_3_and_is_named(cli: Cli, defs: Path) -> None:
     assert "patients.odcs.yaml" in result.json["culprit"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("info_types.yaml", "types: {STAFF: {title: Badge, family: records}}"),
+        ("scan_feedback.yaml", "feedback: [{dataset: patients}]"),
+    ],
+)
+def test_a_broken_document_of_the_scanner_is_found_before_a_run(
+    cli: Cli, defs: Path, name: str, text: str
+) -> None:
+    (defs / "healthcare" / name).write_text(text)
+    assert cli("check", "--json").json["error"] == "ContractError"
+
+
 def test_a_folder_without_products_is_not_valid(cli: Cli, tmp_path: Path) -> None:
     os.environ["SECURE_PLATFORM_DEFS"] = str(tmp_path / "nothing")
     assert cli("check").code == 3

@@ -7,6 +7,7 @@ import pytest
 from cli_support import Cli
 from loopback_servers import Inbox, http_server
 
+from secure_platform.monitor.incident import Sighting
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
@@ -44,8 +45,25 @@ def test_a_channel_that_does_not_take_a_notice_is_explained(
     assert cli("notify", "test", "nobody", "--json", token="admin").code == 2
 
 
+def test_alerts_are_shown_without_being_sent_and_sent_without_a_server(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with http_server() as inbox:
+        _use(monkeypatch, tmp_path, inbox)
+        assert "No alert is due." in cli("notify", "alerts", token="admin").out
+        lost = Sighting("production", "patient_summary", "matches_release", "p1", "fail", blocking=True)
+        Services(load_settings(home=cli.home)).incidents.report("healthcare", [lost])
+        (due,) = cli("notify", "alerts", "--json", token="admin").json
+        assert (due["event"], due["channel"], due["held"]) == ("incident.opened", "stewards", None)
+        assert "incident.opened" in cli("notify", "alerts", token="admin").out
+        assert inbox.received == []
+        assert cli("notify", "deliver", "--json", token="admin").json[0]["state"] == "delivered"
+        assert cli("notify", "deliver", "--json", token="admin").json == []
+    assert len(inbox.received) == 1
+
+
 def test_only_an_operator_sends_or_sees_notices(cli: Cli) -> None:
-    for words in (("list",), ("deliver",), ("test", "x")):
+    for words in (("list",), ("alerts",), ("deliver",), ("test", "x")):
         assert cli("notify", *words, "--json").code == 4
 
 

@@ -197,6 +197,14 @@ def test_a_scan_goes_on_where_another_ended_with_the_same_fingerprints(people: P
 
 
 @pytest.mark.usefixtures("people")
+def test_what_was_found_before_a_scan_ended_is_excused_by_the_scan_that_goes_on(scan: Cli) -> None:
+    words = ("scan", "people.csv", "--resume", "state")
+    assert scan(*words).code == 3
+    assert scan(*words, "--baseline", "known.yaml", "--excuse", "test data").code == 0
+    assert scan("scan", "people.csv", "--baseline", "known.yaml").code == 0
+
+
+@pytest.mark.usefixtures("people")
 def test_personal_data_is_excused_as_secrets_are(scan: Cli) -> None:
     words = ("scan", "people.csv", "--baseline", "known.yaml")
     assert scan(*words, "--excuse", "made-up people").code == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from monitor_support import contract, records
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from secure_platform.access.principals import Principal
 from secure_platform.access.resources import ProductResource
@@ -153,6 +153,14 @@ def test_a_row_that_somebody_wrote_into_the_database_is_refused(
     incidents.report("shop", [LOST])
     with services.database.write() as connection:
         connection.execute(update(incident_table).values(values))
+    with pytest.raises(IntegrityError, match="incident"):
+        opened_home(services.settings.home).incidents.blocks("shop")
+
+
+def test_an_incident_that_was_deleted_is_missed(incidents: Incidents, services: Services) -> None:
+    incidents.report("shop", [LOST])
+    with services.database.write() as connection:
+        connection.execute(delete(incident_table))
     with pytest.raises(IntegrityError, match="incident"):
         opened_home(services.settings.home).incidents.blocks("shop")
 

@@ -20,7 +20,7 @@ from secure_platform.orchestration.steps.deploy import deploy
 from secure_platform.orchestration.steps.erase import AUDITED, _Work, concerned, erase, identities_of
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.reveal import Asked, reveal
-from secure_platform.orchestration.steps.tombstone import Tombstone
+from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
 from secure_platform.store.snapshots import SnapshotStore, Zone
 
 PERSON = "person-3"
@@ -64,6 +64,13 @@ def erased(bank: Bank, person: str = PERSON, caller: str = "petra") -> Tombstone
     return erase(bank.services, PRODUCT, person, bank.person(caller))
 
 
+def written(bank: Bank) -> Tombstone:
+    services = bank.services
+    found = Tombstones(bank.home, services.keys).find(identities_of(services, "person", PERSON))
+    assert found is not None
+    return found
+
+
 def rejected(bank: Bank) -> None:
     (record,) = bank.services.gate.list(PRODUCT)
     bank.services.gate.reject(record.digest, bank.person("sam"), reason="made anew")
@@ -97,11 +104,13 @@ def test_a_person_is_gone_from_everything_that_is_kept_and_it_is_said_exactly(ba
     assert (tombstone.deleted, tombstone.held) == ([], [])
     assert tombstone.standing == ["bank/releases/1: pending"]
     assert not tombstone.complete
+    assert written(bank).cells == {before.token}, "until the release is gone"
     rejected(bank)
     again = erased(bank)
     assert again.complete
     assert again.rewritten == tombstone.rewritten
     assert again.deleted == ["bank/releases/1/payload"]
+    assert written(bank).cells == set()
     with pytest.raises(IntegrityError):
         bank.released("person")
     assert erased(bank).deleted == again.deleted

@@ -196,3 +196,20 @@ def test_all_batches_are_counted() -> None:
     cells = [MAIL if draw.random() < 0.01 else f"note {number}" for number in range(200_000)]
     assert scan({"x": cells})["x", "EMAIL"].count == cells.count(MAIL)
     assert kinds([cell for cell in cells if cell != MAIL]) == set()
+
+
+def test_the_work_for_a_column_does_not_grow_with_the_number_of_columns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: Counter[int] = Counter()
+    schema_of = pl.LazyFrame.collect_schema
+
+    def counted(frame: pl.LazyFrame) -> pl.Schema:
+        schema = schema_of(frame)
+        asked[width] += len(schema)
+        return schema
+
+    monkeypatch.setattr(pl.LazyFrame, "collect_schema", counted)
+    for width in (20, 40):
+        SCANNER.scan(pl.LazyFrame({f"k{place}": ["a", "b"] for place in range(width)}))
+    assert 0 < asked[40] <= 2 * asked[20]

@@ -7,7 +7,7 @@ import pytest
 from scan_support import SCANNER
 
 from secure_platform.contract.load import load_contract
-from secure_platform.scan.columns import refused, residual
+from secure_platform.scan.refusals import refused, residual
 
 CONTRACTS = Path(__file__).resolve().parents[2] / "secure_platform/defs/healthcare/contracts"
 

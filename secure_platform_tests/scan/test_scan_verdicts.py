@@ -6,7 +6,8 @@ import pytest
 from scan_support import SCANNER, scan
 
 from secure_platform.contract.model import Column, Contract
-from secure_platform.scan.columns import Finding, refused, residual
+from secure_platform.scan.columns import Finding
+from secure_platform.scan.refusals import refused, residual
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import info_types
 

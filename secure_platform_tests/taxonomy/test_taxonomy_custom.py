@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from secure_platform.errors import ContractError
+from secure_platform.errors import ContractError, SecurePlatformError, UsageError
 from secure_platform.scan.columns import Scanner
 from secure_platform.taxonomy.custom import info_types_of
 from secure_platform.taxonomy.info_types import info_types
@@ -91,3 +91,20 @@ def test_what_is_not_understood_or_would_switch_a_type_off_is_refused(
     (folder / "info_types.yaml").write_text(text.replace(was, written), encoding="utf-8")
     with pytest.raises(ContractError):
         info_types_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("was", "written", "error"),
+    [
+        ("North Wing", ", ".join(f"Ward {place * 7919 % 100003}" for place in range(50_000)), ContractError),
+        ("ST-[0-9]{6}$", "(?x)ST - [0-9]{6}$", UsageError),
+    ],
+    ids=["words", "flag"],
+)
+def test_what_would_end_a_scan_in_the_middle_is_refused_before(
+    folder: Path, was: str, written: str, error: type[SecurePlatformError]
+) -> None:
+    (folder / "info_types.yaml").write_text(OWN.replace(was, written), encoding="utf-8")
+    types = info_types_of(folder)
+    with pytest.raises(error, match=r"own info types|STAFF_NUMBER"):
+        Scanner(types)

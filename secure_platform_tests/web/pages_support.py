@@ -1,9 +1,11 @@
 """Our pages behind the real server's guards, and people logged in to them in one browser each."""
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import httpx
@@ -118,6 +120,25 @@ def governed(built: Built) -> tuple[Services, ReleaseRecord, ReleaseRecord]:
     second = built_release(built, "second")
     assert services.target.base(PRODUCT) == first.digest == second.base
     return services, first, second
+
+
+def watched_for_a_month(services: Services) -> None:
+    """The marts of the thirty days before, one of which was unusual."""
+    for table in services.product(PRODUCT).models:
+        (today,) = services.metrics.before(PRODUCT, table, "marts")
+        for day in range(1, 31):
+            rows = today.numbers["rows"]
+            value = rows * (1 + 0.06 * math.sin(day * 1.7)) * (0.4 if day == 9 else 1)
+            said = {"value": value, "expected": rows, "low": 0.85 * rows, "high": 1.15 * rows}
+            verdict = {**said, "state": "fail" if day == 9 else "pass", "chance": 0.5, "note": ""}
+            record = replace(
+                today,
+                snapshot_id=f"{table[:20]}{day}",
+                numbers={"rows": value},
+                verdicts={"rows": verdict},
+                recorded_at=today.recorded_at - timedelta(days=day),
+            )
+            services.metrics.add(record)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser_support import ARGUMENTS, PATIENCE_MILLISECONDS, PICTURES, WRITE_PICTURES
 from built_home import PRODUCT, Built
-from pages_support import governed, person, served
+from pages_support import governed, person, served, watched_for_a_month
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 from web_login import session_cookie
@@ -74,6 +74,7 @@ def site(built_once: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECURE_PLATFORM_HOME", str(copy.home))
         services, _, second = governed(copy)
+        watched_for_a_month(services)
         with served(services) as base:
             yield services, base, second.digest
 
@@ -181,7 +182,7 @@ def test_the_pictures_of_the_documentation(chrome: Chromium, site: tuple[Service
     with window(chrome, site, "otto", colours="dark") as seen:
         picture(seen, "audit")
     with window(chrome, site, "admin") as seen:
-        for name in ("access", "account", "keys", "incident"):
+        for name in ("access", "account", "keys", "incident", "watched"):
             picture(seen, name)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from loopback_servers import http_server
 from serve_support import (
     ROOT,
     START_SECONDS,
@@ -128,6 +129,10 @@ def test_the_daemon_runs(server: Serving) -> None:
         return {"SCHEDULER", "SENSOR"} <= required.keys() and all(required.values())
 
     assert wait_for(healthy, 60)
+    # Its sensor gives a sign of life, which is scraped.
+    assert wait_for(
+        lambda: "\nsecure_platform_daemon_silence_seconds " in _ask(server, "GET", "/metrics")[1], 120
+    )
 
 
 def test_the_ui_has_the_product_in_it(server: Serving) -> None:
@@ -263,15 +268,23 @@ def test_ctrl_c_while_it_starts_ends_everything(tmp_path: Path) -> None:
         assert "Traceback" not in starting.text()
 
 
-def test_a_server_does_not_outlive_its_daemon(parsed_home: Path, tmp_path: Path) -> None:
+def test_a_server_does_not_outlive_its_daemon_and_says_so_outside(parsed_home: Path, tmp_path: Path) -> None:
     shutil.copytree(parsed_home, tmp_path / "home")
-    with serving(tmp_path) as started:
+    secret = tmp_path / "slack.secret"
+    secret.write_text("T0/B0/xyz")
+    secret.chmod(0o600)
+    channel = {"name": "ops", "kind": "slack", "secret": f"secret://file/{secret}", "allow": ["127.0.0.0/8"]}
+    with (
+        http_server() as inbox,
+        serving(tmp_path, SECURE_PLATFORM_CHANNELS=json.dumps([{**channel, "url": inbox.url}])) as started,
+    ):
         assert started.port
         for pid in _daemons(started.home):
             os.kill(pid, signal.SIGKILL)
         assert started.process.wait(60) == 1
         assert "The daemon ended by itself" in started.text()
         assert processes_of(started.home) == []
+        assert [b"The daemon is silent" in body for body in inbox.bodies] == [True]
 
 
 def _daemons(home: Path) -> list[int]:

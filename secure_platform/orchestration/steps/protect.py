@@ -36,8 +36,8 @@ from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, split_orphans
 from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.protect.residual import kept_formats, residual_values
-from secure_platform.scan.columns import residual
 from secure_platform.scan.feedback import Corrected
+from secure_platform.scan.refusals import residual
 from secure_platform.services import Services
 from secure_platform.source.csv import LINE
 from secure_platform.store.snapshots import Draft, Snapshot, SnapshotStore, Zone, require_verdicts

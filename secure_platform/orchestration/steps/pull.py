@@ -26,8 +26,9 @@ from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.person import subject_columns
 from secure_platform.protect.profile import Profile, load_profile
-from secure_platform.scan.columns import Finding, refused
+from secure_platform.scan.columns import Finding
 from secure_platform.scan.feedback import Corrected
+from secure_platform.scan.refusals import refused
 from secure_platform.source.csv import LINE, Malformed, check_header
 from secure_platform.source.dataset import Source, open_source
 from secure_platform.store.snapshots import Snapshot, Verdict, Zone

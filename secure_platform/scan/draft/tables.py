@@ -1,18 +1,15 @@
 """The files that a contract is drafted from become tables of text, whole and exactly as they are spelled.
 
-CSV and Parquet are read as the platform pulls them. Other separators, and JSON by lines, are read too; they
-have to be converted before they can be pulled, which is said. A header whose cells look like data is refused:
-a draft names columns, and would name people.
+CSV and Parquet are read as the platform pulls them, other separators too, and JSON by lines as it is scanned;
+these have to be converted before they can be pulled, which is said. A header whose cells look like data is
+refused: a draft names columns, and would name people.
 """
 
-import csv
 import io
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -23,17 +20,18 @@ from secure_platform.contract.place import shown
 from secure_platform.errors import DataRefusedError, UsageError
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.names import fitting_names, usable_names
+from secure_platform.scan.sources import json
 from secure_platform.scan.sources.database import Wanted, database_rows
 from secure_platform.scan.sources.documents import SkippedError
-from secure_platform.source.csv import LINE, CsvSource, check_names
+from secure_platform.source.csv import COLUMN_LIMIT, LINE, CsvText, check_names
 from secure_platform.source.parquet import ParquetSource
 from secure_platform.source.stream import Readable, SourceFile
 from secure_platform.store.parquet import from_batches
 
 HELD: Final = 1 << 30
 """Bytes of text up to which a table stays in memory; a larger one is read again for every look."""
-BATCH: Final = 65_536
-CELL_LIMIT: Final = 16 << 20
+CELL: Final = 8
+"""Bytes of a cell that is held, be it empty."""
 MALFORMED: Final = 0.05
 """Share of records that cannot be read, up to which a table is a table."""
 TELLING: Final = 0.5
@@ -85,13 +83,12 @@ def read_table(path: Path, scanner: Scanner) -> Table:
     if kind in _LINES:
         return _table(path, stem, scanner, *_read_lines(path), as_it_is=False)
     separator = _DELIMITED.get(kind)
-    if separator not in {",", None}:
-        return _table(path, stem, scanner, *_read_delimited(path, str(separator)), as_it_is=False)
-    source = CsvSource(path) if separator else ParquetSource(path)
-    other = next((each for each in _SEPARATORS if len(source.header) == 1 and each in source.header[0]), None)
-    if separator and other:
-        return _table(path, stem, scanner, *_read_delimited(path, other), as_it_is=False)
-    return _table(path, stem, scanner, source.header, *_read_source(source), as_it_is=True)
+    source = _delimited(path, separator) if separator else ParquetSource(path)
+    if separator == "," and len(source.header) == 1:
+        separator = next((other for other in _SEPARATORS if other in source.header[0]), separator)
+        source = _delimited(path, separator)
+    as_it_is = separator in {",", None}
+    return _table(path, stem, scanner, source.header, *_read_source(source), as_it_is=as_it_is)
 
 
 def read_database(name: str, url: str, wanted: Wanted, scanner: Scanner) -> list[Table]:
@@ -193,7 +190,11 @@ def _dataset(stem: str) -> str:
     return name
 
 
-def _read_source(source: CsvSource | ParquetSource) -> tuple[pl.LazyFrame, int, int]:
+def _delimited(path: Path, separator: str) -> CsvText:
+    return CsvText(SourceFile(path), delimiter=ord(separator))
+
+
+def _read_source(source: CsvText | ParquetSource) -> tuple[pl.LazyFrame, int, int]:
     rows = malformed = 0
     held = 0.0
     kept: list[pl.DataFrame] = []
@@ -212,46 +213,21 @@ def _read_source(source: CsvSource | ParquetSource) -> tuple[pl.LazyFrame, int, 
     )
 
 
-def _read_delimited(path: Path, separator: str) -> tuple[tuple[str, ...], pl.LazyFrame, int, int]:
-    csv.field_size_limit(CELL_LIMIT)
-    try:
-        with _text(path) as file:
-            records = csv.reader(file, delimiter=separator, strict=True)
-            header = check_names([cell or None for cell in next(records, [])], _Refusal(path))
-            if not header:
-                raise _refusal(path, "is empty", "Give a file with a header and records.")
-            frame, malformed = _gathered(header, (record for record in records if record))
-    except (UnicodeDecodeError, csv.Error):
-        raise _refusal(
-            path, "is not text with one separator", "Save it as UTF-8, with quotes closed."
-        ) from None
-    return header, frame.lazy(), frame.height, malformed
-
-
-def _gathered(header: Sequence[str], records: Iterable[list[str]]) -> tuple[pl.DataFrame, int]:
-    schema, malformed, frames = pl.Schema(dict.fromkeys(header, pl.String)), 0, [pl.DataFrame(schema=header)]
-    records = iter(records)
-    while some := list(islice(records, BATCH)):
-        good = [[cell or None for cell in record] for record in some if len(record) == len(header)]
-        malformed += len(some) - len(good)
-        frames.append(pl.DataFrame(good, schema=schema, orient="row"))
-    return pl.concat([frames[0].cast(pl.String), *frames[1:]]), malformed
-
-
 def _read_lines(path: Path) -> tuple[tuple[str, ...], pl.LazyFrame, int, int]:
     columns: dict[str, list[str | None]] = {}
     rows = malformed = 0
     try:
         with _text(path) as file:
             for line in file:
-                record = _record(line)
-                if record is None:
+                record = json.parsed(line)
+                if not isinstance(record, dict):
                     malformed += bool(line.strip())
                     continue
                 for name in record:
                     columns.setdefault(name, [None] * rows)
+                _require_alike(path, rows, len(columns))
                 for name, cells in columns.items():
-                    cells.append(_cell(record.get(name)))
+                    cells.append(json.spelled(record.get(name)))
                 rows += 1
     except UnicodeDecodeError:
         raise _refusal(path, "is not text", "Save it as UTF-8.") from None
@@ -262,21 +238,12 @@ def _read_lines(path: Path) -> tuple[tuple[str, ...], pl.LazyFrame, int, int]:
     return header, frame.lazy(), rows, malformed
 
 
-def _record(line: str) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _cell(value: Any) -> str | None:
-    """The value as the platform's text; what is nested stays JSON."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _require_alike(path: Path, rows: int, columns: int) -> None:
+    """Refuse objects whose members are data: each of them would be a column of every other."""
+    if columns > COLUMN_LIMIT or rows * columns > HELD // CELL:
+        raise _refusal(
+            path, "has objects with too many different members", "Give records that have the same members."
+        )
 
 
 @contextmanager

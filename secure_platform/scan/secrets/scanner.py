@@ -117,7 +117,12 @@ class SecretScanner:
 
 def is_binary(head: bytes) -> bool:
     """Whether a file that begins so is no text."""
-    return b"\0" in head[:_SNIFFED] and not any(head.startswith(mark) for mark, _ in _MARKS)
+    return b"\0" in head[:_SNIFFED] and marked(head) is None
+
+
+def marked(head: bytes) -> str | None:
+    """The encoding that the mark at the beginning of a text names, if it is not UTF-8."""
+    return next((name for mark, name in _MARKS if head.startswith(mark)), None)
 
 
 def _blocks(stream: IO[bytes]) -> Iterator[_Block]:
@@ -139,7 +144,7 @@ def _blocks(stream: IO[bytes]) -> Iterator[_Block]:
 def _utf8(stream: IO[bytes]) -> Iterator[tuple[bytes, bool]]:
     """The stream as UTF-8, and whether it ends; bytes that are not UTF-8 are read as Latin-1."""
     chunk = stream.read(BLOCK)
-    name = next((name for mark, name in _MARKS if chunk.startswith(mark)), "utf-8")
+    name = marked(chunk) or "utf-8"
     decoder = codecs.getincrementaldecoder(name)("replace" if name != "utf-8" else "latin-1 bytes")
     while True:
         following = stream.read(BLOCK)

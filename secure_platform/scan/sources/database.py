@@ -5,6 +5,7 @@ hangs is waited for a bounded time, a table that may not be read is skipped. Wha
 repeated: it may name the password.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,12 +23,17 @@ from sqlalchemy.pool import NullPool
 
 from secure_platform.errors import ServiceError, UsageError
 from secure_platform.scan.report import Section
+from secure_platform.scan.secrets.archives import SEPARATOR
 from secure_platform.scan.sources.documents import SkippedError
 from secure_platform.scan.sources.inspection import Inspection
 from secure_platform.scan.sources.work import Source
 
+FIRST_ROWS: Final = 100
 ROWS: Final = 10_000
-"""Rows that the server is asked for at a time."""
+"""Rows that the server is asked for at a time, at first and at most."""
+BYTES: Final = 16 << 20
+"""Text that a next batch is expected to have at most, by what rows had so far."""
+LONGEST_CELL: Final = 16 << 20
 CONNECT_SECONDS: Final = 10
 LOCK_MS: Final = 10_000
 ANSWER_MS: Final = 600_000
@@ -35,6 +41,7 @@ _OWN_SCHEMAS: Final = frozenset({"information_schema"})
 _DENIED: Final = "permission denied"
 _LATE: Final = "the database did not answer in time: the table is locked, or too slow"
 _FAILED: Final = "the database cannot give it"
+_SERVICE: Final = "PGSERVICE"
 _BY_STATE: Final = {"42501": _DENIED, "55P03": _LATE, "57014": _LATE}
 _SQLITE: Final = "sqlite"
 
@@ -89,19 +96,20 @@ def sqlite_tables(path: Path, name: str, inspection: Inspection) -> Section:
 
     def connect() -> sqlite3.Connection:
         # Nobody who writes is waited for, and nothing is written beside the file.
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+        connection = sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro&immutable=1", uri=True)
         connection.text_factory = _text
+        # A few bytes of schema can promise a cell of any length.
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_CELL)
         connection.execute("PRAGMA trusted_schema=OFF")
         return connection
 
     section = Section()
     try:
-        for source in _tables(
-            name, sa.create_engine("sqlite://", creator=connect, poolclass=NullPool), Wanted()
-        ):
+        engine = sa.create_engine("sqlite://", creator=connect, poolclass=NullPool)
+        for source in _tables(name, engine, Wanted(), within=SEPARATOR):
             section.add(source.look(inspection))
-    except (ServiceError, UsageError) as error:
-        raise SkippedError(error.culprit) from None
+    except (ServiceError, UsageError):
+        raise SkippedError("an SQLite file that is damaged, or has no table") from None
     return section
 
 
@@ -116,19 +124,27 @@ def _url(name: str, text: str) -> URL:
         raise UsageError(f"{name} holds no URL of a database", _FIX) from None
     if url.get_backend_name() != "postgresql":
         raise UsageError(f"{name} is not the URL of a PostgreSQL database", _FIX)
-    if "sslmode" not in url.query and not _is_here(url.host):
-        url = url.update_query_dict({"sslmode": "verify-full", "sslrootcert": "system"})
+    if "sslmode" not in url.query and not all(map(_is_here, _hosts(url))):
+        url = url.set(query={"sslmode": "verify-full", "sslrootcert": "system", **url.query})
     return url.set(drivername="postgresql+psycopg")
 
 
 _FIX: Final = "Keep postgresql://USER:PASSWORD@HOST/DATABASE as this secret; see docs/scanning.md."
 
 
-def _is_here(host: str | None) -> bool:
+def _hosts(url: URL) -> list[str]:
+    """Where libpq may connect to: what the URL names, wherever in it, else what its environment says."""
+    named = url.normalized_query
+    if "service" in named or _SERVICE in os.environ:
+        return ["a service"]
+    hosts = [*filter(None, [url.host]), *named.get("host", ())] or [os.environ.get("PGHOST", "")]
+    addresses = named.get("hostaddr", ()) or [os.environ.get("PGHOSTADDR", "")]
+    return [host for several in (*hosts, *addresses) for host in several.split(",")]
+
+
+def _is_here(host: str) -> bool:
     try:
-        return (
-            host in {None, "", "localhost"} or str(host).startswith("/") or ip_address(str(host)).is_loopback
-        )
+        return host in {"", "localhost"} or host.startswith("/") or ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -147,13 +163,13 @@ def _engine(url: URL) -> sa.Engine:
     )
 
 
-def _tables(name: str, engine: sa.Engine, wanted: Wanted) -> Iterator[Source]:
+def _tables(name: str, engine: sa.Engine, wanted: Wanted, *, within: str = "/") -> Iterator[Source]:
     listed = list(_listed(name, engine, wanted))
     if not listed:
         raise UsageError(f"There is no such table in {name}", "Name a table or schema that its user may see.")
     for schema, table in listed:
         place = ".".join(part for part in (schema, table) if part)
-        source = f"{name}/{place}"
+        source = f"{name}{within}{place}"
         yield Source(source, place, _look(source, _reader(engine, schema, table)))
 
 
@@ -201,9 +217,12 @@ def _batches(connection: sa.Connection, schema: str | None, table: str) -> Itera
     query = sa.select(*columns).select_from(sa.table(table, schema=schema))
     empty = dict.fromkeys(names, pl.String)
     yield pl.DataFrame(schema=empty)
-    with connection.execution_options(stream_results=True, yield_per=ROWS).execute(query) as result:
-        for part in result.partitions():
-            yield _frame(part, names)
+    wanted = FIRST_ROWS
+    with connection.execution_options(stream_results=True).execute(query) as result:
+        while part := result.fetchmany(wanted):
+            frame = _frame(part, names)
+            yield frame
+            wanted = max(1, min(ROWS, BYTES * frame.height // max(1, int(frame.estimated_size()))))
 
 
 def _frame(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pl.DataFrame:

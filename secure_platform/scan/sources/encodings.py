@@ -6,16 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Final
 
+from secure_platform.scan.secrets.scanner import marked
 from secure_platform.scan.sources.documents import Document, flowing
 from secure_platform.source.stream import Readable
 
 _HEAD: Final = 64 << 10
-_MARKS: Final = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _UTF8: Final = "utf-8"
 
 
@@ -31,9 +26,8 @@ def utf8(document: Document) -> Iterator[IO[bytes]]:
 
 def encoding_of(head: bytes) -> str:
     """The encoding of a text that begins so."""
-    marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
-    if marked is not None:
-        return marked
+    if (name := marked(head)) is not None:
+        return name
     try:
         # What is cut off at the end may be the beginning of a character.
         codecs.getincrementaldecoder(_UTF8)().decode(head)

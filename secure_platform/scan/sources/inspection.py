@@ -14,10 +14,9 @@ from typing import Final, TypeAlias
 import polars as pl
 
 from secure_platform.errors import DataRefusedError
-from secure_platform.scan.columns import Finding, Scanner
+from secure_platform.scan.columns import Finding, Scanner, secret_findings
 from secure_platform.scan.report import Reported, Scanned, Section, Skipped
 from secure_platform.scan.secrets.archives import SEPARATOR, Budget, entries, is_archive
-from secure_platform.scan.secrets.columns import scan_columns
 from secure_platform.scan.secrets.scanner import SecretScanner, is_binary
 from secure_platform.scan.sources import json
 from secure_platform.scan.sources.csv import csv_rows
@@ -221,19 +220,9 @@ class Inspection:
         if not self._own_rules:
             return found
         known = {(each.column, each.info_type) for each in found}
-        filled = frame.count().collect(engine="streaming")
-        return found + [
-            Finding(
-                each.column,
-                each.info_type,
-                each.rows,
-                each.rows / filled[each.column].item(),
-                each.confidence,
-                tuple(sorted(each.reasons)),
-            )
-            for each in scan_columns(self._secrets.engine, frame)
-            if (each.column, each.info_type) not in known
-        ]
+        filled = frame.count().collect(engine="streaming").row(0, named=True)
+        others = secret_findings(self._secrets.engine, frame, filled)
+        return found + [each for each in others if (each.column, each.info_type) not in known]
 
 
 def is_workbook(name: str) -> bool:

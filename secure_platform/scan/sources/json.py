@@ -21,6 +21,7 @@ from secure_platform.source.records import RECORD_LIMIT
 
 _ROWS: Final = 1 << 16
 _CELLS: Final = 1 << 19
+_CHARACTERS: Final = 1 << 25
 _BLOCK: Final = 1 << 20
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
 
@@ -56,7 +57,7 @@ def _lines(stream: IO[bytes]) -> Iterator[pl.DataFrame | Stray]:
     while record := stream.readline(RECORD_LIMIT):
         number += 1
         text = record.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace").strip()
-        if text and not table.add(_parsed(text)):
+        if text and not table.add(parsed(text)):
             yield Stray(number, text)
         if table.is_full:
             yield table.taken()
@@ -79,7 +80,7 @@ class _Table:
     def __init__(self) -> None:
         self._columns: dict[str, list[str | None]] = {}
         self._names: set[str] = set()
-        self._height = 0
+        self._height = self._characters = 0
 
     def add(self, row: Any) -> bool:
         """Take an object; no, if it is none or has too many further members."""
@@ -91,20 +92,22 @@ class _Table:
         for name, value in row.items():
             column = self._columns.setdefault(name, [])
             column.extend([None] * (self._height - len(column)))
-            column.append(_spelled(value))
+            column.append(cell := spelled(value))
+            self._characters += len(cell or "")
         self._height += 1
         return True
 
     @property
     def is_full(self) -> bool:
-        return self._height >= _ROWS or self._height * len(self._columns) >= _CELLS
+        cells = self._height * len(self._columns)
+        return self._height >= _ROWS or cells >= _CELLS or self._characters >= _CHARACTERS
 
     def taken(self) -> pl.DataFrame:
         """The rows so far; the next begin anew."""
         columns, height = self._columns, self._height
         for column in columns.values():
             column.extend([None] * (height - len(column)))
-        self._columns, self._height = {}, 0
+        self._columns, self._height, self._characters = {}, 0, 0
         try:
             return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
         except UnicodeEncodeError:
@@ -167,7 +170,8 @@ def _elements(text: _Text) -> Iterator[Any]:
         raise NoTableError
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """The value that a text is, its numbers as they are spelled; None if it is none."""
     try:
         return _DECODER.decode(text)
     except (ValueError, RecursionError):
@@ -187,7 +191,8 @@ _DECODER: Final = json.JSONDecoder(
 )
 
 
-def _spelled(value: Any) -> str | None:
+def spelled(value: Any) -> str | None:
+    """A member's value as text; what is nested stays JSON, what is empty is null."""
     if value is None or isinstance(value, str):
         return value or None
     return json.dumps(value, ensure_ascii=False)

@@ -11,12 +11,12 @@ from typing import Final
 
 import polars as pl
 
+from secure_platform.scan.secrets.columns import ESTIMATED
 from secure_platform.scan.text.scanner import TextScanner
 from secure_platform.scan.text.spans import Span
 
 SAMPLE: Final = 1000
 INSIDE: Final = "inside free text"
-ESTIMATED: Final = "counted by a sample of the cells"
 _SURE: Final = 0.82
 _FEWEST: Final = 0.01
 # Small words that follow each other as in a sentence, not as in a title; or pairs of names and values.

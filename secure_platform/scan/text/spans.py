@@ -14,11 +14,10 @@ RULE: Final = "number rule"
 NEAR: Final = "keyword near it"
 LABEL: Final = "label before it"
 LIST: Final = "word list"
-FORM_OF_NAME: Final = "form of a name"
 
 # How likely the type is when this is the only reason; reasons combine as 1 - prod(1 - weight).
 WEIGHTS: Final[Mapping[str, float]] = {
-    FORMAT: 0.85, LOOSE: 0.5, RULE: 0.8, NEAR: 0.6, LABEL: 0.7, LIST: 0.6, FORM_OF_NAME: 0.6
+    FORMAT: 0.85, LOOSE: 0.5, RULE: 0.8, NEAR: 0.6, LABEL: 0.7, LIST: 0.6
 }  # fmt: skip
 # A format that has a number rule is common without it.
 RULED: Final = 0.5

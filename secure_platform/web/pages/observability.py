@@ -22,7 +22,7 @@ from secure_platform.orchestration.steps.production import ZONE
 from secure_platform.services import Services
 from secure_platform.store.snapshots import Zone
 from secure_platform.web.authentication import principal_of
-from secure_platform.web.courses import HEIGHT, UNUSUAL, WIDTH, Course, course
+from secure_platform.web.courses import HEIGHT, POINTS, UNUSUAL, WIDTH, Course, course
 from secure_platform.web.forms import form_of
 from secure_platform.web.pages.desk import Desk
 from secure_platform.web.rendering import go
@@ -158,7 +158,7 @@ class Observability(Desk):
         )
         for zone, datasets in zones:
             for dataset in datasets:
-                records = self.services.metrics.before(product.name, dataset, zone)
+                records = self.services.metrics.before(product.name, dataset, zone, limit=POINTS)
                 names = dict.fromkeys([_ALWAYS, *_unusual(records)])
                 drawn = [found for name in names if (found := course(name, records)) is not None]
                 if drawn:

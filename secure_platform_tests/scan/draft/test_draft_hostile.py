@@ -93,7 +93,7 @@ def test_three_hundred_columns_are_drafted(tmp_path: Path) -> None:
         ("t.csv", "a,b\n1\n2\n3\n4,5\n", "none of a table"),
         ("t.csv", "\U0001f600\nx\n", "can name"),
         ("t.tsv", "a\tb\n1\n", "none of a table"),
-        ("t.tsv", b"\xff\xfe\x00", "not text"),
+        ("t.tsv", b"\xff\xfe\x00", "encoding"),
         ("t.ndjson", "[1]\nnothing\n", "no record"),
         ("t.ndjson", '{"a": ' * 100_000, "no record"),
         ("t.parquet", "PAR1", "Parquet"),
@@ -169,7 +169,33 @@ def test_a_cell_that_holds_several_kinds_is_dropped_until_somebody_decides(tmp_p
 def test_a_large_promise_of_text_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secure_platform.scan.draft.tables.HELD", 1000)
     with pytest.raises(DataRefusedError, match="1 GiB"):
-        drafts(files(tmp_path, {"t.tsv": "a\tb\n" + "x\ty\n" * 1000}))
+        drafts(files(tmp_path, {"t.ndjson": '{"a": "x", "b": "y"}\n' * 1000}))
     (draft,) = drafts(files(tmp_path, {"t.csv": csv_of(["a", "b"], rows=500)})).values()
     assert draft.rows == 500
     loaded(draft)
+
+
+@pytest.mark.parametrize(("name", "value"), [("COLUMN_LIMIT", 20), ("HELD", 4000)], ids=["columns", "cells"])
+def test_objects_whose_members_are_data_do_not_fill_the_memory(
+    name: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"secure_platform.scan.draft.tables.{name}", value)
+    lines = "".join(f'{{"user{n}": 1}}\n' for n in range(40))
+    with pytest.raises(DataRefusedError, match="different members"):
+        drafts(files(tmp_path, {"t.ndjson": lines}))
+
+
+def test_an_object_with_a_member_twice_is_no_record(tmp_path: Path) -> None:
+    lines = "".join(f'{{"id": {n}, "note": "n"}}\n' for n in range(40))
+    twice = '{"id": 41, "note": "jane@example.org", "note": "n"}\n'
+    (draft,) = drafts(files(tmp_path, {"t.ndjson": lines + twice})).values()
+    assert (draft.rows, draft.malformed) == (40, 1)
+
+
+@pytest.mark.parametrize("name", ["t.psv", "t.csv"])
+def test_other_separators_are_read_by_the_rules_of_commas(name: str, tmp_path: Path) -> None:
+    text = "a|b\r\n" + '"x|1"|\r\n' * 39 + '"y\nz""|"|2\r\n' + "one\r\n"
+    (path,) = files(tmp_path, {name: text})
+    table = read_table(path, SCANNER)
+    assert (table.rows, table.malformed, table.as_it_is) == (40, 1, False)
+    assert table.frame.collect().rows()[-2:] == [("x|1", None), ('y\nz"|', "2")]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from draft_support import column_of, drafts, files, loaded
 
+from secure_platform.contract.model import Protect
 from secure_platform.scan.draft.columns import ColumnDraft
 
 MANY = [str(number) for number in range(1000)]

@@ -8,6 +8,7 @@ import random
 import re
 import string
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, Final
 
 from secure_platform.scan.secrets.document import own_rules
@@ -37,15 +38,20 @@ def sample(rule: SecretRule, seed: int = 0) -> bytes:
 
 def compose(rule: SecretRule, seed: int) -> bytes:
     """A text that the rule's pattern matches."""
-    # Python's parser knows neither RE2's \z nor flags in the middle of a pattern.
-    pattern = re.sub(r"\(\?-[a-z]+:", "(?:", rule.regex_text.replace(r"\z", r"\Z"))
-    flags = "".join(sorted(set("".join(re.findall(r"\(\?([imsx]+)\)", pattern)))))
-    body = re.sub(r"\(\?[imsx]+\)", "", pattern)
-    tree = parser.parse(f"(?{flags}){body}" if flags else body)
-    text = _text(tree, random.Random(f"{rule.id} {seed}")).encode()  # noqa: S311 - samples
+    rng = random.Random(f"{rule.id} {seed}")  # noqa: S311 - samples
+    text = _text(_tree(rule.regex_text), rng).encode()
     announced = any(word in text.lower() for word in rule.keywords)
     announcement = b"" if announced or not rule.keywords else rule.keywords[0]
     return b" ".join([announcement, text, b""])
+
+
+@cache
+def _tree(regex: str) -> Any:
+    # Python's parser knows neither RE2's \z nor flags in the middle of a pattern.
+    pattern = re.sub(r"\(\?-[a-z]+:", "(?:", regex.replace(r"\z", r"\Z"))
+    flags = "".join(sorted(set("".join(re.findall(r"\(\?([imsx]+)\)", pattern)))))
+    body = re.sub(r"\(\?[imsx]+\)", "", pattern)
+    return parser.parse(f"(?{flags}){body}" if flags else body)
 
 
 def _attempts(rule: SecretRule, seed: int) -> Iterable[tuple[bytes, bool]]:
@@ -64,7 +70,7 @@ def _node(kind: Any, value: Any, rng: random.Random) -> str:
         least, most, inner = value
         return _repeated(least, most, inner, rng)
     if kind == op.IN:
-        return _one_of(value, rng)
+        return rng.choice(_signs(tuple(value)))
     if kind == op.BRANCH:
         return _text(rng.choice(value[1]), rng)
     if kind == op.SUBPATTERN:
@@ -82,7 +88,8 @@ def _repeated(least: int, most: Any, inner: Any, rng: random.Random) -> str:
     return "".join(_text(inner, rng) for _ in range(times))
 
 
-def _one_of(members: Any, rng: random.Random) -> str:
+@cache
+def _signs(members: tuple[Any, ...]) -> list[str]:
     negated = members[0][0] == op.NEGATE
     chosen: set[str] = set()
     for kind, value in members:
@@ -93,4 +100,4 @@ def _one_of(members: Any, rng: random.Random) -> str:
         elif kind == op.CATEGORY:
             chosen |= set(_CLASSES[value])
     usable = (set(_PRINTABLE) - chosen or set(" ;,") - chosen) if negated else chosen
-    return rng.choice(sorted(usable))
+    return sorted(usable)

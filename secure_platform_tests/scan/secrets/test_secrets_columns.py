@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from secret_samples import ENGINE, sample
 
 from secure_platform.errors import DataRefusedError
-from secure_platform.scan.columns import Finding, Scanner, residual
+from secure_platform.scan.columns import Finding, Scanner
+from secure_platform.scan.refusals import residual
 from secure_platform.scan.secrets import columns
 from secure_platform.scan.secrets.columns import scan_columns, signed
 from secure_platform.scan.secrets.document import own_rules

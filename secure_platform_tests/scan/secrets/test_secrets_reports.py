@@ -69,6 +69,32 @@ def test_sarif_names_rule_place_and_fingerprint() -> None:
     assert inside["logicalLocations"] == [{"fullyQualifiedName": "a.txt", "kind": "resource"}]
 
 
+@pytest.mark.parametrize(
+    ("source", "uri"),
+    [
+        ("javascript:alert(1).csv", "javascript%3Aalert%281%29.csv"),
+        ("[x](data:,y)/\udcff.csv", "%5Bx%5D%28data%3A%2Cy%29/%FF.csv"),
+        ("s3://bucket/2026:01.csv", "s3://bucket/2026:01.csv"),
+        ("secret://env/URL/public.users", "secret://env/URL/public.users"),
+    ],
+    ids=["scheme", "link", "object", "database"],
+)
+def test_no_name_is_a_link_in_sarif(source: str, uri: str) -> None:
+    named = replace(
+        FINDINGS[0],
+        source=f"{source}!/\x1b[2J\u202e",
+        column="[pay here](https://evil.example)\n\u202e",
+        spans=(),
+    )
+    (result,) = sarif([named], RULES, "1")["runs"][0]["results"]
+    (location,) = result["locations"]
+    assert location["physicalLocation"]["artifactLocation"]["uri"] == uri
+    assert r"column \[pay here\](https://evil.example)\\n\\u202e (" in result["message"]["text"]
+    told = json.dumps(result, ensure_ascii=False)
+    assert told.isprintable()
+    assert told.encode()
+
+
 def test_the_json_document_has_its_documented_members() -> None:
     report = Section(findings=FINDINGS, skipped=[Skipped("p.png", "binary")])
     body = document(report, sift(FINDINGS, (), TODAY))

@@ -93,6 +93,7 @@ def test_every_table_is_scanned_and_one_that_may_not_be_read_is_told(database: D
 
 
 def test_rows_come_in_batches(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_ROWS", 2)
     monkeypatch.setattr(module, "ROWS", 2)
     sizes: list[int] = []
     frame = module._frame
@@ -187,8 +188,42 @@ def test_a_server_elsewhere_must_prove_who_it_is_unless_the_url_says_otherwise()
         "sslmode": "verify-full",
         "sslrootcert": "system",
     }
-    for url in ("postgresql://u:p@localhost/x", "postgresql://u:p@127.0.0.2/x", "postgresql:///x"):
-        assert dict(module._url(NAME, url).query) == {}
+    for url in (
+        "postgresql://u:p@localhost/x",
+        "postgresql://u:p@127.0.0.2/x",
+        "postgresql:///x?host=/run/pg",
+    ):
+        assert "sslmode" not in module._url(NAME, url).query
     assert dict(module._url(NAME, "postgresql://u@db.example.org/x?sslmode=require").query) == {
         "sslmode": "require"
     }
+
+
+def test_the_certificate_that_the_url_names_is_the_one_that_is_asked_for() -> None:
+    url = module._url(NAME, "postgresql://u:p@db.example.org/x?sslrootcert=/etc/crm.pem")
+    assert dict(url.query) == {"sslmode": "verify-full", "sslrootcert": "/etc/crm.pem"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@/x?host=db.example.org",
+        "postgresql://u:p@localhost/x?host=db.example.org",
+        "postgresql://u:p@/x?host=localhost,db.example.org",
+        "postgresql://u:p@/x?host=localhost:5432&host=db.example.org:5432",
+        "postgresql://u:p@localhost/x?hostaddr=192.0.2.7",
+        "postgresql://u:p@localhost/x?service=crm",
+    ],
+)
+def test_a_server_elsewhere_is_seen_wherever_the_url_names_it(url: str) -> None:
+    assert module._url(NAME, url).query["sslmode"] == "verify-full"
+
+
+@pytest.mark.parametrize("name", ["PGHOST", "PGHOSTADDR", "PGSERVICE"])
+def test_a_server_elsewhere_is_seen_when_the_environment_names_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(name, raising=False)
+    assert "sslmode" not in module._url(NAME, "postgresql://u:p@/x").query
+    monkeypatch.setenv(name, "192.0.2.7")
+    assert module._url(NAME, "postgresql://u:p@/x").query["sslmode"] == "verify-full"

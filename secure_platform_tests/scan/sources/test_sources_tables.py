@@ -1,9 +1,13 @@
 """Tables of every format: all of it is read, wherever it stands, and told by column."""
 
 import gzip
+import io
 import json
+import os
 import sqlite3
+import sys
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -13,9 +17,13 @@ import pytest
 from inspected import EMAILS, INSPECTION, found, inspect, inspect_bytes, workbook, zipped
 
 from secure_platform.cli.scan_targets import called
+from secure_platform.scan.sources import database
+from secure_platform.scan.sources import json as json_source
 from secure_platform.scan.sources.database import sqlite_tables
+from secure_platform.scan.sources.documents import Document, MemoryDocument, SkippedError
 from secure_platform.scan.sources.names import unique
 from secure_platform.scan.sources.spool import spool
+from secure_platform.scan.sources.stray import Stray
 from secure_platform.store import parquet as parquet_store
 
 ROWS = [{"id": str(n), "email": email} for n, email in enumerate(EMAILS, start=1)]
@@ -133,6 +141,22 @@ def test_objects_need_not_have_the_same_members(tmp_path: Path) -> None:
     assert {("a.ndjson", "b", "EMAIL"), ("a.ndjson", "mail", "EMAIL")} <= found(section)
 
 
+@pytest.mark.parametrize("read", [json_source.lines, json_source.array], ids=["lines", "array"])
+def test_long_cells_are_given_on_before_they_fill_the_memory(
+    read: Callable[[Document], Iterator[pl.DataFrame | Stray]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_source, "_CHARACTERS", 1000)
+    objects = [json.dumps({"note": "x" * 400}) for _ in range(20)]
+    text = f"[{','.join(objects)}]" if read is json_source.array else "\n".join(objects)
+    heights = [
+        len(rows)
+        for rows in read(MemoryDocument("a", io.BytesIO(text.encode())))
+        if isinstance(rows, pl.DataFrame)
+    ]
+    assert sum(heights) == 20
+    assert max(heights) == 3
+
+
 def test_nested_columns_and_foreign_types_of_parquet_are_searched(tmp_path: Path) -> None:
     people = [{"contact": {"mails": [email]}} for email in EMAILS]
     table = pa.table(
@@ -154,11 +178,59 @@ def test_every_table_of_an_sqlite_file_is_scanned(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE empty (email TEXT)")
     connection.close()
     section = sqlite_tables(path, "a.db", INSPECTION)
-    assert ('a.db/od"d name', "email;--", "EMAIL") in found(section)
+    assert ('a.db!/od"d name', "email;--", "EMAIL") in found(section)
     assert [(each.source, each.rows) for each in section.scanned] == [
-        ("a.db/empty", 0),
-        ('a.db/od"d name', 3),
+        ("a.db!/empty", 0),
+        ('a.db!/od"d name', 3),
     ]
+
+
+def sqlite_file(path: Path, *cells: str, beside: str = "") -> Path:
+    """A table with one column of cells, and what else its schema says."""
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"CREATE TABLE t (a{beside})")
+        connection.executemany("INSERT INTO t (a) VALUES (?)", [(cell,) for cell in cells])
+    connection.close()
+    return path
+
+
+@pytest.mark.parametrize("length", [300, 16])
+def test_an_sqlite_file_that_cannot_be_read_is_told_as_one(length: int, tmp_path: Path) -> None:
+    path = sqlite_file(tmp_path / "a.db")
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(SkippedError, match="an SQLite file"):
+        sqlite_tables(path, "a.db", INSPECTION)
+
+
+def test_a_cell_that_only_the_schema_makes_long_is_not_held(tmp_path: Path) -> None:
+    path = sqlite_file(tmp_path / "a.db", "x", beside=", b AS (hex(zeroblob(20000000)))")
+    (skipped,) = sqlite_tables(path, "a.db", INSPECTION).skipped
+    assert skipped.source == "a.db!/t"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+def test_a_database_whose_name_is_no_text_is_scanned(tmp_path: Path) -> None:
+    path = sqlite_file(tmp_path / "a.db", *EMAILS)
+    odd = path.rename(tmp_path / os.fsdecode(b"\xff.db"))
+    assert found(sqlite_tables(odd, "x", INSPECTION)) == {("x!/t", "a", "EMAIL")}
+
+
+def test_long_rows_of_a_database_come_in_smaller_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "FIRST_ROWS", 4)
+    monkeypatch.setattr(database, "BYTES", 3000)
+    path = sqlite_file(tmp_path / "a.db", *["x" * 1000] * 10)
+    heights: list[int] = []
+    frame = database._frame
+
+    def watched(part: Sequence[Sequence[str]], names: Sequence[str]) -> pl.DataFrame:
+        heights.append(len(part))
+        return frame(part, names)
+
+    monkeypatch.setattr(database, "_frame", watched)
+    sqlite_tables(path, "a.db", INSPECTION)
+    assert heights == [4, 3, 3]
 
 
 def test_a_table_larger_than_memory_may_hold_is_read_in_encrypted_parts(

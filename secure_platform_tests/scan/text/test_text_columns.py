@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from secure_platform.scan.columns import Scanner
-from secure_platform.scan.text.columns import ESTIMATED, INSIDE, in_prose
+from secure_platform.scan.secrets.columns import ESTIMATED
+from secure_platform.scan.text.columns import INSIDE, in_prose
 from secure_platform.scan.text.scanner import TextScanner
 from secure_platform.taxonomy.info_types import info_types
 

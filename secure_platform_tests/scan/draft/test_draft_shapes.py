@@ -116,7 +116,7 @@ def test_a_byte_order_mark_and_other_separators_are_read(tmp_path: Path) -> None
 
 
 def test_what_may_not_be_stored_is_dropped_and_not_required(tmp_path: Path) -> None:
-    """The values are left out when the source is read: a column that had to be filled would refuse every row."""
+    """The values are left out when the source is read: a filled one would be missed in every row."""
     rows = "".join(f"{n},{n * 37 % 900 + 100}\n" for n in range(60))
     cvv = drafts(files(tmp_path, {"cards.csv": f"id,cvv\n{rows}"}), "pci")["cards"].column("cvv")
     assert cvv.info_type == "CARD_SECURITY_CODE"

@@ -36,10 +36,20 @@ def proposed(drafts: Sequence[TableDraft], profile: Profile, scanner: Scanner) -
 
     What is kept passes the residual checks: a column in which they would find something is dropped.
     """
-    decided = _with_transforms(drafts, profile)
+    decided = _with_transforms([_storable(draft, profile) for draft in drafts], profile)
     while leaking := _leaking(decided, profile, scanner):
         decided = _with_transforms([_without(draft, leaking) for draft in decided], profile)
     return decided
+
+
+def _storable(draft: TableDraft, profile: Profile) -> TableDraft:
+    """What may not be stored is left out when the source is read, and so is not required."""
+    return draft.with_columns(
+        [
+            replace(column, required=False) if column.info_type in profile.never_stored else column
+            for column in draft.columns
+        ]
+    )
 
 
 def _leaking(

@@ -5,7 +5,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import polars as pl
 import pytest
@@ -16,7 +17,7 @@ from secure_platform.errors import AccessDeniedError, IntegrityError, UsageError
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import deploy
-from secure_platform.orchestration.steps.erase import AUDITED, concerned, erase, identities_of
+from secure_platform.orchestration.steps.erase import AUDITED, _Work, concerned, erase, identities_of
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.reveal import Asked, reveal
 from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
@@ -24,6 +25,8 @@ from secure_platform.store.snapshots import SnapshotStore, Zone
 
 PERSON = "person-3"
 DATASETS = {Zone.RAW: ("people", "cards"), Zone.PROTECTED: ("people", "cards"), Zone.MARTS: ("accounts",)}
+
+TOKEN = "t1_82b6c29be92fb082b3cb5e8f9810e34c"
 
 
 @dataclass(frozen=True)
@@ -295,3 +298,12 @@ def test_somebody_who_is_in_no_data_is_erased_for_what_may_come(bank: Bank) -> N
     assert (tombstone.rewritten, tombstone.standing, tombstone.complete) == ([], [], True)
     assert heads(bank) == before
     assert bank.services.keys.subject_keys("person", ["person-77"]) == {}
+
+
+@pytest.mark.parametrize("cells", [["12", TOKEN], ["12"]])
+def test_a_token_inside_json_stands_for_the_person_and_a_short_key_does_not(cells: list[str]) -> None:
+    texts = ["12", "13", f'{{"patient": "{TOKEN}", "n": 1}}', '{"n": 12}', None]
+    frame = pl.LazyFrame({"n": range(5), "text": texts})
+    work = SimpleNamespace(tombstone=SimpleNamespace(cells=set(cells)))
+    found = frame.filter(_Work._standing(cast("_Work", work), frame)).collect()
+    assert found["n"].to_list() == ([0, 2] if TOKEN in cells else [0])

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from protect_examples import AS_OF, KEYS, column, compiled, contract, product, typed
 
@@ -88,6 +88,7 @@ ROWS = st.lists(
 )
 
 
+@example(rows=[(None, None, "x")] * 2, k=2, diverse=1)
 @given(rows=ROWS, k=st.integers(1, 5), diverse=st.integers(1, 3))
 @settings(max_examples=60, deadline=None)
 def test_what_is_left_has_k_and_l_and_nothing_else_is_missing(

@@ -44,6 +44,8 @@ from secure_platform.validate.rules import cast_typed
 AUDITED: Final = "subject.erase"
 REWRITTEN: Final = "rewritten"
 """In the provenance of a snapshot: the ones that it stands in place of."""
+LONG: Final = 16
+"""Tokens are longer; shorter cells are looked for as whole cells only."""
 _MALFORMED: Final = "record"
 
 
@@ -316,7 +318,12 @@ class _Work:
         """Whether a row has what stands for the person."""
         texts = [name for name, dtype in frame.collect_schema().items() if dtype == pl.String]
         cells = sorted(self.tombstone.cells)
-        found = [pl.col(name).is_in(cells).fill_null(value=False) for name in texts]
+        long = pl.Series([cell for cell in cells if len(cell) >= LONG], dtype=pl.String).implode()
+        # A token may be inside JSON.
+        found = [
+            (pl.col(name).is_in(cells) | pl.col(name).str.contains_any(long)).fill_null(value=False)
+            for name in texts
+        ]
         return pl.any_horizontal(found) if found else pl.lit(value=False)
 
     def _note(self, names: list[str], name: str) -> None:

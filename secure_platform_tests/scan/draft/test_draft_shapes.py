@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from draft_support import column_of, drafts, files, loaded
 
+from secure_platform.contract.model import Protect
 from secure_platform.scan.draft.columns import ColumnDraft
 
 MANY = [str(number) for number in range(1000)]
@@ -112,3 +113,12 @@ def test_a_byte_order_mark_and_other_separators_are_read(tmp_path: Path) -> None
     assert [any("convert" in doubt for doubt in draft.doubts) for draft in found.values()] == [
         *(False, True, True, True)
     ]
+
+
+def test_what_may_not_be_stored_is_dropped_and_not_required(tmp_path: Path) -> None:
+    """The values are left out when the source is read: a filled one would be missed in every row."""
+    rows = "".join(f"{n},{n * 37 % 900 + 100}\n" for n in range(60))
+    cvv = drafts(files(tmp_path, {"cards.csv": f"id,cvv\n{rows}"}), "pci")["cards"].column("cvv")
+    assert cvv.info_type == "CARD_SECURITY_CODE"
+    assert not cvv.required
+    assert cvv.protect == Protect("drop")

@@ -326,7 +326,7 @@ def test_without_a_record_nothing_changes(home: Home) -> None:
 def test_anonymous_has_no_roles_and_never_authenticates(home: Home) -> None:
     assert Principal("anonymous", "service", frozenset(), active=True) == ANONYMOUS
     assert home.principals.get("anonymous") is None
-    assert len(ROLES) == 9
+    assert len(ROLES) == 10
 
 
 def test_importing_access_is_cheap_enough_for_the_command_line() -> None:

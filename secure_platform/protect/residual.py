@@ -32,6 +32,8 @@ SPARSE: Final = 10**15
 """Of fewer numbers that keep their format, some become by chance what another one was."""
 Originals = Sequence[tuple[pl.LazyFrame, DatasetPlan]]
 FPE: Final = "fpe"
+KEEP: Final = "keep"
+ANY: Final = "*"
 _CELL, _COLUMN, _HASH, _COUNT, _WORD = "__cell", "__column", "__hash", "__count", "__word"
 _FOUND: Final = pl.Schema({_COLUMN: pl.String, _HASH: pl.String, _COUNT: pl.get_index_type()})
 _COMMON, _OWN, _TRANSFORMED = "__common", "__own", "__transformed"
@@ -122,13 +124,18 @@ def _is_free_text(column: ColumnPlan) -> bool:
     return column.info_type is None and column.token_domain is None
 
 
-def kept_formats(plan: DatasetPlan) -> frozenset[str]:
-    """Columns whose values look like what they were, on purpose: a scan finds their form."""
-    return frozenset(
-        column.column
-        for column in plan.outputs
-        if any(each.full_name in {FPE, FAKE} for each in column.every())
-    )
+def kept_formats(plan: DatasetPlan) -> dict[str, frozenset[str]]:
+    """Columns in which a scan finds something on purpose, and what; `ANY` where it looks like what it was.
+
+    A column that the profile, or a waiver, lets out as it is holds what the contract says it holds.
+    """
+    found = {}
+    for column in plan.outputs:
+        if any(each.full_name in {FPE, FAKE} for each in column.every()):
+            found[column.column] = frozenset({ANY})
+        elif column.transform == KEEP and column.info_type is not None:
+            found[column.column] = frozenset({column.info_type})
+    return found
 
 
 def _is_dense(column: ColumnPlan) -> bool:

@@ -19,6 +19,7 @@ from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.protect import current_plan, protect
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.protect.execute import undo
+from secure_platform.protect.residual import ANY
 from secure_platform.services import Services, initialise
 from secure_platform.settings import load_settings
 from secure_platform.store.snapshots import Snapshot
@@ -177,7 +178,7 @@ def test_the_scanner_does_find_card_numbers_that_kept_their_format(
 ) -> None:
     """Only because the plan says that a column keeps its format is its form no residue."""
     pull(context, "cards")
-    monkeypatch.setattr(protect_step, "kept_formats", lambda _: frozenset())
+    monkeypatch.setattr(protect_step, "kept_formats", lambda _: {})
     verdict = protect(context, "cards").snapshot.verdicts["residual"]
     assert not verdict.passed
     assert {found["column"] for found in verdict.detail["findings"]} == {"card"}
@@ -190,8 +191,8 @@ def test_a_mart_column_that_comes_from_nothing_else_keeps_the_format_too(context
         "first": {"number": (card,), "both": (card, mail), "sealed": (mail,), "constant": ()},
         "second": {"again": (("first", "number"),), "other": (("first", "both"),), "card": (mail,)},
     }
-    assert marts_step._kept_formats(context, lineages, "first") == {"number"}
-    assert marts_step._kept_formats(context, lineages, "second") == {"again"}
+    assert marts_step._kept_formats(context, lineages, "first") == {"number": frozenset({ANY})}
+    assert marts_step._kept_formats(context, lineages, "second") == {"again": frozenset({ANY})}
 
 
 def test_after_a_rotation_cells_have_the_new_key_and_old_ones_still_open(context: StepContext) -> None:

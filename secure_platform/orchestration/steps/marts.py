@@ -164,14 +164,24 @@ def _build(
         }
 
 
-def _kept_formats(context: StepContext, lineages: Mapping[str, "ColumnLineage"], mart: str) -> set[str]:
-    """The columns of a mart that come from nothing but numbers that kept their format."""
+def _kept_formats(
+    context: StepContext, lineages: Mapping[str, "ColumnLineage"], mart: str
+) -> dict[str, frozenset[str]]:
+    """The columns of a mart that come from nothing but columns in which something is found on purpose."""
     plan = current_plan(context.product, context.services.keys)
-    found = {(name, column) for name, each in plan.datasets.items() for column in kept_formats(each)}
+    found = {
+        (name, column): kinds
+        for name, each in plan.datasets.items()
+        for column, kinds in kept_formats(each).items()
+    }
     # A mart comes after the marts that it reads.
     for name, lineage in lineages.items():
-        found |= {(name, column) for column, sources in lineage.items() if sources and found >= set(sources)}
-    return {column for name, column in found if name == mart}
+        found |= {
+            (name, column): frozenset().union(*(found[source] for source in sources))
+            for column, sources in lineage.items()
+            if sources and found.keys() >= set(sources)
+        }
+    return {column: kinds for (name, column), kinds in found.items() if name == mart}
 
 
 def _lasting(context: StepContext, lineages: Mapping[str, "ColumnLineage"], mart: str) -> set[str]:

@@ -35,7 +35,7 @@ from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, split_orphans
 from secure_platform.protect.plan import DatasetPlan, Plan
-from secure_platform.protect.residual import kept_formats, residual_values
+from secure_platform.protect.residual import ANY, kept_formats, residual_values
 from secure_platform.scan.feedback import Corrected
 from secure_platform.scan.refusals import residual
 from secure_platform.services import Services
@@ -248,19 +248,25 @@ def _complete(
     }
 
 
-def left_over(context: StepContext, table: str, output: pl.LazyFrame, formats: Collection[str]) -> Corrected:
+def left_over(
+    context: StepContext, table: str, output: pl.LazyFrame, formats: Mapping[str, Collection[str]]
+) -> Corrected:
     """Findings in a protected frame that must not be there under the product's profile.
 
     Args:
         context: Names the product.
         table: The dataset or mart.
         output: The frame as it was written.
-        formats: Columns that have the form of what they were on purpose.
+        formats: Columns in which something is found on purpose, and which info types.
     """
     # Observed beside the write, the rows would wait for the slower of the two in a buffer without a limit.
     scan = product_scan(context.product)
     corrected = scan.findings(table, output)
-    found = [finding for finding in corrected.findings if finding.column not in formats]
+    found = [
+        finding
+        for finding in corrected.findings
+        if not {ANY, finding.info_type} & set(formats.get(finding.column, ()))
+    ]
     harbor = context.product.profile == SAFE_HARBOR
     return replace(corrected, findings=residual(found, scan.scanner.types, safe_harbor=harbor))
 

@@ -28,8 +28,13 @@ install_beside() {
     fi
     if ! command -v prometheus >/dev/null 2>&1 && [ ! -x "$prometheus/usr/bin/prometheus" ]; then
         mkdir -p "$prometheus"
-        (cd "$prometheus" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb . && rm prometheus_*.deb)
+        (cd "$prometheus" && unpack_prometheus) || echo "Prometheus is missing: its tests are skipped by name." >&2
     fi
+}
+
+unpack_prometheus() {
+    apt-get download -qq prometheus 2>/dev/null || { ${as_root-} apt-get update -qq && apt-get download -qq prometheus; } || return 1
+    dpkg -x prometheus_*.deb . && rm prometheus_*.deb
 }
 
 need "chromium google-chrome" chromium

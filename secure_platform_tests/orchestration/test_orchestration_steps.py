@@ -220,7 +220,7 @@ def test_switching_a_transform_off_is_caught_by_the_residual_check(
         protected = honest(plan, typed, keys).drop(column, strict=False)  # type: ignore[arg-type]
         return protected.collect().hstack(original.collect()).lazy()
 
-    monkeypatch.setattr("secure_platform.orchestration.steps.protect.apply", leaking)
+    monkeypatch.setattr("secure_platform.orchestration.steps.rows.apply", leaking)
     outcome = line.protect("patients")
     assert not outcome.snapshot.verdicts["residual"].passed
     detail = outcome.snapshot.verdicts["residual"].detail
@@ -242,7 +242,7 @@ def test_an_error_in_a_library_names_no_value(line: Line, monkeypatch: pytest.Mo
     def broken(*_: object) -> object:
         raise ValueError(CANARY)
 
-    monkeypatch.setattr("secure_platform.orchestration.steps.protect.apply", broken)
+    monkeypatch.setattr("secure_platform.orchestration.steps.rows.apply", broken)
     with pytest.raises(SecurePlatformError) as caught:
         value_free("healthcare/protected/patients", lambda: line.protect("patients"))
     assert CANARY not in str(caught.value)

@@ -46,6 +46,7 @@ SAFE_HARBOR = {
     "R": "Any other unique identifying number, characteristic, or code, except as permitted by paragraph "
     "(c) of this section",
 }
+SIXTEEN = "i ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi"
 HIPAA = "hipaa_safe_harbor"
 
 
@@ -57,6 +58,25 @@ def test_safe_harbor_has_the_eighteen_identifiers_and_drops_all_but_dates() -> N
         expected = "generalize.year" if letter == "C" else "drop"
         assert full_name(rule.protect) == expected
     assert profile.identifiers["C"].protect.params["aggregate_age"] == 90
+
+
+def test_a_limited_data_set_excludes_the_sixteen_identifiers_and_keeps_what_is_not_among_them() -> None:
+    profile = load_profile("hipaa_limited")
+    letters = SAFE_HARBOR.keys() - {"C", "R"}
+    for letter, numeral in zip(sorted(letters), SIXTEEN.split(), strict=True):
+        rule = profile.identifiers[letter]
+        said = "Postal address information, other than town" if letter == "B" else SAFE_HARBOR[letter]
+        assert rule.reason.startswith(f"45 CFR 164.514(e)(2)({numeral}): {said}")
+        assert rule.protect.transform == "drop"
+    kept = set()
+    for name, kind in info_types().items():
+        (rule,) = profile.rules(column("v"), info_type=name, is_key=False)
+        if rule.protect.transform == "keep" and kind.hipaa:
+            kept.add(name)
+        assert rule.protect.transform == "drop" or (
+            kind.group != "secret" and kind.hipaa not in letters - {"B"}
+        )
+    assert kept == {"CITY", "COUNTY", "US_ZIP", "DATE", "DATE_OF_BIRTH", "DATE_OF_DEATH", "AGE_OVER_89"}
 
 
 def test_safe_harbor_for_every_info_type() -> None:
@@ -105,7 +125,7 @@ def test_unique_columns_and_subjects_have_a_rule_unless_public() -> None:
 def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
     for name in ("hipaa", "../../x", "", "HIPAA_SAFE_HARBOR"):
         with pytest.raises(
-            ContractError, match=r"census, gdpr_pseudonymous, hipaa_safe_harbor, pci, test_data\."
+            ContractError, match=r"gdpr_pseudonymous, hipaa_limited, hipaa_safe_harbor, pci, test_data\."
         ):
             load_profile(name)
 

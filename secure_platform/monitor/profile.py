@@ -1,7 +1,8 @@
 """What is measured of a snapshot, in the pass that writes it; no value of the data is kept.
 
 Of raw data only counts are taken. Of protected data also means, quantiles from bins 5 % wide, sketches and
-the shares of declared categories, whose labels are keyed. A cell of fewer than eleven rows is left out.
+the shares of declared categories, whose labels are keyed. A cell of fewer than eleven rows is left out. Means
+and a contract's own metrics are rounded: the mean of equal values is the value, and two days' tell a new one.
 """
 
 import hmac
@@ -20,6 +21,8 @@ from secure_platform.monitor.distribution import Sketch, bin_middle, number_bin
 SMALLEST: Final = 11
 """Rows of the smallest cell that is kept; the limit of the American health agencies."""
 _QUANTILES: Final = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
+_DIGITS: Final = 4
+"""Significant ones of a mean and of a contract's own metric: a step is less than what is worth a word."""
 _LABEL: Final = 16
 _BIN: Final = "bin"
 
@@ -81,7 +84,7 @@ class Profiler:
             if kind in {"null_rate", "distinct_rate"}:
                 numbers[name] = value / rows
             elif rows - (totals.get(f"null_rate:{column}") or 0) >= SMALLEST:
-                numbers[name] = float(value)
+                numbers[name] = float(f"{value:.{_DIGITS}g}")
         sketches: dict[str, Sketch] = {}
         for name, counted in zip([*self._numeric, *self._categories], results[1:], strict=True):
             sketch = self._cells(name, counted)

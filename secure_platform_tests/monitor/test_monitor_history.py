@@ -94,6 +94,13 @@ def test_protected_data_give_means_quantiles_and_sketches_of_the_named_columns()
     assert set(found.sketches) == {"days", "ward"}
 
 
+def test_neither_a_mean_nor_a_metric_of_the_contract_is_a_value() -> None:
+    paid = STAYS.with_columns(days=pl.lit(918273.64))
+    numbers = measured(paid, metrics={"most": "max(days)"}).numbers
+    assert numbers["mean:days"] == numbers["custom:most"] == 918300.0
+    assert not any(value == pytest.approx(918273.64, rel=1e-6) for value in numbers.values())
+
+
 def test_labels_are_keyed_and_small_cells_left_out() -> None:
     found = measured(STAYS)
     assert sorted(found.sketches["ward"].values()) == [95, 300]

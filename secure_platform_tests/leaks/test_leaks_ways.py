@@ -86,7 +86,7 @@ def until_protected(world: World, source: Path, tmp_path_factory: pytest.TempPat
     spoilt = spoil_source(source, tmp_path_factory.mktemp("spoilt"))
     return world.play(
         Scene("the data are refused", build(spoilt)),
-        Scene("a transform raises", build(source), broken=f"{STEPS}.protect:apply"),
+        Scene("a transform raises", build(source), broken=f"{STEPS}.rows:apply"),
         Scene(
             "a worker is killed while it protects",
             build(source),

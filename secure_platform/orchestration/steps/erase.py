@@ -318,7 +318,7 @@ class _Work:
         """Whether a row has what stands for the person."""
         texts = [name for name, dtype in frame.collect_schema().items() if dtype == pl.String]
         cells = sorted(self.tombstone.cells)
-        long = pl.Series([cell for cell in cells if len(cell) >= LONG], dtype=pl.String).implode()
+        long = pl.lit([cell for cell in cells if len(cell) >= LONG], dtype=pl.List(pl.String))
         # A token may be inside JSON.
         found = [
             (pl.col(name).is_in(cells) | pl.col(name).str.contains_any(long)).fill_null(value=False)

@@ -18,7 +18,7 @@ from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.decide import Decider
 from secure_platform.protect.profile import Profile
-from secure_platform.protect.residual import residual_values
+from secure_platform.protect.residual import kept_formats, residual_values
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.draft.shapes import cast
@@ -64,10 +64,12 @@ def _leaking(
         kept = [c for c in draft.columns if c.reference is None and c.protect in {None, Protect(KEEP)}]
         typed = draft.frame.select(cast(column) for column in kept)
         harbor = profile.name == SAFE_HARBOR
+        let_out = kept_formats(plan.datasets[draft.dataset])
         for finding in residual(scanner.scan(typed), scanner.types, safe_harbor=harbor) if kept else []:
-            leaking[draft.dataset, finding.column] = (
-                f"the residual check would find {finding.info_type} in it"
-            )
+            if finding.info_type not in let_out.get(finding.column, ()):
+                leaking[draft.dataset, finding.column] = (
+                    f"the residual check would find {finding.info_type} in it"
+                )
         for name, cells in residual_values(originals, typed, None, key):
             leaking[draft.dataset, name] = f"{cells:,} of its cells hold what a protected column holds"
     return leaking

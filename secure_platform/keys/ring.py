@@ -293,6 +293,10 @@ class KeyRing(NotPickled):
         """The keys of the persons of a domain, for what is encrypted under them."""
         return DomainPersons(self._subjects, domain)
 
+    def any_erased(self, domain: str) -> bool:
+        """Whether anybody's key in a domain was destroyed: where not, nobody need be looked for."""
+        return self._subjects.any_destroyed(domain)
+
     def erased(self, domain: str, persons: Collection[str]) -> set[str]:
         """Those among some persons of a domain whose key was destroyed."""
         return self._subjects.destroyed(domain, persons)

@@ -54,9 +54,7 @@ class SubjectKeys(NotPickled):
         Raises:
             IntegrityError: If a row was changed, put back or deleted, or the wrapping key cannot be used.
         """
-        places = self._places(domain, subjects)
-        keys = self._keys(domain, places, make=True)
-        return {places[place]: key for place, key in keys.items()}
+        return {subject: key for subject, (_, key) in self.placed(domain, subjects).items()}
 
     def placed(self, domain: str, subjects: Collection[str]) -> dict[str, tuple[bytes, bytes]]:
         """As `of`, with the keyed hash by which `at` finds each key again."""
@@ -96,11 +94,14 @@ class SubjectKeys(NotPickled):
                 )
         return keys
 
-    def destroyed(self, domain: str, subjects: Collection[str]) -> set[str]:
-        """Those among some persons whose key was destroyed; where nobody's was, nothing is computed."""
+    def any_destroyed(self, domain: str) -> bool:
+        """Whether anybody's key was destroyed."""
         names = self._rows.witness.known(_DESTROYED)
-        if not any(name.rpartition("/")[0] == _of_domain(domain) for name in names):
-            return set()
+        return any(name.rpartition("/")[0] == _of_domain(domain) for name in names)
+
+    def destroyed(self, domain: str, subjects: Collection[str]) -> set[str]:
+        """Those among some persons whose key was destroyed."""
+        names = self._rows.witness.known(_DESTROYED)
         places = self._places(domain, subjects)
         return {person for place, person in places.items() if _name(domain, place) in names}
 

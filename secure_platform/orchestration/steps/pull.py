@@ -127,13 +127,15 @@ def _without_erased(
     context: StepContext, contract: Contract, frames: Iterator[pl.DataFrame]
 ) -> Iterator[pl.DataFrame]:
     """A source that still has somebody who was erased does not bring them back."""
-    columns = subject_columns(context.product, contract)
+    keys, columns = context.services.keys, subject_columns(context.product, contract)
     for frame in frames:
         left = frame
         for name, domain in columns.items():
+            if not keys.any_erased(domain):
+                continue
             column = contract.column(name)
             ids = left.select(canonical_text(typed(column), column.dtype))[name]
-            erased = context.services.keys.erased(domain, ids.drop_nulls().unique().to_list())
+            erased = keys.erased(domain, ids.drop_nulls().unique().to_list())
             if erased:
                 left = left.filter(~ids.is_in(sorted(erased)).fill_null(value=False))
         yield left

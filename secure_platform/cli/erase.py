@@ -1,10 +1,8 @@
 """`erase`, `hold`: what is kept of a person goes, unless it must be kept.
 
-Who it is comes from a file, standard input or a prompt. What stands in a command line is seen by other
-processes and kept in histories: it is refused, and not repeated.
+Who it is comes from a file, standard input or a prompt.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +14,7 @@ from rich.console import Console
 from secure_platform.access.holds import Hold
 from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import open_services
+from secure_platform.cli.confidential import nothing_else, read_text
 from secure_platform.cli.output import example, heading, json_option, line, show, table
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps.erase import concerned, identities_of
@@ -26,7 +25,6 @@ from secure_platform.services import Services
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 LARGEST: Final = 1024
-STANDARD_INPUT: Final = Path("-")
 _LISTED: Final = {
     "shredded": "Unreadable wherever it lies, for the key is destroyed",
     "rewritten": "Rewritten without the person",
@@ -34,11 +32,6 @@ _LISTED: Final = {
     "held": "On legal hold",
     "standing": "Still there",
 }
-
-
-def _refuse(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> None:
-    if given:
-        raise UsageError("Who it is is not given in the command line", "Give it in a file: --subject.")
 
 
 def _person_options(decorated: Decorated) -> Decorated:
@@ -49,9 +42,7 @@ def _person_options(decorated: Decorated) -> Decorated:
         help="File with the person's identifier in one line; - for standard input.",
     )
     domain = click.option("--domain", help="Token domain of the persons, where the product has several.")
-    given = click.argument(
-        "given", nargs=-1, metavar="", type=click.UNPROCESSED, expose_value=False, callback=_refuse
-    )
+    given = nothing_else("Who it is is not given in the command line", "Give it in a file: --subject.")
     return given(subject(domain(decorated)))
 
 
@@ -159,19 +150,11 @@ def _person(path: Path | None) -> str:
     if path is None:
         asked: str = click.prompt("Who", hide_input=True, confirmation_prompt=True, err=True)
         return asked
-    try:
-        if path == STANDARD_INPUT:
-            content = sys.stdin.buffer.read(LARGEST + 1)
-        else:
-            with path.open("rb") as file:
-                content = file.read(LARGEST + 1)
-        lines = content.decode().splitlines()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "Name a file with one line.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8", "Give the identifier as text.") from None
-    if len(content) > LARGEST or len(lines) != 1 or not lines[0]:
-        raise UsageError("That is not the identifier of one person", "Give one line.")
+    nobody = UsageError("That is not the identifier of one person", "Give one line.")
+    name_one, give_text = "Name a file with one line.", "Give the identifier as text."
+    lines = read_text(path, LARGEST, too_much=nobody, name_one=name_one, give_text=give_text).splitlines()
+    if len(lines) != 1 or not lines[0]:
+        raise nobody
     return lines[0]
 
 

@@ -1,12 +1,9 @@
 """`reveal`: what stands for a value becomes the value again.
 
-Cells come from a file or standard input. What stands in a command line is seen by other processes and kept in
-histories: it is refused, and not repeated.
+Cells come from a file or standard input.
 """
 
 import csv
-import sys
-from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +12,7 @@ import click
 from rich.console import Console
 
 from secure_platform.cli.access import open_services
+from secure_platform.cli.confidential import nothing_else, read_text
 from secure_platform.cli.export import MARK, write_csv
 from secure_platform.cli.output import example, json_option, line, require_new, show, table
 from secure_platform.errors import UsageError
@@ -22,12 +20,6 @@ from secure_platform.orchestration.steps.reveal import Asked, Revealed
 from secure_platform.orchestration.steps.reveal import reveal as reveal_cells
 
 LARGEST: Final = 64 << 20
-STANDARD_INPUT: Final = Path("-")
-
-
-def _refuse(_: click.Context, __: click.Parameter, given: Sequence[str]) -> None:
-    if given:
-        raise UsageError("Cells are not given in the command line", "Give them in a file: --values.")
 
 
 @click.command(
@@ -39,8 +31,7 @@ def _refuse(_: click.Context, __: click.Parameter, given: Sequence[str]) -> None
 )
 @click.argument("product")
 @click.argument("column", metavar="TABLE.COLUMN")
-# What click does not know, it repeats in its error: here that may be a cell.
-@click.argument("given", nargs=-1, metavar="", type=click.UNPROCESSED, expose_value=False, callback=_refuse)
+@nothing_else("Cells are not given in the command line", "Give them in a file: --values.")
 @click.option("--purpose", required=True, help="What you need it for: one of the product's purposes.")
 @click.option(
     "--values",
@@ -86,19 +77,9 @@ def reveal(
 
 def _cells(path: Path, header: str | None) -> list[str]:
     """The cells of a file, without empty ones."""
-    try:
-        if path == STANDARD_INPUT:
-            content = sys.stdin.buffer.read(LARGEST + 1)
-        else:
-            with path.open("rb") as file:
-                content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise UsageError("These are too many cells at once", f"Give at most {LARGEST >> 20} MiB.")
-        text = content.decode()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "Name a file of cells.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8", "Give the cells as text.") from None
+    too_much = UsageError("These are too many cells at once", f"Give at most {LARGEST >> 20} MiB.")
+    name_one, give_text = "Name a file of cells.", "Give the cells as text."
+    text = read_text(path, LARGEST, too_much=too_much, name_one=name_one, give_text=give_text)
     return [cell for cell in _in_column(text, header) if cell]
 
 

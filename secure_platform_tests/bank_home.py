@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 import pytest
+from contract_body import contract_body
 from made_once import made_once
 from stdnum import luhn
 
@@ -109,20 +110,7 @@ def contract(dataset: str) -> dict[str, Any]:
         }
         for name, custom, asked in DATASETS[dataset]
     ]
-    return {
-        "version": "1.0.0",
-        "apiVersion": "v3.1.0",
-        "kind": "DataContract",
-        "id": dataset,
-        "name": dataset,
-        "status": "active",
-        "team": {"name": "bank"},
-        "description": {"purpose": "Made-up."},
-        "servers": [{"server": "export", "type": "local", "path": f"{dataset}.csv", "format": "csv"}],
-        "schema": [
-            {"name": dataset, "logicalType": "object", "description": "Made-up.", "properties": properties}
-        ],
-    }
+    return contract_body(dataset, properties)
 
 
 @dataclass(frozen=True)

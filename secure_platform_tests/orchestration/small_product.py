@@ -22,22 +22,6 @@ def prop(name: str, kind: str = "string", level: str = "internal", **more: Any) 
     return {"name": name, "logicalType": kind, "classification": level, "customProperties": listed, **more}
 
 
-def contract(dataset: str, properties: Sequence[Mapping[str, Any]], **custom: Any) -> dict[str, Any]:
-    return {
-        "version": "1.0.0",
-        "apiVersion": "v3.1.0",
-        "kind": "DataContract",
-        "id": dataset,
-        "name": dataset,
-        "status": "active",
-        "team": {"name": "test"},
-        "description": {"purpose": "Made-up data."},
-        "servers": [{"server": "export", "type": "local", "path": f"{dataset}.csv", "format": "csv"}],
-        "schema": [{"name": dataset, "logicalType": "object", "properties": list(properties)}],
-        "customProperties": [{"property": key, "value": value} for key, value in custom.items()],
-    }
-
-
 def product_context(
     folder: Path, profile: str, contracts: Sequence[Mapping[str, Any]], frames: Mapping[str, pl.DataFrame]
 ) -> StepContext:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from small_product import contract, product_context, prop
+from contract_body import contract_body as contract
+from small_product import product_context, prop
 from stdnum import luhn
 
 from secure_platform.errors import DataRefusedError

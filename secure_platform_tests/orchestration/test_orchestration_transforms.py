@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from contract_body import contract_body
 from stdnum import luhn
 
 from secure_platform import canonical
@@ -86,25 +87,7 @@ def contract() -> dict[str, Any]:
         }
         for name, kind, custom, asked in COLUMNS
     ]
-    return {
-        "version": "1.0.0",
-        "apiVersion": "v3.1.0",
-        "kind": "DataContract",
-        "id": "cards",
-        "name": "Cards",
-        "status": "active",
-        "team": {"name": "test"},
-        "description": {"purpose": "Made-up cards."},
-        "servers": [{"server": "export", "type": "local", "path": "cards.csv", "format": "csv"}],
-        "schema": [
-            {
-                "name": "cards",
-                "logicalType": "object",
-                "description": "One row per card.",
-                "properties": [*properties, DETAILS],
-            }
-        ],
-    }
+    return contract_body("cards", [*properties, DETAILS])
 
 
 def rows() -> pl.DataFrame:

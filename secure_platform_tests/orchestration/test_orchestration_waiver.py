@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from small_product import contract, product_context, prop
+from contract_body import contract_body as contract
+from small_product import product_context, prop
 
 from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull

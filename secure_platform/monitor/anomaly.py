@@ -20,6 +20,7 @@ from secure_platform.monitor.statistics import Matrix, limit, tail
 
 State = Literal["learning", "pass", "warn", "fail"]
 STATES: Final[tuple[State, ...]] = get_args(State)
+UNUSUAL: Final[frozenset[State]] = frozenset({"warn", "fail"})
 """The gravest last."""
 
 Kind = Literal["count", "rate", "number"]

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from secure_platform.monitor.anomaly import UNUSUAL
 from secure_platform.monitor.history import Record
 from secure_platform.monitor.incident import Incident
 
 Point = tuple[str, str]
 """A snapshot and a check on it."""
-_UNUSUAL: Final = frozenset({"warn", "fail"})
 
 
 @dataclass(frozen=True)
@@ -81,4 +81,4 @@ def _points(incidents: Iterable[Incident]) -> frozenset[Point]:
 
 def _was_unusual(record: Record, metric: str) -> bool:
     said: Mapping[str, Any] = record.verdicts.get(metric, {})
-    return said.get("state") in _UNUSUAL
+    return said.get("state") in UNUSUAL

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from secure_platform.contract.model import Monitor
-from secure_platform.monitor.anomaly import STATES, Sensitivity, State, judge
+from secure_platform.monitor.anomaly import STATES, UNUSUAL, Sensitivity, State, judge
 from secure_platform.monitor.budget import within_budget
 from secure_platform.monitor.distribution import Sketch, add, drift
 from secure_platform.monitor.feedback import NONE, Feedback
@@ -180,7 +180,7 @@ def _drifts(record: Record, history: Sequence[Record], feedback: Feedback) -> It
         note = ", ".join(f"{name} {value:.3f}" for name, value in found.distances.items())
         right = feedback.allowance(history, metric, _CHECKS["drift"]).covers(found.severity, 0.0)
         state: State = "pass" if right else found.state
-        chance = found.chance if state in {"warn", "fail"} else 1.0
+        chance = found.chance if state in UNUSUAL else 1.0
         yield Observation(metric, state, chance, found.severity, 0.0, 0.0, 1.0, note)
 
 

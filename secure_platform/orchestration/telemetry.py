@@ -13,11 +13,11 @@ from typing import Final, Literal, TypeVar
 import dagster as dg
 
 from secure_platform.control.database import utc_now
+from secure_platform.monitor.anomaly import UNUSUAL
 from secure_platform.monitor.incident import Incident
 from secure_platform.orchestration.automation import build_job_name, deploy_job_name
-from secure_platform.orchestration.steps.production import ZONE
+from secure_platform.orchestration.steps.production import recorded_places
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Zone
 
 PREFIX: Final = "secure_platform_"
 RUNS_OF: Final = timedelta(days=1)
@@ -114,7 +114,7 @@ def _data(services: Services, now: datetime) -> Iterator[Family]:
         ages[product, zone, dataset] = (now - at).total_seconds()
         record = services.metrics.find(snapshot_id)
         states = [verdict["state"] for verdict in record.verdicts.values()] if record else []
-        unusual.update((product, zone, dataset, state) for state in states if state in {"warn", "fail"})
+        unusual.update((product, zone, dataset, state) for state in states if state in UNUSUAL)
     place = ("product", "zone", "dataset")
     yield Family("data_age_seconds", "Since the newest data that were new.", _samples(place, ages))
     yield Family(
@@ -126,11 +126,7 @@ def _data(services: Services, now: datetime) -> Iterator[Family]:
 
 def _places(services: Services) -> Iterator[tuple[str, str, str]]:
     for name, product in services.products.items():
-        for zones, datasets in (
-            ((Zone.RAW, Zone.PROTECTED), product.contracts),
-            ((Zone.MARTS, ZONE), product.models),
-        ):
-            yield from ((name, str(zone), dataset) for zone in zones for dataset in datasets)
+        yield from ((name, *place) for place in recorded_places(product))
 
 
 def _releases(services: Services) -> Family:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from secure_platform.monitor.anomaly import UNUSUAL
 from secure_platform.monitor.history import Record
 
 WIDTH: Final = 420
 HEIGHT: Final = 64
 _EDGE: Final = 5.0
 POINTS: Final = 60
-UNUSUAL: Final = frozenset({"warn", "fail"})
 
 
 @dataclass(frozen=True)

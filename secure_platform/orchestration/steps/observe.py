@@ -13,7 +13,7 @@ from secure_platform.contract.model import Contract, Monitor, Severity
 from secure_platform.contract.product import Product
 from secure_platform.control.database import utc_now
 from secure_platform.keys.material import DigestKey
-from secure_platform.monitor.anomaly import STATES
+from secure_platform.monitor.anomaly import STATES, UNUSUAL
 from secure_platform.monitor.distribution import Sketch
 from secure_platform.monitor.freshness import judge_freshness
 from secure_platform.monitor.history import MetricsHistory, Record
@@ -244,7 +244,7 @@ def _age(history: Sequence[Record], terms: Terms) -> Observation:
 def _outcome(
     name: str, found: Sequence[Observation], history: Sequence[Record], severity: Severity
 ) -> CheckOutcome:
-    unusual = sorted((each for each in found if each.state in {"warn", "fail"}), key=lambda each: each.chance)
+    unusual = sorted((each for each in found if each.state in UNUSUAL), key=lambda each: each.chance)
     state = max((each.state for each in found), key=STATES.index, default="learning")
     learning = sum(each.state == "learning" for each in found)
     plotted = unusual or [each for each in found if each.metric == "rows"]

@@ -6,7 +6,7 @@ next deployment, and takes the release back if there is one before it: by the po
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,12 +27,21 @@ from secure_platform.orchestration.steps.observe import PRODUCTION, keep, produc
 from secure_platform.orchestration.steps.reports import sighting
 from secure_platform.release.manifest import Table
 from secure_platform.services import Services
+from secure_platform.store.snapshots import Zone
 
 MATCHES: Final = "matches_release"
 FRESHNESS: Final = "freshness"
 ZONE: Final = "production"
 _OWN: Final = frozenset({"seconds", "lateness_hours", "bytes"})
 """What is another number in production than in the mart."""
+
+
+def recorded_places(product: Product) -> Iterator[tuple[str, str]]:
+    """The zones and datasets that the metrics history knows of a product, from production to the source."""
+    for zone in (ZONE, str(Zone.MARTS)):
+        yield from ((zone, table) for table in product.models)
+    for zone in (str(Zone.PROTECTED), str(Zone.RAW)):
+        yield from ((zone, dataset) for dataset in product.contracts)
 
 
 @dataclass(frozen=True)

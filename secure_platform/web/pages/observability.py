@@ -14,15 +14,16 @@ from starlette.responses import Response
 from secure_platform.access.resources import Action, ProductResource
 from secure_platform.contract.product import Product
 from secure_platform.errors import GateRefusedError, SecurePlatformError, UsageError
+from secure_platform.monitor.anomaly import UNUSUAL
 from secure_platform.monitor.history import Record
 from secure_platform.monitor.incident import timeline
 from secure_platform.monitor.incidents import FROM, Verb
 from secure_platform.orchestration.steps.incidents import incident_resource
-from secure_platform.orchestration.steps.production import ZONE
+from secure_platform.orchestration.steps.production import ZONE, recorded_places
 from secure_platform.services import Services
 from secure_platform.store.snapshots import Zone
 from secure_platform.web.authentication import principal_of
-from secure_platform.web.courses import HEIGHT, POINTS, UNUSUAL, WIDTH, Course, course
+from secure_platform.web.courses import HEIGHT, POINTS, WIDTH, Course, course
 from secure_platform.web.forms import form_of
 from secure_platform.web.pages.desk import Desk
 from secure_platform.web.rendering import go
@@ -150,19 +151,12 @@ class Observability(Desk):
 
     def _courses(self, product: Product) -> Iterator[tuple[str, list[Course]]]:
         """Place → its row count, and what was unusual lately."""
-        zones: tuple[tuple[str, tuple[str, ...]], ...] = (
-            (ZONE, product.models),
-            (str(Zone.MARTS), product.models),
-            (str(Zone.PROTECTED), tuple(product.contracts)),
-            (str(Zone.RAW), tuple(product.contracts)),
-        )
-        for zone, datasets in zones:
-            for dataset in datasets:
-                records = self.services.metrics.before(product.name, dataset, zone, limit=POINTS)
-                names = dict.fromkeys([_ALWAYS, *_unusual(records)])
-                drawn = [found for name in names if (found := course(name, records)) is not None]
-                if drawn:
-                    yield f"{zone}/{dataset}", drawn
+        for zone, dataset in recorded_places(product):
+            records = self.services.metrics.before(product.name, dataset, zone, limit=POINTS)
+            names = dict.fromkeys([_ALWAYS, *_unusual(records)])
+            drawn = [found for name in names if (found := course(name, records)) is not None]
+            if drawn:
+                yield f"{zone}/{dataset}", drawn
 
     def _resource(self, product: str) -> ProductResource:
         return incident_resource(self.services, product)

@@ -11,7 +11,8 @@ from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.plan import DatasetPlan
 from secure_platform.services import Services, initialise
 from secure_platform.settings import load_settings
-from secure_platform.store.snapshots import Draft, Snapshot
+from secure_platform.store.draft import Draft
+from secure_platform.store.snapshot import Snapshot
 
 PRODUCT: Final = "shop"
 DATASET: Final = "orders"

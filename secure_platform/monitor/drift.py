@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from secure_platform.scan.columns import Finding
-from secure_platform.store.snapshots import Snapshot
+from secure_platform.store.snapshot import Snapshot
 from secure_platform.taxonomy.info_types import InfoType
 
 SCAN: Final = "scan"

@@ -40,7 +40,7 @@ from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VE
 from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.protect.plan import DatasetPlan
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 from secure_platform.taxonomy.classification import Classification
 
 RAW_CHECKS = {

@@ -12,7 +12,7 @@ from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import PRODUCT_TAG, asset_key
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 SENSOR_SECONDS = 15
 RETOKENIZE: Final = {"resources": {"platform": {"config": {"retokenize": True}}}}

@@ -20,7 +20,7 @@ from secure_platform.orchestration.presentation import (
     asset_key,
     zone_group,
 )
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 from secure_platform.taxonomy.classification import Classification
 
 Node: TypeAlias = Mapping[str, Any]

@@ -22,7 +22,7 @@ from secure_platform.orchestration.steps.context import CheckOutcome
 from secure_platform.orchestration.steps.marts import Mart, MartsOutcome, build_marts
 from secure_platform.orchestration.steps.observe import MARTS, product_terms
 from secure_platform.settings import Settings
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 from secure_platform.taxonomy.classification import Classification
 
 RESIDUAL: Final = "residual"

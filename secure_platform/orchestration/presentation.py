@@ -13,7 +13,7 @@ from secure_platform.orchestration.steps.observe import MONITORED
 from secure_platform.protect.plan import DatasetPlan
 from secure_platform.settings import Settings
 from secure_platform.source.csv import LINE
-from secure_platform.store.snapshots import Snapshot, Zone
+from secure_platform.store.snapshot import Snapshot, Zone
 
 CLASSIFICATION_TAG = "secure/classification"
 ZONE_TAG = "secure/zone"

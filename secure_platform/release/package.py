@@ -38,7 +38,8 @@ from secure_platform.release.manifest import FORMAT, MANIFEST, read_manifest
 from secure_platform.store import parquet
 from secure_platform.store.digest import ContentDigest, key_version, type_name
 from secure_platform.store.location import NAME
-from secure_platform.store.snapshots import Snapshot, SnapshotStore
+from secure_platform.store.snapshot import Snapshot
+from secure_platform.store.snapshots import SnapshotStore
 
 STAGING: Final = ".staging"
 UNREGISTERED: Final = ".unregistered"

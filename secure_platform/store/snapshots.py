@@ -1,18 +1,13 @@
 """A snapshot is an immutable copy of a dataset in one zone: wholly there and proven, or not there at all.
 
-It is written as a draft nobody else reads, judged while it is one, and committed with its verdicts by one
-rename, after the audit log has the intent. Every read verifies the sealed sidecar and the digest of the very
-descriptor that Polars then reads; Polars authenticates each part again with the file's own key, so bytes that
-change after the check do not decrypt.
+Every read verifies the sealed sidecar and the digest of the very descriptor that Polars then reads; Polars
+authenticates each part again with the file's own key, so bytes that change after the check do not decrypt.
 """
 
 import hmac
-import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,97 +15,16 @@ import polars as pl
 
 from secure_platform import files
 from secure_platform.audit.log import AuditLog
-from secure_platform.errors import DataRefusedError, IntegrityError, UsageError
+from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.keys.ring import KeyRing
 from secure_platform.store import parquet, temporary
-from secure_platform.store.digest import ContentDigest, type_name
-from secure_platform.store.draft_files import DraftFiles
-from secure_platform.store.history import CHOSEN, WRITTEN, newest, settled
+from secure_platform.store.draft import Draft
+from secure_platform.store.history import CHOSEN, newest, settled
 from secure_platform.store.lake import Lake
 from secure_platform.store.location import Location, require_snapshot_id
+from secure_platform.store.snapshot import DATA, QUARANTINE, Snapshot, Zone, from_sidecar
 
-DATA: Final = "data.parquet"
-QUARANTINE: Final = "quarantine.parquet"
 DELETED: Final = "snapshot.delete"
-
-
-class Zone(StrEnum):
-    """How far along the way of the data a snapshot is."""
-
-    RAW = "raw"
-    PROTECTED = "protected"
-    MARTS = "marts"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A stage's recorded pass or fail on one snapshot.
-
-    Attributes:
-        stage: The stage that judged.
-        passed: Its judgement.
-        detail: Counts and names, never a data value.
-    """
-
-    stage: str
-    passed: bool
-    detail: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A committed snapshot whose sidecar and files were verified.
-
-    Attributes:
-        content_digest: Keyed digest of the logical content, `hmac-sha256:<key version>:<hex>`.
-        file_digest: `sha256:<hex>` of the encrypted file.
-        bytes: Size of the encrypted file.
-        columns: Column name → stable type name (see `store.digest.type_name`), in order.
-        input_key: What the step that wrote it computed from everything its output depends on.
-        created_at: RFC 3339, UTC.
-        path: Its directory.
-        reused: Whether it was found instead of written.
-    """
-
-    product: str
-    dataset: str
-    zone: Zone
-    snapshot_id: str
-    content_digest: str
-    file_digest: str
-    rows: int
-    bytes: int
-    columns: Mapping[str, str]
-    input_key: str
-    contract_version: str
-    contract_digest: str
-    provenance: Mapping[str, Any]
-    verdicts: Mapping[str, Verdict]
-    created_at: str
-    path: Path
-    reused: bool = False
-
-
-def require_verdicts(snapshot: Snapshot, stages: Iterable[str]) -> None:
-    """Refuse a snapshot that did not pass every one of these stages.
-
-    Raises:
-        IntegrityError: If a verdict is missing: the stage never judged this snapshot.
-        DataRefusedError: If a verdict is a fail.
-    """
-    name = f"{snapshot.product}/{snapshot.zone}/{snapshot.dataset}"
-    for stage in stages:
-        verdict = snapshot.verdicts.get(stage)
-        if verdict is None:
-            raise IntegrityError(
-                f"Snapshot {snapshot.snapshot_id} of {name} has no verdict of the stage {stage}",
-                f"Materialize {name} again.",
-            )
-        if not verdict.passed:
-            raise DataRefusedError(
-                f"Snapshot {snapshot.snapshot_id} of {name} failed the stage {stage}",
-                "See its checks, correct the data or the contract, and run it again.",
-            )
 
 
 class SnapshotStore:
@@ -138,7 +52,7 @@ class SnapshotStore:
             )
 
     @contextmanager
-    def draft(self, product: str, dataset: str, zone: Zone, *, actor: str) -> Iterator["Draft"]:
+    def draft(self, product: str, dataset: str, zone: Zone, *, actor: str) -> Iterator[Draft]:
         """Begin a snapshot; unless it is committed in the block, nothing of it remains."""
         location = Location(product, str(zone), dataset)
         with temporary.claimed_directory(self._temporary, "draft") as directory:
@@ -185,7 +99,7 @@ class SnapshotStore:
         snapshot_id = self._lake.head(location)
         if snapshot_id is None:
             return None
-        return _snapshot(
+        return from_sidecar(
             self._lake.sidecar(location, snapshot_id), self._lake.directory(location, snapshot_id)
         )
 
@@ -201,7 +115,7 @@ class SnapshotStore:
         self._lake.require_only(location, snapshot_id, set(body["files"]))
         for name, record in body["files"].items():
             self._lake.file(location, snapshot_id, name, record).close()
-        return _snapshot(body, self._lake.directory(location, snapshot_id))
+        return from_sidecar(body, self._lake.directory(location, snapshot_id))
 
     def set_head(self, snapshot: Snapshot, *, actor: str) -> None:
         """Make a committed snapshot the newest again; nothing happens when the log says that it is."""
@@ -274,175 +188,3 @@ class SnapshotStore:
         key = self._keys.open_data_key(record["data_key"], location.context(snapshot_id, name))
         with self._lake.file(location, snapshot_id, name, record) as file:
             return parquet.scan(file, parquet.FileKey(key, location.associated(snapshot_id)))
-
-
-class Draft:
-    """A snapshot that is being written; nobody's input before it is committed.
-
-    Attributes:
-        snapshot_id: 128 random bits, chosen before the first byte: the encryption is bound to it.
-    """
-
-    def __init__(
-        self,
-        lake: Lake,
-        keys: KeyRing,
-        audit: AuditLog,
-        location: Location,
-        directory: Path,
-        actor: str,
-    ) -> None:
-        self.snapshot_id: Final = secrets.token_hex(16)
-        self._lake = lake
-        self._keys = keys
-        self._audit = audit
-        self._location = location
-        self._directory = directory
-        self._actor = actor
-        self._files = DraftFiles(directory, location, self.snapshot_id, keys)
-        self._content: dict[str, Any] = {}
-        self._verdicts: dict[str, dict[str, Any]] = {}
-
-    def write(self, frame: pl.LazyFrame, observe: Sequence[pl.LazyFrame] = ()) -> list[pl.DataFrame]:
-        """Write the rows encrypted and run the observers in one pass, then digest what was written.
-
-        Args:
-            frame: The rows; their order is kept.
-            observe: Further queries over the same frame.
-
-        Returns:
-            The results of `observe`.
-
-        Raises:
-            DataRefusedError: If the query fails or a column has a type that a snapshot cannot hold.
-        """
-        with parquet.value_free(f"read the columns of {self._location}"):
-            schema = frame.collect_schema()
-        digest = ContentDigest(self._keys.digest_key("content"), schema)
-        results = self._files.write(DATA, frame, digest.update, observe)
-        self._content = {
-            "content_digest": digest.finish(),
-            "rows": digest.rows,
-            "columns": [[name, type_name(dtype, column=name)] for name, dtype in schema.items()],
-        }
-        return results
-
-    def write_batches(
-        self,
-        batches: Iterable[pl.DataFrame],
-        observe: Callable[[pl.LazyFrame], Sequence[pl.LazyFrame]] = lambda _: (),
-    ) -> list[pl.DataFrame]:
-        """Write rows that arrive in batches, in bounded memory.
-
-        Args:
-            batches: The rows.
-            observe: Makes further queries over them.
-
-        Returns:
-            The results of those queries.
-
-        Raises:
-            DataRefusedError: If there is no batch at all (an empty table is one batch without rows), or the
-                columns change between batches.
-        """
-        arriving = iter(batches)
-        first = next(arriving, None)
-        if first is None:
-            raise DataRefusedError(f"{self._location} arrived without columns", "Look at its source.")
-
-        def once() -> Iterator[pl.DataFrame]:
-            yield first
-            yield from arriving
-
-        reading = once()
-        frame = parquet.from_batches(first.schema, lambda: reading)
-        return self.write(frame, observe=observe(frame))
-
-    def write_quarantine(self, frame: pl.DataFrame) -> None:
-        """Keep the rows that were set aside, encrypted under a key of their own."""
-        self._files.write(QUARANTINE, frame.lazy())
-
-    def scan(self) -> pl.LazyFrame:
-        """The rows written so far, decrypted as they are read."""
-        self._require_written()
-        return self._files.scan(DATA)
-
-    def verdict(self, stage: str, *, passed: bool, **detail: Any) -> None:
-        """Record a stage's judgement; a stage judges once.
-
-        Args:
-            stage: The stage.
-            passed: Its judgement.
-            detail: JSON: counts and names, never a data value.
-        """
-        if stage in self._verdicts:
-            raise UsageError(f"The stage {stage} judged {self._location} twice", "Record one verdict.")
-        self._verdicts[stage] = {"passed": passed, "detail": detail}
-
-    def commit(
-        self, *, input_key: str, contract_version: str, contract_digest: str, provenance: Mapping[str, Any]
-    ) -> Snapshot:
-        """Publish the snapshot and move HEAD to it.
-
-        Args:
-            input_key: What a later run looks it up by.
-            contract_version: Version of the dataset's contract.
-            contract_digest: Digest of that contract.
-            provenance: JSON: the run and the snapshots it was made from.
-
-        Raises:
-            IntegrityError: If the intent cannot be recorded; then nothing is published.
-        """
-        self._require_written()
-        body = {
-            "product": self._location.product,
-            "dataset": self._location.dataset,
-            "zone": self._location.zone,
-            "snapshot_id": self.snapshot_id,
-            **self._content,
-            "files": self._files.records(),
-            "input_key": input_key,
-            "contract_version": contract_version,
-            "contract_digest": contract_digest,
-            "provenance": dict(provenance),
-            "verdicts": self._verdicts,
-            "created_at": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        }
-        subject = f"{self._location}/{self.snapshot_id}"
-        detail = {member: body[member] for member in ("input_key", "content_digest", "rows")}
-        with (
-            temporary.claimed_directory(self._directory.parent, "draft") as scratch,
-            self._audit.effect(WRITTEN, actor=self._actor, subject=subject, detail=detail),
-        ):
-            self._lake.publish(self._location, self._directory, body)
-            self._lake.set_head(self._location, self.snapshot_id, scratch)
-        return _snapshot(body, self._lake.directory(self._location, self.snapshot_id))
-
-    def _require_written(self) -> None:
-        if not self._content:
-            raise UsageError(f"Nothing was written to the draft of {self._location}", "Write its rows first.")
-
-
-def _snapshot(body: Mapping[str, Any], path: Path) -> Snapshot:
-    data = body["files"][DATA]
-    return Snapshot(
-        product=body["product"],
-        dataset=body["dataset"],
-        zone=Zone(body["zone"]),
-        snapshot_id=body["snapshot_id"],
-        content_digest=body["content_digest"],
-        file_digest=data["digest"],
-        rows=body["rows"],
-        bytes=data["bytes"],
-        columns=dict(body["columns"]),
-        input_key=body["input_key"],
-        contract_version=body["contract_version"],
-        contract_digest=body["contract_digest"],
-        provenance=body["provenance"],
-        verdicts={
-            stage: Verdict(stage, verdict["passed"], verdict["detail"])
-            for stage, verdict in body["verdicts"].items()
-        },
-        created_at=body["created_at"],
-        path=path,
-    )

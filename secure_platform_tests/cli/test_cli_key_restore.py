@@ -10,7 +10,7 @@ from cli_support import Cli
 from key_servers import Tenant, VaultServer
 
 from secure_platform.orchestration.steps.deploy import deploy
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 pytestmark = pytest.mark.slow
 

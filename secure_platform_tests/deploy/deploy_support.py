@@ -15,7 +15,8 @@ from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.package import ReleaseRequest, build_release
 from secure_platform.release.verify import VerifiedRelease, verified
-from secure_platform.store.snapshots import SnapshotStore, Zone
+from secure_platform.store.snapshot import Zone
+from secure_platform.store.snapshots import SnapshotStore
 
 CANARY = "canary-7f3a91"
 DEPLOYER = "service:deployer"

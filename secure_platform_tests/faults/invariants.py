@@ -19,7 +19,7 @@ from secure_platform.deploy.shelf import PUBLISH, Shelf
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.steps.deploy import matches_release, verified_package
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 SECRET_COLUMNS = ("SSN", "DRIVERS", "PASSPORT", "FIRST", "LAST", "MAIDEN", "ADDRESS", "LAT", "LON")
 SHORTEST_SECRET = 6

@@ -18,7 +18,8 @@ from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.providers.vault import VaultKeyProvider
 from secure_platform.keys.providers.vault_session import VaultSession
-from secure_platform.store.snapshots import SnapshotStore, Zone
+from secure_platform.store.snapshot import Zone
+from secure_platform.store.snapshots import SnapshotStore
 
 
 @pytest.fixture

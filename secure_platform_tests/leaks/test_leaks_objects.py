@@ -20,7 +20,7 @@ from secure_platform.keys.material import NotPickled
 from secure_platform.keys.ring import KeyRing
 from secure_platform.services import Services, initialise
 from secure_platform.settings import load_settings
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 CONTEXT: Final = {"product": "p", "dataset": "d"}
 SECRET: Final = KEY + b"-secret"

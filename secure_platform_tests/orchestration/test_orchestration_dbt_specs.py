@@ -23,7 +23,7 @@ from secure_platform.orchestration.presentation import asset_key
 from secure_platform.orchestration.resources import platform_resources
 from secure_platform.orchestration.rotation import rotation_definitions
 from secure_platform.settings import PACKAGE
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 from secure_platform.taxonomy.classification import Classification
 
 PRODUCT = load_products(PACKAGE / "defs")["healthcare"]

@@ -19,7 +19,7 @@ from secure_platform.orchestration.steps.pull import pull
 from secure_platform.services import Services, initialise
 from secure_platform.settings import load_settings
 from secure_platform.source.csv import LINE
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 Cells = set[tuple[int, str]]
 

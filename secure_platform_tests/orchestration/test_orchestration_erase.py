@@ -21,7 +21,8 @@ from secure_platform.orchestration.steps.erase import AUDITED, _Work, concerned,
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.reveal import Asked, reveal
 from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
-from secure_platform.store.snapshots import SnapshotStore, Zone
+from secure_platform.store.snapshot import Zone
+from secure_platform.store.snapshots import SnapshotStore
 
 PERSON = "person-3"
 DATASETS = {Zone.RAW: ("people", "cards"), Zone.PROTECTED: ("people", "cards"), Zone.MARTS: ("accounts",)}

@@ -34,7 +34,7 @@ from secure_platform.release.diff import diff_manifests
 from secure_platform.release.package import Release, build_release
 from secure_platform.services import Services
 from secure_platform.settings import PACKAGE, load_settings
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 from secure_platform.taxonomy.classification import Classification
 
 pytestmark = pytest.mark.slow

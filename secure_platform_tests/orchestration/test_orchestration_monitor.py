@@ -15,7 +15,7 @@ from secure_platform.control.tables import profile
 from secure_platform.monitor.watch import Observation
 from secure_platform.orchestration.steps.context import CheckOutcome
 from secure_platform.orchestration.steps.observe import _outcome
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 CANARY = "Zyxwvut-Canary"
 

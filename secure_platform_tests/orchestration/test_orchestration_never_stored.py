@@ -13,7 +13,7 @@ from secure_platform.orchestration.steps import pull as pull_step
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 ROWS = 60
 BODIES = [f"4{number * 7919 % 10**14:014}" for number in range(ROWS)]

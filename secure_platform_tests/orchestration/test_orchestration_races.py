@@ -28,7 +28,7 @@ from secure_platform.orchestration.steps.deploy import (
 )
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 pytestmark = pytest.mark.slow
 

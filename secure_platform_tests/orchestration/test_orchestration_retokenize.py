@@ -16,7 +16,7 @@ from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.retokenize import VERDICT, carriers, released
 from secure_platform.orchestration.steps.review import difference
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Zone, require_verdicts
+from secure_platform.store.snapshot import Zone, require_verdicts
 
 DOMAIN = "patient"
 

@@ -11,7 +11,7 @@ from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.steps.observe import PROTECTED, RAW
 from secure_platform.orchestration.steps.protect import original_values_left, related
 from secure_platform.protect.execute import apply
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 CANARY = "Zyzzyva-canary"
 

@@ -23,7 +23,7 @@ from secure_platform.protect.execute import undo
 from secure_platform.protect.residual import ANY
 from secure_platform.services import Services, initialise
 from secure_platform.settings import load_settings
-from secure_platform.store.snapshots import Snapshot
+from secure_platform.store.snapshot import Snapshot
 
 ROWS = 300
 DEFINITION = f"""\

@@ -16,7 +16,8 @@ from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
 from secure_platform.release.package import Release, ReleaseRequest, build_release
-from secure_platform.store.snapshots import Snapshot, SnapshotStore, Zone
+from secure_platform.store.snapshot import Snapshot, Zone
+from secure_platform.store.snapshots import SnapshotStore
 
 DOCUMENT: Mapping[str, Any] = {
     "version": "1.0.0",

@@ -13,7 +13,7 @@ from secure_platform import canonical
 from secure_platform.errors import IntegrityError, SecurePlatformError, UsageError
 from secure_platform.release.package import Release, build_release
 from secure_platform.release.verify import verified
-from secure_platform.store.snapshots import Snapshot
+from secure_platform.store.snapshot import Snapshot
 
 CANARY = "canary-4c21"
 

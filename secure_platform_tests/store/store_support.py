@@ -18,7 +18,8 @@ from secure_platform.control.tables import key_version
 from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing
-from secure_platform.store.snapshots import Snapshot, SnapshotStore, Zone
+from secure_platform.store.snapshot import Snapshot, Zone
+from secure_platform.store.snapshots import SnapshotStore
 
 SCRIPT = Path(__file__)
 # Random bytes do not compress: whatever stores them in clear stores exactly these.

@@ -21,7 +21,7 @@ from store_support import (
 )
 
 from secure_platform.store.history import WRITTEN
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 from secure_platform.store.temporary import claimed_directory, sweep
 
 RAW = ("healthcare", "patients", Zone.RAW)

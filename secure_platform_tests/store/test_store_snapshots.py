@@ -18,7 +18,7 @@ from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatf
 from secure_platform.store.digest import content_digest
 from secure_platform.store.lake import Lake
 from secure_platform.store.location import Location
-from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
+from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
 
 RAW = ("healthcare", "patients", Zone.RAW)
 Tamper = Callable[[Home, Snapshot, Snapshot], object]

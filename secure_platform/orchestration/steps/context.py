@@ -18,7 +18,7 @@ from secure_platform.errors import DataRefusedError
 from secure_platform.release.verify import SignedManifest
 from secure_platform.services import Services
 from secure_platform.settings import PACKAGE
-from secure_platform.store.snapshots import Snapshot, Zone
+from secure_platform.store.snapshot import Snapshot, Zone
 
 PRESENTATION: Final = ("cli/", "web/", "defs/")
 CODE_SUFFIXES: Final = frozenset({".py", ".txt", ".yaml", ".yml", ".cedar", ".cedarschema"})

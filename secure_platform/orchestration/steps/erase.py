@@ -37,7 +37,7 @@ from secure_platform.release.verify import scan_table
 from secure_platform.services import Services
 from secure_platform.source.csv import LINE
 from secure_platform.store import parquet
-from secure_platform.store.snapshots import Snapshot, Zone
+from secure_platform.store.snapshot import Snapshot, Zone
 from secure_platform.store.temporary import claimed_directory
 from secure_platform.validate.rules import cast_typed
 

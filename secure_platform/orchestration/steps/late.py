@@ -17,7 +17,7 @@ from secure_platform.monitor.incident import Severity, Sighting
 from secure_platform.orchestration.steps.observe import Terms, product_terms, terms_of
 from secure_platform.orchestration.steps.production import FRESHNESS, ZONE
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 NEVER: Final = "never"
 Deployed = Callable[[str], datetime | None]

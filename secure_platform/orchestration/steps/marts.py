@@ -52,7 +52,7 @@ from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VE
 from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.residual import kept_formats
-from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
+from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
 from secure_platform.store.temporary import claimed_directory
 from secure_platform.store.warehouse import BuildWarehouse
 

@@ -22,7 +22,7 @@ from secure_platform.monitor.profile import Measures
 from secure_platform.monitor.watch import Observation, watch
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Snapshot, Verdict
+from secure_platform.store.snapshot import Snapshot, Verdict
 
 MONITORED: Final[Mapping[str, str]] = {
     "volume": "The row count is what its history foretells.",

@@ -32,7 +32,7 @@ from secure_platform.orchestration.steps.tell import tell
 from secure_platform.protect.plan import Plan
 from secure_platform.release.package import ReleaseRequest, build_release
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Snapshot, Zone, require_verdicts
+from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
 from secure_platform.taxonomy.classification import Classification
 
 

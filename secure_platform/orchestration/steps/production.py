@@ -27,7 +27,7 @@ from secure_platform.orchestration.steps.observe import PRODUCTION, keep, produc
 from secure_platform.orchestration.steps.reports import sighting
 from secure_platform.release.manifest import Table
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 MATCHES: Final = "matches_release"
 FRESHNESS: Final = "freshness"

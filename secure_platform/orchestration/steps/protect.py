@@ -40,7 +40,9 @@ from secure_platform.scan.feedback import Corrected
 from secure_platform.scan.refusals import residual
 from secure_platform.services import Services
 from secure_platform.source.csv import LINE
-from secure_platform.store.snapshots import Draft, Snapshot, SnapshotStore, Zone, require_verdicts
+from secure_platform.store.draft import Draft
+from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
+from secure_platform.store.snapshots import SnapshotStore
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.validate.rules import cast_typed
 

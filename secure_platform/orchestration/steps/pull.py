@@ -31,7 +31,7 @@ from secure_platform.scan.feedback import Corrected
 from secure_platform.scan.refusals import refused
 from secure_platform.source.csv import LINE, Malformed, check_header
 from secure_platform.source.dataset import Source, open_source
-from secure_platform.store.snapshots import Snapshot, Verdict, Zone
+from secure_platform.store.snapshot import Snapshot, Verdict, Zone
 from secure_platform.validate.casts import typed
 from secure_platform.validate.rules import Validation, validate
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.scan.columns import Finding
 from secure_platform.scan.ocsf import SCANNED
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 AT_ONCE: Final = 200
 """Findings in one entry, which must not become too large."""

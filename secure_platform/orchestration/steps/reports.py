@@ -9,7 +9,7 @@ from typing import Final
 from secure_platform.monitor.incident import Severity, Sighting
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Snapshot
+from secure_platform.store.snapshot import Snapshot
 
 DBT: Final = "dbt"
 

@@ -18,7 +18,7 @@ from secure_platform.protect.again import moved, require_one_to_one, unmoved
 from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.release.verify import SignedManifest
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 VERDICT = "retokenized"
 

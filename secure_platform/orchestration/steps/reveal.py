@@ -29,7 +29,7 @@ from secure_platform.protect.reveal import VALUE, column_of, found, is_looked_up
 from secure_platform.release.verify import SignedManifest, scan_table
 from secure_platform.services import Services
 from secure_platform.store import parquet
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 from secure_platform.validate.rules import cast_typed
 
 AUDITED: Final = "data.reveal"

@@ -21,7 +21,7 @@ from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.release.verify import scan_table
 from secure_platform.scan.sources.work import Source
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Snapshot, Zone
+from secure_platform.store.snapshot import Snapshot, Zone
 
 Searched: TypeAlias = Literal["raw", "protected", "marts", "production"]
 Table = TypeVar("Table")

@@ -15,7 +15,7 @@ from secure_platform.orchestration.data_map import data_map
 from secure_platform.orchestration.steps.protect import current_plan
 from secure_platform.protect.plan import ColumnPlan
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Snapshot, Zone
+from secure_platform.store.snapshot import Snapshot, Zone
 from secure_platform.web.pages.desk import Desk
 from secure_platform.web.pages.lineage import column_graph, flow_graph, product_graph
 from secure_platform.web.routes import OwnRoute

@@ -8,7 +8,7 @@ from secure_platform.contract.product import Product
 from secure_platform.orchestration.data_map import AtRest, Content, DataMap
 from secure_platform.protect.plan import ColumnPlan
 from secure_platform.protect.transforms import DROP
-from secure_platform.store.snapshots import Snapshot
+from secure_platform.store.snapshot import Snapshot
 from secure_platform.web.plots import Edge, Graph, Node, chain, graph
 
 _KINDS: Final[Mapping[Content, str]] = {Content.ORIGINAL: "original", Content.PROTECTED: "protected"}

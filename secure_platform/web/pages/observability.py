@@ -21,7 +21,7 @@ from secure_platform.monitor.incidents import FROM, Verb
 from secure_platform.orchestration.steps.incidents import incident_resource
 from secure_platform.orchestration.steps.production import ZONE, recorded_places
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.courses import HEIGHT, POINTS, WIDTH, Course, course
 from secure_platform.web.forms import form_of

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 Answer = Iterator[list[Any]]
+_CARD = "CREDIT_CARD"
 
 
 def presidio_default(texts: list[str]) -> Callable[[], Answer]:
@@ -37,6 +38,56 @@ def presidio_structured(table: dict[str, list[str]]) -> Callable[[], Answer]:
         yield from ([column, kind] for column, kind in found.entity_mapping.items())
 
     return run
+
+
+def presidio_anonymizer(texts: list[str]) -> Callable[[], Answer]:
+    """Every text encrypted whole: the spans are given, nothing is looked for."""
+    anonymizer = import_module("presidio_anonymizer")
+    entities = import_module("presidio_anonymizer.entities")
+    engine, operators = anonymizer.AnonymizerEngine(), _encrypting(entities)
+
+    def run() -> Answer:
+        for text in texts:
+            span = entities.RecognizerResult(entity_type=_CARD, start=0, end=len(text), score=1.0)
+            done = engine.anonymize(text=text, analyzer_results=[span], operators=operators)
+            yield [len(done.text)]
+
+    return run
+
+
+def presidio_search_and_encrypt(texts: list[str]) -> Callable[[], Answer]:
+    """What every text is found to hold encrypted, with the recognizers that are on for English."""
+    anonymizer = import_module("presidio_anonymizer")
+    entities = import_module("presidio_anonymizer.entities")
+    engine, analyzer = anonymizer.AnonymizerEngine(), _analyzer(everything=False)
+    operators = {"DEFAULT": _encrypting(entities)[_CARD]}
+
+    def run() -> Answer:
+        for text in texts:
+            spans = analyzer.analyze(text=text, language="en")
+            done = engine.anonymize(text=text, analyzer_results=spans, operators=operators)
+            yield [len(done.text)]
+
+    return run
+
+
+def presidio_structured_encrypt(table: dict[str, list[str]]) -> Callable[[], Answer]:
+    """Every column of a table encrypted: what each holds is given."""
+    structured, frames = import_module("presidio_structured"), import_module("pandas")
+    entities = import_module("presidio_anonymizer.entities")
+    engine, operators = structured.StructuredEngine(), _encrypting(entities)
+    frame = frames.DataFrame(table)
+    holds = structured.StructuredAnalysis(entity_mapping=dict.fromkeys(table, _CARD))
+
+    def run() -> Answer:
+        done = engine.anonymize(frame, holds, operators=operators)
+        yield [len(done)]
+
+    return run
+
+
+def _encrypting(entities: Any) -> dict[str, Any]:
+    return {_CARD: entities.OperatorConfig("encrypt", {"key": "0123456789abcdef0123456789abcdef"})}
 
 
 def detect_secrets(files: dict[str, str]) -> Callable[[], Answer]:
@@ -88,7 +139,16 @@ def _analyzer(*, everything: bool) -> Any:
 
 
 PEERS = {
-    each.__name__: each for each in (presidio_default, presidio_all, presidio_structured, detect_secrets)
+    each.__name__: each
+    for each in (
+        presidio_default,
+        presidio_all,
+        presidio_structured,
+        presidio_anonymizer,
+        presidio_search_and_encrypt,
+        presidio_structured_encrypt,
+        detect_secrets,
+    )
 }
 
 

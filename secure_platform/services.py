@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
+from secure_platform.access.allowance import Limits
 from secure_platform.access.credentials import Credentials, Invitation
 from secure_platform.access.custody import Custody
 from secure_platform.access.freezes import Freezes
@@ -43,6 +44,7 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.secrets.local import LocalSecrets
 from secure_platform.keys.secrets.opened import open_secrets
 from secure_platform.keys.secrets.resolver import Secrets
+from secure_platform.monitor.access import AccessWatch
 from secure_platform.monitor.alerts import Alerts
 from secure_platform.monitor.history import MetricsHistory
 from secure_platform.monitor.incident import MONITOR
@@ -295,6 +297,13 @@ class Services:
     def incidents(self) -> Incidents:
         """What is wrong with the products, until somebody has settled it."""
         return Incidents(self.sealed_rows, self.keys, self.policy)
+
+    @cached_property
+    def access_watch(self) -> AccessWatch:
+        """Who usually does what with which product."""
+        limits = self.settings.reveal
+        most = Limits(limits.calls_per_hour, limits.values_per_hour)
+        return AccessWatch(self.database, self.audit, self.keys, most)
 
     @cached_property
     def notices(self) -> Notices:

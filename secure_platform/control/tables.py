@@ -274,3 +274,11 @@ incident: Final = Table(
     Column("note", LargeBinary, nullable=True),
     Column("seal", String(80), nullable=False),
 )
+
+habit: Final = Table(
+    "habit",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("state", LargeBinary, nullable=False),
+    Column("seal", String(80), nullable=False),
+)

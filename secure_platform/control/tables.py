@@ -243,7 +243,12 @@ profile: Final = Table(
     Column("findings", JSON, nullable=False),
     Column("verdicts", JSON, nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("sequence", Integer, nullable=True),
+    Column("previous", String(80), nullable=True),
+    Column("content", String(80), nullable=True),
+    Column("seal", String(80), nullable=True),
     Index("ix_profile_history", "product", "dataset", "zone", "recorded_at"),
+    Index("ix_profile_chain", "product", "dataset", "zone", "sequence", unique=True),
 )
 
 heartbeat: Final = Table(

@@ -77,6 +77,7 @@ def _look(services: Services, product: Product, contract: Contract, accepted: se
     names = {name: _named(services, contract, name) for name in source.header}
     columns = {names[name]: source.types.get(name, TEXT) for name in source.header}
     schema = canonical.sha256(canonical.dumps([contract.dataset, columns])).removeprefix("sha256:")[:32]
+    services.metrics.require_whole(product.name, contract.dataset, ZONE)
     usual = _usual(services, product, contract)
     changes = [*_against_contract(contract, columns), *_against_usual(contract, usual, columns)]
     notes = tuple(_note(each) for each in changes if _STATES[each.change] is not None)

@@ -5,6 +5,7 @@ all that it says. Whoever edits, adds, moves or takes out one breaks the chain. 
 puts back an earlier one, is found by the audit log: the last record whose writing it tells of must be there.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -112,13 +113,18 @@ def subject_of(place: Place) -> str:
 
 def digest(sketches: Any) -> str:
     """Of the sketches of a record."""
-    return canonical.sha256(canonical.dumps(sketches))
+    return canonical.sha256(_text(sketches))
 
 
 def _message(row: Row) -> bytes:
     said = {name: row[name] for name in _SEALED}
     at: datetime = said["recorded_at"]
-    return canonical.dumps(["profile", {**said, "recorded_at": as_utc(at).isoformat()}])
+    return _text(["profile", {**said, "recorded_at": as_utc(at).isoformat()}])
+
+
+def _text(value: Any) -> bytes:
+    """One text for one value; only this code reads it, and 400 records in RFC 8785 take ten times as long."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _tampered(row: Row) -> IntegrityError:

@@ -127,7 +127,7 @@ class MetricsHistory:
             .limit(HISTORY)
         )
         with self._database.read() as connection:
-            seals = list(connection.scalars(query))
+            seals: list[str] = list(connection.scalars(query))
         self._chain.require_newest((product, dataset, zone), seals)
 
     def before(

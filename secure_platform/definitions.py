@@ -5,6 +5,7 @@ import warnings
 import dagster as dg
 
 from secure_platform.orchestration.governance import govern
+from secure_platform.orchestration.lookouts import lookout_definitions
 from secure_platform.orchestration.monitoring import monitoring_definitions
 from secure_platform.orchestration.resources import platform_resources
 from secure_platform.orchestration.rotation import rotation_definitions
@@ -16,7 +17,8 @@ def defs() -> dg.Definitions:
     """The products of this project with the platform's resources; steps run in one process per run."""
     products = _products()
     shared = dg.Definitions(resources=platform_resources(), executor=dg.in_process_executor)
-    return govern(dg.Definitions.merge(products, shared, rotation_definitions(), monitoring_definitions()))
+    watching = rotation_definitions(), monitoring_definitions(), lookout_definitions()
+    return govern(dg.Definitions.merge(products, shared, *watching))
 
 
 def _products() -> dg.Definitions:

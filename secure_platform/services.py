@@ -1,16 +1,18 @@
 """What CLI, web server and Dagster share: one `Services` opens every room over one home.
 
 A home is initialised once, under a lock, before anything else touches it: several processes that
-create the same databases at once corrupt them.
+create the same databases at once corrupt them. One that an earlier version made is brought up to date in the
+same way, by whoever opens it first.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal
 
+from secure_platform.access.allowance import Limits
 from secure_platform.access.credentials import Credentials, Invitation
 from secure_platform.access.custody import Custody
 from secure_platform.access.freezes import Freezes
@@ -26,13 +28,13 @@ from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.access.throttle import Throttle
 from secure_platform.access.tokens import Tokens, read_token
 from secure_platform.access.windows import read_window
-from secure_platform.audit.log import AuditLog
+from secure_platform.audit.log import JSON, AuditLog
 from secure_platform.contract.product import Product, load_products
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.locks import file_lock
 from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import UsageError
-from secure_platform.files import private_directory, replace_private, require_private, write_private
+from secure_platform.files import private_directory, replace_private, require_private
 from secure_platform.gate.releases import Gate
 from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.provider import KeyProvider
@@ -43,7 +45,9 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.secrets.local import LocalSecrets
 from secure_platform.keys.secrets.opened import open_secrets
 from secure_platform.keys.secrets.resolver import Secrets
+from secure_platform.monitor.access import AccessWatch
 from secure_platform.monitor.alerts import Alerts
+from secure_platform.monitor.chain import Chain
 from secure_platform.monitor.history import MetricsHistory
 from secure_platform.monitor.incident import MONITOR
 from secure_platform.monitor.incidents import Incidents
@@ -59,6 +63,14 @@ SCHEDULER: Final = "service:scheduler"
 DEPLOYER: Final = "service:deployer"
 ADMINISTRATOR: Final = "admin"
 INITIALISED: Final = ".initialised"
+"""Holds the revision of the control database that the home was last brought up to."""
+_SERVICES: Final[Mapping[str, tuple[str, ...]]] = {
+    SCHEDULER: ("scheduler",),
+    DEPLOYER: ("pipeline",),
+    MONITOR: ("monitor",),
+}
+_SEALED_SINCE: Final = "0006"
+"""From this revision on the metrics history is sealed."""
 AUDIT_LOG: Final = "audit.db"
 ROOMS: Final = ("lake", "releases", "warehouse", "keys", "tmp", "dagster", "dbt")
 
@@ -289,12 +301,19 @@ class Services:
     @cached_property
     def metrics(self) -> MetricsHistory:
         """The metrics history."""
-        return MetricsHistory(self.database)
+        return MetricsHistory(self.database, Chain(self.keys, self.audit), self.audit)
 
     @cached_property
     def incidents(self) -> Incidents:
         """What is wrong with the products, until somebody has settled it."""
         return Incidents(self.sealed_rows, self.keys, self.policy)
+
+    @cached_property
+    def access_watch(self) -> AccessWatch:
+        """Who usually does what with which product."""
+        limits = self.settings.reveal
+        most = Limits(limits.calls_per_hour, limits.values_per_hour)
+        return AccessWatch(self.database, self.audit, self.keys, most)
 
     @cached_property
     def notices(self) -> Notices:
@@ -410,7 +429,7 @@ class Services:
 
 
 def initialise(settings: Settings, *, prepare: Callable[[Settings], None] | None = None) -> bool:
-    """Create the home if it is not there yet; safe to call from any number of processes.
+    """Create the home, or bring it up to date; safe to call from any number of processes.
 
     Args:
         settings: Names the home.
@@ -420,22 +439,73 @@ def initialise(settings: Settings, *, prepare: Callable[[Settings], None] | None
         Whether this call created it.
 
     Raises:
-        UsageError: If the home exists with an open mode or belongs to somebody else.
+        UsageError: If the home exists with an open mode, belongs to somebody else, or is of a later version.
     """
     home = private_directory(settings.home)
     require_private(home)
-    if (home / INITIALISED).exists():
+    if _is_current(home):
         return False
     with file_lock(home / ".lock", holder=f"the home {home}"):
-        if (home / INITIALISED).exists():
+        if _is_current(home):
             return False
+        earlier = (home / INITIALISED).exists()
         for room in ROOMS:
             private_directory(home / room)
-        _create_state(settings)
-        if prepare is not None:
-            prepare(settings)
-        write_private(home / INITIALISED, b"1\n")
-    return True
+        if earlier:
+            _bring_up_to_date(settings)
+        else:
+            _create_state(settings)
+            if prepare is not None:
+                prepare(settings)
+        # The last of all: whoever was killed before does it again.
+        replace_private(home / INITIALISED, f"{ControlDatabase.newest_revision()}\n".encode())
+    return not earlier
+
+
+def _is_current(home: Path) -> bool:
+    """Whether the home is what this version makes.
+
+    Raises:
+        UsageError: If a later version made it.
+    """
+    try:
+        made = (home / INITIALISED).read_text().strip()
+    except FileNotFoundError:
+        return False
+    newest = ControlDatabase.newest_revision()
+    if made.zfill(len(newest)) > newest:
+        raise UsageError(
+            f"The home {home} was made by a later version of secure-platform",
+            "Install that version, or name another home with --home.",
+        )
+    return made == newest
+
+
+def _bring_up_to_date(settings: Settings) -> None:
+    """What a fresh home has and this one lacks; each step finds it done if it was."""
+    services = Services(settings)
+    services.database.migrate()
+    if not _had_seals(services.audit):
+        services.metrics.adopt()
+    for name, roles in _SERVICES.items():
+        if services.principals.get(name) is None:
+            services.principals.add(name, kind="service", roles=roles, actor=SCHEDULER)
+    _record_revision(services, "home.upgrade")
+
+
+def _had_seals(audit: AuditLog) -> bool:
+    """Whether the metrics history was sealed before: what has no seal now is not believed."""
+    return any(
+        entry.body["action"] in {"home.initialise", "home.upgrade"}
+        and entry.body["detail"].get("revision", "") >= _SEALED_SINCE
+        for entry in audit.backwards('"action":"home.')
+    )
+
+
+def _record_revision(services: Services, action: str) -> None:
+    detail: dict[str, JSON] = {"revision": ControlDatabase.newest_revision()}
+    services.audit.append(action, actor=SCHEDULER, subject=services.settings.environment, detail=detail)
+    services.audit.checkpoint()
 
 
 def _create_state(settings: Settings) -> None:
@@ -448,16 +518,15 @@ def _create_state(settings: Settings) -> None:
     prepare_provider(settings.keys, keys)
     services.keys.initialise()
     _create_principals(services)
-    services.audit.append("home.initialise", actor=SCHEDULER, subject=settings.environment)
-    services.audit.checkpoint()
+    _record_revision(services, "home.initialise")
 
 
 def _create_principals(services: Services) -> None:
     """The services of this home, and an administrator whose random token is left in a 0600 file."""
     first: tuple[tuple[str, Literal["user", "service"], tuple[str, ...], str | None], ...] = (
-        (SCHEDULER, "service", ("scheduler",), None),
-        (DEPLOYER, "service", ("pipeline",), "deployer.token"),
-        (MONITOR, "service", ("monitor",), None),
+        (SCHEDULER, "service", _SERVICES[SCHEDULER], None),
+        (DEPLOYER, "service", _SERVICES[DEPLOYER], "deployer.token"),
+        (MONITOR, "service", _SERVICES[MONITOR], None),
         (ADMINISTRATOR, "user", ("admin",), "admin.token"),
     )
     for name, kind, roles, token_name in first:

@@ -31,6 +31,7 @@ _LISTED: Final = {
     "deleted": "Deleted",
     "held": "On legal hold",
     "standing": "Still there",
+    "counted": "Counts and means of eleven rows or more remain in the metrics history of",
 }
 
 

@@ -129,6 +129,27 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Total:
+    """A number that must be the same after protection as before, or as another dataset says.
+
+    Attributes:
+        sql: Over the columns of the contract.
+        dataset: A dataset that this one refers to, which has the number; empty for this one, protected.
+        equals: SQL over that dataset's columns; empty for the same.
+        tolerance: Share by which they may differ.
+    """
+
+    sql: str
+    dataset: str = ""
+    equals: str = ""
+    tolerance: float = 0.0
+
+    def __str__(self) -> str:
+        other = f" = {self.dataset}: {self.equals}" if self.dataset else ""
+        return f"{self.sql}{other} within {self.tolerance:g}"
+
+
+@dataclass(frozen=True)
 class Monitor:
     """What a contract says about its monitoring.
 
@@ -138,6 +159,7 @@ class Monitor:
         holidays: Days that are not judged and teach nothing.
         silent: Metrics that are recorded and not judged.
         metrics: Name → SQL expression of the product's own metrics.
+        reconcile: Name → control total.
     """
 
     severity: Severity = "warn"
@@ -145,9 +167,12 @@ class Monitor:
     holidays: tuple[date, ...] = ()
     silent: tuple[str, ...] = ()
     metrics: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    reconcile: Mapping[str, Total] = field(default_factory=lambda: MappingProxyType({}), hash=False)
 
     def __str__(self) -> str:
-        own = ", ".join(f"{name} = {sql}" for name, sql in sorted(self.metrics.items()))
+        own = ", ".join(
+            f"{name} = {what}" for name, what in sorted({**self.metrics, **self.reconcile}.items(), key=str)
+        )
         days = f"{len(self.holidays)} holidays"
         return (
             f"{self.severity}, {self.timezone}, {days}, without {', '.join(self.silent) or 'nothing'}; {own}"

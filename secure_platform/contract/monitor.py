@@ -8,6 +8,9 @@
     holidays: ["2026-12-25"]            # days that are not judged and teach nothing
     silent: [distinct_rate]             # metrics that are recorded and not judged
     metrics: {average_stay: "AVG(days)"}  # SQL over the protected columns that gives one number
+    reconcile:                          # numbers that must agree, before and after protection
+      all_days: {sql: "SUM(days)", tolerance: 0.001}
+      billed: {sql: "SUM(cost)", dataset: batches, equals: "SUM(total)"}  # … or with a dataset it refers to
 ```
 """
 
@@ -20,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from secure_platform.contract.model import Column, Monitor, Severity
+from secure_platform.contract.model import Column, Monitor, Severity, Total
 from secure_platform.contract.place import Place, shown, suggestion
 
 METRICS: Final = frozenset(
@@ -31,9 +34,15 @@ METRICS: Final = frozenset(
 )
 """What can be switched off; the names are those of the metrics history."""
 
-_KEYS: Final = frozenset({"severity", "timezone", "holidays", "silent", "metrics"})
+_KEYS: Final = frozenset({"severity", "timezone", "holidays", "silent", "metrics", "reconcile"})
+_TOTAL: Final[Mapping[str, tuple[type, ...]]] = {
+    "sql": (str,),
+    "dataset": (str,),
+    "equals": (str,),
+    "tolerance": (int, float),
+}
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_TYPES: Final[Mapping[str, type]] = {"holidays": list, "silent": list, "metrics": dict}
+_TYPES: Final[Mapping[str, type]] = {"holidays": list, "silent": list, "metrics": dict, "reconcile": dict}
 
 
 def read_monitor(body: Mapping[str, Any], columns: Sequence[Column], place: Place) -> Monitor:
@@ -53,7 +62,16 @@ def read_monitor(body: Mapping[str, Any], columns: Sequence[Column], place: Plac
         holidays=tuple(_day(day, place) for day in body.get("holidays", ())),
         silent=tuple(_metric(name, place) for name in body.get("silent", ())),
         metrics=MappingProxyType(
-            {str(name): _own(str(name), sql, columns, place) for name, sql in body.get("metrics", {}).items()}
+            {
+                str(name): _own(str(name), sql, columns, place.at("metrics"))
+                for name, sql in body.get("metrics", {}).items()
+            }
+        ),
+        reconcile=MappingProxyType(
+            {
+                str(name): _total(str(name), total, columns, place)
+                for name, total in body.get("reconcile", {}).items()
+            }
         ),
     )
 
@@ -89,9 +107,29 @@ def _metric(name: Any, place: Place) -> str:
     return str(name)
 
 
+def _total(name: str, body: Any, columns: Sequence[Column], place: Place) -> Total:
+    """What `equals` asks of another dataset is read with its rows: its contract is not known here."""
+    place = place.at("reconcile")
+    if not isinstance(body, Mapping):
+        raise place.refusal(f"has the total {shown(name)}, which is no object", "Write {sql: SUM(amount)}.")
+    for key, value in body.items():
+        if key not in _TOTAL:
+            raise place.refusal(f"has the unknown setting {shown(str(key))}", suggestion(str(key), _TOTAL))
+        if not isinstance(value, _TOTAL[key]) or isinstance(value, bool):
+            raise place.at(key).refusal("has the wrong type", "Look at docs/monitoring.md.")
+    if ("dataset" in body) != ("equals" in body):
+        raise place.refusal(
+            f"has the total {shown(name)} with a dataset or an `equals` alone", "Write both, or neither."
+        )
+    tolerance = float(body.get("tolerance", 0))
+    if not 0 <= tolerance < 1:
+        raise place.at("tolerance").refusal("is no share", "Write a number from 0 to below 1.")
+    sql = _own(name, body.get("sql"), columns, place)
+    return Total(sql, body.get("dataset", ""), body.get("equals", ""), tolerance)
+
+
 def _own(name: str, sql: Any, columns: Sequence[Column], place: Place) -> str:
     """An expression that gives one number over the columns of the contract."""
-    place = place.at("metrics")
     if not _NAME.fullmatch(name):
         raise place.refusal(f"has the unusable name {shown(name)}", "Use lower-case letters, digits and _.")
     if not isinstance(sql, str):

@@ -72,6 +72,11 @@ class ControlDatabase:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    @staticmethod
+    def newest_revision() -> str:
+        """The revision that `migrate` leads to."""
+        return max(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
     def migrate(self) -> None:
         """Bring the schema to the newest revision. Call it under the home's lock only."""
         from alembic import command  # noqa: PLC0415 - only a fresh home, or one of an older version, needs it

@@ -243,7 +243,12 @@ profile: Final = Table(
     Column("findings", JSON, nullable=False),
     Column("verdicts", JSON, nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("sequence", Integer, nullable=True),
+    Column("previous", String(80), nullable=True),
+    Column("content", String(80), nullable=True),
+    Column("seal", String(80), nullable=True),
     Index("ix_profile_history", "product", "dataset", "zone", "recorded_at"),
+    Index("ix_profile_chain", "product", "dataset", "zone", "sequence", unique=True),
 )
 
 heartbeat: Final = Table(
@@ -272,5 +277,13 @@ incident: Final = Table(
     Column("closed_by", String(255), nullable=True),
     Column("closed_at", DateTime(timezone=True), nullable=True),
     Column("note", LargeBinary, nullable=True),
+    Column("seal", String(80), nullable=False),
+)
+
+habit: Final = Table(
+    "habit",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("state", LargeBinary, nullable=False),
     Column("seal", String(80), nullable=False),
 )

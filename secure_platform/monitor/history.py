@@ -1,22 +1,28 @@
 """The metrics history: one record per snapshot in the control database, written by the step that made it.
 
-A record holds numbers, counts and names of columns; what was said about it when it was new stays as it was.
+A record holds numbers, counts and names of columns; what was said about it when it was new stays as it was:
+what is read is verified (`chain.py`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import insert, select, update
 
+from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase, as_utc, utc_now
 from secure_platform.control.tables import profile
 from secure_platform.monitor.anomaly import HISTORY
+from secure_platform.monitor.chain import ACTION, SEAL, Chain, Place, Row, subject_of
 from secure_platform.monitor.distribution import Sketch
+from secure_platform.monitor.incident import MONITOR
 
 REFERENCE: Final = 14
 """Snapshots whose sketches together are what a new one is compared with."""
+
+_BY_TIME: Final = select(profile).order_by(profile.c.recorded_at, profile.c.snapshot_id)
 
 
 @dataclass(frozen=True)
@@ -44,27 +50,85 @@ class Record:
 
 
 class MetricsHistory:
-    """Records of snapshots, in the control database; a snapshot has one."""
+    """Records of snapshots, in the control database; a snapshot has one.
 
-    def __init__(self, database: ControlDatabase) -> None:
+    Args:
+        database: Holds them.
+        chain: Seals and verifies them.
+        audit: Announces them.
+    """
+
+    def __init__(self, database: ControlDatabase, chain: Chain, audit: AuditLog) -> None:
         self._database = database
+        self._chain = chain
+        self._audit = audit
 
     def add(self, record: Record) -> None:
         """Keep the record of a snapshot; one that it already has stays as it is."""
+        if self.find(record.snapshot_id) is not None:
+            return
+        said = {each.name: getattr(record, each.name) for each in fields(Record)}
+        place = (record.product, record.dataset, record.zone)
+        with (
+            self._audit.effect(ACTION, actor=MONITOR, subject=subject_of(place)) as outcome,
+            self._database.write() as connection,
+        ):
+            row = self._chain.sealed(connection, said)
+            known = select(profile.c.seal).where(profile.c.snapshot_id == record.snapshot_id)
+            other = connection.scalar(known)
+            if other is None:
+                connection.execute(insert(profile).values(**row))
+            outcome[SEAL] = other or row[SEAL]
+
+    def adopt(self) -> int:
+        """Seal all that is there, in the order of time: for a home that was made before there were seals.
+
+        Returns:
+            How many records.
+        """
         with self._database.write() as connection:
-            known = select(profile.c.snapshot_id).where(profile.c.snapshot_id == record.snapshot_id)
-            if connection.scalar(known) is None:
-                connection.execute(
-                    insert(profile).values(
-                        {column.name: getattr(record, column.name) for column in profile.columns}
-                    )
-                )
+            rows = [dict(row._mapping) for row in connection.execute(_BY_TIME)]  # noqa: SLF001 - SQLAlchemy's documented access to a row by name
+            connection.execute(update(profile).values(sequence=None, previous=None, content=None, seal=None))
+            seals: dict[Place, str] = {}
+            for row in rows:
+                said = {each.name: row[each.name] for each in fields(Record)}
+                sealed = self._chain.sealed(connection, said)
+                where = profile.c.snapshot_id == row["snapshot_id"]
+                connection.execute(update(profile).where(where).values(**sealed))
+                seals[row["product"], row["dataset"], row["zone"]] = sealed[SEAL]
+        for place, seal in seals.items():
+            with self._audit.effect(ACTION, actor=MONITOR, subject=subject_of(place)) as outcome:
+                outcome[SEAL] = seal
+        return len(rows)
 
     def find(self, snapshot_id: str) -> Record | None:
-        """The record of a snapshot."""
+        """The record of a snapshot.
+
+        Raises:
+            IntegrityError: If it is not what was written.
+        """
         with self._database.read() as connection:
             row = connection.execute(select(profile).where(profile.c.snapshot_id == snapshot_id)).first()
-        return _record(row) if row is not None else None
+        if row is None:
+            return None
+        self._chain.require([row._asdict()], whole=False)
+        return _record(row._asdict())
+
+    def require_whole(self, product: str, dataset: str, zone: str) -> None:
+        """Refuse a history that lacks its end: asked before something is judged by it.
+
+        Raises:
+            IntegrityError: If the last record that the audit log knows is not there.
+        """
+        query = (
+            select(profile.c.seal)
+            .where(profile.c.product == product, profile.c.dataset == dataset, profile.c.zone == zone)
+            .order_by(profile.c.sequence.desc())
+            .limit(HISTORY)
+        )
+        with self._database.read() as connection:
+            seals: list[str] = list(connection.scalars(query))
+        self._chain.require_newest((product, dataset, zone), seals)
 
     def before(
         self, product: str, dataset: str, zone: str, *, snapshot_id: str = "", limit: int = HISTORY
@@ -77,55 +141,81 @@ class MetricsHistory:
             zone: The zone.
             snapshot_id: A snapshot that is left out: what is under test is never in its own training.
             limit: How many at most.
+
+        Raises:
+            IntegrityError: If they are not what was written.
         """
-        here = (
-            (profile.c.product == product)
-            & (profile.c.dataset == dataset)
-            & (profile.c.zone == zone)
-            & (profile.c.snapshot_id != snapshot_id)
-        )
+        here = (profile.c.product == product) & (profile.c.dataset == dataset) & (profile.c.zone == zone)
         slim = [column for column in profile.c if column.name != "sketches"]
-        newest = profile.c.recorded_at.desc()
+        newest = profile.c.sequence.desc()
         with self._database.read() as connection:
-            rows = connection.execute(select(*slim).where(here).order_by(newest).limit(limit)).all()
+            found = connection.execute(select(*slim).where(here).order_by(newest).limit(limit + 1)).all()
             sketches: dict[str, Any] = {
                 row.snapshot_id: row.sketches
                 for row in connection.execute(
                     select(profile.c.snapshot_id, profile.c.sketches)
                     .where(here)
                     .order_by(newest)
-                    .limit(REFERENCE)
+                    .limit(REFERENCE + 1)
                 )
             }
-        return [_record(row, sketches.get(row.snapshot_id, {})) for row in reversed(rows)]
+        rows = [
+            {
+                **row._asdict(),
+                **({"sketches": sketches[row.snapshot_id]} if row.snapshot_id in sketches else {}),
+            }
+            for row in found
+        ]
+        self._chain.require(rows, whole=True)
+        if rows and len(rows) <= limit:
+            self._chain.require_first(rows[-1])
+        others = [row for row in rows if row["snapshot_id"] != snapshot_id][:limit]
+        kept = {row["snapshot_id"] for row in others[:REFERENCE]}
+        records = [
+            _record({**row, "sketches": row["sketches"] if row["snapshot_id"] in kept else {}})
+            for row in others
+        ]
+        return sorted(records, key=lambda each: each.recorded_at)
 
     def arrivals(self, product: str, dataset: str, zone: str) -> list[tuple[str, datetime]]:
-        """When the newest snapshots of a dataset came, each with its id, oldest first."""
+        """When the newest snapshots of a dataset came, each with its id, oldest first.
+
+        Raises:
+            IntegrityError: If the newest record is not what was written.
+        """
+        here = (profile.c.product == product) & (profile.c.dataset == dataset) & (profile.c.zone == zone)
         query = (
             select(profile.c.snapshot_id, profile.c.recorded_at)
-            .where(profile.c.product == product, profile.c.dataset == dataset, profile.c.zone == zone)
+            .where(here)
             .order_by(profile.c.recorded_at.desc())
             .limit(HISTORY)
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
+        if rows:
+            # What is late hangs on the newest; to verify all of them every minute would take too long.
+            self.find(rows[0].snapshot_id)
         return [(row.snapshot_id, as_utc(row.recorded_at)) for row in reversed(rows)]
 
     def chances(self, product: str, since: datetime) -> list[float]:
-        """How likely by chance everything was that was judged of a product since then."""
-        query = select(profile.c.verdicts).where(profile.c.product == product, profile.c.recorded_at >= since)
+        """How likely by chance everything was that was judged of a product since then.
+
+        Raises:
+            IntegrityError: If a record is not what was written.
+        """
+        slim = [column for column in profile.c if column.name != "sketches"]
+        query = select(*slim).where(profile.c.product == product, profile.c.recorded_at >= since)
         with self._database.read() as connection:
-            found: list[dict[str, dict[str, Any]]] = list(connection.scalars(query))
+            rows = [row._asdict() for row in connection.execute(query)]
+        self._chain.require(rows, whole=False)
         return [
             verdict["chance"]
-            for verdicts in found
-            for verdict in verdicts.values()
+            for row in rows
+            for verdict in row["verdicts"].values()
             if verdict["state"] != "learning"
         ]
 
 
-def _record(row: Row[Any], sketches: Mapping[str, Sketch] | None = None) -> Record:
-    fields = row._asdict()
-    if sketches is not None:
-        fields["sketches"] = sketches
-    return Record(**{**fields, "recorded_at": as_utc(fields["recorded_at"])})
+def _record(row: Row) -> Record:
+    said = {each.name: row[each.name] for each in fields(Record)}
+    return Record(**{**said, "recorded_at": as_utc(said["recorded_at"])})

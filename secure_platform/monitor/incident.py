@@ -22,6 +22,8 @@ UNSETTLED: Final[frozenset[State]] = frozenset({"open", "acknowledged"})
 SHOWN_METRICS: Final = 5
 _SECURITY: Final = frozenset({"scan", "drift", "residual", "classification"})
 _PRODUCTION: Final = "production"
+ACCESS: Final = "access"
+"""In place of a zone where it is about somebody's use of the data; the dataset is the log's hash of them."""
 RUN: Final = "run"
 
 
@@ -48,7 +50,7 @@ class Sighting:
     @property
     def kind(self) -> Kind:
         """What kind of incident it belongs to."""
-        if self.check in _SECURITY:
+        if self.check in _SECURITY or self.zone == ACCESS:
             return "security"
         if self.zone == RUN:
             return "run"

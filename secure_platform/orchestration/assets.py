@@ -50,6 +50,7 @@ RAW_CHECKS = {
 }
 PROTECTED_CHECKS = {
     "rows": "Every valid row is there: kept, or quarantined as an orphan.",
+    "reconciliation": "Every raw row is accounted for, and the contract's control totals agree.",
     "references": "Every foreign key finds its row.",
     "residual": "No personal data, secret or original value is left.",
     "classification": "No restricted column is left.",

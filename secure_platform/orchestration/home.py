@@ -16,7 +16,7 @@ CONFIG: Final = Path(__file__).parent / "dagster.yaml"
 
 
 def prepare(settings: Settings) -> bool:
-    """Initialise the home if it is not there yet; returns whether this call did it."""
+    """Initialise the home, or bring it up to date; returns whether this call created it."""
     return initialise(settings, prepare=_create_schema)
 
 

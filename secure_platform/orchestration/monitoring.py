@@ -14,6 +14,7 @@ from secure_platform.contract.product import Product
 from secure_platform.monitor.incident import RUN, Severity, Sighting
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import PRODUCT_TAG
+from secure_platform.orchestration.steps.access import look_at_access
 from secure_platform.orchestration.steps.late import look_for_late
 from secure_platform.orchestration.steps.production import ZONE
 from secure_platform.services import Services
@@ -26,7 +27,7 @@ _RUNNING: Final = dg.DefaultSensorStatus.RUNNING
 
 def monitoring_definitions() -> dg.Definitions:
     """The sensors."""
-    return dg.Definitions(sensors=[watch_sensor(), *run_sensors()])
+    return dg.Definitions(sensors=[watch_sensor(), access_sensor(), *run_sensors()])
 
 
 def watch_sensor() -> dg.SensorDefinition:
@@ -43,6 +44,25 @@ def watch_sensor() -> dg.SensorDefinition:
         return dg.SkipReason(f"Late: {', '.join(late)}." if late else "Nothing is late.")
 
     return monitor
+
+
+def access_sensor() -> dg.SensorDefinition:
+    """Looks for unusual use of the data."""
+
+    @dg.sensor(
+        name="monitor_access",
+        minimum_interval_seconds=WATCH_SECONDS,
+        default_status=_RUNNING,
+        description="Looks in the audit log for unusual use of the data.",
+    )
+    def access(_context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        looked = value_free("The sensor monitor_access", lambda: look_at_access(Services(load_settings())))
+        later = f"; {looked.behind} entries wait" if looked.behind else ""
+        return dg.SkipReason(
+            f"Read up to entry {looked.cursor}{later}. Unusual: {len(looked.found) or 'nothing'}."
+        )
+
+    return access
 
 
 def run_sensors() -> list[dg.SensorDefinition]:

@@ -16,9 +16,10 @@ cells are named only where the contract's own columns show that it is one.
 
 import codecs
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -202,7 +203,7 @@ class CsvText:
 
 
 class CsvSource(CsvText):
-    """A `.csv` or `.csv.gz` file of a dataset.
+    """A `.csv` or `.csv.gz` file of a dataset; it says nothing about types.
 
     Args:
         file: The file, or the path of one; it must be a regular file.
@@ -210,6 +211,8 @@ class CsvSource(CsvText):
     Raises:
         DataRefusedError: If it is not such a file, is empty, or its first record cannot be a header.
     """
+
+    types: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, file: Path | Stored) -> None:
         self._file: Stored = SourceFile(file) if isinstance(file, Path) else file

@@ -1,6 +1,6 @@
 """Where a dataset's file is: in a folder as CSV or Parquet, or in a zip file as CSV."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -11,12 +11,18 @@ from secure_platform.source.csv import Batch, CsvSource, find_source
 from secure_platform.source.parquet import ParquetSource
 
 ARCHIVE: Final = ".zip"
+TEXT: Final = "string"
+"""The type of a column of which the file says nothing."""
 
 
 class Source(Protocol):
     """The file of a dataset, whatever its format."""
 
     header: tuple[str, ...]
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """Column → stable name of its type, where the file says it; what is not there is text."""
 
     def batches(self) -> Iterator[Batch]:
         """All its records, in bounded memory."""

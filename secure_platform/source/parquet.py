@@ -5,7 +5,7 @@ panic, swell and end their process. An empty text is null, as in CSV; the number
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -51,6 +51,7 @@ class ParquetRows:
 
     Attributes:
         header: The column names, in the file's order.
+        types: Column → stable name of its type.
 
     Raises:
         DataRefusedError: If it is no Parquet, is encrypted, or promises more than it can hold.
@@ -60,8 +61,10 @@ class ParquetRows:
         self._bytes = file
         self._anything = anything
         named: Naming = names or (lambda cells: check_names(cells, file.refusal))
-        cells = [name or None for table in self._tables("header") for name in table["name"].to_list()]
-        self.header = tuple(named(cells))
+        tables = list(self._tables("header"))
+        self.header = tuple(named([name or None for table in tables for name in table["name"].to_list()]))
+        kinds = [kind for table in tables for kind in table["type"].to_list()]
+        self.types: Mapping[str, str] = dict(zip(self.header, kinds, strict=True))
 
     def batches(self) -> Iterator[Batch]:
         """Read all rows in bounded memory; a file without rows gives one empty batch.

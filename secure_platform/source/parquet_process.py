@@ -40,6 +40,15 @@ RATIO: Final = 200
 CELL: Final = 16
 """Bytes that a text cell takes before its first character."""
 
+_TYPES: Final = {
+    "float": "float32",
+    "double": "float64",
+    "halffloat": "float16",
+    "bool": "boolean",
+    "large_string": "string",
+    "string_view": "string",
+    "date32[day]": "date",
+}
 _MAGIC: Final = b"PAR1"
 _ENCRYPTED_MAGIC: Final = b"PARE"
 _TAIL: Final = 8
@@ -93,7 +102,22 @@ def _read(file: BinaryIO, wanted: str, *, anything: bool) -> Iterator[pa.Table]:
     else:
         flat = [parquet.schema.column(place).name for place in range(parquet.metadata.num_columns)]
         names = parquet.schema_arrow.names if anything else flat
-        yield pa.table({"name": pa.array(names, pa.large_string())})
+        types = ["" if anything else _type_name(kind) for kind in parquet.schema_arrow.types]
+        yield pa.table(
+            {"name": pa.array(names, pa.large_string()), "type": pa.array(types, pa.large_string())}
+        )
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """As the columns of snapshots are called; what has another name keeps Arrow's."""
+    if pa.types.is_dictionary(kind):
+        return _type_name(kind.value_type)
+    if pa.types.is_timestamp(kind):
+        return f"datetime[{kind.unit},{'UTC' if kind.tz else ''}]"
+    if pa.types.is_decimal(kind):
+        return f"decimal[{kind.precision},{kind.scale}]"
+    name = str(kind)
+    return _TYPES.get(name, name)
 
 
 def _check_ends(file: BinaryIO) -> int:

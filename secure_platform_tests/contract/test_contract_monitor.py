@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from secure_platform.contract.load import load_contract
-from secure_platform.contract.model import Column, Monitor
+from secure_platform.contract.model import Column, Monitor, Total
 from secure_platform.contract.monitor import read_monitor
 from secure_platform.contract.place import Place
 from secure_platform.errors import ContractError
@@ -80,3 +80,30 @@ def test_a_contract_says_it_with_one_custom_property(tmp_path: Path) -> None:
     path.write_text(path.read_text("utf-8").replace("distinct_rate", "distnct_rate"), "utf-8")
     with pytest.raises(ContractError, match="distnct_rate"):
         load_contract(path)
+
+
+def test_control_totals_are_read() -> None:
+    totals = {
+        "all": {"sql": "SUM(days)"},
+        "batch": {"sql": "COUNT(days)", "dataset": "b", "equals": "SUM(n)"},
+    }
+    found = read({"reconcile": totals}).reconcile
+    assert found == {"all": Total("SUM(days)"), "batch": Total("COUNT(days)", "b", "SUM(n)")}
+
+
+@pytest.mark.parametrize(
+    ("total", "problem"),
+    [
+        ("SUM(days)", "no object"),
+        ({"sql": "days"}, "not one number"),
+        ({"sql": "SUM(nothing)"}, "cannot be computed"),
+        ({}, "no text"),
+        ({"sql": "SUM(days)", "dataset": "b"}, "alone"),
+        ({"sql": "SUM(days)", "equal": "x"}, "unknown setting"),
+        ({"sql": "SUM(days)", "tolerance": 1}, "no share"),
+        ({"sql": "SUM(days)", "tolerance": "much"}, "wrong type"),
+    ],
+)
+def test_control_totals_that_cannot_be_meant_are_refused(total: Any, problem: str) -> None:
+    with pytest.raises(ContractError, match=problem):
+        read({"reconcile": {"all": total}})

@@ -1,4 +1,6 @@
 import math
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -6,13 +8,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 from monitor_support import contract, records
+from sqlalchemy import Connection, delete, insert, select, update
 
-from secure_platform.control.database import ControlDatabase
-from secure_platform.errors import DataRefusedError
+from secure_platform.control.tables import profile
+from secure_platform.errors import DataRefusedError, IntegrityError
 from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.anomaly import HISTORY
-from secure_platform.monitor.history import REFERENCE, MetricsHistory
+from secure_platform.monitor.history import REFERENCE, MetricsHistory, Record
 from secure_platform.monitor.profile import SMALLEST, Measures, Profiler
+from secure_platform.services import Services, initialise
+from secure_platform.settings import load_settings
 
 KEY = DigestKey(1, bytes(range(32)))
 STAYS = pl.DataFrame(
@@ -25,11 +30,21 @@ STAYS = pl.DataFrame(
 )
 
 
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("history") / "home"
+    initialise(load_settings(home=folder))
+    return folder
+
+
 @pytest.fixture
-def history(tmp_path: Path) -> MetricsHistory:
-    database = ControlDatabase.at(tmp_path / "control.db")
-    database.migrate()
-    return MetricsHistory(database)
+def services(fresh: Path, tmp_path: Path) -> Services:
+    return Services(load_settings(home=Path(shutil.copytree(fresh, tmp_path / "home"))))
+
+
+@pytest.fixture
+def history(services: Services) -> MetricsHistory:
+    return services.metrics
 
 
 def measured(frame: pl.DataFrame, values: tuple[str, ...] = ("days", "ward"), **monitor: object) -> Measures:
@@ -144,3 +159,109 @@ def test_the_lateness_of_a_record_is_in_its_time(history: MetricsHistory) -> Non
     first, second = records(2)
     assert second.recorded_at - first.recorded_at == timedelta(days=1)
     assert history.before("p", "stays", "raw") == []
+
+
+def sketched(count: int) -> list[Record]:
+    return records(count, sketches={"days": {"3": 20}}, verdicts={"rows": {"state": "pass", "chance": 0.5}})
+
+
+def read_all(history: MetricsHistory) -> None:
+    """All that judging a snapshot reads."""
+    (first, *_) = sketched(1)
+    history.require_whole("p", "stays", "raw")
+    history.before("p", "stays", "raw")
+    history.chances("p", first.recorded_at)
+
+
+def copied(connection: Connection) -> None:
+    """A record made up from one that is genuine."""
+    row = connection.execute(select(profile).order_by(profile.c.sequence.desc()).limit(1)).one()._asdict()
+    connection.execute(insert(profile).values({**row, "snapshot_id": "made up", "sequence": 99}))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda c: c.execute(update(profile).where(profile.c.sequence == 2).values(numbers={"rows": 1.0})),
+        lambda c: c.execute(update(profile).where(profile.c.sequence == 5).values(verdicts={})),
+        lambda c: c.execute(
+            update(profile).where(profile.c.sequence == 5).values(sketches={"days": {"3": 21}})
+        ),
+        lambda c: c.execute(
+            update(profile).where(profile.c.sequence == 3).values(recorded_at=sketched(1)[0].recorded_at)
+        ),
+        lambda c: c.execute(update(profile).where(profile.c.sequence == 1).values(seal=None)),
+        lambda c: c.execute(delete(profile).where(profile.c.sequence == 1)),
+        lambda c: c.execute(delete(profile).where(profile.c.sequence == 3)),
+        lambda c: c.execute(delete(profile).where(profile.c.sequence >= 4)),
+        lambda c: c.execute(delete(profile)),
+        copied,
+    ],
+    ids=[
+        *("a number", "a verdict", "a sketch", "a time", "a seal"),
+        *("the first", "one of them", "the end", "all", "one more"),
+    ],
+)
+def test_nobody_edits_the_past(
+    services: Services, history: MetricsHistory, edit: Callable[[Connection], object]
+) -> None:
+    for record in sketched(5):
+        history.add(record)
+    read_all(history)
+    with services.database.write() as connection:
+        edit(connection)
+    with pytest.raises(IntegrityError, match="metrics history of p/raw/stays"):
+        read_all(services.metrics)
+
+
+def test_an_end_that_was_put_back_is_refused(services: Services, history: MetricsHistory) -> None:
+    first, second, third = sketched(3)
+    history.add(first)
+    history.add(second)
+    with services.database.read() as connection:
+        before = [row._asdict() for row in connection.execute(select(profile))]
+    history.add(third)
+    with services.database.write() as connection:
+        connection.execute(delete(profile))
+        connection.execute(insert(profile), before)
+    with pytest.raises(IntegrityError, match="metrics history"):
+        read_all(history)
+
+
+def test_who_dies_before_the_log_knows_of_the_record_goes_on(
+    services: Services, history: MetricsHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third, fourth = sketched(4)
+    history.add(first)
+    append = services.audit._append
+
+    def dies(action: str, actor: str, subject: str, phase: str, members: object) -> object:
+        if phase == "done":
+            raise KeyboardInterrupt
+        return append(action, actor, subject, phase, members)  # type: ignore[arg-type]
+
+    for record in (second, third):
+        with monkeypatch.context() as patch:
+            patch.setattr(services.audit, "_append", dies)
+            with pytest.raises(KeyboardInterrupt):
+                history.add(record)
+    read_all(history)
+    history.add(second)
+    history.add(fourth)
+    read_all(history)
+    assert [each.snapshot_id for each in history.before("p", "stays", "raw")] == ["s0", "s1", "s2", "s3"]
+
+
+def test_records_of_before_there_were_seals_are_sealed_once(
+    services: Services, history: MetricsHistory
+) -> None:
+    for record in sketched(3):
+        history.add(record)
+    with services.database.write() as connection:
+        nothing = dict.fromkeys(("sequence", "previous", "content", "seal"))
+        connection.execute(update(profile).values(**nothing))
+    with pytest.raises(IntegrityError):
+        read_all(history)
+    assert history.adopt() == 3
+    read_all(history)
+    assert [each.snapshot_id for each in history.before("p", "stays", "raw")] == ["s0", "s1", "s2"]

@@ -18,6 +18,7 @@ from secure_platform.definitions import defs
 from secure_platform.orchestration.dbt import models_of, part_of, read_json, run_dbt
 from secure_platform.orchestration.dbt_specs import UNIQUE_ID, mart_specs
 from secure_platform.orchestration.governance import govern
+from secure_platform.orchestration.lookouts import lookout_definitions
 from secure_platform.orchestration.monitoring import monitoring_definitions
 from secure_platform.orchestration.presentation import asset_key
 from secure_platform.orchestration.resources import platform_resources
@@ -146,6 +147,6 @@ def everything(definitions: dg.Definitions) -> dict[str, Any]:
 def test_the_definitions_are_all_that_is_in_the_folder() -> None:
     folder = dg.load_from_defs_folder(path_within_project=PACKAGE)
     shared = dg.Definitions(resources=platform_resources(), executor=dg.in_process_executor)
-    watching = rotation_definitions(), monitoring_definitions()
+    watching = rotation_definitions(), monitoring_definitions(), lookout_definitions()
     expected = everything(govern(dg.Definitions.merge(folder, shared, *watching)))
     assert everything(defs()) == expected

@@ -32,6 +32,7 @@ def days_pass(built: Built, days: int) -> None:
             moved = row.recorded_at - timedelta(days=days)
             where = profile.c.snapshot_id == row.snapshot_id
             connection.execute(update(profile).where(where).values(recorded_at=moved))
+    built.services.metrics.adopt()
 
 
 def open_incidents(built: Built) -> list[Incident]:

@@ -40,6 +40,7 @@ def yesterday(line: Line) -> None:
                 .where(profile.c.snapshot_id == record.snapshot_id)
                 .values(recorded_at=record.recorded_at - timedelta(days=1))
             )
+    history.adopt()
 
 
 def test_a_dataset_that_loses_most_of_its_rows_is_told_and_not_stopped(line: Line) -> None:

@@ -111,3 +111,33 @@ def test_a_row_that_points_at_nothing_is_still_an_orphan(
     snapshot = protect(context, "visits").snapshot
     assert snapshot.verdicts["rows"].detail["orphans"] == 1
     assert not snapshot.verdicts["references"].passed
+
+
+def test_every_raw_row_is_accounted_for_and_control_totals_agree(tmp_path: Path) -> None:
+    totals = {
+        "costs": {"sql": "SUM(cost)", "tolerance": 0.02},
+        "people": {"sql": "COUNT(DISTINCT person)", "dataset": "people", "equals": "COUNT(id)"},
+    }
+    bodies = [contract("people", PEOPLE), contract("visits", VISITS, monitor={"reconcile": totals})]
+    context = product_context(tmp_path, "census", bodies, FRAMES)
+    for dataset in ("people", "visits"):
+        verdicts(context, dataset)
+    snapshot = protect(context, "visits").snapshot
+    account = snapshot.verdicts["reconciliation"].detail
+    assert (account["raw_rows"], account["set_aside"], account["valid_rows_given"]) == (2 * ROWS, 0, 2 * ROWS)
+    assert {name: total["agrees"] for name, total in account["totals"].items()} == {
+        "costs": True,
+        "people": True,
+    }
+
+
+def test_a_control_total_that_differs_stops_what_follows(tmp_path: Path) -> None:
+    totals = {"people": {"sql": "COUNT(id)", "dataset": "people", "equals": "COUNT(id)"}}
+    bodies = [contract("people", PEOPLE), contract("visits", VISITS, monitor={"reconcile": totals})]
+    context = product_context(tmp_path, "census", bodies, FRAMES)
+    verdicts(context, "people")
+    pull(context, "visits")
+    outcome = protect(context, "visits")
+    assert not outcome.snapshot.verdicts["reconciliation"].passed
+    (incident,) = context.services.incidents.all("small")
+    assert [signal.title for signal in incident.signals] == ["reconciliation of protected/visits"]

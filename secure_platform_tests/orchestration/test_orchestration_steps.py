@@ -169,6 +169,7 @@ def test_orphans_are_quarantined_within_the_threshold(line: Line) -> None:
     assert outcome.snapshot.rows == rows - 1
     assert {check.name: check.passed for check in outcome.checks} == {
         "rows": True,
+        "reconciliation": True,
         "references": True,
         "residual": True,
         "classification": True,

@@ -259,6 +259,8 @@ class _Work:
         """Put a snapshot without the person's rows in place of the newest, and delete the one with them."""
         store = self.services.store
         name = f"{snapshot.product}/{snapshot.zone}/{snapshot.dataset}/{snapshot.snapshot_id}"
+        if self.services.metrics.find(snapshot.snapshot_id) is not None:
+            self._note(self.tombstone.counted, name)
         newest = store.head(snapshot.product, snapshot.dataset, snapshot.zone)
         if newest is not None and newest.snapshot_id == snapshot.snapshot_id:
             newest = self._rewrite(snapshot, rows, quarantine)

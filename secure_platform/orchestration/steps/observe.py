@@ -117,6 +117,7 @@ def keep(services: Services, record: Record, terms: Terms) -> None:
     metrics = services.metrics
     if metrics.find(record.snapshot_id) is not None:
         return
+    metrics.require_whole(record.product, record.dataset, record.zone)
     history = metrics.before(record.product, record.dataset, record.zone, snapshot_id=record.snapshot_id)
     now = record.recorded_at
     late = {"lateness_hours": _lateness(history, now, terms.promised)}

@@ -16,6 +16,7 @@ from secure_platform.access.resources import ProductResource
 from secure_platform.contract.product import Product
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.profile import Measures, Profiler
+from secure_platform.monitor.totals import Totals
 from secure_platform.orchestration.steps.context import (
     CheckOutcome,
     StepContext,
@@ -47,7 +48,7 @@ from secure_platform.taxonomy.classification import Classification
 from secure_platform.validate.rules import cast_typed
 
 SAFE_HARBOR: Final = "hipaa_safe_harbor"
-VERDICTS: Final = ("rows", "references", "residual", "classification")
+VERDICTS: Final = ("rows", "reconciliation", "references", "residual", "classification")
 KEYED: Final = frozenset({"hash", "tokenize", "encrypt", "fpe", "fake"})
 """After these transforms a column is another one with every version of a key: its values are not compared."""
 
@@ -174,7 +175,8 @@ def _carry_out(
     text = valid_rows(services.store, raws[dataset])
     whole = {name: services.store.scan(parent) for name, parent in parents.items()}
     complete = _complete(context, plans, raws, parents)
-    rows = leaving(plan, cast_typed(contract, text), whole, complete, services.keys)
+    typed = cast_typed(contract, text)
+    rows = leaving(plan, typed, whole, complete, services.keys)
     lasting = [
         column.column
         for column in plan.outputs
@@ -182,16 +184,25 @@ def _carry_out(
     ]
     profiler = Profiler(contract, labels_key(context), values=lasting)
     behind = rows.queries()
+    totals = Totals(contract.monitor.reconcile, dataset)
+    others = {
+        name: cast_typed(context.product.contracts[name], valid_rows(services.store, raws[name]))
+        for name in parents
+    }
+    sums = totals.queries(typed, rows.kept, others)
     lost_rows, given_rows, *counts = draft.write(
         rows.kept,
         observe=[
             *(each.select(pl.len()) for each in (rows.orphans, text)),
             *behind,
+            *sums,
             *profiler.queries(rows.kept),
         ],
     )
     output = draft.scan()
     stayed, counts = Rows.behind(counts[: len(behind)]), counts[len(behind) :]
+    agree, compared = totals.compared(counts[: len(sums)])
+    counts = counts[len(sums) :]
     given, orphans = int(given_rows.item()), int(lost_rows.item())
     tolerated = not orphans or (
         contract.on_invalid == "quarantine" and orphans <= contract.max_invalid_ratio * given
@@ -208,6 +219,7 @@ def _carry_out(
         valid_rows_given=given,
         **detail,
     )
+    _reconcile(context, draft, raws[dataset], given, agree=agree, totals=compared)
     unresolved = _count(split_orphans(plan, output, whole)[1])
     draft.verdict(
         "references",
@@ -230,6 +242,23 @@ def _carry_out(
     if context.again is not None:
         draft.verdict(RETOKENIZED, passed=True, columns=proof(context, plan, output))
     return profiler.measures(counts)
+
+
+def _reconcile(
+    context: StepContext, draft: Draft, raw: Snapshot, given: int, *, agree: bool, totals: Mapping[str, Any]
+) -> None:
+    """The account of every row of the raw snapshot, by what validation says of it, and the control totals."""
+    quarantine = context.services.store.quarantine(raw)
+    aside = 0 if quarantine is None else _count(quarantine.filter(pl.col("record").is_null()).unique(LINE))
+    draft.verdict(
+        "reconciliation",
+        passed=raw.rows == given + aside and agree,
+        raw_rows=raw.rows,
+        set_aside=aside,
+        valid_rows_given=given,
+        erased=raw.provenance.get("erased_rows", "0"),
+        totals=totals,
+    )
 
 
 def _complete(

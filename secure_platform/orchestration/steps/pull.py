@@ -10,7 +10,7 @@ import polars as pl
 from secure_platform.contract.model import Contract
 from secure_platform.errors import DataRefusedError
 from secure_platform.monitor.drift import BASELINE, Baseline, baseline_of, drift
-from secure_platform.monitor.profile import Profiler
+from secure_platform.monitor.profile import SMALLEST, Profiler
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
 from secure_platform.orchestration.steps.observe import (
     RAW,
@@ -69,7 +69,8 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     with store.draft(context.product.name, dataset, Zone.RAW, actor=context.requester) as draft:
         malformed: list[Malformed] = []
         profiler = Profiler(contract, labels_key(context), values=())
-        frames = _without_erased(context, contract, _frames(source, malformed, unstored))
+        erased: list[int] = []
+        frames = _without_erased(context, contract, _frames(source, malformed, unstored), erased)
         counts = draft.write_batches(frames, profiler.queries)
         validation = validate(contract, draft.scan(), malformed=malformed)
         corrected = scan.findings(dataset, draft.scan().drop(LINE))
@@ -88,7 +89,12 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
             input_key=key,
             contract_version=contract.version,
             contract_digest=contract.digest,
-            provenance={"run_id": context.run_id, "source": fingerprint, "extra_columns": list(extra)},
+            provenance={
+                "run_id": context.run_id,
+                "source": fingerprint,
+                "extra_columns": list(extra),
+                "erased_rows": _floored(sum(erased)),
+            },
         )
     remember(
         context,
@@ -124,9 +130,9 @@ def _refuse_unstorable(dataset: str, findings: Iterable[Finding], profile: Profi
 
 
 def _without_erased(
-    context: StepContext, contract: Contract, frames: Iterator[pl.DataFrame]
+    context: StepContext, contract: Contract, frames: Iterator[pl.DataFrame], gone: list[int]
 ) -> Iterator[pl.DataFrame]:
-    """A source that still has somebody who was erased does not bring them back."""
+    """A source that still has somebody who was erased does not bring them back; their rows are counted."""
     keys, columns = context.services.keys, subject_columns(context.product, contract)
     for frame in frames:
         left = frame
@@ -138,7 +144,13 @@ def _without_erased(
             erased = keys.erased(domain, ids.drop_nulls().unique().to_list())
             if erased:
                 left = left.filter(~ids.is_in(sorted(erased)).fill_null(value=False))
+        gone.append(frame.height - left.height)
         yield left
+
+
+def _floored(count: int) -> str:
+    """A count of the rows of those who were erased; of few it is not told how many."""
+    return str(count) if count == 0 or count >= SMALLEST else f"fewer than {SMALLEST}"
 
 
 def _quarantine(validation: Validation, malformed: list[Malformed]) -> pl.DataFrame:

@@ -31,6 +31,7 @@ class Tombstone:
         rewritten: Snapshots without the person's rows, and what replaced them.
         held: What is on legal hold, and for which matter.
         standing: What still has their tokens, and why.
+        counted: Snapshots with their rows whose counts, and means of eleven rows or more, remain.
         cells: What stands for them outside raw; nothing once nothing is left.
     """
 
@@ -44,6 +45,7 @@ class Tombstone:
     rewritten: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     standing: list[str] = field(default_factory=list)
+    counted: list[str] = field(default_factory=list)
     cells: set[str] = field(default_factory=set, repr=False)
 
     @property

@@ -1,0 +1,157 @@
+"""Who uses the products unusually is found in the audit log, read once and only as far as it has grown.
+
+What was learned so far is kept in the control database with the place in the log up to which it was learned.
+It is a function of the log: an older state, put back, only has the log read again from there, and one that
+was edited or is of another log is not believed: then all is learned again. What is older than a week when it
+is first read only teaches.
+"""
+
+import json
+import zlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import delete, insert, select
+
+from secure_platform import canonical
+from secure_platform.access.allowance import Limits
+from secure_platform.audit.log import AuditLog
+from secure_platform.control.database import ControlDatabase, utc_now
+from secure_platform.control.tables import habit as habit_table
+from secure_platform.keys.ring import KeyRing
+from secure_platform.monitor.deeds import deeds
+from secure_platform.monitor.habits import Habit, Habits, Unusual, renamed
+
+AT_ONCE: Final = 20_000
+"""Entries that one look reads at most; the next one goes on."""
+TOLD: Final = timedelta(days=7)
+CHANGED: Final = "access.habits_changed"
+_NAME: Final = "access"
+_PURPOSE: Final = "access-habits"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What one look at the log found.
+
+    Attributes:
+        found: What is to be told.
+        cursor: Entries that were read by now.
+        behind: Entries that wait for the next look.
+        state: To be kept once what was found is told.
+    """
+
+    found: tuple[Unusual, ...]
+    cursor: int
+    behind: int
+    state: Mapping[str, Any]
+
+
+class AccessWatch:
+    """Learns from the audit log who usually does what.
+
+    Args:
+        database: Keeps what was learned.
+        audit: Is learned from.
+        keys: Authenticate what is kept, and know how people are called in the log.
+        limits: How much may be revealed in an hour.
+        clock: The present moment, aware.
+    """
+
+    def __init__(
+        self,
+        database: ControlDatabase,
+        audit: AuditLog,
+        keys: KeyRing,
+        limits: Limits,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._database = database
+        self._audit = audit
+        self._keys = keys
+        self._limits = limits
+        self._clock = clock
+
+    def look(
+        self,
+        people: Iterable[str],
+        zones: Mapping[str, ZoneInfo],
+        right: Callable[[str], Collection[str]],
+    ) -> Looked:
+        """Read what is new in the log; nothing is kept before `keep` is called.
+
+        Args:
+            people: Names of all principals.
+            zones: Product → whose clock counts.
+            right: Product → points that a person called a false alarm.
+        """
+        cursor, habits = self._habits(people, zones, right)
+        size = self._audit.size()
+        since = self._clock() - TOLD
+        found: dict[str, Unusual] = {}
+        leaf = b""
+        for entry in islice(self._audit.entries(cursor, size), AT_ONCE):
+            cursor, leaf = entry.seq + 1, entry.leaf
+            for deed in deeds(entry):
+                unusual = list(habits.take(deed, teaches_only=deed.at < since))
+                found.update({f"{each.product} {each.point}": each for each in unusual})
+        state = {"cursor": cursor, "leaf": leaf.hex(), "known": _plain(habits.known)}
+        return Looked(tuple(found.values()), cursor, size - cursor, state if leaf else {})
+
+    def keep(self, looked: Looked) -> None:
+        """Keep what was learned; whoever is killed before finds the same again."""
+        if not looked.state:
+            return
+        body = zlib.compress(canonical.dumps(looked.state))
+        row = {"name": _NAME, "state": body, "seal": self._keys.mac(_PURPOSE, body)}
+        with self._database.write() as connection:
+            connection.execute(delete(habit_table))
+            connection.execute(insert(habit_table).values(**row))
+
+    def habits(self, people: Iterable[str], zones: Mapping[str, ZoneInfo]) -> Habits:
+        """What is known by now."""
+        return self._habits(people, zones, lambda _: ())[1]
+
+    def _habits(
+        self, people: Iterable[str], zones: Mapping[str, ZoneInfo], right: Callable[[str], Collection[str]]
+    ) -> tuple[int, Habits]:
+        state = self._kept()
+        known = {
+            product: {who: Habit.of(each) for who, each in habits.items()}
+            for product, habits in state["known"].items()
+        }
+        names = {
+            former: newest
+            for name in people
+            for newest, *older in [self._keys.identifiers(name)]
+            for former in older
+        }
+        return state["cursor"], Habits(renamed(known, names), zones=zones, limits=self._limits, right=right)
+
+    def _kept(self) -> dict[str, Any]:
+        """What was learned; nothing if nothing was, or it is not to be believed."""
+        nothing: dict[str, Any] = {"cursor": 0, "known": {}}
+        with self._database.read() as connection:
+            row = connection.execute(select(habit_table)).first()
+        if row is None:
+            return nothing
+        if self._keys.verify_mac(_PURPOSE, row.state, row.seal):
+            state: dict[str, Any] = json.loads(zlib.decompress(row.state))
+            last = list(self._audit.entries(state["cursor"] - 1, state["cursor"]))
+            if last and last[0].leaf.hex() == state["leaf"]:
+                return state
+        self._audit.append(CHANGED, actor="service:monitor", subject=_NAME)
+        with self._database.write() as connection:
+            connection.execute(delete(habit_table))
+        return nothing
+
+
+def _plain(known: Mapping[str, Mapping[str, Habit]]) -> dict[str, Any]:
+    return {
+        product: {who: habit.to_json() for who, habit in people.items()} for product, people in known.items()
+    }

@@ -1,0 +1,365 @@
+"""What somebody usually does with a product's data, learned from their deeds, and what is unusual beside it.
+
+A day is judged by the days before it: by their typical size and by the largest of them. Weeks and months are
+judged as well, so that who takes a little more every day is found late rather than never. A newcomer is
+judged by the busiest of the others. What was told teaches nothing until a person calls it a false alarm.
+
+Everything here is a function of the deeds in their order: what is kept can be computed again from the log.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from statistics import median
+from typing import Any, Final, Self
+from zoneinfo import ZoneInfo
+
+from secure_platform.access.allowance import WINDOW, Limits
+from secure_platform.monitor.anomaly import UTC
+from secure_platform.monitor.deeds import Deed
+from secure_platform.monitor.incident import Severity
+
+KEPT_DAYS: Final = 120
+"""Whoever did nothing for so long is new again."""
+LEARNING_DAYS: Final = 10
+"""Days with any deed that are needed before somebody is judged by their own past."""
+PRODUCT_DAYS: Final = 14
+"""Age of what is known of a product before a newcomer to it is one."""
+_COUNTS: Final = ("queries", "rows", "revealed", "scans", "denied")
+_LEAST: Final[Mapping[str, int]] = {"queries": 150, "rows": 5_000, "revealed": 50, "scans": 10}
+"""Less in a day is never worth a word."""
+_WIDTH: Final = 3.0
+_NARROWEST: Final = 0.35
+"""Spreads, of the logarithm of a day's count, above the typical day."""
+_BEYOND: Final = 1.8
+"""How far above the busiest earlier day."""
+_GRAVE: Final = 4.0
+"""How far above the limit a warning becomes a failure."""
+_SPANS: Final[Mapping[int, tuple[int, float]]] = {7: (42, 1.8), 28: (84, 1.7)}
+"""Days of a span → days of a past that it needs, and how far above the busiest earlier span it may be."""
+_SPAN_COUNTS: Final = ("rows", "revealed")
+_NEAR_HOURS: Final = 3
+_HOURS_LEARNED: Final = 12
+_FRIDAY: Final = 4
+_NIGHT_ROWS: Final = 100
+_BURST: Final = 8
+_KINDS: Final = 4
+"""Different actions that somebody is denied within a day: they are trying what they may do."""
+_DRIP_DAYS: Final = 14
+_DRIP: Final = 12
+_DRIP_ACTIVE: Final = 4
+_DRIP_NAME: Final = "denied_in_14_days"
+_NEAR_LIMIT: Final = 0.8
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Unusual:
+    """Something to tell.
+
+    Attributes:
+        who: The log's keyed hash of them.
+        check: What looked at it.
+        point: The same whenever it is found again.
+        note: Count and band.
+    """
+
+    who: str
+    product: str
+    check: str
+    state: Severity
+    point: str
+    note: str
+
+
+@dataclass
+class Habit:
+    """What is known of somebody and one product.
+
+    Attributes:
+        first: The day of their first deed, as an ordinal.
+        days: Day → how much of each count.
+        hours: Hour of a working day, or 24 more on a weekend → on how many days, and the last of them.
+        aside: Count → days that were told: they teach nothing.
+        odd: Day and hour of what was told of hours.
+        recent: When, how much of what, within a day: denials and what was asked to be revealed.
+    """
+
+    first: int
+    days: dict[int, dict[str, int]] = field(default_factory=dict)
+    hours: dict[int, list[int]] = field(default_factory=dict)
+    aside: dict[str, list[int]] = field(default_factory=dict)
+    odd: list[list[int]] = field(default_factory=list)
+    recent: list[tuple[int, str, int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Self:
+        """As it was kept."""
+        return cls(
+            kept["first"],
+            {int(day): counts for day, counts in kept["days"].items()},
+            {int(hour): seen for hour, seen in kept["hours"].items()},
+            kept["aside"],
+            kept["odd"],
+            [(at, what, amount) for at, what, amount in kept["recent"]],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """To keep it."""
+        return {
+            **vars(self),
+            "days": {str(day): counts for day, counts in self.days.items()},
+            "hours": {str(hour): seen for hour, seen in self.hours.items()},
+        }
+
+    def learned(self, day: int) -> bool:
+        """Whether they can be judged by their own past."""
+        return sum(each < day for each in self.days) >= LEARNING_DAYS
+
+    def total(self, count: str, day: int, span: int = 1) -> int:
+        """How much in so many days, the last of which is this one."""
+        return sum(self.days.get(each, {}).get(count, 0) for each in range(day - span + 1, day + 1))
+
+    def forget(self, day: int, at: float) -> None:
+        """Let go of what is too old to be looked at."""
+        oldest = day - KEPT_DAYS
+        self.days = {each: counts for each, counts in self.days.items() if each > oldest}
+        self.hours = {hour: seen for hour, seen in self.hours.items() if seen[1] > oldest}
+        self.aside = {name: [each for each in days if each > oldest] for name, days in self.aside.items()}
+        self.odd = [each for each in self.odd if each[0] > oldest]
+        self.recent = [each for each in self.recent if each[0] > at - _DAY.total_seconds()]
+
+
+class Habits:
+    """What everybody usually does with every product.
+
+    Args:
+        known: Product → who → what is known.
+        zones: Product → whose days and hours count.
+        limits: How much may be revealed in an hour.
+        right: Product → points that a person called a false alarm.
+    """
+
+    def __init__(
+        self,
+        known: dict[str, dict[str, Habit]],
+        *,
+        zones: Mapping[str, ZoneInfo],
+        limits: Limits,
+        right: Callable[[str], Collection[str]],
+    ) -> None:
+        self.known = known
+        self._zones = zones
+        self._limits = limits
+        self._right = right
+        self._bands: dict[tuple[str, str, str, int], float | None] = {}
+
+    def take(self, deed: Deed, *, teaches_only: bool = False) -> Iterator[Unusual]:
+        """Learn from a deed, and say what is unusual about it; deeds come in the order of the log.
+
+        Args:
+            deed: What was done.
+            teaches_only: Whether it is too old to be told.
+        """
+        local = deed.at.astimezone(self._zones.get(deed.product, UTC))
+        day, at = local.toordinal(), int(deed.at.timestamp())
+        people = self.known.setdefault(deed.product, {})
+        habit = people.get(deed.who)
+        if habit is None or max(habit.days, default=habit.first) <= day - KEPT_DAYS:
+            habit = people[deed.who] = Habit(day)
+            if not teaches_only:
+                yield from self._first(deed, people, day)
+        if day not in habit.days:
+            habit.forget(day, at)
+            habit.days[day] = {}
+        counts = habit.days[day]
+        counts[deed.count] = counts.get(deed.count, 0) + deed.amount
+        if deed.count in {"denied", "asked"}:
+            habit.recent.append((at, deed.what or deed.count, deed.amount))
+        told = () if teaches_only else self._judged(deed, habit, day)
+        for found in (*told, *self._at_hour(deed, habit, local, teaches_only=teaches_only)):
+            count = found.point.split("/")[1]
+            if day not in habit.aside.setdefault(count, []):
+                habit.aside[count].append(day)
+            yield found
+
+    def band(self, product: str, who: str, count: str, day: int) -> float | None:
+        """The most that is usual of a count on this day; None while nothing can be said."""
+        key = (product, who, count, day)
+        if key not in self._bands:
+            self._bands[key] = self._band(product, who, count, day)
+        return self._bands[key]
+
+    def _band(self, product: str, who: str, count: str, day: int) -> float | None:
+        people = self.known[product]
+        habit = people.get(who)
+        if habit is not None and habit.learned(day):
+            return _limit(self._learned(product, who, count, day), _LEAST[count])
+        others = [
+            max(self._learned(product, other, count, day), default=0)
+            for other, each in people.items()
+            if other != who and each.learned(day)
+        ]
+        return max(float(_LEAST[count]), _BEYOND * max(others)) if others else None
+
+    def _learned(self, product: str, who: str, count: str, day: int) -> list[int]:
+        """The counts of earlier days on which there were any."""
+        habit = self.known[product][who]
+        right = self._right(product)
+        aside = {
+            each
+            for each in habit.aside.get(count, ())
+            if not any(_point(who, count, each, state) in right for state in ("warn", "fail"))
+        }
+        return [
+            counts[count]
+            for each, counts in habit.days.items()
+            if each < day and each not in aside and counts.get(count)
+        ]
+
+    def _first(self, deed: Deed, people: Mapping[str, Habit], day: int) -> Iterator[Unusual]:
+        """Somebody who was never here, or not for long, begins to use what others have used for a while."""
+        oldest = min((each.first for who, each in people.items() if who != deed.who), default=day)
+        if deed.count == "entered" and day - oldest >= PRODUCT_DAYS:
+            note = f"first use; {len(people) - 1} others use it"
+            yield Unusual(
+                deed.who, deed.product, "first_access", "warn", _point(deed.who, "first", day, "warn"), note
+            )
+
+    def _judged(self, deed: Deed, habit: Habit, day: int) -> Iterator[Unusual]:
+        if deed.count in _LEAST:
+            yield from self._volume(deed, habit, day)
+        if deed.count in _SPAN_COUNTS:
+            yield from self._spans(deed, habit, day)
+        if deed.count == "denied":
+            yield from self._denied(deed, habit, day)
+        if deed.count in {"asked", "limited"}:
+            yield from self._near_limit(deed, habit, day)
+
+    def _volume(self, deed: Deed, habit: Habit, day: int) -> Iterator[Unusual]:
+        band, count = self.band(deed.product, deed.who, deed.count, day), habit.total(deed.count, day)
+        if band is not None and count > band:
+            yield self._told(deed, "access_volume", deed.count, day, count, band)
+
+    def _spans(self, deed: Deed, habit: Habit, day: int) -> Iterator[Unusual]:
+        for span, (age, beyond) in _SPANS.items():
+            count = habit.total(deed.count, day, span)
+            if day - habit.first < age or count <= span * _LEAST[deed.count] / 7:
+                continue
+            name = f"{deed.count}_in_{span}_days"
+            band = beyond * self._busiest(deed, habit, deed.count, span, day)
+            if 0 < band < count and not self._is_right(deed, name):
+                # Told once in such a span.
+                yield self._told(deed, "access_volume", name, day - day % span, count, band)
+
+    def _busiest(self, deed: Deed, habit: Habit, count: str, span: int, day: int) -> float:
+        """The most in so many days together, all of them before the last so many."""
+        key = (deed.product, deed.who, f"{count}_in_{span}_days", day)
+        found = self._bands.get(key)
+        if found is None:
+            aside = set(habit.aside.get(count, ()))
+            earlier = {each: habit.total(count, each) for each in habit.days if each not in aside}
+            ends = range(max(habit.first, day - KEPT_DAYS), day - span + 1)
+            running, most = 0, 0
+            for end in ends:
+                running += earlier.get(end, 0) - earlier.get(end - span, 0) * (end - span >= ends[0])
+                most = max(most, running)
+            found = self._bands[key] = float(most)
+        return found
+
+    def _is_right(self, deed: Deed, name: str) -> bool:
+        """Whether a person called any of these a false alarm."""
+        return any(point.startswith(f"{deed.who}/{name}/") for point in self._right(deed.product))
+
+    def _denied(self, deed: Deed, habit: Habit, day: int) -> Iterator[Unusual]:
+        at = deed.at.timestamp()
+        denied = [each for each in habit.recent if each[1] != "asked"]
+        usual = max(self._learned(deed.product, deed.who, "denied", day), default=0)
+        burst = sum(each[0] > at - WINDOW.total_seconds() for each in denied)
+        if burst >= max(_BURST, usual + 1):
+            yield self._told(deed, "denials", "denied", day, burst, max(_BURST - 1, usual))
+        kinds = {what for when, what, _ in denied if when > at - _DAY.total_seconds()}
+        if len(kinds) >= _KINDS:
+            point = _point(deed.who, "probing", day, "fail")
+            note = f"{len(kinds)} different actions denied within a day"
+            yield Unusual(deed.who, deed.product, "denials", "fail", point, note)
+        yield from self._drip(deed, habit, day)
+
+    def _drip(self, deed: Deed, habit: Habit, day: int) -> Iterator[Unusual]:
+        count = habit.total("denied", day, _DRIP_DAYS)
+        days = sum(each > day - _DRIP_DAYS and "denied" in counts for each, counts in habit.days.items())
+        if days < _DRIP_ACTIVE or count < _DRIP:
+            return
+        band = max(_DRIP - 1, 2 * self._busiest(deed, habit, "denied", _DRIP_DAYS, day))
+        if count > band and not self._is_right(deed, _DRIP_NAME):
+            yield self._told(deed, "denials", _DRIP_NAME, day - day % _DRIP_DAYS, count, band)
+
+    def _near_limit(self, deed: Deed, habit: Habit, day: int) -> Iterator[Unusual]:
+        if deed.count == "limited":
+            point = _point(deed.who, "limited", day, "fail")
+            yield Unusual(deed.who, deed.product, "reveal_limit", "fail", point, "refused: over the limit")
+            return
+        since = deed.at.timestamp() - WINDOW.total_seconds()
+        asked = [amount for at, what, amount in habit.recent if what == "asked" and at > since]
+        for name, count, limit in (
+            ("calls", len(asked), self._limits.calls),
+            ("values", sum(asked), self._limits.amount),
+        ):
+            if count >= _NEAR_LIMIT * limit and not self._is_right(deed, name):
+                yield self._told(deed, "reveal_limit", name, day, count, limit)
+
+    def _at_hour(self, deed: Deed, habit: Habit, local: datetime, *, teaches_only: bool) -> Iterator[Unusual]:
+        """Reading at an hour at which they never do."""
+        if deed.count not in {"rows", "revealed"}:
+            return
+        day, weekend = local.toordinal(), 24 * (local.weekday() > _FRIDAY)
+        place = local.hour + weekend
+        near = {(local.hour + off) % 24 + weekend for off in range(-_NEAR_HOURS, _NEAR_HOURS + 1)}
+        active = sum(each < day for each in habit.days)
+        if teaches_only or active < _HOURS_LEARNED or near & self._hours(deed, habit, day):
+            times, last = habit.hours.get(place, (0, 0))
+            habit.hours[place] = [times + (last != day), day]
+        elif deed.count == "revealed" or habit.total("rows", day) >= _NIGHT_ROWS:
+            if [day, place] not in habit.odd:
+                habit.odd.append([day, place])
+            where = "on a weekend" if weekend else "on a working day"
+            note = f"{local.hour:02d} h {where}, never near it on {active} days"
+            point = _point(deed.who, "hours", day, "warn")
+            yield Unusual(deed.who, deed.product, "access_hours", "warn", point, note)
+
+    def _hours(self, deed: Deed, habit: Habit, day: int) -> set[int]:
+        """Those at which they read before, and those that a person found right."""
+        right = self._right(deed.product)
+        found = {hour for hour, (times, last) in habit.hours.items() if times > 1 or last < day}
+        return found | {place for odd, place in habit.odd if _point(deed.who, "hours", odd, "warn") in right}
+
+    def _told(self, deed: Deed, check: str, name: str, day: int, count: int, band: float) -> Unusual:
+        state: Severity = "fail" if count > _GRAVE * band else "warn"
+        note = f"{name} {count:,}, usual is at most {band:,.0f}"
+        return Unusual(deed.who, deed.product, check, state, _point(deed.who, name, day, state), note)
+
+
+def renamed(
+    known: Mapping[str, Mapping[str, Habit]], names: Mapping[str, str]
+) -> dict[str, dict[str, Habit]]:
+    """The same after a rotation of the key that makes the hashes: everybody is called as they are now."""
+    return {
+        product: {names.get(who, who): habit for who, habit in people.items()}
+        for product, people in known.items()
+    }
+
+
+def _limit(earlier: Iterable[int], least: int) -> float:
+    """Above the typical day by some spreads, and above the busiest."""
+    days = list(earlier)
+    if not days:
+        return float(least)
+    logs = [math.log1p(each) for each in days]
+    middle = median(logs)
+    spread = max(1.4826 * median(abs(each - middle) for each in logs), _NARROWEST)
+    return max(float(least), math.expm1(middle + _WIDTH * spread), _BEYOND * max(days))
+
+
+def _point(who: str, count: str, day: int, state: str) -> str:
+    return f"{who}/{count}/{date.fromordinal(day)}/{state}"

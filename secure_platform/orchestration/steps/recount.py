@@ -1,0 +1,52 @@
+"""Production is compared with its release also when nobody deploys: what differs blocks the next deployment.
+
+Nothing is taken back: who changed production beside the gate is a matter for a person.
+"""
+
+from secure_platform.contract.product import Product
+from secure_platform.errors import IntegrityError
+from secure_platform.monitor.incident import Sighting
+from secure_platform.orchestration.steps.deploy import matches_release, one_at_a_time
+from secure_platform.orchestration.steps.production import MATCHES, ZONE, production_record
+from secure_platform.services import Services
+
+UNKNOWN = "unknown"
+"""Stands for the release where it cannot be told which one is in production."""
+
+
+def recount(services: Services, product: Product) -> str:
+    """Read production back and let the incidents take in whether it is what was released."""
+    # A deployment meanwhile would look like a difference.
+    with one_at_a_time(services, product.name):
+        release, problem = _compared(services, product)
+    if release is None:
+        return f"Nothing of {product.name} is in production."
+    services.incidents.report(
+        product.name,
+        [
+            Sighting(
+                ZONE,
+                table,
+                MATCHES,
+                production_record(release, table),
+                "fail" if problem else None,
+                blocking=problem is not None,
+            )
+            for table in product.models
+        ],
+        release=None if release == UNKNOWN else release,
+    )
+    return problem or f"Production of {product.name} is what was released."
+
+
+def _compared(services: Services, product: Product) -> tuple[str | None, str | None]:
+    """What is in production, and what is wrong with it."""
+    release: str | None = UNKNOWN
+    try:
+        release = services.target.base(product.name)
+        production = services.target.current(product.name)
+        if production is not None:
+            matches_release(services, production)
+    except IntegrityError as error:
+        return release, error.culprit
+    return release, None

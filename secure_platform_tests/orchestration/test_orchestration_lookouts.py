@@ -1,0 +1,195 @@
+"""Sources and production are looked at when nobody pulls or deploys, and told before something fails."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+from built_home import Built
+from contract_body import contract_body as contract
+from small_product import product_context, prop
+
+from secure_platform.access.resources import ProductResource
+from secure_platform.errors import AccessDeniedError, GateRefusedError
+from secure_platform.monitor.incident import Incident
+from secure_platform.orchestration.home import open_instance
+from secure_platform.orchestration.lookouts import recount_job, source_schemas_job
+from secure_platform.orchestration.steps.context import StepContext
+from secure_platform.orchestration.steps.production import go_live
+from secure_platform.orchestration.steps.pull import pull
+from secure_platform.orchestration.steps.recount import recount
+from secure_platform.orchestration.steps.source_schema import Look, look_at_sources
+from secure_platform.services import Services
+from secure_platform.settings import load_settings
+
+STAYS = [
+    prop("id", "integer", "confidential", primaryKey=True, infoType="RECORD_ID"),
+    prop("cost", "integer", protect="keep"),
+]
+FRAME = pl.DataFrame({"id": range(1, 21), "cost": range(20)}, schema={"id": pl.Int64, "cost": pl.Int64})
+
+
+class Place:
+    """A product with one source, as its settings name it."""
+
+    def __init__(self, folder: Path, **custom: Any) -> None:
+        body = contract("stays", STAYS, **custom)
+        self._context = product_context(folder, "gdpr_pseudonymous", [body], {"stays": FRAME})
+        settings = load_settings(home=folder / "home", sources={"small": folder / "source"})
+        self.services = Services(settings)
+        self._csv, self._parquet = (folder / "source" / f"stays.{kind}" for kind in ("csv", "parquet"))
+
+    @property
+    def context(self) -> StepContext:
+        return replace(self._context, services=self.services)
+
+    def write(self, frame: pl.DataFrame) -> None:
+        self._csv.unlink(missing_ok=True)
+        frame.write_parquet(self._parquet)
+
+    def remove(self) -> None:
+        self._csv.unlink()
+
+    def look(self) -> Look:
+        (found,) = look_at_sources(self.services, self.context.product)
+        return found
+
+    def open_incidents(self) -> list[Incident]:
+        return [each for each in self.services.incidents.all("small") if each.unsettled]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_a_source_as_its_contract_says_is_no_news(place: Place) -> None:
+    for _ in range(2):
+        assert (place.look().state, place.look().notes) == (None, ())
+    pull(place.context, "stays")
+    assert place.look().state is None
+    assert place.open_incidents() == []
+
+
+def test_a_lost_column_is_told_before_the_pull_and_over_when_it_is_back(place: Place) -> None:
+    place.look()
+    place.write(FRAME.drop("cost"))
+    for _ in range(2):
+        assert place.look().notes == ("cost: breaking, string → gone",)
+    (incident,) = place.open_incidents()
+    (signal,) = incident.signals
+    assert (incident.kind, signal.title, signal.state, signal.times) == (
+        "data",
+        "source_schema of raw/stays",
+        "fail",
+        1,
+    )
+    place.write(FRAME)
+    assert place.look().state is None
+    assert place.open_incidents() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "state"),
+    [
+        (pl.Int64, pl.Int32, "warn"),
+        (pl.Int32, pl.Int64, None),
+        (pl.Int64, pl.Boolean, "fail"),
+        (pl.Int64, pl.String, None),
+    ],
+)
+def test_types_are_compared_with_those_that_were_there(
+    place: Place, before: pl.DataType, after: pl.DataType, state: str | None
+) -> None:
+    place.write(FRAME.with_columns(pl.col("cost").clip(0, 1).cast(before)))
+    assert place.look().state is None
+    place.write(FRAME.with_columns(pl.col("cost").clip(0, 1).cast(after)))
+    for _ in range(2):
+        assert place.look().state == state
+
+
+def test_what_somebody_settled_is_the_usual_from_then_on(place: Place) -> None:
+    place.write(FRAME)
+    place.look()
+    place.write(FRAME.cast(pl.Int32))
+    place.look()
+    (incident,) = place.open_incidents()
+    assert "narrowing" in incident.signals[0].metrics[0]
+    services = place.services
+    engineer = services.principals.add("dana", kind="user", roles=("data_engineer",), actor="admin")
+    resource = ProductResource("small", services.settings.environment, 1)
+    services.incidents.settle(engineer, resource, incident, "resolve", note="agreed with the source")
+    place.look()
+    assert place.open_incidents() == []
+    assert place.look().notes == ()
+    place.write(FRAME.cast(pl.Int16))
+    assert place.look().state == "warn"
+    assert len(place.open_incidents()) == 1
+
+
+@pytest.mark.parametrize(("kept", "state"), [("refuse", "fail"), ("keep_raw", None)])
+def test_a_new_column_is_told_without_its_name(tmp_path: Path, kept: str, state: str | None) -> None:
+    place = Place(tmp_path, extraColumns=kept)
+    place.look()
+    place.write(FRAME.with_columns(pl.lit("x").alias("Jane Roe 999-12-3456")))
+    assert place.look().state == state
+    kept_records = place.services.metrics.before("small", "stays", "source")
+    assert "Jane" not in repr((place.services.incidents.all(), kept_records))
+
+
+def test_who_cannot_look_says_so(place: Place) -> None:
+    place.remove()
+    assert place.look().state == "fail"
+    assert "There is no source file" in place.open_incidents()[0].signals[0].metrics[0]
+
+
+def test_a_product_whose_source_is_named_with_each_run_is_not_looked_at(tmp_path: Path) -> None:
+    context = product_context(tmp_path, "gdpr_pseudonymous", [contract("stays", STAYS)], {"stays": FRAME})
+    assert look_at_sources(context.services, context.product) == []
+
+
+@pytest.fixture
+def instance(built: Built) -> Iterator[dg.DagsterInstance]:
+    with open_instance(built.services.settings) as opened:
+        yield opened
+
+
+@pytest.mark.slow
+def test_production_that_was_changed_is_found_on_schedule_and_blocks(built: Built) -> None:
+    services, product = built.services, built.product
+    assert "Nothing of healthcare" in recount(services, product)
+    built.approve()
+    go_live(services, product)
+    assert recount(services, product) == "Production of healthcare is what was released."
+    assert services.incidents.all("healthcare") == []
+    production = services.target.current("healthcare")
+    assert production is not None
+    content = bytearray(production.file.read_bytes())
+    content[len(content) // 2] ^= 1
+    production.file.chmod(0o600)
+    production.file.write_bytes(content)
+    for _ in range(2):
+        recount(services, product)
+    (incident,) = services.incidents.all("healthcare")
+    assert (incident.kind, incident.blocking, incident.revision) == ("production", True, 1)
+    assert incident.release == production.release
+    with pytest.raises(GateRefusedError):
+        services.gate.deployable(
+            built.newest().digest, base=services.target.base("healthcare"), deployer=services.deployer()
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", [recount_job, source_schemas_job])
+def test_the_jobs_are_the_schedules_alone(
+    built: Built, instance: dg.DagsterInstance, job: dg.JobDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECURE_PLATFORM_HOME", str(built.home))
+    monkeypatch.delenv("SECURE_PLATFORM_TOKEN_FILE", raising=False)
+    assert job.execute_in_process(instance=instance).success
+    monkeypatch.setenv("SECURE_PLATFORM_TOKEN_FILE", str(built.home / "keys" / "admin.token"))
+    with pytest.raises(AccessDeniedError):
+        job.execute_in_process(instance=instance)

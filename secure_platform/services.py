@@ -49,6 +49,8 @@ from secure_platform.monitor.incident import MONITOR
 from secure_platform.monitor.incidents import Incidents
 from secure_platform.monitor.watchdog import Watchdog
 from secure_platform.notify.outbox import Notices
+from secure_platform.protect.budget import Ledger
+from secure_platform.release.past import SignedPast
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
 from secure_platform.site import Event
@@ -295,6 +297,12 @@ class Services:
     def incidents(self) -> Incidents:
         """What is wrong with the products, until somebody has settled it."""
         return Incidents(self.sealed_rows, self.keys, self.policy)
+
+    @cached_property
+    def budget(self) -> Ledger:
+        """What the products have told of people in numbers with noise."""
+        past = SignedPast(self.audit, self.releases, self.settings.budget_checkpoint)
+        return Ledger(self.sealed_rows, self.keys, past)
 
     @cached_property
     def notices(self) -> Notices:

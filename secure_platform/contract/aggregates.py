@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from secure_platform.contract.checked import checked
-from secure_platform.contract.columns import IDENTIFIER
+from secure_platform.contract.columns import COLUMN, IDENTIFIER
 from secure_platform.contract.load import load_document
 from secure_platform.contract.place import Place, shown
 
@@ -33,6 +33,13 @@ Positive = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
+def _named(value: str) -> str:
+    if not COLUMN.fullmatch(value):
+        message = "it cannot name a column"
+        raise ValueError(message)
+    return value
+
+
 def _flat(value: Any) -> Any:
     """Neither lists nor true for 1."""
     if isinstance(value, bool | str | int):
@@ -48,6 +55,7 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+ColumnName = Annotated[str, AfterValidator(_named)]
 Partition = Annotated[str | int | bool, BeforeValidator(_flat)]
 
 
@@ -81,7 +89,7 @@ class Budget(_Part):
 class Group(_Part):
     """A column that the table is grouped by; its values are declared, or told from a delta on."""
 
-    column: Name
+    column: ColumnName
     partitions: Annotated[tuple[Partition, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
 
 
@@ -104,7 +112,7 @@ class Measure(_Part):
 
     name: Name
     kind: Kind
-    column: Name | None = None
+    column: ColumnName | None = None
     lowest: Number | None = None
     highest: Number | None = None
     step: Positive | None = None

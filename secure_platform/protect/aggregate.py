@@ -57,11 +57,9 @@ def answered(aggregate: Aggregate, frame: pl.LazyFrame, subject: str, key: bytes
     found = {row[: len(names)]: row[-len(columns) :] for row in counted.rows()}
     if not names:
         found = {(): next(iter(counted.select(pl.col(r"^\d+ \d+$")).rows()), (0,) * len(columns))}
-    groups = _declared(aggregate.group_by, frame) if aggregate.declared else sorted(found, key=_text)
+    groups = tuple(_declared(aggregate.group_by, frame) if aggregate.declared else sorted(found, key=_text))
     nothing = (0,) * len(columns)
-    return Answer(
-        tuple(groups), tuple(tuple(_by_query(asked, found.get(group, nothing))) for group in groups)
-    )
+    return Answer(groups, tuple(tuple(_by_query(asked, found.get(group, nothing))) for group in groups))
 
 
 def _bounded(aggregate: Aggregate, frame: pl.LazyFrame, subject: str, key: bytes) -> pl.LazyFrame:

@@ -80,7 +80,8 @@ def _problems(
 
 
 def _tells_persons_apart(column: ColumnPlan) -> bool:
-    return strengths().named(column.full_name).deterministic
+    strength = strengths().named(column.full_name)
+    return strength.deterministic and strength.uniqueness != "lossy"
 
 
 def _grouped(group: Group, column: ColumnPlan | None) -> Iterator[tuple[str, str]]:

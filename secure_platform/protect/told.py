@@ -63,7 +63,8 @@ def identity(product: str, aggregate: Aggregate, input_digest: str, answer: Answ
         input_digest: Keyed digest of the whole dataset: whatever changed in it, the noise is another.
         answer: The true numbers: should the arithmetic change, the noise is another too.
     """
-    body = [FORMAT, product, aggregate.model_dump(mode="json"), input_digest, answer.to_json()]
+    declared = aggregate.model_dump(mode="json", exclude={"description"})
+    body = [FORMAT, product, declared, input_digest, answer.to_json()]
     return canonical.dumps(body).decode()
 
 

@@ -16,7 +16,9 @@ from secure_platform.protect.told import errors
 COLUMNS: Final = ("told on (UTC)", "aggregate", "epsilon", "rho", "delta")
 
 
-@click.command(epilog=example("budget clinic", "budget clinic --json"))
+@click.command(
+    epilog=example("--token-file me.token budget clinic", "--token-file me.token budget clinic --json")
+)
 @click.argument("product")
 @json_option
 def budget(product: str, *, as_json: bool) -> None:
@@ -43,11 +45,11 @@ def budget(product: str, *, as_json: bool) -> None:
         _render(out, product, balance)
         heading(out, "Noise of each number")
         rows = [
-            (name, measure, f"±{error['within_95']}", error["deviation"])
+            (name, measure, error["of"], f"±{error['within_95']}", error["deviation"])
             for name, measures in expected.items()
             for measure, error in measures.items()
         ]
-        table(out, ("aggregate", "measure", "19 times of 20 within", "standard deviation"), rows)
+        table(out, ("aggregate", "measure", "noise of", "19 times of 20 within", "standard deviation"), rows)
 
     data = {"product": product, **balance.to_json(), "expected_error": expected}
     show(data, as_json=as_json, render=render)

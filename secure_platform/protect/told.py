@@ -23,6 +23,7 @@ FORMAT: Final = 1
 """Of the arithmetic: another one has other noise."""
 _ORDER: Final = b"order"
 _NOISE: Final = b"noise\0"
+_NOISED: Final = {"centred": "the sum", "bins": "the rows at each step"}
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,20 @@ class Error:
     """What to expect of a number that is told.
 
     Attributes:
-        deviation: Standard deviation of its noise.
-        within: What its noise does not exceed in 95 of 100 groups. Both in the unit of the measure; for a
-            mean those of its sum, and for a quantile those of the rows at each step.
+        measure: Its name.
+        of: What the noise is added to: of a mean its sum, of a quantile the rows at each step.
+        deviation: Standard deviation of the noise, in the unit of that.
+        within: What the noise does not exceed in 95 of 100 groups.
     """
 
     measure: str
+    of: str
     deviation: float
     within: float
 
     def to_json(self) -> dict[str, str]:
         """As a verdict holds it."""
-        return {"deviation": f"{self.deviation:.4g}", "within_95": f"{self.within:.4g}"}
+        return {"of": self.of, "deviation": f"{self.deviation:.4g}", "within_95": f"{self.within:.4g}"}
 
 
 def noise_domain(product: str) -> str:
@@ -112,8 +115,8 @@ def _error(aggregate: Aggregate, query: Query) -> Error:
     noise, unit = noise_of(aggregate, query), Fraction(1)
     if query.measure is not None and query.kind in {"sum", "centred"}:
         unit = exact(query.measure.step or 1) / (2 if query.kind == "centred" else 1)
-    name = query.measure.name if query.measure else query.name
-    return Error(name, noise.deviation * float(unit), noise.within * float(unit))
+    name, of = query.measure.name if query.measure else query.name, _NOISED.get(query.kind, "the number")
+    return Error(name, of, noise.deviation * float(unit), noise.within * float(unit))
 
 
 def _drawn(draws: Draws, noise: Noise) -> int:

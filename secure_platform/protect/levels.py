@@ -2,9 +2,9 @@
 
 Every combination of levels is a node of a lattice. What has k and l with few enough rows left behind still
 has it at any higher node, so a node that fails takes all lower ones with it (Samarati 2001; predictive
-tagging as in Flash, Kohlmayer et al. 2012). What is lost without suppression is a sum over the columns, grows with every
-level and is never more than what is lost with it: nodes are taken in its order, and the search ends at the
-first that can be no better than the best. The result is the best of all, not a guess.
+tagging as in Flash, Kohlmayer et al. 2012). What is lost without suppression is a sum over the columns,
+grows with every level and is never more than what is lost with it: nodes are taken in its order, and the
+search ends at the first that can be no better than the best. The result is the best of all, not a guess.
 """
 
 import math

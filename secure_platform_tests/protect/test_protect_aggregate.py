@@ -161,7 +161,8 @@ def least_epsilon(asked: Aggregate, claimed_by: Aggregate) -> float:
     The tables of a person alone, and of nobody, are told many times with other keys; how often the number
     lies above a threshold tells how far apart they are (Jagielski, Ullman and Oprea 2020).
     """
-    with_one, without = ([("A", "N", 5.0)] * 9, [])
+    with_one: list[Row] = [("A", "N", 5.0)] * 9
+    without: list[Row] = []
     told_with, told_without = (
         [each["m"][0] for each in often(asked, rows, AUDITS, side)]
         for side, rows in (("with", with_one), ("without", without))

@@ -64,7 +64,7 @@ def test_the_same_is_spent_once_and_what_differs_adds_up(home: Path) -> None:
     assert spend(ledger(home), "a") == (first, True), "whoever asks"
     spend(book, "b")
     balance = book.balance("clinic", budget())
-    assert (str(balance.epsilon), balance.delta, len(balance.spends)) == ("0.8", 0, 2)
+    assert (str(balance.epsilon), balance.delta, len(balance.spends)) == ("0.8", Fraction(), 2)
 
 
 def test_what_the_budget_does_not_have_is_not_told_and_it_is_said_when_it_renews(home: Path) -> None:

@@ -28,7 +28,7 @@ def fits(seen: Counter[int], chances: dict[int, float], draws: int) -> bool:
     """Wilson and Hilferty's normal approximation of chi-square, at one in a million."""
     statistic, freedom = chi_square(seen, chances, draws)
     spread = 2 / (9 * freedom)
-    return ((statistic / freedom) ** (1 / 3) - (1 - spread)) / math.sqrt(spread) < FAR
+    return (math.cbrt(statistic / freedom) - (1 - spread)) / math.sqrt(spread) < FAR
 
 
 def laplace(scale: Fraction) -> dict[int, float]:

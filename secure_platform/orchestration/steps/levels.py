@@ -150,5 +150,7 @@ def _levels(product: Product, values: pl.Series, file: str) -> list[pl.Series]:
 
 
 def _said(found: Found | None, levels: Mapping[str, int]) -> dict[str, Any]:
-    reached = {"suppressed": found.suppressed, "information_lost": f"{found.information_lost:.4f}"}
-    return {"levels": dict(levels), "reached": found is not None, **(reached if found else {})}
+    if found is None:
+        return {"levels": dict(levels), "reached": False}
+    lost = f"{found.information_lost:.4f}"
+    return {"levels": dict(levels), "reached": True, "suppressed": found.suppressed, "information_lost": lost}

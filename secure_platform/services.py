@@ -53,6 +53,8 @@ from secure_platform.monitor.incident import MONITOR
 from secure_platform.monitor.incidents import Incidents
 from secure_platform.monitor.watchdog import Watchdog
 from secure_platform.notify.outbox import Notices
+from secure_platform.protect.budget import Ledger
+from secure_platform.release.past import SignedPast
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
 from secure_platform.site import Event
@@ -314,6 +316,12 @@ class Services:
         limits = self.settings.reveal
         most = Limits(limits.calls_per_hour, limits.values_per_hour)
         return AccessWatch(self.database, self.audit, self.keys, most)
+
+    @cached_property
+    def budget(self) -> Ledger:
+        """What the products have told of people in numbers with noise."""
+        past = SignedPast(self.audit, self.releases, self.settings.budget_checkpoint)
+        return Ledger(self.sealed_rows, self.keys, past)
 
     @cached_property
     def notices(self) -> Notices:

@@ -32,6 +32,9 @@ PREFIX: Final = "SECURE_PLATFORM_"
 CONFIG_NAME: Final = "platform.yaml"
 PACKAGE: Final = Path(__file__).resolve().parent
 TEXTS: Final = frozenset({"environment", "memory_limit"})
+PATHS: Final = frozenset(
+    {"home", "defs", "dbt_project", "policies", "token_file", "deployer_token_file", "budget_checkpoint"}
+)
 FILES: Final = frozenset({"certificate", "key", "client_ca", "ca"})
 DOCUMENTS: Final = frozenset(
     {"server", "identity", "channels", "alerts", "keys", "secrets", "vault", "aws", "reveal"}
@@ -62,6 +65,8 @@ class Settings(BaseModel):
         vault: A Vault server.
         aws: An AWS account.
         reveal: How much one person may reveal.
+        budget_checkpoint: File outside the home that gets a signed checkpoint of the audit log with all that
+            is spent of a privacy budget; a home that is older than it tells nothing more.
         memory_limit: Most memory DuckDB uses to build marts, such as `4GB`; beyond it, it spills, encrypted.
     """
 
@@ -85,6 +90,7 @@ class Settings(BaseModel):
     vault: VaultSettings | None = None
     aws: AwsSettings | None = None
     reveal: RevealSettings = RevealSettings()
+    budget_checkpoint: Path | None = None
     memory_limit: Annotated[str, Field(pattern=r"^[1-9][0-9]*(KB|MB|GB|TB|KiB|MiB|GiB|TiB)$")] | None = None
 
     @model_validator(mode="after")
@@ -187,7 +193,7 @@ def _resolve(name: str, value: Any, base: Path) -> Any:
         return {product: base / str(folder) for product, folder in value.items()}
     if name in DOCUMENTS:
         return _resolve_files(value, base)
-    is_path = name in {"home", "defs", "dbt_project", "policies", "token_file", "deployer_token_file"}
+    is_path = name in PATHS
     return base / value if is_path and isinstance(value, str) else value
 
 

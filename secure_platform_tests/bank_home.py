@@ -60,6 +60,16 @@ select cards.card, people.id as person, people.name, people.mail, people.secret,
 from {{ source('bank', 'cards') }} as cards
 join {{ source('bank', 'people') }} as people on people.id = cards.person
 """
+AGGREGATES: Final = """\
+budget: {epsilon: 1, period: year}
+aggregates:
+  - name: totals
+    description: How many cards, and of how many people.
+    source: cards
+    contribution: {groups: 1, rows: 2}
+    measures: [{name: cards, kind: rows}, {name: people, kind: persons}]
+    epsilon: 0.5
+"""
 OUTPUTS = ("card", "person", "name", "mail", "secret", "note", "mixed")
 SOURCES = """\
 version: 2
@@ -191,6 +201,7 @@ def _write_project(project: Path) -> None:
     texts = {
         "platform.yaml": "{}\n",
         f"defs/{PRODUCT}/defs.yaml": DEFINITION,
+        f"defs/{PRODUCT}/aggregates.yaml": AGGREGATES,
         f"dbt/models/{PRODUCT}/sources.yml": SOURCES,
         f"dbt/models/{PRODUCT}/schema.yml": MODELS,
         f"dbt/models/{PRODUCT}/accounts.sql": MODEL,

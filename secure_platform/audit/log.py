@@ -157,6 +157,20 @@ class AuditLog(LogReader):
             connection.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?)", (size, note))
         return note
 
+    def require_contains(self, checkpoints: Sequence[str]) -> None:
+        """Refuse a log that is older than what it signed before; the tree is not recomputed.
+
+        Args:
+            checkpoints: Signed notes kept elsewhere.
+
+        Raises:
+            IntegrityError: If the log does not begin with one of them, or one is not of this log.
+        """
+        with self._storage.read() as connection:
+            size, read = log_size(connection), node_reader(connection)
+            for note in checkpoints:
+                self._require_extends(note, size, lambda earlier: root(earlier, read))
+
     def verify(self, checkpoints: Sequence[str] = ()) -> VerifyReport:
         """Recompute everything from the bodies and compare it with nodes, stored and given checkpoints.
 

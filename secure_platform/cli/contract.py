@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from secure_platform.cli.contract_draft import draft
+from secure_platform.cli.contract_levels import levels
 from secure_platform.cli.output import example, json_option, line, show, table
 from secure_platform.contract.diff import KINDS, Change, ContractDiff, diff_datasets, diff_products
 from secure_platform.contract.load import load_contract
@@ -109,5 +110,6 @@ def _weaker(sentence: str) -> Change:
 
 
 contract.add_command(draft)
+contract.add_command(levels)
 
 COMMANDS: Final = {"contract": contract}

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "release": ("secure_platform.cli.release", "List, show, verify, compare and decide on releases."),
     "sql": ("secure_platform.cli.inspect", "Ask production a question."),
     "plan": ("secure_platform.cli.inspect", "Show how every column is protected, and why."),
+    "budget": ("secure_platform.cli.budget", "What was told of people with noise, and what may be."),
     "reveal": ("secure_platform.cli.reveal", "Make protected values again, for a purpose."),
     "erase": ("secure_platform.cli.erase", "Erase a person from everything that is kept."),
     "hold": ("secure_platform.cli.erase", "Legal holds: what is not erased."),

@@ -54,6 +54,7 @@ def render_difference(out: Console, diff: ReleaseDiff, title: str) -> None:
         ("Protection plan", diff.plan),
         ("SQL", diff.sql),
         ("Tests and variables", diff.checks),
+        ("Numbers with noise", diff.privacy),
         ("Properties", diff.properties),
     ):
         if sentences or not diff.first:

@@ -4,7 +4,6 @@ A foreign key points at a key of the same type, shares its token domain and is c
 because it holds the same values. Datasets are ordered so that each comes after those it points at.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,17 +12,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from secure_platform import canonical
 from secure_platform.access.windows import read_window
+from secure_platform.contract.aggregates import Aggregates, read_aggregates
+from secure_platform.contract.checked import checked
 from secure_platform.contract.columns import IDENTIFIER
 from secure_platform.contract.cron import wrong_field
 from secure_platform.contract.load import SUFFIX, load_contract, load_document
 from secure_platform.contract.model import Column, Contract, Reference, Role
 from secure_platform.contract.place import Place, shown, suggestion
 from secure_platform.contract.terms import OWNER
-from secure_platform.errors import ContractError, UsageError
+from secure_platform.errors import UsageError
 
 DEFINITION: Final = "defs.yaml"
 CONTRACTS: Final = "contracts"
@@ -92,7 +93,9 @@ class Product:
 
     Attributes:
         contracts: By dataset, in an order in which every dataset comes after those it points at.
-        digest: `sha256:<hex>` over the attributes and the contracts' digests.
+        models: The tables of a release: dbt's models, then the aggregates.
+        digest: `sha256:<hex>` over the attributes, the contracts' digests and the aggregates.
+        aggregates: What it tells in numbers with noise, and its budget for that.
     """
 
     name: str
@@ -109,6 +112,12 @@ class Product:
     maintenance_windows: tuple[str, ...]
     directory: Path
     digest: str
+    aggregates: Aggregates | None = None
+
+    @property
+    def aggregate_names(self) -> tuple[str, ...]:
+        """Those of its tables that no dbt model makes."""
+        return tuple(self.aggregates.by_name) if self.aggregates else ()
 
     @property
     def approver_levels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -161,12 +170,8 @@ def load_product(directory: Path) -> Product:
             raise place.refusal(f"has the unknown key {shown(key)}", suggestion(key, ("type", "attributes")))
     if document.get("type") != COMPONENT:
         raise place.refusal("defines another type of component", f"Write `type: {COMPONENT}`.")
-    try:
-        attributes = ProductAttributes.model_validate_json(
-            json.dumps(document.get("attributes")), strict=True
-        )
-    except ValidationError as error:
-        raise _attributes_error(error, place) from None
+    known = ProductAttributes.model_fields
+    attributes = checked(ProductAttributes, document.get("attributes"), place, known)
     return product_from_attributes(directory, attributes)
 
 
@@ -183,13 +188,20 @@ def product_from_attributes(directory: Path, attributes: ProductAttributes) -> P
                 place = _place(directory, contract.dataset).at(f"column {column.name}")
                 _check_reference(column, column.reference, contracts, place)
     ordered = _ordered(contracts, directory)
-    said = attributes.model_dump(mode="json")
+    stated = attributes.model_dump()
+    aggregates = read_aggregates(directory, {*contracts, *attributes.models})
+    if aggregates is not None:
+        stated["models"] = (*attributes.models, *aggregates.by_name)
     digests = {name: contract.digest for name, contract in contracts.items()}
+    said = {"attributes": attributes.model_dump(mode="json"), "contracts": digests}
+    if aggregates is not None:
+        said["aggregates"] = aggregates.model_dump(mode="json")
     return Product(
-        **attributes.model_dump(),
+        **stated,
         contracts=MappingProxyType(ordered),
         directory=directory,
-        digest=canonical.sha256(canonical.dumps({"attributes": said, "contracts": digests})),
+        digest=canonical.sha256(canonical.dumps(said)),
+        aggregates=aggregates,
     )
 
 
@@ -200,21 +212,6 @@ def _owners(defs: Path) -> set[Path]:
 def _is_ours(definition: Path) -> bool:
     """Whether the document speaks of our component; one that does not may be in a YAML we would refuse."""
     return COMPONENT.encode() in definition.read_bytes()
-
-
-def _attributes_error(error: ValidationError, place: Place) -> ContractError:
-    """The first problem, from the location and kind only: pydantic's text may repeat what was written."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"])) or "attributes"
-    if first["type"] == "extra_forbidden":
-        return place.refusal(
-            f"has the unknown attribute {shown(where)}", suggestion(where, ProductAttributes.model_fields)
-        )
-    if first["type"] == "missing":
-        return place.refusal(f"lacks the attribute {shown(where)}", "Add it under `attributes`.")
-    return place.refusal(
-        f"has an attribute {shown(where)} that is refused", f"{first['msg'].removeprefix('Value error, ')}."
-    )
 
 
 def _place(directory: Path, dataset: str) -> Place:

@@ -287,3 +287,17 @@ habit: Final = Table(
     Column("state", LargeBinary, nullable=False),
     Column("seal", String(80), nullable=False),
 )
+
+privacy_spend: Final = Table(
+    "privacy_spend",
+    metadata,
+    Column("spend_id", String(80), primary_key=True),
+    Column("product", String(64), nullable=False),
+    Column("aggregate", String(64), nullable=False),
+    Column("epsilon", String(80), nullable=True),
+    Column("rho", String(80), nullable=False),
+    Column("delta", String(80), nullable=False),
+    Column("key_version", Integer, nullable=False),
+    Column("spent_at", DateTime(timezone=True), nullable=False),
+    Column("seal", String(80), nullable=False),
+)

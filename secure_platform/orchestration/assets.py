@@ -61,7 +61,7 @@ def raw_asset(product: Product, contract: Contract, plan: DatasetPlan) -> dg.Ass
     """`<product>/raw/<dataset>`: the dataset as pulled, encrypted, validated and scanned."""
     key = asset_key(product, Zone.RAW, contract.dataset)
     schema = contract_schema(contract, plan)
-    spec = _spec(
+    spec = asset_spec(
         product,
         key,
         owner=contract.owner,
@@ -82,7 +82,7 @@ def protected_asset(product: Product, contract: Contract, plan: DatasetPlan) -> 
     """`<product>/protected/<dataset>`: the dataset after its protection plan, proved."""
     key = asset_key(product, Zone.PROTECTED, contract.dataset)
     schema = plan_schema(plan)
-    spec = _spec(
+    spec = asset_spec(
         product,
         key,
         owner=contract.owner,
@@ -123,7 +123,7 @@ def _dataset_asset(
         outcome = value_free(
             spec.key.to_user_string(), lambda: step(platform.step(context, product), contract.dataset)
         )
-        yield _result(context, spec.key, outcome, schema)
+        yield snapshot_result(context, spec.key, outcome, schema)
 
     return made
 
@@ -131,7 +131,7 @@ def _dataset_asset(
 def release_asset(product: Product, classification: Classification) -> dg.AssetsDefinition:
     """`<product>/release`: the signed package that waits at the gate."""
     key = dg.AssetKey([product.name, "release"])
-    spec = _spec(
+    spec = asset_spec(
         product,
         key,
         owner=product.owner,
@@ -172,21 +172,24 @@ def release_asset(product: Product, classification: Classification) -> dg.Assets
 
 
 def production_assets(
-    product: Product, classification: Classification, marts: dg.AssetsDefinition
+    product: Product, classification: Classification, marts: Sequence[dg.AssetsDefinition]
 ) -> dg.AssetsDefinition:
     """`<product>/production/<table>`: one step for all tables, because a release is deployed whole."""
     keys = [dg.AssetKey([product.name, "production", model]) for model in product.models]
     hours = freshness_hours(product)
     freshness = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)) if hours else None
+    schemas = {
+        key.path[-1]: about[COLUMN_SCHEMA] for each in marts for key, about in each.metadata_by_key.items()
+    }
     specs = [
-        _spec(
+        asset_spec(
             product,
             key,
             owner=product.owner,
             classification=classification.label,
             description=f"{key.path[-1]} as analysts read it.",
             kinds={product.target},
-            schema=marts.metadata_by_key[asset_key(product, Zone.MARTS, key.path[-1])][COLUMN_SCHEMA],
+            schema=schemas[key.path[-1]],
             deps=[dg.AssetKey([product.name, "release"])],
         ).replace_attributes(freshness_policy=freshness)
         for key in keys
@@ -229,9 +232,10 @@ def production_assets(
     return production
 
 
-def _result(
+def snapshot_result(
     context: dg.AssetExecutionContext, key: dg.AssetKey, outcome: StepOutcome, schema: dg.TableSchema
 ) -> dg.MaterializeResult[None]:
+    """What a step made, as Dagster shows it."""
     snapshot = outcome.snapshot
     context.log.info(
         "%s: %s rows%s",
@@ -247,7 +251,7 @@ def _result(
     )
 
 
-def _spec(
+def asset_spec(
     product: Product,
     key: dg.AssetKey,
     *,
@@ -258,6 +262,7 @@ def _spec(
     schema: dg.TableSchema | None = None,
     deps: Sequence[dg.AssetKey] = (),
 ) -> dg.AssetSpec:
+    """An asset of a product with its owner, classification and zone."""
     zone = key.path[1]
     return dg.AssetSpec(
         key,

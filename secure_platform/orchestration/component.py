@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from secure_platform.contract.product import Product, ProductAttributes, product_from_attributes
+from secure_platform.orchestration.aggregates import aggregate_assets
 from secure_platform.orchestration.assets import production_assets, protected_asset, raw_asset, release_asset
 from secure_platform.orchestration.automation import approval_sensor, jobs, schedule, unchanged_sensor
 from secure_platform.orchestration.home import prepare
@@ -35,12 +36,14 @@ def product_definitions(product: Product) -> dg.Definitions:
     classification = output_classification(plan)
     pairs = [(contract, plan.datasets[name]) for name, contract in product.contracts.items()]
     marts = marts_assets(product, settings, classification)
+    told = aggregate_assets(product, plan)
     assets: list[Any] = [
         *(raw_asset(product, contract, dataset_plan) for contract, dataset_plan in pairs),
         *(protected_asset(product, contract, dataset_plan) for contract, dataset_plan in pairs),
         marts,
+        *told,
         release_asset(product, classification),
-        production_assets(product, classification, marts),
+        production_assets(product, classification, [marts, *told]),
     ]
     cron = schedule(product)
     build, retokenize, deploy = jobs(product)

@@ -171,10 +171,21 @@ _LINE: Final = (
 )
 
 
+_TOLD: Final = Flow(
+    "protected",
+    "marts",
+    "aggregate",
+    (*PROTECTED_VERDICTS, "a budget"),
+    Action.BUILD,
+    ("privacy.spend", "snapshot.write", "snapshot.head"),
+)
+
+
 def data_map(product: Product, plan: Plan) -> DataMap:
     """Draw the map of a product under its plan."""
     keys = tuple(Custody(name, algorithm, PURPOSES[name]) for name, algorithm in ALGORITHMS.items())
-    return DataMap(product.name, tuple(_places(product, plan)), _LINE, keys)
+    flows = (*_LINE, _TOLD) if product.aggregates else _LINE
+    return DataMap(product.name, tuple(_places(product, plan)), flows, keys)
 
 
 def _places(product: Product, plan: Plan) -> Iterator[Place]:

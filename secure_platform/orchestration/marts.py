@@ -42,7 +42,13 @@ def marts_assets(product: Product, settings: Settings, default: Classification) 
     manifest = part_of(load_manifest(settings), product.name)
     specs, checks = mart_specs(product, manifest, default)
     marts = _marts(product, manifest, specs, checks, default)
-    missing = sorted(set(product.models) - set(marts))
+    missing = sorted(set(product.models) - set(marts) - set(product.aggregate_names))
+    taken = sorted(set(product.aggregate_names) & set(marts))
+    if taken:
+        raise ContractError(
+            f"The product {product.name} has a dbt model and an aggregate named {', '.join(taken)}",
+            "Rename one of the two.",
+        )
     if missing:
         raise ContractError(
             f"The product {product.name} releases {', '.join(missing)}, which dbt does not have",

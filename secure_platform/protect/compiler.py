@@ -14,6 +14,7 @@ from secure_platform.contract.columns import CONDITIONAL
 from secure_platform.contract.model import Column, Contract, Protect, Scalar
 from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
+from secure_platform.protect.aggregate_rules import require_aggregates
 from secure_platform.protect.decide import Decider, Decision, Place, ends, members
 from secure_platform.protect.members import MEMBERS
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
@@ -47,6 +48,7 @@ def compile_plan(
     compiler = _Compiler(product, profile, token_version, as_of, today or as_of)
     datasets = {name: compiler.dataset(contract) for name, contract in product.contracts.items()}
     compiler.refuse()
+    require_aggregates(product, datasets)
     return Plan(product.name, profile.name, profile.digest, as_of, MappingProxyType(datasets))
 
 

@@ -27,20 +27,36 @@ def read_hierarchy(product: Path, file: str, level: int) -> dict[str, str]:
     Raises:
         PlanRefusedError: If there is no such file or level, or the file is no hierarchy.
     """
+    rows = _read(product, file)
+    _check(file, rows, level)
+    return {row[0]: row[level] for row in rows}
+
+
+def read_levels(product: Path, file: str) -> list[dict[str, str]]:
+    """The same for every level of a hierarchy, from 1 on.
+
+    Raises:
+        PlanRefusedError: If there is no such file, or it is no hierarchy.
+    """
+    rows = _read(product, file)
+    highest = max((len(row) for row in rows), default=1) - 1
+    _check(file, rows, highest)
+    return [{row[0]: row[level] for row in rows} for level in range(1, highest + 1)]
+
+
+def _read(product: Path, file: str) -> list[list[str]]:
     if not _FILE.fullmatch(file):
         raise PlanRefusedError(
             "A hierarchy has an unusable file name", "Use letters, digits, - and _, and .csv."
         )
     try:
         with (product / FOLDER / file).open(encoding="utf-8", newline="") as lines:
-            rows = [row for row in csv.reader(lines, delimiter=";", strict=True) if row]
+            return [row for row in csv.reader(lines, delimiter=";", strict=True) if row]
     except (OSError, ValueError, csv.Error):
         raise PlanRefusedError(
             f"The hierarchy {file} cannot be read",
             f"Put a CSV file of this name into the product's {FOLDER}/.",
         ) from None
-    _check(file, rows, level)
-    return {row[0]: row[level] for row in rows}
 
 
 def _check(file: str, rows: list[list[str]], level: int) -> None:

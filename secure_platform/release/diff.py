@@ -11,6 +11,7 @@ from secure_platform.contract.place import Place
 from secure_platform.errors import ContractError
 from secure_platform.protect.changes import WEAKER, changes
 from secure_platform.release.dbt_diff import check_changes, sql_changes
+from secure_platform.release.privacy_diff import privacy_changes
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class ReleaseDiff:
         plan: Sentences about the protection plan; weaker protection is called weaker.
         sql: Sentences about dbt's models and macros, and new tests.
         checks: Sentences about dbt's tests that are gone or judge otherwise, and about its variables.
+        privacy: Sentences about what is told in numbers with noise, and its budget; more is called weaker.
         contracts: What changes in the contracts.
     """
 
@@ -50,18 +52,19 @@ class ReleaseDiff:
     sql: tuple[str, ...]
     checks: tuple[str, ...]
     contracts: ContractDiff
+    privacy: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything differs that a reader of the data or its steward can notice."""
         different = any(table.change != "unchanged" for table in self.tables)
-        sentences = (*self.properties, *self.plan, *self.sql, *self.checks)
+        sentences = (*self.properties, *self.plan, *self.sql, *self.checks, *self.privacy)
         return self.first or different or bool(sentences or self.contracts.changes)
 
     @property
     def attention(self) -> tuple[str, ...]:
         """What a steward must not miss: weaker protection, changed tests and variables, broken contracts."""
-        weaker = [sentence for sentence in self.plan if WEAKER in sentence]
+        weaker = [sentence for sentence in (*self.plan, *self.privacy) if WEAKER in sentence]
         return (*weaker, *self.checks, *map(str, self.contracts.of_kind("breaking")))
 
     def to_json(self) -> dict[str, Any]:
@@ -83,6 +86,7 @@ class ReleaseDiff:
             "plan": list(self.plan),
             "sql": list(self.sql),
             "checks": list(self.checks),
+            "privacy": list(self.privacy),
             "contracts": self.contracts.to_json(),
         }
 
@@ -103,6 +107,7 @@ def diff_manifests(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Rel
         sql=tuple(sql_changes(old["dbt"], new["dbt"])) if old else (),
         checks=tuple(check_changes(old["dbt"], new["dbt"])) if old else (),
         contracts=_contracts(before.get("contracts", {}), new["contracts"]),
+        privacy=tuple(privacy_changes(before.get("aggregates"), new.get("aggregates"))),
     )
 
 

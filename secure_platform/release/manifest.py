@@ -112,6 +112,36 @@ class DbtRecord(_Part):
     tests: dict[str, DbtTest]
 
 
+class AggregateRecord(_Part):
+    """A table of numbers with noise: what it tells of whom, and what it spends."""
+
+    name: Name
+    description: str
+    source: Name
+    group_by: list[dict[str, Any]]
+    contribution: dict[str, Count]
+    measures: list[dict[str, Any]]
+    epsilon: float | None
+    rho: float | None
+    delta: float
+
+
+class BudgetRecord(_Part):
+    """What may be told of people in a period, by all aggregates of the product together."""
+
+    epsilon: float
+    delta: float
+    period: str
+    composition: str
+
+
+class AggregatesRecord(_Part):
+    """All that is told in numbers with noise."""
+
+    budget: BudgetRecord
+    aggregates: list[AggregateRecord]
+
+
 class Manifest(_Part):
     """What a release holds, where it comes from, and what was decided about it.
 
@@ -137,6 +167,7 @@ class Manifest(_Part):
     plan: PlanRecord
     dbt: DbtRecord
     verdicts: dict[str, dict[str, Verdict]]
+    aggregates: AggregatesRecord | None = None
 
 
 def read_manifest(document: bytes) -> Manifest:
@@ -203,8 +234,14 @@ def _check_verdicts(manifest: Manifest) -> None:
 def _check_dbt(manifest: Manifest) -> None:
     """What made and judged a released table is on record."""
     models = {name.rpartition(".")[2] for name in manifest.dbt.models}
+    declared = {each.name for each in manifest.aggregates.aggregates} if manifest.aggregates else set()
     for name, table in manifest.tables.items():
-        judged = manifest.verdicts[f"{table.source.zone}/{table.source.dataset}"].get("dbt")
+        verdicts = manifest.verdicts[f"{table.source.zone}/{table.source.dataset}"]
+        if table.source.dataset in declared:
+            if "budget" not in verdicts:
+                raise IntegrityError(f"The manifest does not say what table {name} spent", _FIX)
+            continue
+        judged = verdicts.get("dbt")
         tests = judged.detail.get("tests", {}) if judged else {}
         if table.source.dataset not in models or not manifest.dbt.tests.keys() >= set(tests):
             raise IntegrityError(f"The manifest does not say which SQL and tests made table {name}", _FIX)

@@ -57,6 +57,7 @@ class ReleaseRequest:
         contracts: Dataset → its contract, as it was read from its document.
         plan: The whole protection plan.
         dbt: Record of the SQL, tests and variables that made the tables.
+        aggregates: The declaration of the tables that hold numbers with noise, and their budget.
         verdicts: `<zone>/<dataset>` of every snapshot in the lineage → stage → `{"passed", "detail"}`.
         base: Digest of the release in production when this one was built.
         audit_checkpoint: Signed checkpoint of the audit log (C2SP note).
@@ -77,6 +78,7 @@ class ReleaseRequest:
     base: str | None
     number: int
     audit_checkpoint: str
+    aggregates: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,7 @@ def _manifest(
         "plan": {"digest": canonical.sha256(canonical.dumps(plan)), "document": plan},
         "dbt": dict(request.dbt),
         "verdicts": {name: dict(stages) for name, stages in request.verdicts.items()},
+        **({"aggregates": dict(request.aggregates)} if request.aggregates else {}),
     }
 
 

@@ -11,6 +11,7 @@ from secure_platform.errors import DataRefusedError
 from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import LAPSED, ReleaseState
+from secure_platform.orchestration.steps.aggregate import VERDICTS as AGGREGATE_VERDICTS
 from secure_platform.orchestration.steps.context import (
     StepContext,
     code_version,
@@ -71,8 +72,8 @@ def packing(services: Services, product: str) -> AbstractContextManager[None]:
 
 def _package(context: StepContext, services: Services, product: Product) -> Packaged:
     tables = {model: context.input(Zone.MARTS, model) for model in product.models}
-    for table in tables.values():
-        require_verdicts(table, MART_VERDICTS)
+    for name, table in tables.items():
+        require_verdicts(table, _required(product, Zone.MARTS, name))
     plan = current_plan(product, services.keys)
     lineage = _lineage(context, tables, plan)
     dbt = _made_by(product, tables)
@@ -83,6 +84,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         plan=plan.digest,
         # Not the project as a whole: it holds other products too.
         dbt={name: part for name, part in dbt.items() if name != "project"},
+        **({"aggregates": _aggregates(product)} if product.aggregates else {}),
         environment=services.settings.environment,
     )
     current = reconcile(services, product.name, actor=context.requester)
@@ -100,6 +102,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         contracts=product.contracts,
         plan=plan.to_json(),
         dbt=dbt,
+        aggregates=_aggregates(product),
         verdicts=_verdicts(lineage),
         code_version=code_version(),
         base=current.digest if current else None,
@@ -145,13 +148,26 @@ def release_classification(plan: Plan, tables: Mapping[str, Snapshot]) -> Classi
 
 def _made_by(product: Product, tables: Mapping[str, Snapshot]) -> dict[str, Any]:
     """The record of the one build that made all tables."""
-    first, *others = [table.provenance["dbt"] for table in tables.values()]
+    made = [table for name, table in tables.items() if name not in product.aggregate_names]
+    first, *others = [table.provenance["dbt"] for table in made]
     if any(other != first for other in others):
         raise DataRefusedError(
             f"The marts of {product.name} were made by different dbt builds",
             f"Run the whole build: secure-platform run {product.name}.",
         )
     return dict(first)
+
+
+def _aggregates(product: Product) -> dict[str, Any] | None:
+    """What is told in numbers with noise, and the budget for that."""
+    return product.aggregates.model_dump(mode="json") if product.aggregates else None
+
+
+def _required(product: Product, zone: Zone, name: str) -> tuple[str, ...]:
+    """The verdicts that a snapshot must have."""
+    if zone is Zone.MARTS and name in product.aggregate_names:
+        return AGGREGATE_VERDICTS
+    return _REQUIRED[zone]
 
 
 def _lineage(context: StepContext, tables: Mapping[str, Snapshot], plan: Plan) -> list[Snapshot]:
@@ -170,7 +186,7 @@ def _lineage(context: StepContext, tables: Mapping[str, Snapshot], plan: Plan) -
                 )
             continue
         found[position] = snapshot
-        require_verdicts(snapshot, _REQUIRED[snapshot.zone])
+        require_verdicts(snapshot, _required(context.product, snapshot.zone, snapshot.dataset))
         _require_current(context.product, snapshot, plan)
         waiting += [
             store.load(name, source["dataset"], Zone(source["zone"]), source["snapshot_id"])

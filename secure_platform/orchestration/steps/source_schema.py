@@ -19,7 +19,7 @@ from secure_platform.monitor.incident import Severity, Sighting
 from secure_platform.monitor.shape import Change, SchemaChange, schema_changes
 from secure_platform.services import Services
 from secure_platform.source.dataset import TEXT, is_source_place, open_source
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 CHECK: Final = "source_schema"
 ZONE: Final = "source"

@@ -1,0 +1,183 @@
+"""Protected → marts: a table of numbers with noise, told once for each state of its input.
+
+What is spent is in the ledger before the noise is drawn. Told again from the same input, the table is the
+same and nothing is spent, whether its snapshot is still there or not.
+"""
+
+import time
+from typing import Any, Final
+
+import polars as pl
+
+from secure_platform.contract.aggregates import Aggregate, Aggregates
+from secure_platform.errors import UsageError
+from secure_platform.monitor.profile import Measures, Profiler
+from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
+from secure_platform.orchestration.steps.observe import (
+    MARTS,
+    found_by,
+    labels_key,
+    monitored,
+    product_terms,
+    remember,
+)
+from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
+from secure_platform.orchestration.steps.protect import (
+    current_plan,
+    left_over,
+    lineage_record,
+    original_values_left,
+    plan_digest,
+    record_left,
+    residual_detail,
+)
+from secure_platform.orchestration.steps.reports import reported
+from secure_platform.orchestration.steps.scanning import product_scan
+from secure_platform.protect.aggregate import answered
+from secure_platform.protect.aggregate_rules import subject_of
+from secure_platform.protect.budget import Spend
+from secure_platform.protect.plan import DatasetPlan
+from secure_platform.protect.residual import kept_formats
+from secure_platform.protect.told import errors, identity, noise_domain, order_key, told
+from secure_platform.store.draft import Draft
+from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
+from secure_platform.taxonomy.classification import Classification
+
+VERDICTS: Final = ("budget", "residual")
+
+
+def aggregate(context: StepContext, name: str) -> StepOutcome:
+    """Make one aggregate, or find that its snapshot is already there.
+
+    Raises:
+        IntegrityError: If the input is not what was written, or the ledger not what was recorded.
+        DataRefusedError: If the input's verdict is missing or failed, or the budget is spent.
+    """
+    services, product = context.services, context.product
+    document, declared = _declared(context, name)
+    source = context.input(Zone.PROTECTED, declared.source)
+    require_verdicts(source, PROTECTED_VERDICTS)
+    plan = current_plan(product, services.keys).datasets[declared.source]
+    key = input_key(
+        stage="aggregate",
+        source=source.snapshot_id,
+        plan=plan_digest(plan),
+        # Their values are looked for in what is told.
+        originals={each: context.input(Zone.RAW, each).snapshot_id for each in product.contracts},
+        declared=declared.model_dump(mode="json"),
+        scan=product_scan(product).digest(name),
+    )
+    known = services.store.find(product.name, name, Zone.MARTS, key)
+    if known is not None:
+        services.store.set_head(known, actor=context.requester)
+        return _outcome(context, known)
+    began = time.monotonic()
+    table, spend, again = _tell(context, document, declared, source)
+    with services.store.draft(product.name, name, Zone.MARTS, actor=context.requester) as draft:
+        measures = _judge(context, draft, declared, plan, table, spend, again=again)
+        snapshot = draft.commit(
+            input_key=key,
+            contract_version="",
+            contract_digest="",
+            provenance={
+                "run_id": context.run_id,
+                "classification": classification(declared, plan).label,
+                "inputs": [lineage_record(source)],
+                "column_lineage": {
+                    column: [[declared.source, source_column]] if source_column else []
+                    for column, source_column in _sources(declared).items()
+                },
+            },
+        )
+    findings = found_by(snapshot.verdicts["residual"])
+    terms, seconds = product_terms(product), time.monotonic() - began
+    remember(context, snapshot, terms, measures, findings=findings, seconds=seconds)
+    return _outcome(context, snapshot)
+
+
+def classification(declared: Aggregate, plan: DatasetPlan) -> Classification:
+    """That of its groups, which are told as they are; numbers with noise are internal."""
+    grouped = {group.column for group in declared.group_by}
+    levels = [column.classification for column in plan.outputs if column.column in grouped]
+    return max([Classification.INTERNAL, *levels])
+
+
+def _declared(context: StepContext, name: str) -> tuple[Aggregates, Aggregate]:
+    document = context.product.aggregates
+    if document is None or name not in document.by_name:
+        raise UsageError(
+            f"{context.product.name} declares no aggregate {name}", "Declare it in aggregates.yaml."
+        )
+    return document, document.by_name[name]
+
+
+def _tell(
+    context: StepContext, document: Aggregates, declared: Aggregate, source: Snapshot
+) -> tuple[pl.DataFrame, Spend, bool]:
+    """Spend, and then draw the noise; returns whether it was spent before."""
+    services, product = context.services, context.product
+    keys, domain = services.keys, noise_domain(product.name)
+    key = keys.token_key(domain)
+    frame = services.store.scan(source)
+    subject = subject_of(product.contracts[declared.source])
+    answer = answered(declared, frame, subject, order_key(key))
+    of_this = identity(product.name, declared, source.content_digest, answer)
+    spend, again = services.budget.spend(
+        product.name, document.budget, declared, of_this, key.version, actor=context.requester
+    )
+    drawn_by = keys.token_key(domain, spend.key_version)
+    return told(declared, answer, frame.collect_schema(), drawn_by, of_this), spend, again
+
+
+def _judge(
+    context: StepContext,
+    draft: Draft,
+    declared: Aggregate,
+    plan: DatasetPlan,
+    table: pl.DataFrame,
+    spend: Spend,
+    *,
+    again: bool,
+) -> Measures:
+    product, name, lazy = context.product, declared.name, table.lazy()
+    profiler = Profiler(None, labels_key(context), values=declared.columns)
+    counts = draft.write(lazy, observe=profiler.queries(lazy))
+    draft.verdict("budget", passed=True, **_spent(declared, spend, again=again))
+    kept = kept_formats(plan)
+    formats = {group.column: kept[group.column] for group in declared.group_by if group.column in kept}
+    left = left_over(context, name, draft.scan(), formats)
+    values = original_values_left(context, draft.scan(), product.contracts, None)
+    record_left(context, (Zone.MARTS, name, draft.snapshot_id), left, draft.scan())
+    draft.verdict(
+        "residual",
+        passed=not left.findings and not values,
+        **residual_detail(left),
+        original_values=values,
+    )
+    return profiler.measures(counts)
+
+
+def _spent(declared: Aggregate, spend: Spend, *, again: bool) -> dict[str, Any]:
+    return {
+        **{name: value for name, value in spend.to_json().items() if name != "aggregate"},
+        "spent_before": again,
+        "privacy_unit": "person",
+        "contribution": declared.contribution.model_dump(mode="json"),
+        "expected_error": {error.measure: error.to_json() for error in errors(declared)},
+    }
+
+
+def _sources(declared: Aggregate) -> dict[str, str | None]:
+    return {
+        **{group.column: group.column for group in declared.group_by},
+        **{measure.name: measure.column for measure in declared.measures},
+    }
+
+
+def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
+    proved = tuple(
+        CheckOutcome(name, snapshot.verdicts[name].passed, snapshot.verdicts[name].detail)
+        for name in VERDICTS
+    )
+    watched = monitored(context, snapshot, product_terms(context.product), MARTS)
+    return reported(context, StepOutcome(snapshot, (*proved, *watched)))

@@ -1,0 +1,156 @@
+"""Levels of generalization that a contract could ask for: searched in the source, proposed, never written.
+
+The hierarchies are those that the contract's quasi-identifiers name, at whatever level, and those that the
+caller adds; k, l and what may stay behind are what the contract and the profile say. A person decides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from secure_platform.contract.model import Contract
+from secure_platform.contract.product import Product
+from secure_platform.errors import DataRefusedError, UsageError
+from secure_platform.orchestration.steps.protect import current_plan
+from secure_platform.protect.execute import apply
+from secure_platform.protect.hierarchies import read_levels
+from secure_platform.protect.keyed import canonical_text
+from secure_platform.protect.levels import Found, Lattice, Search, Wanted
+from secure_platform.protect.plan import DatasetPlan
+from secure_platform.protect.suppression import Suppression, chosen
+from secure_platform.services import Services
+from secure_platform.source.dataset import open_source
+from secure_platform.validate.rules import cast_typed
+
+_HIERARCHY: Final = "generalize.hierarchy"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What was found.
+
+    Attributes:
+        files: Column → its hierarchy.
+        now: Column → its level in the contract; 0 where it has none.
+        reached: What these reach; None if it is not enough.
+        rows: That were searched.
+    """
+
+    rule: Suppression
+    files: Mapping[str, str]
+    now: Mapping[str, int]
+    reached: Found | None
+    search: Search
+    rows: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For people and programs."""
+        found = self.search.found
+        return {
+            "asked": {"k": self.rule.k, "l": self.rule.l, "at_most": self.rule.at_most},
+            "rows": self.rows,
+            "hierarchies": dict(self.files),
+            "now": _said(self.reached, self.now),
+            "proposed": _said(found, {name: found.levels[name] for name in self.files} if found else {}),
+            "nodes": self.search.nodes,
+            "looked_at": self.search.looked_at,
+        }
+
+
+def propose_levels(
+    services: Services, product: Product, dataset: str, source: Path, added: Mapping[str, str]
+) -> Proposal:
+    """Search the levels of one dataset.
+
+    Args:
+        services: Open the keys of columns that are protected by one.
+        product: The data product.
+        dataset: Its name.
+        source: Folder, or zip file, of the source files.
+        added: Column → file of a hierarchy, beside those that the contract names.
+
+    Raises:
+        UsageError: If there is nothing to search.
+        DataRefusedError: If the source is missing or has no rows.
+        PlanRefusedError: If a hierarchy cannot be used, or there are too many levels.
+    """
+    if dataset not in product.contracts:
+        raise UsageError(
+            f"{product.name} has no dataset {dataset[:64]!r}", f"It has: {', '.join(product.contracts)}."
+        )
+    plan, contract = current_plan(product, services.keys).datasets[dataset], product.contracts[dataset]
+    rule = plan.suppression
+    if rule is None or not rule.quasi:
+        raise UsageError(
+            f"{dataset} is to have neither k nor l",
+            "Mark its quasi-identifiers, and say `suppressRows: {k: 5}` in its contract.",
+        )
+    files = _files(plan, rule, added)
+    typed = chosen(rule, cast_typed(contract, _text(source, contract)), services.keys).collect()
+    if typed.is_empty():
+        raise DataRefusedError(f"The source of {dataset} has no rows", "Name another one with --source.")
+    protected = apply(plan, typed.lazy(), services.keys).collect()
+    columns = {
+        name: _levels(product, typed[name], files[name]) if name in files else [protected[name]]
+        for name in rule.quasi
+    }
+    sensitive = [protected[name] for name in rule.sensitive]
+    subject = protected[rule.subject] if rule.subject else None
+    lattice = Lattice(columns, Wanted(rule.k, rule.l, rule.at_most), sensitive, subject)
+    now = {name: level for name, (_, level) in _asked(plan).items() if name in files}
+    now = {name: now.get(name, 0) for name in files}
+    reached = lattice.at(tuple(min(now.get(name, 0), len(columns[name]) - 1) for name in rule.quasi))
+    return Proposal(rule, files, now, reached, lattice.best(), typed.height)
+
+
+def _files(plan: DatasetPlan, rule: Suppression, added: Mapping[str, str]) -> dict[str, str]:
+    strangers = added.keys() - set(rule.quasi)
+    if strangers:
+        raise UsageError(
+            f"{plan.dataset} has no quasi-identifier {', '.join(sorted(strangers))}",
+            f"It has: {', '.join(rule.quasi)}.",
+        )
+    named = {name: file for name, (file, _) in _asked(plan).items()}
+    files = {name: each for name in rule.quasi if (each := added.get(name, named.get(name)))}
+    if not files:
+        raise UsageError(
+            f"No quasi-identifier of {plan.dataset} has a hierarchy",
+            "Name one: --hierarchy COLUMN=FILE, a file in the product's folder hierarchies/.",
+        )
+    return files
+
+
+def _asked(plan: DatasetPlan) -> dict[str, tuple[str, int]]:
+    """The hierarchies and levels that the contract asks for."""
+    return {
+        column.column: (str(column.params["file"]), int(column.params["level"]))
+        for column in plan.outputs
+        if column.full_name == _HIERARCHY
+    }
+
+
+def _text(source: Path, contract: Contract) -> pl.LazyFrame:
+    frames = [batch.frame for batch in open_source(source, contract).batches()]
+    names = [column.name for column in contract.columns]
+    return pl.concat(frames).lazy() if frames else pl.LazyFrame(schema=dict.fromkeys(names, pl.String()))
+
+
+def _levels(product: Product, values: pl.Series, file: str) -> list[pl.Series]:
+    """What the values are at each level; what is in no line is there as it is, and null above."""
+    frame = values.to_frame("value")
+    text = frame.select(canonical_text(pl.col("value"), values.dtype))["value"]
+    higher = [
+        text.replace_strict(level, default=None, return_dtype=pl.String())
+        for level in read_levels(product.directory, file)
+    ]
+    return [text, *higher]
+
+
+def _said(found: Found | None, levels: Mapping[str, int]) -> dict[str, Any]:
+    if found is None:
+        return {"levels": dict(levels), "reached": False}
+    lost = f"{found.information_lost:.4f}"
+    return {"levels": dict(levels), "reached": True, "suppressed": found.suppressed, "information_lost": lost}

@@ -1,0 +1,121 @@
+"""An aggregate is refused when the plan is compiled, if one person would move more than their own rows.
+
+Rows that stay behind for k and l, and shuffled values, depend on everybody; a subject whose cells differ from
+row to row would count as many. With any of these, the noise would hide less than is declared.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Final
+
+from secure_platform.contract.aggregates import Aggregate, Group
+from secure_platform.contract.model import Contract, Scalar
+from secure_platform.contract.product import Product
+from secure_platform.errors import PlanRefusedError
+from secure_platform.protect.plan import ColumnPlan, DatasetPlan
+from secure_platform.protect.strength import strengths
+
+_GROUPED: Final[Mapping[str, type]] = {
+    "String": str, "Int64": int, "Int32": int, "Boolean": bool, "Date": date,
+}  # fmt: skip
+_COUNTED: Final = frozenset({"Int64", "Int32", "Float64"})
+_OF_EVERYBODY: Final = "shuffle"
+
+
+def subject_of(contract: Contract) -> str:
+    """The column that says whose privacy an aggregate keeps.
+
+    Raises:
+        PlanRefusedError: If the contract names none.
+    """
+    for column in contract.columns:
+        if column.subject_id:
+            return column.name
+    raise PlanRefusedError(
+        f"{contract.dataset} has an aggregate and no subject",
+        "Mark the column that says whom a row is about with `subjectId: true`.",
+    )
+
+
+def require_aggregates(product: Product, plans: Mapping[str, DatasetPlan]) -> None:
+    """Refuse what cannot be told with noise.
+
+    Raises:
+        PlanRefusedError: Naming the first aggregate, and why.
+    """
+    for aggregate in product.aggregates.aggregates if product.aggregates else ():
+        problem = next(_problems(product, plans, aggregate), None)
+        if problem:
+            raise PlanRefusedError(f"The aggregate {aggregate.name} {problem[0]}", problem[1])
+
+
+def _problems(
+    product: Product, plans: Mapping[str, DatasetPlan], aggregate: Aggregate
+) -> Iterator[tuple[str, str]]:
+    if aggregate.source not in product.contracts:
+        yield f"is of {aggregate.source}, which is no dataset", "Name a dataset of the product as its source."
+        return
+    outputs = {column.column: column for column in plans[aggregate.source].outputs}
+    subject = outputs.get(subject_of(product.contracts[aggregate.source]))
+    if subject is None or not all(map(_tells_persons_apart, subject.every())):
+        yield (
+            "needs a subject that is the same in all rows of a person",
+            "Tokenize the column of the subject, or encrypt it with `mode: deterministic`.",
+        )
+    for dataset in _reaching(product, aggregate.source):
+        suppression = plans[dataset].suppression
+        if suppression is not None and suppression.quasi:
+            yield (
+                f"depends on {dataset}, whose rows stay behind for k or l",
+                "Take a dataset of which none do: which rows these are depends on everybody.",
+            )
+    for group in aggregate.group_by:
+        yield from _grouped(group, outputs.get(group.column))
+    for measure in aggregate.measures:
+        column = outputs.get(measure.column or "")
+        if measure.column is not None and (column is None or column.output_type not in _COUNTED):
+            yield f"counts {measure.column}, which is no number after protection", "Name a column that is."
+        elif column is not None:
+            yield from _own(column)
+
+
+def _tells_persons_apart(column: ColumnPlan) -> bool:
+    strength = strengths().named(column.full_name)
+    return strength.deterministic and strength.uniqueness != "lossy"
+
+
+def _grouped(group: Group, column: ColumnPlan | None) -> Iterator[tuple[str, str]]:
+    kind = _GROUPED.get(column.output_type or "") if column else None
+    if column is None or kind is None:
+        yield (
+            f"is grouped by {group.column}, which cannot be grouped by after protection",
+            "Name a column of text, whole numbers, dates or true and false.",
+        )
+        return
+    yield from _own(column)
+    if not all(_is(kind, value) for value in group.partitions or ()):
+        yield (
+            f"declares partitions of {group.column} that are of another type",
+            "Write values as the column has them after protection: text and dates in quotes.",
+        )
+
+
+def _is(kind: type, value: Scalar) -> bool:
+    if kind is not date:
+        return type(value) is kind
+    try:
+        return isinstance(value, str) and date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
+def _own(column: ColumnPlan) -> Iterator[tuple[str, str]]:
+    if any(each.transform == _OF_EVERYBODY for each in column.every()):
+        yield f"uses {column.column}, whose values are shuffled between people", "Use another transform."
+
+
+def _reaching(product: Product, dataset: str) -> Iterator[str]:
+    """The dataset and all whose missing rows would take rows of it along."""
+    yield dataset
+    for parent in product.contracts[dataset].parents:
+        yield from _reaching(product, parent)

@@ -18,7 +18,8 @@ from benchmarks.projects import FIRST_PRODUCT, dataset_names, write_project, wri
 from benchmarks.shop import shop
 from benchmarks.vault import Vault, requests, vault
 from secure_platform.contract.product import load_product
-from secure_platform.services import Services, initialise
+from secure_platform.homes import initialise
+from secure_platform.services import Services
 from secure_platform.settings import Settings, load_settings
 from secure_platform.store.parquet import ZSTD_LEVEL
 

@@ -7,9 +7,10 @@ from typing import Final
 
 from secure_platform import canonical
 from secure_platform.contract.product import COMPONENT, Product, load_product
+from secure_platform.homes import initialise
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.plan import DatasetPlan
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.store.draft import Draft
 from secure_platform.store.snapshot import Snapshot

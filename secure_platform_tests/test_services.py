@@ -11,8 +11,9 @@ import pytest
 from secure_platform.access.principals import ANONYMOUS
 from secure_platform.audit.log import AuditLog
 from secure_platform.errors import AccessDeniedError, UsageError
+from secure_platform.homes import initialise
 from secure_platform.monitor.incident import MONITOR
-from secure_platform.services import ADMINISTRATOR, DEPLOYER, SCHEDULER, Services, initialise
+from secure_platform.services import ADMINISTRATOR, DEPLOYER, SCHEDULER, Services
 from secure_platform.settings import Settings, load_settings
 
 START = """

@@ -6,7 +6,7 @@ Dagster takes a second to import. Every command asks for a whole home, and few n
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from secure_platform.services import initialise
+from secure_platform.homes import initialise
 from secure_platform.settings import Settings
 
 if TYPE_CHECKING:

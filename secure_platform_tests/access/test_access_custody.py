@@ -17,8 +17,9 @@ from secure_platform.access.principals import ANONYMOUS, Principal
 from secure_platform.control.database import utc_now
 from secure_platform.control.tables import key_version, metadata
 from secure_platform.errors import AccessDeniedError, GateRefusedError, IntegrityError, UsageError
+from secure_platform.homes import initialise
 from secure_platform.keys.catalog import KeyState
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 STAFF = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cli_support import Cli
 
-from secure_platform.services import INITIALISED
+from secure_platform.homes import INITIALISED
 
 PASSPHRASE = "slow brass otter 9 kites"
 

@@ -16,18 +16,11 @@ from secure_platform.control.database import MIGRATIONS, ControlDatabase
 from secure_platform.control.tables import metadata, profile
 from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.files import private_directory, write_private
+from secure_platform.homes import INITIALISED, ROOMS, initialise
 from secure_platform.keys.providers.choice import prepare_provider
 from secure_platform.monitor.history import MetricsHistory
 from secure_platform.monitor.incident import MONITOR
-from secure_platform.services import (
-    ADMINISTRATOR,
-    DEPLOYER,
-    INITIALISED,
-    ROOMS,
-    SCHEDULER,
-    Services,
-    initialise,
-)
+from secure_platform.services import ADMINISTRATOR, DEPLOYER, SCHEDULER, Services
 from secure_platform.settings import Settings, load_settings
 
 WHEN = datetime(2026, 1, 5, 4, tzinfo=UTC)

@@ -17,6 +17,7 @@ from secure_platform.contract.product import Product, load_products
 from secure_platform.errors import AlreadyRolledBackError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
+from secure_platform.homes import initialise
 from secure_platform.orchestration import dbt
 from secure_platform.orchestration.dbt import MANIFEST, PARTIAL_PARSE, DbtRun
 from secure_platform.orchestration.guard import value_free
@@ -29,7 +30,7 @@ from secure_platform.orchestration.steps.package import package
 from secure_platform.orchestration.steps.protect import current_plan, protect
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.sample.generate import generate
-from secure_platform.services import ADMINISTRATOR, Services, initialise
+from secure_platform.services import ADMINISTRATOR, Services
 from secure_platform.settings import CONFIG_NAME, PACKAGE, load_settings
 from secure_platform.store import duckdb
 

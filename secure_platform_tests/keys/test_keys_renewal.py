@@ -11,10 +11,11 @@ from sqlalchemy import select
 from secure_platform.access.principals import Principal
 from secure_platform.control.tables import key_version
 from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.homes import initialise
 from secure_platform.keys.lifecycle import Lifecycle
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.providers.root_keys import RootKeys
-from secure_platform.services import ADMINISTRATOR, Services, initialise
+from secure_platform.services import ADMINISTRATOR, Services
 from secure_platform.settings import load_settings
 
 CONTEXT = {"name": "data", "version": "1"}

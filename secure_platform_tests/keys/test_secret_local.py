@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.homes import initialise
 from secure_platform.keys.secrets.local import LocalSecrets
 from secure_platform.keys.secrets.secret import LARGEST
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 CANARY = "canary-51f2b7"

@@ -14,11 +14,12 @@ from waiting import wait_for
 
 from secure_platform.audit.log import AuditLog
 from secure_platform.errors import SecurePlatformError, ServiceError, UsageError
+from secure_platform.homes import initialise
 from secure_platform.keys.providers.vault_session import VaultSession
 from secure_platform.keys.secrets.resolver import HeldSecrets, Secrets, held
 from secure_platform.keys.secrets.vault import VaultSecrets
 from secure_platform.keys.secrets.vault_database import VaultDatabaseSecrets
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 pytestmark = pytest.mark.slow

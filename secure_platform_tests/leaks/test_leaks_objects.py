@@ -16,9 +16,10 @@ import pytest
 from canaries import KEY, KEY_LABEL, needles, plant_in_keys
 
 from secure_platform.errors import SecurePlatformError, UsageError
+from secure_platform.homes import initialise
 from secure_platform.keys.material import NotPickled
 from secure_platform.keys.ring import KeyRing
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.store.snapshot import Zone
 

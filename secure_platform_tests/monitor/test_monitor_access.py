@@ -11,12 +11,13 @@ from secure_platform.access.principals import Principal
 from secure_platform.access.resources import Action, PlatformResource, ProductResource
 from secure_platform.control.tables import habit
 from secure_platform.errors import AccessDeniedError
+from secure_platform.homes import initialise
 from secure_platform.monitor import access
 from secure_platform.monitor.deeds import PLATFORM
 from secure_platform.monitor.incident import Incident
 from secure_platform.orchestration.steps.access import look_at_access
 from secure_platform.orchestration.steps.reveal import allowance
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 PRODUCT = ProductResource("healthcare", "production", 2)

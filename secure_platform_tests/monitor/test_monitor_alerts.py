@@ -18,13 +18,14 @@ from secure_platform.access.principals import Principal
 from secure_platform.access.resources import ProductResource
 from secure_platform.control import database
 from secure_platform.errors import UsageError
+from secure_platform.homes import initialise
 from secure_platform.monitor.alerts import Alerts
 from secure_platform.monitor.incident import Sighting
 from secure_platform.monitor.incidents import Incidents
 from secure_platform.monitor.watchdog import Watchdog
 from secure_platform.notify import courier
 from secure_platform.notify.outbox import Notices
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.site import AlertSettings
 

@@ -12,11 +12,12 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from secure_platform.control.tables import profile
 from secure_platform.errors import DataRefusedError, IntegrityError
+from secure_platform.homes import initialise
 from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.anomaly import HISTORY
 from secure_platform.monitor.history import REFERENCE, MetricsHistory, Record
 from secure_platform.monitor.profile import SMALLEST, Measures, Profiler
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 KEY = DigestKey(1, bytes(range(32)))

@@ -15,11 +15,12 @@ from secure_platform.access.principals import Principal
 from secure_platform.access.resources import ProductResource
 from secure_platform.control.tables import incident as incident_table
 from secure_platform.errors import AccessDeniedError, GateRefusedError, IntegrityError, UsageError
+from secure_platform.homes import initialise
 from secure_platform.monitor.feedback import Feedback
 from secure_platform.monitor.incident import MONITOR, Incident, Sighting, timeline
 from secure_platform.monitor.incidents import Incidents
 from secure_platform.monitor.watch import watch
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 PRODUCT = ProductResource("shop", "production", 1)

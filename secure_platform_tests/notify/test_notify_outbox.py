@@ -15,9 +15,10 @@ from notify_support import SECRETS, channel
 from waiting import wait_for
 
 from secure_platform.errors import UsageError
+from secure_platform.homes import initialise
 from secure_platform.notify import courier
 from secure_platform.notify.outbox import ATTEMPTS, LONGEST_PAUSE, Notices
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.site import ChannelSettings
 

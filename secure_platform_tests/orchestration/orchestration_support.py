@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secure_platform.access.principals import Principal
+from secure_platform.homes import initialise
 from secure_platform.orchestration.steps.context import StepContext, StepOutcome
 from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.sample.generate import generate
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 PRODUCT = "healthcare"

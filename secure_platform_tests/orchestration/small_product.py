@@ -8,8 +8,9 @@ import polars as pl
 
 from secure_platform import canonical
 from secure_platform.contract.product import COMPONENT, load_product
+from secure_platform.homes import initialise
 from secure_platform.orchestration.steps.context import StepContext
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 

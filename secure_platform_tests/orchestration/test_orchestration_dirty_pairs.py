@@ -13,10 +13,11 @@ import pytest
 from secure_platform.contract.load import load_contract
 from secure_platform.contract.product import COMPONENT, Product, load_product
 from secure_platform.errors import DataRefusedError
+from secure_platform.homes import initialise
 from secure_platform.orchestration.steps.context import StepContext, StepOutcome
 from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.source.csv import LINE
 from secure_platform.store.snapshot import Zone

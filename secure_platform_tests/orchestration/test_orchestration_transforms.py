@@ -12,6 +12,7 @@ from stdnum import luhn
 
 from secure_platform import canonical
 from secure_platform.contract.product import COMPONENT, Product, load_product
+from secure_platform.homes import initialise
 from secure_platform.orchestration.data_map import data_map
 from secure_platform.orchestration.lineage import ColumnLineage
 from secure_platform.orchestration.steps import marts as marts_step
@@ -21,7 +22,7 @@ from secure_platform.orchestration.steps.protect import current_plan, protect
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.protect.execute import undo
 from secure_platform.protect.residual import ANY
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.store.snapshot import Snapshot
 

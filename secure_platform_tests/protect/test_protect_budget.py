@@ -15,9 +15,10 @@ from aggregate_examples import aggregate, budget
 
 from secure_platform.contract.aggregates import Aggregate, Budget
 from secure_platform.errors import DataRefusedError, IntegrityError
+from secure_platform.homes import initialise
 from secure_platform.protect.budget import Ledger, Spend, composed, period
 from secure_platform.release.past import SignedPast
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)

@@ -11,7 +11,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from secure_platform.services import Services, initialise
+from secure_platform.homes import initialise
+from secure_platform.services import Services
 from secure_platform.settings import Settings, load_settings
 from secure_platform.web import login
 from secure_platform.web.authentication import Authentication, principal_of, session_of

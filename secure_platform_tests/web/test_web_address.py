@@ -12,7 +12,8 @@ from web_login import BASE, admin_token, web_app
 from web_support import Client
 
 from secure_platform.errors import UsageError
-from secure_platform.services import Services, initialise
+from secure_platform.homes import initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.site import ProxySettings, ServerSettings, TlsSettings
 from secure_platform.web.address import Forwarded, SiteAddress

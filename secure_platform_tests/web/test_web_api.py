@@ -13,7 +13,8 @@ from dagster_webserver.webserver import DagsterWebserver
 from web_login import BASE, admin_token, web_app
 from web_support import Client
 
-from secure_platform.services import Services, initialise
+from secure_platform.homes import initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
 EVIL = "http://evil.example"

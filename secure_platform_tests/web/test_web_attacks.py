@@ -15,7 +15,8 @@ from starlette.types import Message, Scope
 from web_login import BASE, admin_token, bearer, logged_in, person, web_app
 from web_support import Client
 
-from secure_platform.services import Services, initialise
+from secure_platform.homes import initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.site import ProxySettings, ServerSettings, TlsSettings
 from secure_platform.web.guard import FORM, JSON, MOST_BODY_BYTES

@@ -16,8 +16,9 @@ from api_support import served_api
 from waiting import wait_for
 from web_login import person
 
+from secure_platform.homes import initialise
 from secure_platform.monitor.incident import Sighting
-from secure_platform.services import Services, initialise
+from secure_platform.services import Services
 from secure_platform.settings import PACKAGE, load_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]

@@ -11,7 +11,8 @@ from starlette.types import Message
 from web_login import BASE, bearer, logged_in, person, web_app
 from web_support import Client
 
-from secure_platform.services import Services, initialise
+from secure_platform.homes import initialise
+from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.web import sockets
 

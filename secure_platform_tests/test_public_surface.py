@@ -20,6 +20,7 @@ SURFACE = {
         "StorageError",
         "UsageError",
     },
+    "secure_platform.homes": {"initialise"},
     "secure_platform.orchestration.component": {"DataProduct", "product_definitions"},
     "secure_platform.orchestration.governance": {"govern"},
     "secure_platform.orchestration.instance": {"SecureInstance"},
@@ -33,7 +34,7 @@ SURFACE = {
         "SnapshotStoreResource",
         "platform_resources",
     },
-    "secure_platform.services": {"Services", "initialise"},
+    "secure_platform.services": {"Services"},
     "secure_platform.settings": {"Settings", "find_project", "load_settings"},
 }
 

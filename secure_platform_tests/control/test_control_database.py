@@ -59,7 +59,7 @@ def add_release(connection: Connection, **changes: Any) -> None:
 def normal(ddl: str) -> list[str]:
     """The parts of a CREATE TABLE statement, whatever their order and layout."""
     body = ddl[ddl.index("(") + 1 : ddl.rindex(")")].replace(", ", ",\n")
-    return sorted(part.strip(" ,\t") for part in body.split("\n"))
+    return sorted(filter(None, (part.strip(" ,\t") for part in body.split("\n"))))
 
 
 def test_the_migrations_create_what_is_declared(database: ControlDatabase) -> None:

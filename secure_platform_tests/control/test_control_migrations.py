@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from secure_platform import services as rooms
+from secure_platform import homes
 from secure_platform.access.principals import Principals
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import MIGRATIONS, ControlDatabase
@@ -79,7 +79,7 @@ def test_a_home_of_the_first_release_is_brought_up_to_date_once(settings: Settin
         (MetricsHistory, "adopt"),
         (Principals, "add"),
         (AuditLog, "checkpoint"),
-        (rooms, "replace_private"),
+        (homes, "replace_private"),
     ],
 )
 @pytest.mark.parametrize("afterwards", [False, True])

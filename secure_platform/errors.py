@@ -34,18 +34,21 @@ class SecurePlatformError(Exception):
 
     Args:
         culprit: What is wrong and where (dataset, column, file, release), without any data value.
-        fix: What the reader can do about it, as an imperative sentence.
+        fix: What the reader can do about it, as an imperative sentence. Empty only where Polars makes anew an
+            error that a callback raised: it gives the class the whole text, and its own after that.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, culprit: str, fix: str) -> None:
+    def __init__(self, culprit: str, fix: str = "") -> None:
+        if not fix:
+            culprit = culprit.partition("\n\n")[0]
         super().__init__(culprit, fix)
         self.culprit = culprit
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"{self.culprit.rstrip('.')}. {self.fix}"
+        return f"{self.culprit.rstrip('.')}. {self.fix}".rstrip()
 
 
 class UsageError(SecurePlatformError):

@@ -45,6 +45,7 @@ DATASETS: Final[dict[str, Columns]] = {
         ("name", {}, {"transform": "encrypt", "mode": "randomized"}),
         ("mail", {}, {"transform": "encrypt", "mode": "deterministic", "key": "subject"}),
         ("secret", {}, "hash"),
+        ("login", {}, {"transform": "vault", "ttl": 3650}),
     ],
     "cards": [
         ("number", {"infoType": "RECORD_ID"}, "tokenize"),
@@ -55,7 +56,7 @@ DATASETS: Final[dict[str, Columns]] = {
 }
 KEYS: Final = {"people": "id", "cards": "number"}
 MODEL = """\
-select cards.card, people.id as person, people.name, people.mail, people.secret, cards.note,
+select cards.card, people.id as person, people.name, people.mail, people.secret, people.login, cards.note,
     concat(people.name, people.mail) as mixed
 from {{ source('bank', 'cards') }} as cards
 join {{ source('bank', 'people') }} as people on people.id = cards.person
@@ -70,7 +71,7 @@ aggregates:
     measures: [{name: cards, kind: rows}, {name: people, kind: persons}]
     epsilon: 0.5
 """
-OUTPUTS = ("card", "person", "name", "mail", "secret", "note", "mixed")
+OUTPUTS = ("card", "person", "name", "mail", "secret", "login", "note", "mixed")
 SOURCES = """\
 version: 2
 sources:
@@ -89,6 +90,7 @@ def people() -> pl.DataFrame:
             "name": [f"Given{number} Family{number}" for number in numbers],
             "mail": [f"person{number}@example.com" for number in numbers],
             "secret": [f"answer {number}" for number in numbers],
+            "login": [f"login-{number}-of-nobody-else" for number in numbers],
         }
     )
 
@@ -178,7 +180,7 @@ def bank_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _make(root: Path) -> None:
-    _write_project(root / "project")
+    write_project(root / "project")
     (root / "source").mkdir()
     people().write_csv(root / "source" / "people.csv")
     cards().write_csv(root / "source" / "cards.csv")
@@ -197,7 +199,8 @@ def _make(root: Path) -> None:
         bank.build()
 
 
-def _write_project(project: Path) -> None:
+def write_project(project: Path) -> None:
+    """The project of the bank: contracts, models and macros."""
     texts = {
         "platform.yaml": "{}\n",
         f"defs/{PRODUCT}/defs.yaml": DEFINITION,

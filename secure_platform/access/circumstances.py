@@ -51,6 +51,7 @@ class Circumstances:
             "mfa": age is not None,
             "mfa_age_s": _NEVER if age is None else age,
             "in_scope": self.in_scope(action, product),
+            "issued_for_it": self.scopes is not None and self.in_scope(action, product),
             "now": _extension("datetime", moment),
         }
         if self.address is not None:

@@ -13,6 +13,7 @@ from secure_platform.orchestration.steps import decide, deploy, review
 from secure_platform.orchestration.steps.exchange import Listener, RunReport
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.orchestration.steps.query import read_production
+from secure_platform.orchestration.steps.reveal import Asked, Revealed, reveal
 from secure_platform.services import Services
 from secure_platform.source.dataset import is_source_place
 
@@ -66,6 +67,9 @@ class Platform(Protocol):
 
     def query(self, product: str, sql: str, *, limit: int, purpose: str | None) -> pl.DataFrame:
         """Ask production a question."""
+
+    def reveal(self, asked: Asked) -> Revealed:
+        """Make values again of what stands for them."""
 
 
 class Local:
@@ -150,6 +154,10 @@ class Local:
         """As the caller whose token was given."""
         caller = self._services.caller()
         return read_production(self._services, product, sql, caller=caller, purpose=purpose, limit=limit)
+
+    def reveal(self, asked: Asked) -> Revealed:
+        """As the caller whose token was given."""
+        return reveal(self._services, asked, self._services.caller())
 
     def _require_reader(self, product: str) -> None:
         resource = product_resource(self._services, self._services.product(product))

@@ -23,6 +23,8 @@ from secure_platform.cli.local import Verb
 from secure_platform.errors import AccessDeniedError, GateRefusedError, SecurePlatformError, UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.orchestration.steps.exchange import AssetEvent, Listener, RunReport, read_record
+from secure_platform.orchestration.steps.reveal import Asked, Revealed
+from secure_platform.protect.reveal import CELL, VALUE
 
 T = TypeVar("T")
 
@@ -216,6 +218,16 @@ class Remote:
         """In the name of the token's principal."""
         body = {"sql": sql, "limit": limit, "purpose": purpose}
         return self._server.rows(f"/production/{_word(product)}/query", body)
+
+    def reveal(self, asked: Asked) -> Revealed:
+        """In the name of the token's principal; what is asked about is in the body."""
+        body = {name: value for name, value in vars(asked).items() if name != "product"}
+        told = self._server.post(f"/products/{_word(asked.product)}/reveal", body)
+        cells = [each[CELL] for each in told["revealed"]]
+        # Of one type as JSON carries it: a number stays one, what it has no type for is text.
+        values = pl.Series(VALUE, [each[VALUE] for each in told["revealed"]], strict=False)
+        frame = pl.DataFrame([pl.Series(CELL, cells, pl.String), values])
+        return Revealed(int(told["release"]), str(told["column"]), frame)
 
     def _product(self, product: str) -> Mapping[str, Any]:
         data: Mapping[str, Any] = self._server.get(f"/products/{_word(product)}")

@@ -11,13 +11,12 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from secure_platform.cli.access import open_services
+from secure_platform.cli.access import open_platform, server_option
 from secure_platform.cli.confidential import nothing_else, read_text
 from secure_platform.cli.export import MARK, write_csv
 from secure_platform.cli.output import example, json_option, line, require_new, show, table
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps.reveal import Asked, Revealed
-from secure_platform.orchestration.steps.reveal import reveal as reveal_cells
 
 LARGEST: Final = 64 << 20
 
@@ -27,6 +26,7 @@ LARGEST: Final = 64 << 20
     epilog=example(
         "--token-file petra.token reveal healthcare patients.Id --purpose care_quality --values tokens.txt",
         "--token-file petra.token reveal healthcare patient_summary.patient_id --purpose research --json",
+        "--token-file reveal.token reveal bank people.mail --purpose fraud --values - --server https://data.example.org",
     ),
 )
 @click.argument("product")
@@ -41,6 +41,7 @@ LARGEST: Final = 64 << 20
 @click.option("--from", "header", metavar="NAME", help="The file is CSV, with the cells in this column.")
 @click.option("--release", type=click.IntRange(1), help="Where the cells come from; default production.")
 @click.option("--out", type=click.Path(path_type=Path), help="New 0600 file that gets CSV, as from sql.")
+@server_option
 @json_option
 def reveal(
     product: str,
@@ -56,15 +57,14 @@ def reveal(
     """Make the values again that stand in TABLE.COLUMN of PRODUCT, encrypted, in their format, or as tokens.
 
     TABLE is one of the release, or a dataset that it was made of. Each call is audited: who, what for, which
-    column, how many; never a value.
+    column, how many; never a value. A server asks for a token that was issued for it, by an administrator:
+    token issue NAME --scope data_reveal:PRODUCT.
     """
     if out is not None:
         require_new(out)
     name, _, of = column.partition(".")
     cells = None if values is None else _cells(values, header)
-    services = open_services()
-    asked = Asked(product, name, of, release, purpose, cells)
-    revealed = reveal_cells(services, asked, services.caller())
+    revealed = open_platform().reveal(Asked(product, name, of, release, purpose, cells))
     frame, data = revealed.frame, _data(product, revealed)
     if out is not None:
         write_csv(out, frame.columns, frame.rows())

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Index,
@@ -184,6 +185,26 @@ subject_key: Final = Table(
     Column("wrapped", LargeBinary, nullable=True),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("destroyed_at", DateTime(timezone=True), nullable=True),
+)
+
+token_book: Final = Table(
+    "token_book",
+    metadata,
+    Column("book", Integer, primary_key=True, autoincrement=True),
+    Column("domain", String(255), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("until", Date, nullable=False),
+    Column("form", String(8), nullable=False),
+    UniqueConstraint("domain", "version", "until", "form"),
+)
+
+token_page: Final = Table(
+    "token_page",
+    metadata,
+    Column("book", Integer, ForeignKey("token_book.book"), primary_key=True),
+    Column("page", Integer, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
 )
 
 key_backup: Final = Table(

@@ -53,6 +53,7 @@ from secure_platform.keys.opened import OpenedKeys
 from secure_platform.keys.provider import KeyProvider
 from secure_platform.keys.rows import KeyLog, KeyRows
 from secure_platform.keys.signing import Signature, keyid_of, verify_pem
+from secure_platform.keys.stored_tokens import StoredTokens
 from secure_platform.keys.subjects import DomainPersons, SubjectKeys
 from secure_platform.keys.usage import Due, KeyUses
 from secure_platform.keys.wrapped import WrappedDataKey
@@ -79,6 +80,7 @@ class KeyRing(NotPickled):
         self._uses = KeyUses(database, self._opened)
         self._rows = KeyRows(database, log, self._opened, self._uses)
         self._subjects = SubjectKeys(database, self._rows, self._opened, self._uses)
+        self.stored_tokens = StoredTokens(database)
         self.lifecycle = Lifecycle(self._rows, self._opened, self._subjects, database)
 
     def initialise(self) -> list[str]:

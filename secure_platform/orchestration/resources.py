@@ -18,12 +18,13 @@ from secure_platform.keys.secrets.resolver import HeldSecrets
 from secure_platform.keys.secrets.secret import Secret
 from secure_platform.orchestration.instance import SecureInstance
 from secure_platform.orchestration.stamp import stamped
+from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.protect import current_plan, product_resource
 from secure_platform.orchestration.steps.retokenize import released
 from secure_platform.protect.plan import Plan
 from secure_platform.scan.columns import Scanner
-from secure_platform.services import Services
+from secure_platform.services import SCHEDULER, Services
 from secure_platform.settings import load_settings
 from secure_platform.store.snapshots import SnapshotStore
 
@@ -54,6 +55,7 @@ class PlatformResource(dg.ConfigurableResource["PlatformResource"]):
                 "Name the platform's instance class in dagster.yaml, or start it with `secure-platform run`.",
             )
         self.services.store.sweep()
+        stored_tokens.sweep(self.services, actor=SCHEDULER)
 
     @property
     def services(self) -> Services:

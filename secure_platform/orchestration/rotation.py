@@ -1,4 +1,4 @@
-"""Once a day everything that is due is rotated, by the scheduler and nobody else.
+"""Once a day all that is due is rotated, by the scheduler and nobody else, and ended tokens are deleted.
 
 A person rotates with `secure-platform keys rotate` or `secret rotate`, where the policy asks how they came.
 What fails is recorded, told to the channels, and fails the run; everything else is rotated all the same.
@@ -16,6 +16,7 @@ from secure_platform.keys.catalog import SIGN
 from secure_platform.keys.usage import Due
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.stamp import stamped
+from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.emergency import publish_trust_root
 from secure_platform.services import SCHEDULER, Services
 from secure_platform.settings import load_settings
@@ -64,6 +65,7 @@ def _rotate(context: Any) -> None:
     done = [*(rotation for rotation in keys if rotation is not None), *secrets]
     for rotation in done:
         context.log.info("%s: %s", rotation.name, rotation.problem or "rotated")
+    context.log.info("%s books of stored tokens ended", stored_tokens.sweep(services, actor=requester.name))
     if any(rotation.name == SIGN and rotation.problem is None for rotation in done):
         publish_trust_root(services, actor=requester.name)
     failed = [rotation.name for rotation in done if rotation.problem is not None]

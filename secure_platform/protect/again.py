@@ -14,7 +14,7 @@ import polars as pl
 from secure_platform.errors import DataRefusedError
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 
-TOKENS: Final = frozenset({"tokenize", "hash", "encrypt.deterministic", "fpe"})
+TOKENS: Final = frozenset({"tokenize", "vault", "hash", "encrypt.deterministic", "fpe"})
 """Others that have a key do not stand for one value: of many dates, some shift to the same."""
 _BY_CHANCE: Final = frozenset({"fpe"})
 """Among a million numbers of six digits, one becomes the same under two keys."""

@@ -24,7 +24,7 @@ from secure_platform.protect.strength import full_name, strengths
 from secure_platform.protect.suppression import Suppression, compile_suppression
 from secure_platform.protect.transforms import DROP, TRANSFORMS
 
-JOINED: Final = frozenset({"tokenize", "fpe", "fake"})
+JOINED: Final = frozenset({"tokenize", "vault", "fpe", "fake"})
 """Transforms by whose output the columns of one domain are joined."""
 
 
@@ -38,7 +38,8 @@ def compile_plan(
         token_version: The version that tokens of a domain are made with. It is asked once for each domain: a
             rotation meanwhile gives all of its columns the old version or all the new one.
         as_of: Date that ages are reckoned at; the first day of a year, so that a plan holds for a year.
-        today: Waivers that expired before are none; `as_of` when not given.
+        today: Waivers that expired before are none, and stored tokens end so many days from it; `as_of` when
+            not given.
 
     Raises:
         PlanRefusedError: Naming every column that cannot be protected as the profile requires.
@@ -65,7 +66,7 @@ class _Compiler:
     ) -> None:
         self._product, self._profile = product, profile
         self._decider = Decider(product, profile, today)
-        self._resolver = Resolver(product, self._decider, as_of)
+        self._resolver = Resolver(product, self._decider, as_of, today)
         self._spelled: dict[str, tuple[Place, Mapping[str, Scalar]]] = {}
         self._token_version = cache(token_version)
         self._refusals: list[PlanRefusedError] = []

@@ -9,10 +9,12 @@ from typing import Final, Protocol
 
 import polars as pl
 
+from secure_platform.contract.columns import PARTS
 from secure_platform.contract.model import DTYPES, Column
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
 from secure_platform.keys.material import CellKey, PersonKeys, TokenKey
+from secure_platform.keys.stored_tokens import TokenStore
 from secure_platform.protect.conditions import WHEN, meets
 from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.keyed import canonical_text
@@ -21,6 +23,7 @@ from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 from secure_platform.protect.resolve import named_columns
 from secure_platform.protect.transforms import DROP, TRANSFORMS
+from secure_platform.protect.vault import VAULT
 from secure_platform.validate.casts import typed as cast_text
 
 _MISSING: Final = "__missing"
@@ -42,6 +45,11 @@ class PlanKeys(Protocol):
 
     def persons(self, domain: str) -> PersonKeys:
         """The keys of the persons of a domain."""
+        ...
+
+    @property
+    def stored_tokens(self) -> TokenStore:
+        """Where tokens are that were drawn."""
         ...
 
 
@@ -126,7 +134,14 @@ def undo(plan: DatasetPlan, protected: pl.DataFrame, keys: PlanKeys) -> pl.DataF
     )
 
 
-def _expression(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: PlanKeys) -> pl.Expr:
+def _expression(
+    plan: DatasetPlan,
+    column: ColumnPlan,
+    schema: pl.Schema,
+    keys: PlanKeys,
+    only: pl.Expr | None = None,
+) -> pl.Expr:
+    """The column, transformed; of rows that it is not the part of, null is."""
     others = {
         name: pl.concat_str([canonical_text(pl.col(each), schema[each]) for each in named], separator="\0")
         for name in _GONE_BY
@@ -134,18 +149,40 @@ def _expression(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: 
     }
     if WHEN in column.params:
         others[WHEN] = meets(str(column.params[WHEN]), schema)
-    inputs = replace(_inputs(plan, column, keys, others), parts=_parts(plan, column, schema, keys))
-    return TRANSFORMS[column.full_name].build(pl.col(column.column), inputs).alias(column.column)
+    meeting = others.get(WHEN)
+    inputs = replace(
+        _inputs(plan, column, keys, others), parts=_parts(plan, column, schema, keys, meeting, only)
+    )
+    given = pl.col(column.column) if only is None else pl.when(only).then(pl.col(column.column))
+    return TRANSFORMS[column.full_name].build(given, inputs).alias(column.column)
 
 
-def _parts(plan: DatasetPlan, column: ColumnPlan, schema: pl.Schema, keys: PlanKeys) -> Mapping[str, pl.Expr]:
+def _parts(
+    plan: DatasetPlan,
+    column: ColumnPlan,
+    schema: pl.Schema,
+    keys: PlanKeys,
+    meeting: pl.Expr | None,
+    only: pl.Expr | None,
+) -> Mapping[str, pl.Expr]:
     if column.transform != MEMBERS:
-        return {name: _expression(plan, part, schema, keys) for name, part in column.parts.items()}
+        return {
+            name: _expression(plan, part, schema, keys, _only(name, part, meeting, only))
+            for name, part in column.parts.items()
+        }
     return {
         path: TRANSFORMS[part.full_name].build(_member(path, part), _inputs(plan, part, keys, {}))
         for path, part in column.parts.items()
         if part.transform != DROP
     }
+
+
+def _only(name: str, part: ColumnPlan, meeting: pl.Expr | None, only: pl.Expr | None) -> pl.Expr | None:
+    """The rows of one part of two, where a value that is given is kept; else all of them may be computed."""
+    if meeting is None or all(each.full_name != VAULT for each in part.every()):
+        return None
+    own = meeting if name == PARTS[0] else ~meeting
+    return own if only is None else only & own
 
 
 def _member(path: str, part: ColumnPlan) -> pl.Expr:
@@ -157,7 +194,9 @@ def _member(path: str, part: ColumnPlan) -> pl.Expr:
 def _inputs(plan: DatasetPlan, column: ColumnPlan, keys: PlanKeys, others: Mapping[str, pl.Expr]) -> Inputs:
     key = _key(plan, column, keys) if TRANSFORMS[column.full_name].key else None
     persons = keys.persons(str(column.params[PERSONS])) if PERSONS in column.params else None
-    return Inputs(_TYPES[column.input_type], column.params, key, column.token_domain or "", others, persons)
+    store = keys.stored_tokens if column.full_name == VAULT else None
+    dtype, domain = _TYPES[column.input_type], column.token_domain or ""
+    return Inputs(dtype, column.params, key, domain, others, persons, store)
 
 
 def _key(plan: DatasetPlan, column: ColumnPlan, keys: PlanKeys) -> TokenKey | CellKey:

@@ -10,6 +10,7 @@ import polars as pl
 from secure_platform.contract.model import Scalar
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.material import CellKey, PersonKeys, TokenKey
+from secure_platform.keys.stored_tokens import TokenStore
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Inputs:
         domain: Which key it is.
         others: Canonical text of the columns that the parameters name, such as the subject's id.
         persons: The keys of the persons, where each has one.
+        store: Where tokens are that were drawn, for what draws them.
         parts: The column under each of the transforms that this one is made of.
     """
 
@@ -32,6 +34,7 @@ class Inputs:
     domain: str = ""
     others: Mapping[str, pl.Expr] = field(default_factory=lambda: MappingProxyType({}))
     persons: PersonKeys | None = None
+    store: TokenStore | None = None
     parts: Mapping[str, pl.Expr] = field(default_factory=lambda: MappingProxyType({}))
 
     def number(self, name: str) -> int | None:

@@ -5,7 +5,7 @@ rows are known by their tokens; the same value has the same token in every colum
 table SQL has put it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from secure_platform.contract.model import DTYPES, Column, Contract
 from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError
 from secure_platform.keys.catalog import name_of_domain
+from secure_platform.keys.material import TokenKey
 from secure_platform.protect.decide import Decider, Place
 from secure_platform.protect.execute import PlanKeys, apply
 from secure_platform.protect.keyed import canonical_text, read_canonical
@@ -22,8 +23,10 @@ from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.protect.profile import load_profile
 from secure_platform.protect.resolve import domain_of
+from secure_platform.protect.token_pages import OpenBook
+from secure_platform.protect.vault import VAULT, known_tokens
 
-FOUND_BY: Final = frozenset({"tokenize", "hash", "encrypt.deterministic"})
+FOUND_BY: Final = frozenset({"tokenize", "hash", "encrypt.deterministic", VAULT})
 _NOTHING_LEFT: Final = frozenset({"drop", "redact"})
 _TYPES: Final = tuple(DTYPES.values())
 Values = dict[tuple[str, str], set[str]]
@@ -126,10 +129,71 @@ def cells_of(
                 "Tokenize it, and build and deploy the product, before anybody can be erased from it.",
             )
         domain, newest = column.token_domain or "", column.token_version or 1
+        if column.full_name == VAULT:
+            for _, known in stored_of(domain, texts, keys, is_left):
+                found |= set(known.values())
+            continue
         for version in range(1, newest + 1):
             if is_left(name_of_domain(domain), version):
                 found |= _cells(replace(column, token_version=version), texts, keys)
     return found
+
+
+def stored_of(
+    domain: str, texts: Collection[str], keys: PlanKeys, is_left: Callable[[str, int], bool]
+) -> Iterator[tuple[OpenBook, Mapping[bytes, str]]]:
+    """The tokens that were drawn for some values, as `known_tokens`; of no key that was destroyed."""
+
+    def key(version: int) -> TokenKey | None:
+        return keys.token_key(domain, version) if is_left(name_of_domain(domain), version) else None
+
+    return known_tokens(domain, texts, keys.stored_tokens, key)
+
+
+def vaults(plan: Plan) -> dict[str, set[tuple[str, str]]]:
+    """Domain of stored tokens → the datasets and columns whose values have them."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for dataset, each in plan.datasets.items():
+        for column in each.columns:
+            for part in column.every():
+                if part.full_name == VAULT:
+                    found.setdefault(part.token_domain or "", set()).add((dataset, column.column))
+    return found
+
+
+def own_values(
+    product: Product,
+    places: Iterable[tuple[str, str]],
+    values: Values,
+    rows: Callable[[Contract], Iterable[pl.LazyFrame]],
+) -> set[str]:
+    """The values that stand in some columns of the rows about the person, and in nobody else's.
+
+    Args:
+        product: Its contracts.
+        places: Datasets and columns whose tokens are of one domain.
+        values: Of keys, as `follow` left them.
+        rows: The typed rows of a dataset, of every snapshot.
+    """
+    own, others = set(values_at(values, places)), set[str]()
+    kept: list[tuple[pl.LazyFrame, pl.Expr]] = []
+    for dataset, name in sorted(places):
+        contract = product.contracts[dataset]
+        named, text = about(contract, values), _text(contract.column(name))
+        for frame in rows(contract):
+            mine = is_about(contract, named) if named else pl.lit(value=False)
+            own |= set(frame.filter(mine).select(text).drop_nulls().unique().collect().to_series())
+            kept.append((frame.filter(~mine), text))
+    for frame, text in kept:
+        shared = frame.select(text).filter(pl.all().is_in(sorted(own))).unique().collect()
+        others |= set(shared.to_series())
+    return own - others | set(values_at(values, places))
+
+
+def values_at(values: Values, places: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """The keys of rows about the person that stand in some columns."""
+    for place in places:
+        yield from values.get(place, ())
 
 
 def _columns(plans: Iterable[Plan], values: Values) -> Iterator[tuple[ColumnPlan, set[str]]]:

@@ -27,6 +27,7 @@ from secure_platform.protect.reversible import LUHN
 from secure_platform.protect.scrub import TYPES
 from secure_platform.protect.strength import full_name
 from secure_platform.protect.transforms import TRANSFORMS
+from secure_platform.protect.vault import FORM, TTL, UNTIL, VAULT, last_day
 from secure_platform.taxonomy.custom import custom_document
 
 SUBJECT: Final = "subject"
@@ -43,12 +44,14 @@ class Resolver:
         product: Its contracts.
         decider: Follows references.
         as_of: Date that ages are reckoned at.
+        today: Tokens that are drawn end by it.
     """
 
-    def __init__(self, product: Product, decider: Decider, as_of: date) -> None:
+    def __init__(self, product: Product, decider: Decider, as_of: date, today: date) -> None:
         self._product = product
         self._decider = decider
         self._as_of = as_of
+        self._today = today
 
     def resolve(self, place: Place, decision: Decision) -> tuple[Mapping[str, Scalar], str]:
         """Parameters that need nothing further, and the domain of the key.
@@ -83,8 +86,8 @@ class Resolver:
                 more[TYPES] = canonical.dumps(custom_document(self._product.directory)).decode()
             case "fake":
                 more |= _made_up(place, decision)
-            case "fpe":
-                more |= _format(place, decision)
+            case "vault" | "fpe":
+                more |= _format(place, decision) if name == "fpe" else _kept(asked, self._today)
         return more
 
     def _key(self, place: Place, decision: Decision, name: str) -> str:
@@ -97,7 +100,7 @@ class Resolver:
                 return f"{name}:{self._domain(self._decider.root(self._subject(place)))}"
             case "noise" | "shuffle":
                 return f"{name}:{self._product.name}.{place}"
-            case "fpe" | "fake":
+            case "fpe" | "fake" | "vault":
                 return f"{name}:{domain}"
         return f"{CELL}/{domain}" if decision.protect.transform == "encrypt" else domain
 
@@ -171,6 +174,11 @@ def _check(place: Place, asked: Mapping[str, Scalar], name: str) -> None:
             f"{place} asks for {name}, which goes by the row, inside JSON",
             "Make the value a column of its own, or use another transform.",
         )
+    if name == VAULT and place.column not in place.contract.columns:
+        raise PlanRefusedError(
+            f"{place} asks for vault inside JSON, where the tokens of a person could not be erased",
+            "Make the value a column of its own, or tokenize it.",
+        )
     if name == CONDITIONAL:
         columns = {column.name: column.dtype for column in place.contract.columns}
         require_conditions(str(place), columns, str(asked[WHEN]))
@@ -194,6 +202,11 @@ def _made_up(place: Place, decision: Decision) -> dict[str, Scalar]:
             "Say what it is with `as:`, or use another transform; docs/protection.md lists what can be made.",
         )
     return {KIND: kind, "locale": asked.get("locale", "en_US")}
+
+
+def _kept(asked: Mapping[str, Scalar], today: date) -> dict[str, Scalar]:
+    """How tokens are spelled, and the last day on which they stand for anything."""
+    return {FORM: asked.get(FORM, "hex"), UNTIL: last_day(today, int(asked[TTL])).isoformat()}
 
 
 def _format(place: Place, decision: Decision) -> dict[str, Scalar]:

@@ -1,8 +1,9 @@
 """What stands for a value becomes the value again in two ways only: with its key, or by looking it up.
 
-What a plan encrypted opens with the key that the plan names. A token cannot be undone; while the rows that it
-was made of are there, the tokens of all of them are made again, and those that were asked about are found
-among them. A hash is one-way on purpose, and what has lost something has lost it: both are refused.
+What a plan encrypted, or stored until a day, opens with the key that the plan names. Any other token cannot
+be undone; while the rows that it was made of are there, the tokens of all of them are made again, and those
+that were asked about are found among them. A hash is one-way on purpose, and what has lost something has lost
+it: both are refused.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,7 @@ def is_looked_up(column: ColumnPlan) -> bool:
     if TRANSFORMS[column.full_name].undo is None:
         raise UsageError(
             f"{column.column} was made by {column.full_name}, which nobody can undo",
-            "Only what is encrypted, keeps its format (fpe) or is tokenized can be revealed.",
+            "Only what is encrypted, keeps its format (fpe), is tokenized or stored can be revealed.",
         )
     return False
 

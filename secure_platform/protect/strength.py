@@ -29,6 +29,7 @@ DONE: Final[Mapping[str, str]] = MappingProxyType(
         "tokenize": "tokenized",
         "encrypt": "encrypted",
         "fpe": "encrypted in its format",
+        "vault": "replaced by a stored token",
         "mask": "masked",
         "shift_date": "shifted by subject",
         "noise": "noised",

@@ -63,7 +63,7 @@ def _uuids(digits: pl.Series) -> pl.Series:
     return made.series().cast(pl.String)
 
 
-def _base32(digits: pl.Series) -> pl.Series:
+def in_base32(digits: pl.Series) -> pl.Series:
     """The 16 bytes of 32 digits as 26 characters, without the padding that says nothing."""
     cells = Cells.of(digits)
     made = Cells.shaped(np.full(len(digits), _BASE32_CHARACTERS), cells.valid)
@@ -91,4 +91,4 @@ def _five_bits(high: Words, low: Words, right: int) -> Words:
     return found & np.uint64(31)
 
 
-_SPELLINGS: Final = {"uuid": _uuids, "base32": _base32}
+_SPELLINGS: Final = {"uuid": _uuids, "base32": in_base32}

@@ -21,6 +21,7 @@ from secure_platform.protect.reversible import decrypted, encrypted, formatted, 
 from secure_platform.protect.scrub import scrubbed
 from secure_platform.protect.tokens import hashed, tokenized
 from secure_platform.protect.vary import noised, shifted, shuffled
+from secure_platform.protect.vault import VAULT, recalled, stored
 
 DROP: Final = "drop"
 _TEXT, _INTEGER, _NUMBER = DTYPES["string"], DTYPES["integer"], DTYPES["number"]
@@ -66,6 +67,7 @@ TRANSFORMS: Final[Mapping[str, Transform]] = MappingProxyType(
         "tokenize": Transform(tokenized, _TOKENS, key="token"),
         "encrypt.deterministic": Transform(encrypted, _CELLS, key="cell", undo=decrypted),
         "encrypt.randomized": Transform(encrypted, _CELLS, key="cell", undo=decrypted),
+        VAULT: Transform(stored, _TOKENS, key="token", undo=recalled),
         "fpe": Transform(formatted, _same(_TEXT), key="token", undo=unformatted),
         "conditional": Transform(_conditional, _ANY),
         MEMBERS: Transform(inside, _same(_TEXT)),

@@ -17,7 +17,7 @@ from secure_platform.taxonomy.info_types import InfoType
 from secure_platform.taxonomy.validators import VALIDATORS, Validator
 
 _UUID: Final = r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"
-_TOKEN: Final = r"(?:[th][0-9]+_(?:[0-9a-f]{32}|[A-Z2-7]{26})|e[0-9]+_[A-Za-z0-9+/]{22,}={0,2})"  # noqa: S105
+_TOKEN: Final = r"(?:(?:[th][0-9]+|v)_(?:[0-9a-f]{32}|[A-Z2-7]{26})|e[0-9]+_[A-Za-z0-9+/]{22,}={0,2})"  # noqa: S105
 """Tokens, and encrypted cells."""
 _OBJECT_IDENTIFIER: Final = r"[0-9]+(?:\.[0-9]+){4,}"
 _FRACTION: Final = r"[0-9]+\.[0-9]{11,}"

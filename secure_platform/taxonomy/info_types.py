@@ -22,7 +22,7 @@ Group = Literal["identifier", "secret", "attribute", "plain"]
 DOCUMENT: Final = Path(__file__).with_name("info_types.yaml")
 TRANSFORMS: Final = frozenset(
     {
-        *("drop", "redact", "replace", "mask", "hash", "tokenize", "encrypt", "fpe", "generalize"),
+        *("drop", "redact", "replace", "mask", "hash", "tokenize", "vault", "encrypt", "fpe", "generalize"),
         *("shift_date", "noise", "shuffle", "scrub", "fake", "conditional", "keep"),
     }
 )

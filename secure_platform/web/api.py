@@ -24,7 +24,6 @@ from secure_platform.web.problems import json_problem
 from secure_platform.web.routes import AUTHENTICATED, OwnRoute
 
 PREFIX: Final = "/api/v1"
-LARGEST_BODY: Final = 256 << 10
 _NOT_STORED: Final = {"Cache-Control": "no-store"}
 
 
@@ -58,7 +57,7 @@ def _nothing(_request: Request) -> Response:
 def _endpoint(services: Services, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
-            body = await _body(request, operation.body) if operation.body else None
+            body = await _body(request, operation)
             call = Call(services, principal_of(request), request, body)
             return await run_in_threadpool(_run, operation, call)
         except Exception as error:  # noqa: BLE001 - whatever it is, a program is told it as JSON
@@ -74,12 +73,14 @@ def _run(operation: Operation, call: Call) -> Response:
     return JSONResponse(plain(result), status_code=operation.status, headers=_NOT_STORED)
 
 
-async def _body(request: Request, model: type[BaseModel]) -> BaseModel:
-    received = bytearray()
+async def _body(request: Request, operation: Operation) -> BaseModel | None:
+    received, most, model = bytearray(), operation.most_bytes, operation.body
+    if model is None:
+        return None
     async for chunk in request.stream():
         received += chunk
-        if len(received) > LARGEST_BODY:
-            raise UsageError(f"The body is larger than {LARGEST_BODY >> 10} KiB", "Send less.")
+        if len(received) > most:
+            raise UsageError(f"The body is larger than {most >> 10} KiB", "Send less.")
     try:
         return model.model_validate(canonical.loads(bytes(received), name="The body"))
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.orchestration.steps.query import ROW_LIMIT
 from secure_platform.services import Services
 
+LARGEST_BODY: Final = 256 << 10
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
@@ -49,6 +50,16 @@ class RollbackRequest(_Body):
 
     leave: Annotated[int, Field(ge=1)]
     reason: str
+
+
+class RevealRequest(_Body):
+    """What stands for values: cells of a column, or all that a released table has of it."""
+
+    table: str
+    column: str
+    purpose: str
+    release: Annotated[int, Field(ge=1)] | None = None
+    cells: list[str] | None = None
 
 
 class QueryRequest(_Body):
@@ -115,6 +126,7 @@ class Operation:
         body: What its request carries.
         query: Query parameters, with their descriptions.
         headers: Request headers, with their descriptions.
+        most_bytes: What its body may have.
     """
 
     name: str
@@ -127,6 +139,7 @@ class Operation:
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
+    most_bytes: int = LARGEST_BODY
 
 
 def _digest(text: str) -> str:

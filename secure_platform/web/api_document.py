@@ -102,6 +102,16 @@ SCHEMAS: Final[dict[str, Any]] = {
         error_class=_MAYBE,
     ),
     "Rows": _members(columns=_TEXTS, types=_TEXTS, rows={"type": "array", "items": {"type": "array"}}),
+    "Revealed": _members(
+        product=_TEXT,
+        release=_NUMBER,
+        column=_TEXT,
+        unknown=_NUMBER,
+        revealed={
+            "type": "array",
+            "items": _members(cell=_TEXT, value={"type": ["string", "integer", "number", "null"]}),
+        },
+    ),
     "Checkpoint": _members(checkpoint=_TEXT),
 }
 

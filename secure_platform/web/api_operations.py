@@ -13,6 +13,7 @@ from secure_platform.orchestration.steps.deploy import in_production, rollback, 
 from secure_platform.orchestration.steps.exchange import record_data
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.orchestration.steps.query import read_production
+from secure_platform.orchestration.steps.reveal import Asked, reveal
 from secure_platform.orchestration.steps.review import difference, verified_manifest
 from secure_platform.web import builds
 from secure_platform.web.api_call import (
@@ -22,8 +23,10 @@ from secure_platform.web.api_call import (
     DecisionRequest,
     Operation,
     QueryRequest,
+    RevealRequest,
     RollbackRequest,
 )
+from secure_platform.web.guard import MOST_BODY_BYTES
 
 ARROW: Final = "application/vnd.apache.arrow.stream"
 
@@ -162,6 +165,19 @@ def _query(call: Call) -> Any:
     return {"columns": frame.columns, "types": types, "rows": [list(row) for row in frame.rows()]}
 
 
+def _reveal(call: Call) -> Any:
+    body = call.body
+    asked = Asked(call.product.name, body.table, body.column, body.release, body.purpose, body.cells)
+    revealed = reveal(call.services, asked, call.principal)
+    return {
+        "product": asked.product,
+        "release": revealed.release,
+        "column": revealed.place,
+        "unknown": revealed.unknown,
+        "revealed": revealed.frame.to_dicts(),
+    }
+
+
 def _checkpoint(call: Call) -> Any:
     call.services.policy.require(call.principal, Action.AUDIT_READ, PlatformResource())
     return {"checkpoint": call.services.audit.checkpoint()}
@@ -180,6 +196,16 @@ OPERATIONS: Final = (
         "Read production: one SELECT, for a purpose, audited",
         "Rows",
         QueryRequest,
+    ),
+    Operation(
+        "reveal",
+        "POST",
+        "/products/{product}/reveal",
+        _reveal,
+        "Make the values again that cells stand for: for a purpose, a few at a time, audited",
+        "Revealed",
+        RevealRequest,
+        most_bytes=MOST_BODY_BYTES,
     ),
     Operation(
         "rollback",

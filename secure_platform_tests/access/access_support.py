@@ -191,6 +191,16 @@ def custodian(action: Action) -> Principal:
     return person("privacy_officer" if action in ON_PRODUCTS else "admin")
 
 
+def _stale(comes: Principal) -> tuple[Principal, ...]:
+    """Over the network, without a second factor that was just proven."""
+    return (
+        coming(comes, channel="web"),
+        web(comes, 16),
+        coming(comes, channel="api"),
+        coming(web(comes), channel="api"),
+    )
+
+
 def by(roles: tuple[str, ...], action: Action, resource: Resource) -> list[Case]:
     return [Case(person(role), action, resource) for role in roles]
 
@@ -298,6 +308,10 @@ ALLOWED: dict[str, list[Case]] = {
         Case(REVEALER, Action.DATA_REVEAL, PRODUCT),
         Case(REVEALER, Action.DATA_REVEAL, OPEN_PRODUCT),
         Case(web(REVEALER, 15), Action.DATA_REVEAL, replace(PRODUCT, classification=3)),
+        *(
+            Case(coming(REVEALER, channel="api", scopes=frozenset({scope})), Action.DATA_REVEAL, PRODUCT)
+            for scope in ("data_reveal", "data_reveal:healthcare")
+        ),
         Case(
             coming(person(), purpose="research"),
             Action.DATA_REVEAL,
@@ -486,11 +500,14 @@ FORBIDDEN: dict[str, list[Case]] = {
     "forbid-custody-without-mfa": [
         Case(coming(comes, purpose="research"), action, about(action))
         for action in CUSTODY
+        if action is not Action.DATA_REVEAL
+        for comes in _stale(custodian(action))
+    ],
+    "forbid-revealing-with-any-token": [
+        Case(coming(comes, purpose="research"), Action.DATA_REVEAL, PRODUCT)
         for comes in (
-            coming(custodian(action), channel="web"),
-            web(custodian(action), 16),
-            coming(custodian(action), channel="api"),
-            coming(web(custodian(action)), channel="api"),
+            *_stale(REVEALER),
+            coming(web(REVEALER, 16), scopes=frozenset({"data_reveal"})),
         )
     ],
     "forbid-service-custody": [

@@ -103,7 +103,10 @@ def test_a_person_is_gone_from_everything_that_is_kept_and_it_is_said_exactly(ba
         f"{name}/{old} as {after[name]}" for name, old in before.ids.items()
     )
     assert tombstone.shredded == ["bank/cards.note", "bank/people.mail"]
-    assert (tombstone.deleted, tombstone.held) == ([], [])
+    (login,) = tombstone.deleted
+    assert login.startswith("bank/token/vault:bank.people.login/1 until ")
+    assert login.endswith(": 1 stored tokens")
+    assert tombstone.held == []
     assert tombstone.standing == ["bank/releases/1: pending"]
     assert not tombstone.complete
     assert written(bank).cells == {before.token}, "until the release is gone"
@@ -111,7 +114,7 @@ def test_a_person_is_gone_from_everything_that_is_kept_and_it_is_said_exactly(ba
     again = erased(bank)
     assert again.complete
     assert again.rewritten == tombstone.rewritten
-    assert again.deleted == ["bank/releases/1/payload"]
+    assert again.deleted == [login, "bank/releases/1/payload"]
     assert written(bank).cells == set()
     with pytest.raises(IntegrityError):
         bank.released("person")
@@ -120,7 +123,7 @@ def test_a_person_is_gone_from_everything_that_is_kept_and_it_is_said_exactly(ba
 
 def test_what_stays_of_others_can_still_be_revealed(bank: Bank) -> None:
     erased(bank)
-    for column, unknown in (("people.id", 1), ("accounts.mail", 1)):
+    for column, unknown in (("people.id", 1), ("accounts.mail", 1), ("accounts.login", 1)):
         table, _, name = column.partition(".")
         cells = bank.released("person") if table == "people" else None
         asked = Asked(PRODUCT, table, name, release=1, purpose="fraud", cells=cells)
@@ -209,7 +212,8 @@ def test_a_call_that_died_anywhere_is_said_again_and_finishes(
     assert sorted(tombstone.rewritten) == sorted(
         f"{name}/{old} as {after[name]}" for name, old in before.ids.items()
     )
-    assert tombstone.deleted == ["bank/releases/1/payload"]
+    payload, login = tombstone.deleted
+    assert (payload, login.endswith(": 1 stored tokens")) == ("bank/releases/1/payload", True)
     outcomes = [e.body["phase"] for e in bank.services.audit.entries() if e.body["action"] == AUDITED]
     assert outcomes == ["intent", "failed"] * len(turns) + ["intent", "done"]
 
@@ -282,7 +286,7 @@ def test_who_it_was_is_nowhere_in_the_clear(bank: Bank) -> None:
     assert not any(PERSON.encode() in content or b"t1_" in content for content in files)
     (done,) = [e.body for e in bank.services.audit.entries() if e.body["action"] == AUDITED][1:]
     counts = {name: done["detail"][name] for name in ("shredded", "deleted", "rewritten", "standing")}
-    assert counts == {"shredded": 2, "deleted": 0, "rewritten": 5, "standing": 1}
+    assert counts == {"shredded": 2, "deleted": 1, "rewritten": 5, "standing": 1}
     assert tombstone.person in log
 
 

@@ -24,7 +24,7 @@ from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.services import Services
 from secure_platform.taxonomy.classification import Classification
 
-SECRET = ("Given", "Family", "person-", "@example.com", "answer ", "400000000")
+SECRET = ("Given", "Family", "person-", "@example.com", "answer ", "login-", "400000000")
 
 
 def ask(bank: Bank, column: str, cells: list[str] | None = None, **more: Any) -> Revealed:
@@ -53,6 +53,7 @@ def entries(bank: Bank) -> list[dict[str, Any]]:
         ("accounts.card", "cards.card", cards()["card"]),
         ("accounts.note", "cards.note", cards()["note"].unique()),
         ("accounts.person", "people.id", people()["id"]),
+        ("accounts.login", "people.login", people()["login"]),
     ],
 )
 def test_a_released_column_is_revealed_whole(
@@ -92,6 +93,9 @@ def test_nobody_else_reveals_anything(bank: Bank) -> None:
     for purpose in (None, "marketing"):
         with pytest.raises(AccessDeniedError, match="forbid-revealing-without-purpose"):
             ask(bank, "accounts.name", purpose=purpose)
+    for column in ("accounts.nothing", "accounts.secret"):
+        with pytest.raises(AccessDeniedError, match="data_reveal"):
+            ask(bank, column, caller=bank.person("dana"), release=9)
     assert entries(bank) == []
 
 
@@ -162,12 +166,22 @@ def test_another_products_cells_do_not_open(bank: Bank) -> None:
 
 def test_after_a_rotation_a_release_opens_with_the_version_that_made_it(bank: Bank) -> None:
     keys = bank.services.keys
-    for name in ("cell/bank.people.mail", "token/person", "token/fpe:bank.cards.card"):
+    for name in (
+        "cell/bank.people.mail",
+        "token/person",
+        "token/fpe:bank.cards.card",
+        "token/vault:bank.people.login",
+    ):
         keys.lifecycle.rotate(name, actor="admin")
     assert set(ask(bank, "accounts.mail").frame["value"]) == set(people()["mail"])
     assert set(ask(bank, "accounts.person").frame["value"]) == set(people()["id"])
     assert set(ask(bank, "accounts.card").frame["value"]) == set(cards()["card"])
-    for name, column in (("cell/bank.people.mail", "accounts.mail"), ("token/person", "accounts.person")):
+    assert set(ask(bank, "accounts.login").frame["value"]) == set(people()["login"])
+    for name, column in (
+        ("cell/bank.people.mail", "accounts.mail"),
+        ("token/person", "accounts.person"),
+        ("token/vault:bank.people.login", "accounts.login"),
+    ):
         keys.lifecycle.disable(name, 1, actor="admin")
         with pytest.raises(IntegrityError, match="disabled"):
             ask(bank, column)

@@ -2,9 +2,10 @@
 
 import hashlib
 import hmac
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import polars as pl
@@ -16,6 +17,7 @@ from secure_platform.contract.model import Column, Contract, Protect, Reference
 from secure_platform.contract.product import Product
 from secure_platform.errors import IntegrityError, PlanRefusedError
 from secure_platform.keys.material import CellKey, TokenKey
+from secure_platform.keys.stored_tokens import Book, Made, Page
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.taxonomy.classification import Classification
@@ -24,8 +26,30 @@ AS_OF: Final = date(2026, 1, 1)
 LEVELS: Final = {level.label: level for level in Classification}
 
 
+class KeptTokens:
+    """Books of tokens in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Book, list[Page]] = {}
+        self._lock = Lock()
+
+    def pages(self, book: Book, after: int = 0) -> list[Page]:
+        return [page for page in self.kept.get(book, []) if page[0] > after]
+
+    def append(self, book: Book, after: int, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
+        with self._lock:
+            kept = self.kept.setdefault(book, [])
+            made = make(self.pages(book, after), len(kept) + 1)
+            kept += [(number, sealed) for number, (sealed, _) in enumerate(made, len(kept) + 1)]
+
+    def books(self, domain: str | None = None) -> list[Book]:
+        return sorted(book for book in self.kept if domain in {None, book.domain})
+
+
 class DerivedKeys:
     """Keys by domain and version, for tests that compute the expected tokens themselves."""
+
+    stored_tokens = KeptTokens()
 
     def token_key(self, domain: str, version: int) -> TokenKey:
         if version not in (1, 2):

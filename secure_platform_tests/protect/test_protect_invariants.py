@@ -26,6 +26,7 @@ FREE = "gdpr_pseudonymous"
 PATTERN = "^[0-9]{3}-[0-9]{6}$"
 KEPT_EITHER_WAY: dict[str, Any] = {"then": "keep", "otherwise": "keep"}
 NUMBERS = st.from_regex(PATTERN[:-1] + r"\Z", alphabet=st.sampled_from("0123456789-"))
+VAULT = {"transform": "vault", "ttl": 3650}
 DETERMINISTIC = {"transform": "encrypt", "mode": "deterministic"}
 RANDOMIZED = {"transform": "encrypt", "mode": "randomized"}
 KEY_KEEPING: dict[str, Any] = {
@@ -33,6 +34,9 @@ KEY_KEEPING: dict[str, Any] = {
     "tokenize as base32": {"transform": "tokenize", "format": "base32"},
     "tokenize as uuid": {"transform": "tokenize", "format": "uuid"},
     "hash": "hash",
+    "vault": VAULT,
+    "vault as base32": {**VAULT, "format": "base32"},
+    "vault as uuid": {**VAULT, "format": "uuid"},
     "encrypt.deterministic": DETERMINISTIC,
     "fpe": "fpe",
     "keep": "keep",
@@ -135,8 +139,14 @@ def test_a_transform_that_does_not_keep_keys_is_refused_on_one(name: str) -> Non
 # --- reversibility
 
 
-@pytest.mark.parametrize("protect", [DETERMINISTIC, RANDOMIZED], ids=["deterministic", "randomized"])
-@pytest.mark.parametrize("logical_type", TYPED)
+@pytest.mark.parametrize(
+    ("protect", "logical_type"),
+    [
+        *((each, kind) for each in (DETERMINISTIC, RANDOMIZED) for kind in TYPED),
+        *((VAULT, kind) for kind in TYPED if kind != "number"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else each.get("mode", "vault"),
+)
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
 def test_an_encrypted_value_comes_back_exactly(logical_type: str, protect: Any, data: st.DataObject) -> None:
@@ -252,7 +262,7 @@ def test_the_order_and_number_of_rows_and_the_declared_types_stay_for_every_tran
         "timestamp": moments,
     }
     params: dict[str, Any] = {"width": 5, "amount": 5, "highest": 5, "file": "education.csv", "level": 1}
-    params |= {"when": {"column": "row", "below": 25}, "as": "name"}
+    params |= {"when": {"column": "row", "below": 25}, "as": "name", "ttl": 3650}
     for name, transform in TRANSFORMS.items():
         if name == "members":
             continue

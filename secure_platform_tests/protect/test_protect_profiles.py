@@ -287,7 +287,7 @@ def test_the_data_describes_exactly_the_transforms_that_exist() -> None:
 def test_what_is_declared_reversible_can_be_undone_and_nothing_else() -> None:
     declared = {name for name in TRANSFORMS if strengths().of(protect(name)).reversible}
     assert declared == {name for name, transform in TRANSFORMS.items() if transform.undo}
-    assert declared == {"encrypt.deterministic", "encrypt.randomized", "fpe"}
+    assert declared == {"encrypt.deterministic", "encrypt.randomized", "fpe", "vault"}
 
 
 def test_strength_is_a_preorder_with_drop_on_top_and_keep_at_the_bottom() -> None:
@@ -359,7 +359,7 @@ def test_parameters_count(choice: Protect, floor: Protect, allowed: bool) -> Non
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (Protect("vault"), "unknown transform"),
+        (Protect("safe"), "unknown transform"),
         (Protect("encrypt"), "without a known `mode` (deterministic, randomized)"),
         (Protect("encrypt", {"mode": "ecb"}), "without a known `mode`"),
         (Protect("tokenize", {"format": "short"}), "outside its limits"),

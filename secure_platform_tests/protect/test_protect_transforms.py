@@ -70,6 +70,12 @@ def is_token(prefix: str) -> Callable[[list[Any], list[Any]], None]:
     return check
 
 
+def is_drawn(before: list[Any], after: list[Any]) -> None:
+    pairs = list(zip(before, after, strict=True))
+    assert all(old is new is None or re.fullmatch("v_[0-9a-f]{32}", new) for old, new in pairs)
+    assert len(set(before)) == len(set(after)) == len(set(pairs))
+
+
 def shows_only_the_end(before: list[Any], after: list[Any]) -> None:
     for old, new in zip(before, after, strict=True):
         if old is not None:
@@ -267,6 +273,7 @@ PROMISES = {
     "redact": Promise("string", {}, SSNS, texts, hides_all),
     "hash": Promise("string", {}, SSNS, texts, is_token("h")),
     "tokenize": Promise("string", {}, SSNS, texts, is_token("t")),
+    "vault": Promise("string", {"ttl": 3650}, SSNS, texts, is_drawn),
     "mask": Promise("string", {"keep_last": 4}, SSNS, texts, shows_only_the_end),
     "conditional": Promise(
         "string",
@@ -365,13 +372,13 @@ def test_an_empty_frame_and_a_frame_of_nulls(name: str) -> None:
     params: dict[str, str | int] = {"to": name.partition(".")[2], "mode": name.partition(".")[2]}
     params |= {"width": 5, "as_of": "2026-01-01", "value": "x", "amount": 1}
     params |= {"pattern": "^[0-9]{9}$", "symbols": "0123456789", "values": '{"a":"b"}', "types": "{}"}
-    params |= {"as": "name", "locale": "de_DE"}
+    params |= {"as": "name", "locale": "de_DE", "format": "hex", "until": "2026-01-01"}
     for dtype, output in transform.outputs.items():
         key = KEYS.cell_key("d", 1) if transform.key == "cell" else KEYS.token_key("d", 1)
         others = {"subject": pl.lit("subject"), "row": pl.lit("row"), "when": pl.lit(True)}
         names = ["$.v"] if name == "members" else ["then", "otherwise"]
         parts = dict.fromkeys(names, pl.col("v"))
-        inputs = Inputs(dtype, params, key, "d", others, parts=parts)
+        inputs = Inputs(dtype, params, key, "d", others, store=KEYS.stored_tokens, parts=parts)
         for values in ([], [None, None]):
             frame = pl.LazyFrame({"v": values}, schema={"v": dtype})
             result = frame.select(transform.build(pl.col("v"), inputs).alias("v")).collect(engine="streaming")

@@ -135,6 +135,7 @@ DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 LEFT_BEHIND = [
     *(TOKEN, TOKEN.replace("t1", "h12"), DIGEST, UUID, "", "  ", "n/a"),
     *("REDACTED", "[redacted]", "********", "***-**-****", "*****@*******.***", "XXXX"),
+    *("v_0123456789abcdef0123456789abcdef", "v_ABCDEFGHIJKLMNOPQRSTUVWXY2"),
     *("t1_ABCDEFGHIJKLMNOPQRSTUVWXY2", "e12_iQvKNdTXDcGr4cGlZLZHaFBLmA==", "[PERSON_NAME]"),
     *("021", "000", "1961", "90", "90+", "45-49"),
 ]

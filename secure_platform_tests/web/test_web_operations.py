@@ -46,6 +46,8 @@ ALLOWED = {
     "build": ENGINEERS,
     "build_state": EVERYBODY,
     "query": READERS,
+    # Their tokens here name no scope; who has one that does is in test_web_reveal.py.
+    "reveal": set(),
     "checkpoint": OVERSEERS,
 }
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
@@ -55,6 +57,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "withdraw": {"reason": "no"},
     "rollback": {"leave": 1, "reason": "no"},
     "build": {"product": "healthcare"},
+    "reveal": {"table": "patient_summary", "column": "patient_id", "purpose": "research"},
     "query": {"sql": "from patient_summary", "purpose": "research"},
 }
 # What stands in the way of whoever is allowed: no code is loaded, nothing is deployed, no such run.

@@ -1,11 +1,11 @@
 """Who asks to be erased is erased from everything that is kept, as far as no legal hold is on it.
 
 First the person's key goes, and with it every cell under it, wherever it lies. Then what carries their
-tokens: marts and protected snapshots, packages and databases that are not in production, and last the raw
-rows, which tell what the tokens are, children before parents. Older snapshots are deleted, the newest is
-rewritten without the rows. What is in production, or waits for approval, stays and is named: a new release
-takes its place, and the same call said again finishes. So it does after it died: nothing is lost by doing any
-of it twice.
+tokens: marts and protected snapshots, packages and databases that are not in production; then what is stored
+of their values, and last the raw rows, which tell what the tokens are, children before parents. Older
+snapshots are deleted, the newest is rewritten without the rows. What is in production, or waits for approval,
+stays and is named: a new release takes its place, and the same call said again finishes. So it does after it
+died: nothing is lost by doing any of it twice.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +26,7 @@ from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import OPEN
 from secure_platform.keys.catalog import KeyState
+from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.deploy import one_at_a_time, signed_package, verified_package
 from secure_platform.orchestration.steps.protect import current_plan, product_resource
 from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
@@ -200,6 +201,10 @@ class _Work:
         with one_at_a_time(self.services, self.product.name):
             for record in self.services.gate.list(self.product.name):
                 self._forget_release(record)
+        note = partial(self._note, self.tombstone.deleted)
+        stored_tokens.forget(
+            self.services, self.product, self._plans(), values, self._typed, actor=self.actor, note=note
+        )
         for contract in reversed(list(self.product.contracts.values())):
             if named := about(contract, values):
                 for snapshot in list(self._raw(contract)):

@@ -10,7 +10,7 @@ from typing import Final
 
 from secure_platform.access.own_records import rows_needing
 from secure_platform.errors import IntegrityError
-from secure_platform.keys.catalog import DATA, MAC, SIGN, KeyVersion
+from secure_platform.keys.catalog import DATA, MAC, SIGN, TOKEN, KeyVersion, domain_of_name
 from secure_platform.keys.signing import keyid_of
 from secure_platform.keys.wrapped import WrappedDataKey
 from secure_platform.services import Services
@@ -29,6 +29,10 @@ def usage_of(services: Services, about: KeyVersion) -> dict[str, int]:
             found[f"records of {what}"] = count
     if about.kind == DATA and (kept := services.local_secrets.sealed_with(about.version)):
         found["secrets of this home"] = kept
+    if about.kind == TOKEN and (
+        kept := services.keys.stored_tokens.count(domain_of_name(about.name), about.version)
+    ):
+        found["stored tokens"] = kept
     rows = rows_needing(services.database, about.kind, about.version)
     return found | {f"rows of {table}": count for table, count in rows.items()}
 

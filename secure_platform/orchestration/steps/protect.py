@@ -14,6 +14,7 @@ import polars as pl
 from secure_platform import canonical
 from secure_platform.access.resources import ProductResource
 from secure_platform.contract.product import Product
+from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.profile import Measures, Profiler
 from secure_platform.monitor.totals import Totals
@@ -37,6 +38,7 @@ from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, split_orphans
 from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.protect.residual import ANY, kept_formats, residual_values
+from secure_platform.protect.vault import VAULT
 from secure_platform.scan.feedback import Corrected
 from secure_platform.scan.refusals import residual
 from secure_platform.services import Services
@@ -49,8 +51,8 @@ from secure_platform.validate.rules import cast_typed
 
 SAFE_HARBOR: Final = "hipaa_safe_harbor"
 VERDICTS: Final = ("rows", "reconciliation", "references", "residual", "classification")
-KEYED: Final = frozenset({"hash", "tokenize", "encrypt", "fpe", "fake"})
-"""After these transforms a column is another one with every version of a key: its values are not compared."""
+KEYED: Final = frozenset({"hash", "tokenize", "vault", "encrypt", "fpe", "fake"})
+"""After these a column is another one with every version of a key, or book of tokens: none is compared."""
 
 
 def current_plan(product: Product, keys: KeyRing) -> Plan:
@@ -96,6 +98,7 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
     parents = {name: context.input(Zone.PROTECTED, name) for name in contract.parents}
     for parent in parents.values():
         require_verdicts(parent, VERDICTS)
+    _require_same_books(plans, dataset, parents)
     key = input_key(
         stage="protect",
         raws={name: snapshot.snapshot_id for name, snapshot in raws.items()},
@@ -153,6 +156,21 @@ def related(product: Product, dataset: str) -> list[str]:
         found |= new
         waiting.extend(new)
     return sorted(found)
+
+
+def _require_same_books(
+    plans: Mapping[str, DatasetPlan], dataset: str, parents: Mapping[str, Snapshot]
+) -> None:
+    """Refuse references to keys whose stored tokens are of another time than those of today's plan."""
+    for column in plans[dataset].outputs:
+        key = column.reference
+        if column.full_name != VAULT or key is None or key.dataset not in parents:
+            continue
+        if parents[key.dataset].provenance["plan"] != plan_digest(plans[key.dataset]):
+            raise PlanRefusedError(
+                f"{dataset}.{column.column} has other stored tokens than {key.dataset}, which it refers to",
+                "Run the whole build: their last day came between the two.",
+            )
 
 
 def _raws(context: StepContext, datasets: Iterable[str]) -> dict[str, Snapshot]:

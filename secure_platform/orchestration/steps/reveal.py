@@ -30,6 +30,7 @@ from secure_platform.release.verify import SignedManifest, scan_table
 from secure_platform.services import Services
 from secure_platform.store import parquet
 from secure_platform.store.snapshot import Zone
+from secure_platform.taxonomy.classification import Classification
 from secure_platform.validate.rules import cast_typed
 
 AUDITED: Final = "data.reveal"
@@ -82,6 +83,7 @@ def reveal(services: Services, asked: Asked, caller: Principal) -> Revealed:
     """
     product = services.product(asked.product)
     asking = with_purpose(caller, asked.purpose)
+    _require_any(services, asking, product.name)
     record = _record(services, asked)
     signed = signed_package(services, record)
     plan = Plan.from_json(signed.contents.plan.document)
@@ -113,6 +115,14 @@ def allowance(services: Services) -> Allowance:
     limits = services.settings.reveal
     most = Limits(limits.calls_per_hour, limits.values_per_hour)
     return Allowance(services.audit, AUDITED, most, services.keys.identifiers)
+
+
+def _require_any(services: Services, asking: Principal, product: str) -> None:
+    """Who may reveal nothing of a product is not told either what is in it, and how it was made."""
+    environment = services.settings.environment
+    asked = [ProductResource(product, environment, int(classification)) for classification in Classification]
+    if not any(services.policy.evaluate(asking, Action.DATA_REVEAL, each).allowed for each in asked):
+        services.policy.require(asking, Action.DATA_REVEAL, asked[-1])
 
 
 def _record(services: Services, asked: Asked) -> ReleaseRecord:

@@ -1,0 +1,419 @@
+"""Stored tokens are drawn once, agreed on, told until their day, and by nobody who edits the rows."""
+
+import base64
+import multiprocessing
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from protect_examples import DerivedKeys, KeptTokens, column, contract, dataset_plan, product, refused, typed
+
+from secure_platform import canonical
+from secure_platform.contract.model import Column, Reference
+from secure_platform.control.database import ControlDatabase
+from secure_platform.errors import IntegrityError, PlanRefusedError, UsageError
+from secure_platform.keys.envelope import Envelope
+from secure_platform.keys.material import derive, hmac_sha256
+from secure_platform.keys.stored_tokens import Book, Made, Page, StoredTokens
+from secure_platform.protect.compiler import compile_plan
+from secure_platform.protect.execute import apply, undo
+from secure_platform.protect.plan import DatasetPlan
+from secure_platform.protect.token_pages import _Index
+from secure_platform.protect.vault import known_tokens, last_day
+
+FREE = "gdpr_pseudonymous"
+TODAY = datetime.now(UTC).date()
+VALUES = ["4111111111111111", None, "", "é", "4111111111111111", "b"]
+
+
+class Kept(DerivedKeys):
+    """Keys beside the tokens of a control database."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = ControlDatabase.at(path)
+        self.stored_tokens: Any = StoredTokens(self.database)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Iterator[Kept]:
+    kept = Kept(tmp_path / "control.db")
+    kept.database.migrate()
+    yield kept
+    kept.database.close()
+
+
+def card(**more: Any) -> Column:
+    asked = {"transform": "vault", "ttl": more.pop("ttl", 90), **more.pop("asked", {})}
+    return column("card", protect=asked, token_domain="card", **more)
+
+
+def plan_of(*columns: Column, today: date = TODAY) -> DatasetPlan:
+    made = compile_plan(product(contract("people", *columns), profile=FREE), lambda _: 1, today, today)
+    return made.datasets["people"]
+
+
+def tokens(keys: DerivedKeys, values: Sequence[Any], plan: DatasetPlan | None = None) -> list[Any]:
+    frame = typed([card()], {"card": list(values)})
+    return apply(plan or plan_of(card()), frame, keys).collect()["card"].to_list()
+
+
+def told(keys: DerivedKeys, cells: Sequence[Any], plan: DatasetPlan | None = None) -> list[Any]:
+    return undo(plan or plan_of(card()), pl.DataFrame({"card": cells}), keys)["card"].to_list()
+
+
+def change(keys: Kept, statement: str, *values: Any) -> None:
+    path = Path(keys.database._engine.url.database or "")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        assert connection.execute(statement, values).rowcount
+
+
+# --- what a token is
+
+
+def test_a_value_keeps_its_token_in_every_run_and_it_comes_back(keys: Kept) -> None:
+    first = tokens(keys, VALUES)
+    assert first[0] == first[4]
+    assert [cell is None for cell in first] == [value is None for value in VALUES]
+    again = Kept(Path(keys.database._engine.url.database or ""))
+    assert tokens(again, VALUES[::-1]) == first[::-1]
+    assert told(again, first) == VALUES
+    again.database.close()
+
+
+def test_what_nobody_knows_is_unknown_and_no_more_is_said_of_it(keys: Kept) -> None:
+    (token,) = tokens(keys, ["a"])
+    others = ["v_" + "0" * 32, token[:-1], token.upper(), token + "\n", "t1_" + token[2:], "", None]
+    assert told(keys, [*others, token]) == [None] * len(others) + ["a"]
+
+
+def test_two_homes_give_the_same_value_unrelated_tokens(keys: Kept, tmp_path: Path) -> None:
+    """With all keys, too: what is drawn cannot be computed."""
+    other = Kept(tmp_path / "other.db")
+    other.database.migrate()
+    assert not set(tokens(keys, ["a", "b"])) & set(tokens(other, ["a", "b"]))
+    other.database.close()
+
+
+def test_the_page_is_what_the_documentation_says(keys: Kept) -> None:
+    """Opened with the library alone, by the construction that the module describes."""
+    (token,) = tokens(keys, ["4111111111111111"])
+    (book,) = keys.stored_tokens.books()
+    ((number, sealed),) = keys.stored_tokens.pages(book)
+    key = keys.bytes("vault:card")
+    told_with = canonical.dumps(["vault:card", 1, book.until.isoformat(), "hex", number])
+    content = Envelope(derive(key, "stored-token|page")).open(sealed, told_with, name="it")
+    (row,) = pa.ipc.open_stream(content).read_all().to_pylist()
+    finding = derive(key, f"stored-token|lookup|{book.until}|hex").hex().encode()
+    assert row == {
+        "lookup": hmac_sha256(finding, b"4111111111111111")[:16],
+        "token": bytes.fromhex(token.removeprefix("v_")),
+        "text": "4111111111111111",
+    }
+
+
+@pytest.mark.parametrize("form", ["hex", "base32", "uuid"])
+def test_every_spelling_is_read_again(keys: Kept, form: str) -> None:
+    plan = plan_of(card(asked={"format": form}))
+    made = tokens(keys, [str(n) for n in range(500)], plan)
+    assert told(keys, made, plan) == [str(n) for n in range(500)]
+    if form == "uuid":
+        assert {(uuid.UUID(cell).version, uuid.UUID(cell).variant) for cell in made} == {(4, uuid.RFC_4122)}
+    elif form == "base32":
+        assert all(len(base64.b32decode(cell.removeprefix("v_") + "======")) == 16 for cell in made)
+    other = tokens(keys, ["0"], plan_of(card(asked={"format": "hex" if form == "uuid" else "uuid"})))
+    assert told(keys, other, plan) == [None]
+
+
+def test_no_value_and_no_token_is_in_the_database_in_clear(keys: Kept, tmp_path: Path) -> None:
+    value = "a value that nobody else would write"
+    (token,) = tokens(keys, [value])
+    keys.database.scrub()
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    for needle in (value.encode(), token.encode(), bytes.fromhex(token.removeprefix("v_"))):
+        assert needle not in written
+
+
+# --- until when
+
+
+@given(today=st.dates(date(1970, 1, 1), date(2200, 1, 1)), ttl=st.integers(1, 3650))
+def test_all_tokens_of_a_time_end_on_one_day_which_is_never_too_late(today: date, ttl: int) -> None:
+    until = last_day(today, ttl)
+    assert timedelta(0) <= until - today < timedelta(days=ttl)
+    assert last_day(until, ttl) == until
+    assert last_day(until + timedelta(days=1), ttl) == until + timedelta(days=ttl)
+
+
+def test_after_their_day_tokens_are_not_told_and_values_get_others(keys: Kept) -> None:
+    old = plan_of(card(), today=TODAY - timedelta(days=90))
+    was = tokens(keys, ["a", "b"], old)
+    with pytest.raises(UsageError, match="do not any more"):
+        told(keys, was, old)
+    now = tokens(keys, ["a", "b"])
+    assert not set(was) & set(now)
+    assert told(keys, was) == [None, None], "by the plan of today neither"
+    assert told(keys, now) == ["a", "b"]
+
+
+def test_a_plan_stays_the_same_until_the_day() -> None:
+    until = last_day(TODAY, 90)
+    days = [plan_of(card(), today=day) for day in (until - timedelta(days=89), until)]
+    assert days[0] == days[1] != plan_of(card(), today=until + timedelta(days=1))
+    assert days[0].columns[0].params == {"ttl": 90, "format": "hex", "until": until.isoformat()}
+
+
+# --- all who ask agree
+
+
+def test_threads_agree(keys: Kept) -> None:
+    values = [str(n) for n in range(2000)]
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda turn: tokens(keys, values[turn:] + values[:turn]), range(0, 2000, 250)))
+    for turn, each in enumerate(made):
+        start = len(values) - turn * 250
+        assert each[start:] + each[:start] == made[0]
+    assert len(set(made[0])) == len(values)
+
+
+def ask(path: Path, turn: int) -> list[str]:
+    kept = Kept(path)
+    values = [str(n) for n in range(turn, turn + 1000)]
+    found = dict(zip(values, tokens(kept, values), strict=True))
+    kept.database.close()
+    return [found[str(n)] for n in range(900, 1000)]
+
+
+@pytest.mark.usefixtures("keys")
+def test_processes_agree(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        made = pool.starmap(ask, [(tmp_path / "control.db", turn) for turn in (0, 300, 600, 900)])
+    assert made[0] == made[1] == made[2] == made[3]
+
+
+def test_what_was_not_committed_is_nobodys_token(keys: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    (before,) = tokens(keys, ["a"])
+
+    class Dying(StoredTokens):
+        def append(self, book: Book, after: int, make: Callable[..., Sequence[Made]]) -> None:
+            def fail(newer: Sequence[Page], first: int) -> Sequence[Made]:
+                make(newer, first)
+                raise OSError(28, "No space left on device")
+
+            super().append(book, after, fail)
+
+    kept = keys.stored_tokens
+    monkeypatch.setattr(keys, "stored_tokens", Dying(keys.database))
+    expression = apply(plan_of(card()), typed([card()], {"card": ["a", "b"]}), keys)
+    with pytest.raises((OSError, pl.exceptions.ComputeError)):
+        expression.collect()
+    keys.stored_tokens = kept
+    (book,) = kept.books()
+    assert [number for number, _ in kept.pages(book)] == [1]
+    assert tokens(keys, ["a"]) == [before]
+
+
+def test_a_batch_of_many_values_takes_few_pages(keys: Kept) -> None:
+    made = tokens(keys, [str(n) for n in range(200_000)])
+    assert len(set(made)) == 200_000
+    (book,) = keys.stored_tokens.books()
+    assert len(keys.stored_tokens.pages(book)) <= 8
+    assert keys.stored_tokens.count("vault:card") == keys.stored_tokens.count("vault:card", 1) == 200_000
+    assert keys.stored_tokens.count("vault:card", 2) == 0
+
+
+@given(
+    batches=st.lists(
+        st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2**64 - 1)), max_size=20), max_size=8
+    )
+)
+def test_an_index_finds_what_was_added_even_where_halves_meet(batches: list[list[tuple[int, int]]]) -> None:
+    index, known = _Index(), dict[tuple[int, int], tuple[int, int]]()
+    for batch in batches:
+        new = [pair for pair in dict.fromkeys(batch) if pair not in known]
+        known |= {pair: (pair[1], pair[0] + 7) for pair in new}
+        index.add(halves(new), halves([known[pair] for pair in new]))
+    asked = [*known, (9, 9), *((first, second ^ 1) for first, second in known)]
+    found, tokens_ = index.find(halves(asked))
+    assert found.tolist() == [pair in known for pair in asked]
+    right = [known[pair] for pair in asked if pair in known]
+    assert [tuple(row) for row in tokens_[found].tolist()] == right
+
+
+def halves(pairs: Sequence[tuple[int, int]]) -> Any:
+    return np.array(pairs, np.uint64).reshape(-1, 2)
+
+
+# --- who can write to the database
+
+
+SWAPPED = """UPDATE token_page SET sealed =
+    (SELECT other.sealed FROM token_page other WHERE other.page != token_page.page)"""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        SWAPPED,
+        "DELETE FROM token_page WHERE page = 1",
+        "UPDATE token_page SET page = 3 WHERE page = 2",
+        "UPDATE token_page SET sealed = substr(sealed, 1, length(sealed) - 1) WHERE page = 1",
+        "UPDATE token_page SET sealed = 'text' WHERE page = 1",
+        "UPDATE token_page SET sealed = 7 WHERE page = 1",
+        "UPDATE token_page SET sealed = x'' WHERE page = 1",
+    ],
+)
+def test_pages_that_were_edited_give_no_token_and_no_value(keys: Kept, statement: str) -> None:
+    first = tokens(keys, ["a"])
+    tokens(keys, ["b"])
+    change(keys, statement)
+    with pytest.raises(IntegrityError, match="not in the control database as they were written"):
+        tokens(keys, ["a", "c"])
+    with pytest.raises(IntegrityError, match="not in the control database as they were written"):
+        told(keys, first)
+
+
+def test_nobody_extends_a_day_by_editing_it(keys: Kept) -> None:
+    old = plan_of(card(), today=TODAY - timedelta(days=90))
+    was = tokens(keys, ["a"], old)
+    change(keys, "UPDATE token_book SET until = ?", plan_of(card()).columns[0].params["until"])
+    with pytest.raises(IntegrityError, match="as they were written"):
+        told(keys, was)
+
+
+def test_a_book_of_another_domain_or_version_does_not_open(keys: Kept) -> None:
+    was = tokens(keys, ["a"])
+    for statement in ("UPDATE token_book SET version = 2", "UPDATE token_book SET domain = 'vault:other'"):
+        change(keys, statement)
+        assert told(keys, was) == [None]
+    other = column("card", protect={"transform": "vault", "ttl": 90}, token_domain="other")
+    change(keys, "UPDATE token_book SET version = 1")
+    with pytest.raises(IntegrityError):
+        told(keys, was, plan_of(other))
+
+
+# --- forgetting
+
+
+def test_what_is_forgotten_is_unknown_and_the_rest_is_not(keys: Kept) -> None:
+    values = [str(n) for n in range(300)]
+    made = tokens(keys, values)
+    tokens(keys, ["x"])
+    (found,) = known_tokens("vault:card", {"7", "8", "never"}, keys.stored_tokens, key_of(keys))
+    pages, known = found
+    assert sorted(known.values()) == sorted(made[7:9])
+    keys.stored_tokens.rewrite(pages.book, partial(pages.without, known.keys()))
+    assert told(keys, made) == [None if n in (7, 8) else value for n, value in enumerate(values)]
+    assert keys.stored_tokens.count("vault:card") == 299
+    anew = tokens(keys, values)
+    assert anew[:7] + anew[9:] == made[:7] + made[9:]
+    assert not {*anew[7:9]} & {*made}
+
+
+def test_tokens_under_a_destroyed_key_are_not_looked_for(keys: Kept) -> None:
+    tokens(keys, ["a"])
+    assert list(known_tokens("vault:card", {"a"}, keys.stored_tokens, lambda _: None)) == []
+
+
+def key_of(keys: Kept) -> Callable[[int], Any]:
+    return lambda version: keys.token_key("vault:card", version)
+
+
+def test_a_closed_book_is_gone_and_begins_anew(keys: Kept) -> None:
+    made = tokens(keys, ["a"])
+    (book,) = keys.stored_tokens.books()
+    keys.stored_tokens.close(book)
+    assert (keys.stored_tokens.books(), told(keys, made)) == ([], [None])
+    assert tokens(keys, ["a"]) != made
+
+
+# --- in a plan
+
+
+def test_without_a_number_of_days_it_is_refused() -> None:
+    assert "without `ttl`" in refused(column("v", protect="vault"), profile=FREE)
+    for ttl in (0, 3651, 1.5, "7"):
+        asked = {"transform": "vault", "ttl": ttl}
+        assert "ttl outside its limits" in refused(column("v", protect=asked), profile=FREE)
+
+
+def test_a_foreign_key_has_the_book_of_its_key(keys: Kept) -> None:
+    parent = contract("people", card(primary_key=True, level="public"))
+    child = contract("visits", column("p", reference=Reference("people", "card")))
+    plans = compile_plan(product(parent, child, profile=FREE), lambda _: 1, TODAY, TODAY).datasets
+    (own,), (foreign,) = plans["people"].columns, plans["visits"].columns
+    assert (own.token_domain, own.params) == (foreign.token_domain, foreign.params)
+    made = apply(plans["visits"], typed([column("p")], {"p": ["b", "a"]}), keys).collect()["p"].to_list()
+    assert tokens(keys, ["a", "b"], plans["people"]) == made[::-1]
+
+
+def test_two_columns_of_a_domain_have_one_time_and_spelling() -> None:
+    for other in ({"ttl": 30}, {"format": "uuid"}):
+        second = column(
+            "w",
+            protect={"transform": "vault", "ttl": 90, **other},
+            token_domain="card",
+        )
+        with pytest.raises(PlanRefusedError, match="not spelled alike"):
+            dataset_plan(card(), second, profile=FREE)
+
+
+def test_inside_json_it_is_refused() -> None:
+    inside = column("v.a", protect={"transform": "vault", "ttl": 90})
+    assert "inside JSON" in refused(column("v", "string", members=(inside,)), profile=FREE)
+
+
+def test_of_two_parts_only_its_own_values_are_kept() -> None:
+    keys = DerivedKeys()
+    keys.stored_tokens = KeptTokens()
+    part = {"transform": "vault", "ttl": 3650}
+    nested = {
+        "transform": "conditional",
+        "when": {"column": "n", "below": 4},
+        "then": {
+            "transform": "conditional",
+            "when": {"column": "n", "below": 2},
+            "then": "tokenize",
+            "otherwise": part,
+        },
+        "otherwise": "tokenize",
+    }
+    columns = [column("card", protect=nested), column("n", "integer")]
+    plan = dataset_plan(*columns, profile=FREE)
+    frame = typed(columns, {"card": list("abcdef"), "n": list(range(6))})
+    made = apply(plan, frame, keys).collect()["card"].to_list()
+    assert [cell[:2] for cell in made] == ["t1", "t1", "v_", "v_", "t1", "t1"]
+    (book,) = keys.stored_tokens.books()
+    key = keys.token_key(book.domain, 1)
+    ((_, known),) = known_tokens(book.domain, set("abcdef"), keys.stored_tokens, lambda _: key)
+    assert sorted(known.values()) == sorted(made[2:4])
+
+
+def test_it_stands_for_encryption_and_not_for_a_token_of_the_key() -> None:
+    number = column(
+        "v", level="restricted", info_type="CREDIT_CARD", protect={"transform": "vault", "ttl": 90}
+    )
+    assert dataset_plan(number, profile="pci").columns[0].transform == "vault"
+    person = column("v", level="restricted", info_type="US_SSN", protect={"transform": "vault", "ttl": 90})
+    assert "weaker than tokenize" in refused(person, profile=FREE)
+
+
+def test_without_entropy_nothing_is_drawn(keys: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> bytes:
+        raise NotImplementedError
+
+    monkeypatch.setattr(os, "urandom", fail)
+    with pytest.raises((NotImplementedError, pl.exceptions.ComputeError)):
+        tokens(keys, ["a"])

@@ -48,6 +48,7 @@ from secure_platform.monitor.history import MetricsHistory
 from secure_platform.monitor.incident import MONITOR
 from secure_platform.monitor.incidents import Incidents
 from secure_platform.monitor.watchdog import Watchdog
+from secure_platform.notify.feed import Feed
 from secure_platform.notify.outbox import Notices
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
@@ -307,6 +308,15 @@ class Services:
             environment=self.settings.environment,
             url=self.settings.server.url,
         )
+
+    @cached_property
+    def lineage(self) -> Feed | None:
+        """Who is told what data are made from what; None if the settings name nobody."""
+        settings = self.settings.lineage
+        if settings is None:
+            return None
+        path = settings.file or self.settings.home / "lineage" / "events.ndjson"
+        return Feed(path, settings, lambda: self.secrets)
 
     @cached_property
     def alerts(self) -> Alerts:

@@ -26,15 +26,21 @@ from secure_platform.key_settings import (
     VaultSettings,
 )
 from secure_platform.secret_reference import SCHEME, SecretReference
-from secure_platform.site import AlertSettings, ChannelSettings, IdentitySettings, ServerSettings
+from secure_platform.site import (
+    AlertSettings,
+    ChannelSettings,
+    IdentitySettings,
+    LineageSettings,
+    ServerSettings,
+)
 
 PREFIX: Final = "SECURE_PLATFORM_"
 CONFIG_NAME: Final = "platform.yaml"
 PACKAGE: Final = Path(__file__).resolve().parent
 TEXTS: Final = frozenset({"environment", "memory_limit"})
-FILES: Final = frozenset({"certificate", "key", "client_ca", "ca"})
+FILES: Final = frozenset({"certificate", "key", "client_ca", "ca", "file"})
 DOCUMENTS: Final = frozenset(
-    {"server", "identity", "channels", "alerts", "keys", "secrets", "vault", "aws", "reveal"}
+    {"server", "identity", "channels", "alerts", "lineage", "keys", "secrets", "vault", "aws", "reveal"}
 )
 
 
@@ -57,6 +63,7 @@ class Settings(BaseModel):
         identity: Who may log in, and how.
         channels: Where notices go.
         alerts: Which incidents are told, and when.
+        lineage: Where events of OpenLineage go; None for nowhere.
         keys: Who wraps our keys.
         secrets: Where secrets are looked up.
         vault: A Vault server.
@@ -80,6 +87,7 @@ class Settings(BaseModel):
     identity: IdentitySettings = IdentitySettings()
     channels: tuple[ChannelSettings, ...] = ()
     alerts: AlertSettings = AlertSettings()
+    lineage: LineageSettings | None = None
     keys: KeySettings = KeySettings()
     secrets: SecretSettings = SecretSettings()
     vault: VaultSettings | None = None

@@ -237,6 +237,7 @@ def _records(product: str) -> Iterator[Place]:
     yield Place("secrets", sealed, Content.KEYS, None, AtRest.SEALED, newest, (DATA,))
     yield place("tombstones", ("erasures/*.json",), "a MAC", MAC, DATA)
     yield place("Dagster", ("dagster/**",), "decides nothing")
+    yield place("lineage", ("lineage/**",), "decides nothing")
     yield place("dbt", ("dbt/**",), "made again when it does not fit")
     locks = (
         ".*lock",

@@ -1,7 +1,7 @@
-"""Every event of every run passes here: it is redacted, and those that matter are audited.
+"""Every event of every run passes here: it is redacted; those that matter are audited and told as lineage.
 
 Dagster's storage is in the home, wherever DAGSTER_HOME points. An exception in this hook would leave the run
-hanging, so a failing audit is reported and not raised here; that nothing happens unaudited is kept by the
+hanging, so what fails here is reported and not raised; that nothing happens unaudited is kept by the
 stages, which write their intent first.
 
 Every dagster process loads this module, the web server and the daemon too: the rooms are imported when the
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dagster._core.events.log import EventLogEntry
 
     from secure_platform.audit.log import AuditLog
+    from secure_platform.orchestration.lineage_events import LineageEvents
+    from secure_platform.services import Services
 
 _logger = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class SecureInstance(dg.DagsterInstance):
         if kind in ENDED:
             self._claims.release(event.run_id)
         self._audit(redacted)
+        self._tell_lineage(redacted)
 
     def _claim(self, run_id: str) -> None:
         try:
@@ -93,10 +96,33 @@ class SecureInstance(dg.DagsterInstance):
         return run_claims(self.root_directory)
 
     @cached_property
-    def _audit_log(self) -> "AuditLog":
+    def _services(self) -> "Services":
         from secure_platform.services import Services  # noqa: PLC0415 - module docstring
 
-        return Services(load_settings()).audit
+        return Services(load_settings())
+
+    @property
+    def _audit_log(self) -> "AuditLog":
+        return self._services.audit
+
+    @cached_property
+    def _lineage(self) -> "LineageEvents | None":
+        """None if the settings want no lineage."""
+        if self._services.settings.lineage is None:
+            return None
+        from secure_platform.orchestration.lineage_events import LineageEvents  # noqa: PLC0415 - as above
+
+        return LineageEvents(self._services)
+
+    def _tell_lineage(self, entry: "EventLogEntry") -> None:
+        if entry.dagster_event is None:
+            return
+        try:
+            if self._lineage is not None:
+                self._lineage.hear(entry, self)
+        except Exception as error:  # noqa: BLE001 - as in `_audit`
+            name = type(error).__name__
+            _logger.error("The lineage of run %s cannot be told: %s", entry.run_id, name)  # noqa: TRY400
 
     def _audit(self, entry: "EventLogEntry") -> None:
         event = entry.dagster_event

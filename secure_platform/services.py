@@ -50,6 +50,7 @@ from secure_platform.monitor.incidents import Incidents
 from secure_platform.monitor.watchdog import Watchdog
 from secure_platform.notify.feed import Feed
 from secure_platform.notify.outbox import Notices
+from secure_platform.notify.spans import Traces
 from secure_platform.scan.columns import Scanner
 from secure_platform.settings import Settings
 from secure_platform.site import Event
@@ -317,6 +318,14 @@ class Services:
             return None
         path = settings.file or self.settings.home / "lineage" / "events.ndjson"
         return Feed(path, settings, lambda: self.secrets)
+
+    @cached_property
+    def traces(self) -> Traces | None:
+        """Who is told how long everything takes; None if the settings name nobody."""
+        settings = self.settings.traces
+        if settings is None:
+            return None
+        return Traces(settings, lambda: self.secrets, environment=self.settings.environment)
 
     @cached_property
     def alerts(self) -> Alerts:

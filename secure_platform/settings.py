@@ -32,6 +32,7 @@ from secure_platform.site import (
     IdentitySettings,
     LineageSettings,
     ServerSettings,
+    TraceSettings,
 )
 
 PREFIX: Final = "SECURE_PLATFORM_"
@@ -40,7 +41,10 @@ PACKAGE: Final = Path(__file__).resolve().parent
 TEXTS: Final = frozenset({"environment", "memory_limit"})
 FILES: Final = frozenset({"certificate", "key", "client_ca", "ca", "file"})
 DOCUMENTS: Final = frozenset(
-    {"server", "identity", "channels", "alerts", "lineage", "keys", "secrets", "vault", "aws", "reveal"}
+    {
+        *("server", "identity", "channels", "alerts", "lineage", "traces"),
+        *("keys", "secrets", "vault", "aws", "reveal"),
+    }
 )
 
 
@@ -64,6 +68,7 @@ class Settings(BaseModel):
         channels: Where notices go.
         alerts: Which incidents are told, and when.
         lineage: Where events of OpenLineage go; None for nowhere.
+        traces: Where traces go; None for nowhere.
         keys: Who wraps our keys.
         secrets: Where secrets are looked up.
         vault: A Vault server.
@@ -88,6 +93,7 @@ class Settings(BaseModel):
     channels: tuple[ChannelSettings, ...] = ()
     alerts: AlertSettings = AlertSettings()
     lineage: LineageSettings | None = None
+    traces: TraceSettings | None = None
     keys: KeySettings = KeySettings()
     secrets: SecretSettings = SecretSettings()
     vault: VaultSettings | None = None

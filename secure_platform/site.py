@@ -207,6 +207,18 @@ class LineageSettings(OutgoingSettings):
     namespace: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+./:_-]{0,254}$")] = None
 
 
+class TraceSettings(OutgoingSettings):
+    """Where traces go (OTLP over HTTP); without this part of the settings none is made.
+
+    Attributes:
+        url: Such as `https://otel.example.org/v1/traces`.
+        secret: Reference to the bearer token that it asks for.
+    """
+
+    url: str
+    secret: Reference | None = None
+
+
 class ChannelSettings(OutgoingSettings):
     """Where notices go; they tell and link, and never decide.
 

@@ -60,7 +60,8 @@ def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_
 
 
 def _feeds(services: Services) -> tuple[Task, ...]:
-    return (services.lineage.deliver,) if services.lineage else ()
+    lineage = (services.lineage.deliver,) if services.lineage else ()
+    return (*lineage, services.traces.flush) if services.traces else lineage
 
 
 def _with_server(settings: Settings, **given: Any) -> Settings:

@@ -9,6 +9,7 @@ first event is audited.
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -83,7 +84,7 @@ class SecureInstance(dg.DagsterInstance):
         if kind in ENDED:
             self._claims.release(event.run_id)
         self._audit(redacted)
-        self._tell_lineage(redacted)
+        self._tell(redacted)
 
     def _claim(self, run_id: str) -> None:
         try:
@@ -114,15 +115,35 @@ class SecureInstance(dg.DagsterInstance):
 
         return LineageEvents(self._services)
 
-    def _tell_lineage(self, entry: "EventLogEntry") -> None:
+    def _tell(self, entry: "EventLogEntry") -> None:
+        """Those outside who want lineage and traces."""
         if entry.dagster_event is None:
             return
         try:
             if self._lineage is not None:
                 self._lineage.hear(entry, self)
+            if entry.dagster_event.event_type in ENDED:
+                self._trace(entry.run_id)
         except Exception as error:  # noqa: BLE001 - as in `_audit`
             name = type(error).__name__
-            _logger.error("The lineage of run %s cannot be told: %s", entry.run_id, name)  # noqa: TRY400
+            _logger.error("What run %s did cannot be told: %s", entry.run_id, name)  # noqa: TRY400
+
+    def _trace(self, run_id: str) -> None:
+        """The span of a run that has ended."""
+        traces = self._services.traces
+        record = None if traces is None else self.get_run_record_by_id(run_id)
+        if traces is None or record is None:
+            return
+        from secure_platform.notify.spans import About, Place  # noqa: PLC0415 - module docstring
+        from secure_platform.orchestration.presentation import PRODUCT_TAG  # noqa: PLC0415
+        from secure_platform.orchestration.stamp import TRACE_TAG  # noqa: PLC0415
+
+        run = record.dagster_run
+        parent = Place.parse(run.tags.get(TRACE_TAG))
+        failed = None if run.is_success else run.status.value.lower()
+        about = About(run.tags.get(PRODUCT_TAG), state=run.status.value.lower(), error=failed)
+        when = (record.start_time or record.create_timestamp.timestamp(), time.time())
+        traces.run(f"run {run.job_name}", about, Place.of_run(run_id, parent), parent, when)
 
     def _audit(self, entry: "EventLogEntry") -> None:
         event = entry.dagster_event

@@ -169,5 +169,6 @@ def _detail(entry: "EventLogEntry") -> dict[str, Any]:
     detail: dict[str, Any] = {"run": entry.run_id}
     if event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
         evaluation = event.asset_check_evaluation_data
-        detail |= {"check": evaluation.check_name, "passed": evaluation.passed}
+        asset = evaluation.asset_key.to_user_string()
+        detail |= {"asset": asset, "check": evaluation.check_name, "passed": evaluation.passed}
     return detail

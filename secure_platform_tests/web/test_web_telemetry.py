@@ -9,7 +9,7 @@ import yaml
 from api_support import Api, api
 
 from secure_platform.monitor.incident import Sighting
-from secure_platform.orchestration.telemetry import Family, exposition
+from secure_platform.orchestration.exposition import Family, exposition
 from secure_platform.services import Services, initialise
 from secure_platform.settings import PACKAGE, load_settings
 

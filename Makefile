@@ -69,7 +69,7 @@ imports: $(READY) ## The import contract: imports go down only
 check: lint types imports test ## What CI runs
 
 lock: $(READY) ## Recompile the pinned requirements (needs uv)
-	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	@uv pip compile pyproject.toml --extra dev --extra otel --universal --python-version 3.11 --generate-hashes \
 		--no-strip-extras --no-emit-index-url --no-annotate --no-header -o $(REQUIREMENTS)
 
 clean: ## Remove the environment and caches; homes and their keys stay

@@ -44,7 +44,9 @@ from secure_platform.monitor.history import MetricsHistory
 from secure_platform.monitor.incident import MONITOR
 from secure_platform.monitor.incidents import Incidents
 from secure_platform.monitor.watchdog import Watchdog
+from secure_platform.notify.feed import Feed
 from secure_platform.notify.outbox import Notices
+from secure_platform.notify.spans import Traces
 from secure_platform.protect.budget import Ledger
 from secure_platform.release.past import SignedPast
 from secure_platform.scan.columns import Scanner
@@ -316,6 +318,23 @@ class Services:
             environment=self.settings.environment,
             url=self.settings.server.url,
         )
+
+    @cached_property
+    def lineage(self) -> Feed | None:
+        """Who is told what data are made from what; None if the settings name nobody."""
+        settings = self.settings.lineage
+        if settings is None:
+            return None
+        path = settings.file or self.settings.home / "lineage" / "events.ndjson"
+        return Feed(path, settings, lambda: self.secrets)
+
+    @cached_property
+    def traces(self) -> Traces | None:
+        """Who is told how long everything takes; None if the settings name nobody."""
+        settings = self.settings.traces
+        if settings is None:
+            return None
+        return Traces(settings, lambda: self.secrets, environment=self.settings.environment)
 
     @cached_property
     def alerts(self) -> Alerts:

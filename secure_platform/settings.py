@@ -26,7 +26,14 @@ from secure_platform.key_settings import (
     VaultSettings,
 )
 from secure_platform.secret_reference import SCHEME, SecretReference
-from secure_platform.site import AlertSettings, ChannelSettings, IdentitySettings, ServerSettings
+from secure_platform.site import (
+    AlertSettings,
+    ChannelSettings,
+    IdentitySettings,
+    LineageSettings,
+    ServerSettings,
+    TraceSettings,
+)
 
 PREFIX: Final = "SECURE_PLATFORM_"
 CONFIG_NAME: Final = "platform.yaml"
@@ -35,9 +42,12 @@ TEXTS: Final = frozenset({"environment", "memory_limit"})
 PATHS: Final = frozenset(
     {"home", "defs", "dbt_project", "policies", "token_file", "deployer_token_file", "budget_checkpoint"}
 )
-FILES: Final = frozenset({"certificate", "key", "client_ca", "ca"})
+FILES: Final = frozenset({"certificate", "key", "client_ca", "ca", "file"})
 DOCUMENTS: Final = frozenset(
-    {"server", "identity", "channels", "alerts", "keys", "secrets", "vault", "aws", "reveal"}
+    {
+        *("server", "identity", "channels", "alerts", "lineage", "traces"),
+        *("keys", "secrets", "vault", "aws", "reveal"),
+    }
 )
 
 
@@ -60,6 +70,8 @@ class Settings(BaseModel):
         identity: Who may log in, and how.
         channels: Where notices go.
         alerts: Which incidents are told, and when.
+        lineage: Where events of OpenLineage go; None for nowhere.
+        traces: Where traces go; None for nowhere.
         keys: Who wraps our keys.
         secrets: Where secrets are looked up.
         vault: A Vault server.
@@ -85,6 +97,8 @@ class Settings(BaseModel):
     identity: IdentitySettings = IdentitySettings()
     channels: tuple[ChannelSettings, ...] = ()
     alerts: AlertSettings = AlertSettings()
+    lineage: LineageSettings | None = None
+    traces: TraceSettings | None = None
     keys: KeySettings = KeySettings()
     secrets: SecretSettings = SecretSettings()
     vault: VaultSettings | None = None

@@ -179,7 +179,47 @@ class IdentitySettings(_Part):
     session: SessionSettings = SessionSettings()
 
 
-class ChannelSettings(_Part):
+class OutgoingSettings(_Part):
+    """What an outgoing call may reach, and whom it trusts.
+
+    Attributes:
+        allow: Private networks, as CIDR, that it may reach; outgoing calls go to public addresses otherwise.
+        ca: PEM file of further certificate authorities.
+    """
+
+    allow: tuple[IPvAnyNetwork, ...] = ()
+    ca: Path | None = None
+
+
+class LineageSettings(OutgoingSettings):
+    """Where events of OpenLineage go; without this part of the settings none is made.
+
+    Attributes:
+        file: Gets them, one JSON document a line; default `lineage/events.ndjson` in the home.
+        url: Is sent them from there, too: such as `https://marquez.example.org/api/v1/lineage`.
+        secret: Reference to the bearer token that the URL asks for.
+        namespace: Of jobs and datasets; default `secure_platform://<environment>`.
+    """
+
+    file: Path | None = None
+    url: str | None = None
+    secret: Reference | None = None
+    namespace: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9+./:_-]{0,254}$")] = None
+
+
+class TraceSettings(OutgoingSettings):
+    """Where traces go (OTLP over HTTP); without this part of the settings none is made.
+
+    Attributes:
+        url: Such as `https://otel.example.org/v1/traces`.
+        secret: Reference to the bearer token that it asks for.
+    """
+
+    url: str
+    secret: Reference | None = None
+
+
+class ChannelSettings(OutgoingSettings):
     """Where notices go; they tell and link, and never decide.
 
     Attributes:
@@ -197,8 +237,6 @@ class ChannelSettings(_Part):
         owners: Of incidents, whose products; empty for all.
         quiet: Times of the week, `Mon-Fri 20:00-07:00 Europe/Berlin`, at which incidents wait unless they are
             about security or block deployments.
-        allow: Private networks, as CIDR, that it may reach; outgoing calls go to public addresses otherwise.
-        ca: PEM file of further certificate authorities.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
@@ -213,8 +251,6 @@ class ChannelSettings(_Part):
     severities: tuple[Severity, ...] = ()
     owners: tuple[str, ...] = ()
     quiet: tuple[str, ...] = ()
-    allow: tuple[IPvAnyNetwork, ...] = ()
-    ca: Path | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -36,9 +36,11 @@ def notify_list(*, as_json: bool) -> None:
 @notify.command("deliver", epilog=example("--token-file admin.token notify deliver"))
 @json_option
 def notify_deliver(*, as_json: bool) -> None:
-    """Send what is due now, alerts too; `serve` does the same by itself."""
+    """Send what is due now, alerts and events of lineage too; `serve` does the same by itself."""
     services = _operating()
     services.alerts.tell()
+    if services.lineage is not None:
+        services.lineage.deliver()
     _show(services.notices.deliver(), as_json=as_json)
 
 

@@ -17,7 +17,7 @@ from secure_platform.contract.product import load_products
 from secure_platform.control.database import utc_now
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import GateRefusedError, StepFailedError, UsageError
-from secure_platform.notify.courier import delivering
+from secure_platform.notify.courier import Task, delivering
 from secure_platform.orchestration.home import dagster_home
 from secure_platform.services import Services
 from secure_platform.settings import PREFIX, Settings, load_settings
@@ -49,7 +49,7 @@ def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_
         prepare_home(settings)
         _share(settings)
         services = Services(settings)
-        rounds = (services.watchdog.look, services.alerts.tell)
+        rounds = (services.watchdog.look, services.alerts.tell, *_feeds(services))
         with (
             _only_server(settings),
             _telling_of_silence(services),
@@ -57,6 +57,11 @@ def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_
             delivering(services.notices, *rounds),
         ):
             serve_ui(services, listener, ready=lambda address: _announce(services, address))
+
+
+def _feeds(services: Services) -> tuple[Task, ...]:
+    lineage = (services.lineage.deliver,) if services.lineage else ()
+    return (*lineage, services.traces.flush) if services.traces else lineage
 
 
 def _with_server(settings: Settings, **given: Any) -> Settings:

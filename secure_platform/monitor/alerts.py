@@ -103,6 +103,12 @@ class Alerts:
                     warned.setdefault(incident.product, set()).add(incident.incident_id)
         return found
 
+    def warned_today(self) -> dict[str, int]:
+        """Product → how many incidents that only warn were told today; more than the budget wait."""
+        today = self._clock().replace(hour=0, minute=0, second=0, microsecond=0)
+        told = iter(self._notices.alerted(today))
+        return {product: len(incidents) for product, incidents in _warned(told).items()}
+
     def _due(
         self, incident: Incident, told: Sequence[Alerted], now: datetime, warned: set[str]
     ) -> Iterator[Due]:

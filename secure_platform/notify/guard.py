@@ -48,6 +48,10 @@ class SecretRefusedError(UndeliveredError):
     """The channel does not know the secret, or not any more."""
 
 
+class RejectedError(UndeliveredError):
+    """The receiver does not take this document, and will not take it the next time."""
+
+
 @dataclass(frozen=True)
 class Destination:
     """Where a URL leads to.

@@ -208,6 +208,17 @@ class Notices:
                 for state, where in states.items()
             }
 
+    def delays(self) -> dict[str, tuple[int, float]]:
+        """Channel → how many notices it took, and how long they had been queued together, in seconds."""
+        query = select(_columns.channel, _columns.created_at, _columns.delivered_at)
+        found: dict[str, tuple[int, float]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query.where(_columns.delivered_at.is_not(None))):
+                count, seconds = found.get(row.channel, (0, 0.0))
+                waited = as_utc(row.delivered_at) - as_utc(row.created_at)
+                found[row.channel] = (count + 1, seconds + waited.total_seconds())
+        return found
+
     def list(self, limit: int = 100) -> list[Queued]:
         """The newest notices, newest first."""
         query = select(notice_table).order_by(_columns.created_at.desc(), _columns.channel).limit(limit)

@@ -1,40 +1,44 @@
-"""A notice is one JSON POST; of the answer only the status counts, and only 2xx is a delivery."""
+"""What is told outside is one POST; of the answer only the status counts, and only 2xx is a delivery."""
 
 import http.client
 from collections.abc import Mapping
 from typing import Final
 
 from secure_platform.notify.guard import (
+    RejectedError,
     SecretRefusedError,
     UndeliveredError,
     connected,
     destination,
     trust,
 )
-from secure_platform.site import ChannelSettings
+from secure_platform.site import OutgoingSettings
 
 PORTS: Final = {"https": 443, "http": 80}
 _OK: Final = range(200, 300)
 _REDIRECT: Final = range(300, 400)
 # Where the address is the secret, a wrong one is not found, or gone.
-_REFUSED: Final = frozenset({401, 403, 404, 410})
+_KINDS: Final[Mapping[int, type[UndeliveredError]]] = {
+    **dict.fromkeys((401, 403, 404, 410), SecretRefusedError),
+    **dict.fromkeys((400, 413, 415, 422), RejectedError),
+}
 
 
-def post(channel: ChannelSettings, url: str, body: bytes, headers: Mapping[str, str]) -> None:
-    """Send a JSON document; redirects are not followed.
+def post(outgoing: OutgoingSettings, url: str, body: bytes, headers: Mapping[str, str]) -> None:
+    """Send a document, JSON unless a header says otherwise; redirects are not followed.
 
     Args:
-        channel: Says what may be reached and whom to trust.
+        outgoing: Says what may be reached and whom to trust.
         url: Where to; it may hold a secret, and is not repeated in errors.
         body: The document.
         headers: Further headers.
 
     Raises:
-        UndeliveredError: If it was not accepted.
+        UndeliveredError: If it was not accepted; RejectedError if the same document never will be.
     """
     place = destination(url, PORTS)
-    tls = trust(channel.ca) if place.scheme == "https" else None
-    with connected(place, channel.allow, tls=tls) as ready:
+    tls = trust(outgoing.ca) if place.scheme == "https" else None
+    with connected(place, outgoing.allow, tls=tls) as ready:
         connection = http.client.HTTPConnection(place.host, place.port)
         connection.sock = ready
         sent = {"Content-Type": "application/json", "User-Agent": "secure-platform", "Connection": "close"}
@@ -46,5 +50,5 @@ def post(channel: ChannelSettings, url: str, body: bytes, headers: Mapping[str, 
             raise UndeliveredError(f"{place.host} did not answer in HTTP", "Look at it.") from None
     if status not in _OK:
         redirected = "; redirects are not followed" if status in _REDIRECT else ""
-        kind = SecretRefusedError if status in _REFUSED else UndeliveredError
+        kind = _KINDS.get(status, UndeliveredError)
         raise kind(f"{place.host} answered {status}{redirected}", "Look at it; it is tried again.")

@@ -10,7 +10,7 @@ import dagster as dg
 
 from secure_platform.contract.model import Contract
 from secure_platform.contract.product import Product
-from secure_platform.orchestration.guard import value_free
+from secure_platform.notify.spans import About
 from secure_platform.orchestration.presentation import (
     CLASSIFICATION_TAG,
     COLUMN_SCHEMA,
@@ -120,8 +120,12 @@ def _dataset_asset(
     def made(
         context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        outcome = value_free(
-            spec.key.to_user_string(), lambda: step(platform.step(context, product), contract.dataset)
+        about = About(product.name, contract.dataset, spec.key.path[1])
+        outcome = platform.traced(
+            context,
+            spec.key.to_user_string(),
+            about,
+            lambda: step(platform.step(context, product), contract.dataset),
         )
         yield snapshot_result(context, spec.key, outcome, schema)
 
@@ -145,7 +149,12 @@ def release_asset(product: Product, classification: Classification) -> dg.Assets
     def release(
         context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        packaged = value_free(key.to_user_string(), lambda: package(platform.step(context, product)))
+        packaged = platform.traced(
+            context,
+            key.to_user_string(),
+            About(product.name, zone="release"),
+            lambda: package(platform.step(context, product)),
+        )
         record = packaged.record
         context.log.info(
             "Release %s of %s: %s%s",
@@ -207,7 +216,12 @@ def production_assets(
     def production(
         context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        live = value_free(f"{product.name}/production", lambda: go_live(platform.services, product))
+        live = platform.traced(
+            context,
+            f"{product.name}/production",
+            About(product.name, zone="production"),
+            lambda: go_live(platform.services, product),
+        )
         deployed = live.deployed
         context.log.info(
             "Release %s of %s is in production%s",

@@ -18,8 +18,9 @@ from dagster._core.workspace.context import BaseWorkspaceRequestContext
 from secure_platform.access.principals import Principal
 from secure_platform.access.resources import Action, PlatformResource, Resource
 from secure_platform.errors import AccessDeniedError
+from secure_platform.notify.spans import current
 from secure_platform.orchestration.presentation import PRODUCT_TAG
-from secure_platform.orchestration.stamp import backfill_stamped, stamp, stamped
+from secure_platform.orchestration.stamp import TRACE_TAG, backfill_stamped, stamp, stamped
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.services import SCHEDULER, Services
 from secure_platform.settings import load_settings
@@ -56,6 +57,8 @@ class SecureRunCoordinator(QueuedRunCoordinator):
         tags = stamp(services.keys, run, principal.name)
         if len(products) == 1 and (product := products.pop()) in services.products:
             tags[PRODUCT_TAG] = product
+        if (here := current()) is not None:
+            tags[TRACE_TAG] = str(here)
         self._instance.add_run_tags(run.run_id, tags)
         return super().submit_run(context)
 

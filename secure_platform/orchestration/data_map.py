@@ -248,6 +248,8 @@ def _records(product: str) -> Iterator[Place]:
     yield Place("secrets", sealed, Content.KEYS, None, AtRest.SEALED, newest, (DATA,))
     yield place("tombstones", ("erasures/*.json",), "a MAC", MAC, DATA)
     yield place("Dagster", ("dagster/**",), "decides nothing")
+    yield place("lineage", ("lineage/**",), "decides nothing")
+    yield place("counts", ("telemetry/**",), "decides nothing; counted anew where it does not fit")
     yield place("dbt", ("dbt/**",), "made again when it does not fit")
     locks = (
         ".*lock",

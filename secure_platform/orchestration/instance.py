@@ -1,7 +1,7 @@
-"""Every event of every run passes here: it is redacted, and those that matter are audited.
+"""Every event of every run passes here: it is redacted; those that matter are audited and told as lineage.
 
 Dagster's storage is in the home, wherever DAGSTER_HOME points. An exception in this hook would leave the run
-hanging, so a failing audit is reported and not raised here; that nothing happens unaudited is kept by the
+hanging, so what fails here is reported and not raised; that nothing happens unaudited is kept by the
 stages, which write their intent first.
 
 Every dagster process loads this module, the web server and the daemon too: the rooms are imported when the
@@ -9,6 +9,7 @@ first event is audited.
 """
 
 import logging
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from dagster._core.events.log import EventLogEntry
 
     from secure_platform.audit.log import AuditLog
+    from secure_platform.orchestration.lineage_events import LineageEvents
+    from secure_platform.services import Services
 
 _logger = logging.getLogger(__name__)
 
@@ -81,6 +84,7 @@ class SecureInstance(dg.DagsterInstance):
         if kind in ENDED:
             self._claims.release(event.run_id)
         self._audit(redacted)
+        self._tell(redacted)
 
     def _claim(self, run_id: str) -> None:
         try:
@@ -93,10 +97,53 @@ class SecureInstance(dg.DagsterInstance):
         return run_claims(self.root_directory)
 
     @cached_property
-    def _audit_log(self) -> "AuditLog":
+    def _services(self) -> "Services":
         from secure_platform.services import Services  # noqa: PLC0415 - module docstring
 
-        return Services(load_settings()).audit
+        return Services(load_settings())
+
+    @property
+    def _audit_log(self) -> "AuditLog":
+        return self._services.audit
+
+    @cached_property
+    def _lineage(self) -> "LineageEvents | None":
+        """None if the settings want no lineage."""
+        if self._services.settings.lineage is None:
+            return None
+        from secure_platform.orchestration.lineage_events import LineageEvents  # noqa: PLC0415 - as above
+
+        return LineageEvents(self._services)
+
+    def _tell(self, entry: "EventLogEntry") -> None:
+        """Those outside who want lineage and traces."""
+        if entry.dagster_event is None:
+            return
+        try:
+            if self._lineage is not None:
+                self._lineage.hear(entry, self)
+            if entry.dagster_event.event_type in ENDED:
+                self._trace(entry.run_id)
+        except Exception as error:  # noqa: BLE001 - as in `_audit`
+            name = type(error).__name__
+            _logger.error("What run %s did cannot be told: %s", entry.run_id, name)  # noqa: TRY400
+
+    def _trace(self, run_id: str) -> None:
+        """The span of a run that has ended."""
+        traces = self._services.traces
+        record = None if traces is None else self.get_run_record_by_id(run_id)
+        if traces is None or record is None:
+            return
+        from secure_platform.notify.spans import About, Place  # noqa: PLC0415 - module docstring
+        from secure_platform.orchestration.presentation import PRODUCT_TAG  # noqa: PLC0415
+        from secure_platform.orchestration.stamp import TRACE_TAG  # noqa: PLC0415
+
+        run = record.dagster_run
+        parent = Place.parse(run.tags.get(TRACE_TAG))
+        failed = None if run.is_success else run.status.value.lower()
+        about = About(run.tags.get(PRODUCT_TAG), state=run.status.value.lower(), error=failed)
+        when = (record.start_time or record.create_timestamp.timestamp(), time.time())
+        traces.run(f"run {run.job_name}", about, Place.of_run(run_id, parent), parent, when)
 
     def _audit(self, entry: "EventLogEntry") -> None:
         event = entry.dagster_event
@@ -122,5 +169,6 @@ def _detail(entry: "EventLogEntry") -> dict[str, Any]:
     detail: dict[str, Any] = {"run": entry.run_id}
     if event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
         evaluation = event.asset_check_evaluation_data
-        detail |= {"check": evaluation.check_name, "passed": evaluation.passed}
+        asset = evaluation.asset_key.to_user_string()
+        detail |= {"asset": asset, "check": evaluation.check_name, "passed": evaluation.passed}
     return detail

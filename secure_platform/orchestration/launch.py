@@ -7,12 +7,14 @@ from typing import Any, Final
 import dagster as dg
 
 from secure_platform.contract.product import Product
+from secure_platform.notify.spans import current
 from secure_platform.orchestration.automation import build_job_name, deploy_job_name, retokenize_job_name
 from secure_platform.orchestration.component import product_definitions
 from secure_platform.orchestration.governance import govern
 from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.redaction import is_own
 from secure_platform.orchestration.resources import platform_resources
+from secure_platform.orchestration.stamp import TRACE_TAG
 from secure_platform.orchestration.steps.exchange import AssetEvent, Listener, RunReport
 from secure_platform.settings import Settings
 
@@ -56,9 +58,11 @@ def _run(
 
     with open_instance(settings) as instance:
         run_id = dg.DagsterRun(job_name=job_name).run_id
+        here = current()
+        tags = {**job.tags, **({TRACE_TAG: str(here)} if here else {})}
         instance.add_event_listener(run_id, heard)
         result = job.execute_in_process(
-            instance=instance, run_config=config, run_id=run_id, raise_on_error=False, tags=dict(job.tags)
+            instance=instance, run_config=config, run_id=run_id, raise_on_error=False, tags=tags
         )
     if any(event.kind == "interrupted" for event in events):
         raise KeyboardInterrupt

@@ -7,9 +7,9 @@ import dagster as dg
 
 from secure_platform.contract.product import Product
 from secure_platform.errors import ContractError
+from secure_platform.notify.spans import About
 from secure_platform.orchestration.dbt import load_manifest, part_of
 from secure_platform.orchestration.dbt_specs import UNIQUE_ID, declared_classification, mart_specs
-from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import (
     COLUMN_SCHEMA,
     asset_key,
@@ -72,8 +72,11 @@ def marts_assets(product: Product, settings: Settings, default: Classification) 
     def built(
         context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        outcome = value_free(
-            f"{product.name}/marts", lambda: build_marts(platform.step(context, product), marts)
+        outcome = platform.traced(
+            context,
+            f"{product.name}/marts",
+            About(product.name, zone=str(Zone.MARTS)),
+            lambda: build_marts(platform.step(context, product), marts),
         )
         for spec in specs:
             yield _result(context, product, spec, checks, outcome)

@@ -3,8 +3,9 @@
 A step that runs on another instance class is refused: nothing there would redact or audit its events.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -16,10 +17,12 @@ from secure_platform.errors import UsageError
 from secure_platform.keys.ring import KeyRing
 from secure_platform.keys.secrets.resolver import HeldSecrets
 from secure_platform.keys.secrets.secret import Secret
+from secure_platform.notify.spans import About, Place
+from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.instance import SecureInstance
-from secure_platform.orchestration.stamp import stamped
+from secure_platform.orchestration.stamp import TRACE_TAG, stamped
 from secure_platform.orchestration.steps import stored_tokens
-from secure_platform.orchestration.steps.context import StepContext
+from secure_platform.orchestration.steps.context import StepContext, StepOutcome
 from secure_platform.orchestration.steps.protect import current_plan, product_resource
 from secure_platform.orchestration.steps.retokenize import released
 from secure_platform.protect.plan import Plan
@@ -29,6 +32,7 @@ from secure_platform.settings import load_settings
 from secure_platform.store.snapshots import SnapshotStore
 
 SNAPSHOT_ID: Final = "snapshot_id"
+Result = TypeVar("Result")
 
 
 class PlatformResource(dg.ConfigurableResource["PlatformResource"]):
@@ -86,6 +90,27 @@ class PlatformResource(dg.ConfigurableResource["PlatformResource"]):
             chosen=lambda zone, dataset: chosen.get((product.name, str(zone), dataset)),
             again=released(self.services, product) if self.retokenize else None,
         )
+
+    def traced(
+        self, context: dg.AssetExecutionContext, step: str, about: About, action: Callable[[], Result]
+    ) -> Result:
+        """Do what a step does; only our own errors come out, and a span says that it was done.
+
+        Args:
+            context: Names the run.
+            step: What is being done, for the error.
+            about: What it is done to, for the span.
+            action: Does it.
+        """
+        traces = self.services.traces
+        if traces is None:
+            return value_free(step, action)
+        run = Place.of_run(context.run_id, Place.parse(context.run.tags.get(TRACE_TAG)))
+        with traces.root("step", about, run) as span:
+            result = value_free(step, action)
+            if isinstance(result, StepOutcome):
+                span.rows, span.state = result.snapshot.rows, "reused" if result.snapshot.reused else "new"
+            return result
 
 
 class KeyRingResource(dg.ConfigurableResource["KeyRingResource"]):

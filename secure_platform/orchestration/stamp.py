@@ -17,6 +17,8 @@ from secure_platform.keys.ring import KeyRing
 RESERVED: Final = "secure/"
 PRINCIPAL_TAG: Final = "secure/principal"
 MAC_TAG: Final = "secure/principal_mac"
+TRACE_TAG: Final = "secure/traceparent"
+"""Where in a trace the run was asked for; it decides nothing."""
 _PURPOSE: Final = "run-stamp"
 _BACKFILL: Final = "backfill"
 

@@ -5,10 +5,9 @@ becomes one.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Final, Literal, TypeVar
+from typing import Final
 
 import dagster as dg
 
@@ -16,43 +15,19 @@ from secure_platform.control.database import utc_now
 from secure_platform.monitor.anomaly import UNUSUAL
 from secure_platform.monitor.incident import Incident
 from secure_platform.orchestration.automation import build_job_name, deploy_job_name
+from secure_platform.orchestration.exposition import Family, Key, Sample, samples
+from secure_platform.orchestration.steps.observe import JUDGING, freshness_hours
+from secure_platform.orchestration.steps.production import ZONE as PRODUCTION
 from secure_platform.orchestration.steps.production import recorded_places
+from secure_platform.orchestration.tally import Tally
+from secure_platform.orchestration.telemetry_outcomes import outcomes
 from secure_platform.services import Services
+from secure_platform.store.snapshot import Zone
 
-PREFIX: Final = "secure_platform_"
 RUNS_OF: Final = timedelta(days=1)
-_ESCAPED: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
-
-Labels = Mapping[str, str]
-Sample = tuple[Labels, float]
-Key = TypeVar("Key", bound=tuple[str, ...])
 
 
-@dataclass(frozen=True)
-class Family:
-    """A metric with all its samples."""
-
-    name: str
-    text: str
-    samples: Sequence[Sample]
-    kind: Literal["gauge", "counter"] = "gauge"
-
-    def lines(self) -> Iterator[str]:
-        """In the text format of Prometheus."""
-        name = PREFIX + self.name
-        yield f"# HELP {name} {self.text}"
-        yield f"# TYPE {name} {self.kind}"
-        for labels, value in self.samples:
-            said = ",".join(f'{key}="{text.translate(_ESCAPED)}"' for key, text in labels.items())
-            yield f"{name}{{{said}}} {value:.17g}" if said else f"{name} {value:.17g}"
-
-
-def exposition(families: Iterable[Family]) -> str:
-    """The text that Prometheus scrapes."""
-    return "".join(f"{line}\n" for family in families for line in family.lines())
-
-
-def measure(services: Services, instance: dg.DagsterInstance) -> list[Family]:
+def measure(services: Services, instance: dg.DagsterInstance, tally: Tally) -> list[Family]:
     """Everything, as it is now."""
     now = utc_now()
     return [
@@ -61,6 +36,7 @@ def measure(services: Services, instance: dg.DagsterInstance) -> list[Family]:
         _releases(services),
         _runs(services, instance, now),
         *_platform(services, now),
+        *outcomes(services, tally, now),
     ]
 
 
@@ -73,7 +49,7 @@ def _incidents(services: Services, now: datetime) -> Iterator[Family]:
     yield Family(
         "incidents",
         "Incidents that nobody has settled.",
-        _samples(("product", "kind", "severity", "state"), unsettled),
+        samples(("product", "kind", "severity", "state"), unsettled),
     )
     blocked = {(name,): services.incidents.blocks(name) for name in products}
     yield Family("deployments_blocked", "Whether an incident stops deployments.", _by_product(blocked))
@@ -105,6 +81,8 @@ def _containment(products: Iterable[str], incidents: Iterable[Incident]) -> Iter
 
 def _data(services: Services, now: datetime) -> Iterator[Family]:
     ages: dict[tuple[str, ...], float] = {}
+    judging: dict[tuple[str, ...], float] = {}
+    judged: dict[tuple[str, ...], float] = {}
     unusual: Counter[tuple[str, ...]] = Counter()
     for product, zone, dataset in _places(services):
         came = services.metrics.arrivals(product, dataset, zone)
@@ -113,15 +91,30 @@ def _data(services: Services, now: datetime) -> Iterator[Family]:
         snapshot_id, at = came[-1]
         ages[product, zone, dataset] = (now - at).total_seconds()
         record = services.metrics.find(snapshot_id)
+        if record and JUDGING in record.numbers:
+            judging[product, zone, dataset] = record.numbers[JUDGING]
+            judged[product, zone, dataset] = float(len(record.verdicts))
         states = [verdict["state"] for verdict in record.verdicts.values()] if record else []
         unusual.update((product, zone, dataset, state) for state in states if state in UNUSUAL)
     place = ("product", "zone", "dataset")
-    yield Family("data_age_seconds", "Since the newest data that were new.", _samples(place, ages))
+    yield Family("data_age_seconds", "Since the newest data that were new.", samples(place, ages))
+    promised = {each: seconds for each, seconds in _promises(services) if each in ages}
+    yield Family("data_promised_seconds", "How old data may be, by their contract.", samples(place, promised))
+    yield Family("detector_seconds", "How long it took to judge the newest data.", samples(place, judging))
+    yield Family("judged_metrics", "How many metrics of the newest data were judged.", samples(place, judged))
     yield Family(
         "unusual_metrics",
         "Metrics of the newest data that are unusual.",
-        _samples((*place, "state"), unusual),
+        samples((*place, "state"), unusual),
     )
+
+
+def _promises(services: Services) -> Iterator[tuple[tuple[str, ...], float]]:
+    for name, product in services.products.items():
+        hours = {(str(Zone.RAW), each.dataset): each.freshness_hours for each in product.contracts.values()}
+        strictest = freshness_hours(product)
+        hours |= {(PRODUCTION, table): strictest for table in product.models}
+        yield from (((name, *place), 3600 * most) for place, most in hours.items() if most is not None)
 
 
 def _places(services: Services) -> Iterator[tuple[str, str, str]]:
@@ -132,31 +125,26 @@ def _places(services: Services) -> Iterator[tuple[str, str, str]]:
 def _releases(services: Services) -> Family:
     known = [each for each in services.gate.list() if each.product in services.products]
     counted = Counter((each.product, str(each.state)) for each in known)
-    return Family("releases", "Releases by state.", _samples(("product", "state"), counted))
+    return Family("releases", "Releases by state.", samples(("product", "state"), counted))
 
 
 def _runs(services: Services, instance: dg.DagsterInstance, now: datetime) -> Family:
     jobs = {of(name) for name in services.products for of in (build_job_name, deploy_job_name)}
     runs = (each.dagster_run for each in instance.get_run_records(dg.RunsFilter(created_after=now - RUNS_OF)))
     counted = Counter((run.job_name, run.status.value.lower()) for run in runs if run.job_name in jobs)
-    return Family("runs", "Runs of the last 24 hours.", _samples(("job", "status"), counted))
+    return Family("runs", "Runs of the last 24 hours.", samples(("job", "status"), counted))
 
 
 def _platform(services: Services, now: datetime) -> Iterator[Family]:
     notices = {(state,): count for state, count in services.notices.counts().items()}
-    yield Family("notices", "Notices by what became of them.", _samples(("state",), notices))
+    yield Family("notices", "Notices by what became of them.", samples(("state",), notices))
     last = services.watchdog.last()
     if last is not None:
         silence = {(): (now - last).total_seconds()}
-        yield Family("daemon_silence_seconds", "Since the daemon gave a sign of life.", _samples((), silence))
-    size = _samples((), {(): services.audit.size()})
+        yield Family("daemon_silence_seconds", "Since the daemon gave a sign of life.", samples((), silence))
+    size = samples((), {(): services.audit.size()})
     yield Family("audit_entries_total", "Entries of the audit log.", size, "counter")
 
 
 def _by_product(values: Mapping[Key, float]) -> list[Sample]:
-    return _samples(("product",), values)
-
-
-def _samples(names: Sequence[str], values: Mapping[Key, float]) -> list[Sample]:
-    """Label values → value, in a fixed order."""
-    return [(dict(zip(names, key, strict=True)), float(values[key])) for key in sorted(values)]
+    return samples(("product",), values)

@@ -40,6 +40,7 @@ from secure_platform.web.pages import (
     data_map,
     keys,
     observability,
+    outcomes,
     people,
     releases,
     rights,
@@ -48,6 +49,7 @@ from secure_platform.web.permissions import PolicyProcessContext, Rights
 from secure_platform.web.routes import PUBLIC
 from secure_platform.web.sockets import SocketLifetime
 from secure_platform.web.tls import tls_options
+from secure_platform.web.tracing import Tracing
 from secure_platform.web.workspace import workspace_file
 
 # Our own pages: one line for each module with `routes(services)`.
@@ -58,6 +60,7 @@ ROOMS: Final[Sequence[ModuleType]] = (
     releases,
     data_map,
     observability,
+    outcomes,
     audit,
     people,
     access,
@@ -68,6 +71,7 @@ ROOMS: Final[Sequence[ModuleType]] = (
     telemetry,
 )
 API: Final = "/api/"
+GRAPHQL: Final = "/graphql"
 BACKLOG: Final = 128
 GRACE_SECONDS: Final = 5
 LOG_LEVEL: Final = "warning"
@@ -98,6 +102,7 @@ class SecureWebserver(GuardedApi):
             Middleware(RequestGuard, address=self._address, is_form=self._is_form),
             Middleware(Failures),
             Middleware(Authentication, services=self._services, is_public=self._is_public),
+            Middleware(Tracing, traces=self._services.traces, route=self._route),
             Middleware(SocketLifetime, services=self._services),
             *super().build_middleware(),
         ]
@@ -130,6 +135,11 @@ class SecureWebserver(GuardedApi):
     def _is_public(self, path: str) -> bool:
         route = own_route(self._own, path.removeprefix(self._address.prefix))
         return route is not None and route.right == PUBLIC
+
+    def _route(self, path: str) -> str | None:
+        below = path.removeprefix(self._address.prefix)
+        own = own_route(self._own, below)
+        return own.path if own else below if below == GRAPHQL else None
 
     def _is_form(self, path: str) -> bool:
         below = path.removeprefix(self._address.prefix)

@@ -6,7 +6,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from secure_platform.access.resources import Action
-from secure_platform.orchestration.telemetry import exposition, measure
+from secure_platform.orchestration.exposition import exposition
+from secure_platform.orchestration.tally import Tally
+from secure_platform.orchestration.telemetry import measure
 from secure_platform.services import Services
 from secure_platform.web.permissions import process_context
 from secure_platform.web.routes import OwnRoute
@@ -16,9 +18,11 @@ MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 def routes(services: Services) -> list[OwnRoute]:
     """What is scraped."""
+    tally = Tally(services)
 
     def metrics(request: Request) -> Response:
-        families = measure(services, process_context(request).instance)
+        tally.count()
+        families = measure(services, process_context(request).instance, tally)
         return PlainTextResponse(exposition(families), media_type=MEDIA_TYPE)
 
     return [OwnRoute("/metrics", metrics, right=Action.METRICS_READ)]

@@ -11,6 +11,7 @@ from waiting import wait_for
 from web_login import BASE, bearer, person, web_app
 from web_support import Client
 
+from secure_platform.orchestration.home import open_instance
 from secure_platform.services import Services
 from secure_platform.site import ServerSettings
 from secure_platform.web.address import SiteAddress
@@ -44,12 +45,13 @@ class Api:
 
 
 @contextmanager
-def served_api(services: Services) -> Iterator[str]:
-    """The application over real HTTP; its URL."""
+def served_api(services: Services, *, own_runs: bool = False) -> Iterator[str]:
+    """The application over real HTTP; its URL. It knows the home's own runs, or none."""
+    opened = open_instance(services.settings) if own_runs else dg.DagsterInstance.local_temp()
     with listen(ServerSettings(port=0)) as listener:
         port = listener.getsockname()[1]
         address = SiteAddress.of(services.settings.server, port)
-        with dg.DagsterInstance.local_temp() as instance, web_app(services, instance, address=address) as app:
+        with opened as instance, web_app(services, instance, address=address) as app:
             server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
             thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
             thread.start()

@@ -90,7 +90,7 @@ ROUTES = {
     "key_read": "/keys",
     "metrics_read": "/metrics",
     "incident_read": """
-        /observability /observability/{product} /incidents/{incident} POST:/incidents/{incident}
+        /observability /observability/{product} /outcomes /incidents/{incident} POST:/incidents/{incident}
     """,
     "principal_manage": """
         POST:/access/principals POST:/access/principals/{name} POST:/access/principals/{name}/invite

@@ -130,3 +130,19 @@ def test_who_may_only_look_is_offered_nothing_and_settles_nothing(app: Starlette
     assert (refused.status_code, "incident_manage" in refused.text) == (409, True)
     assert services.incidents.all()[0].state == "open"
     assert Reader(app, services, "dana").open("/incidents/nothing").status_code == 400
+
+
+def test_outcomes_are_those_of_the_products_that_the_reader_may_look_at(
+    app: Starlette, services: Services
+) -> None:
+    reader = Reader(app, services, "otto")
+    Reader(app, services, "ana").open("/outcomes")
+    shown = reader.open("/outcomes")
+    assert shown.status_code == 200
+    assert "production 1" in shown.text
+    assert "Rights for a time that hold now" in shown.text
+    assert 'aria-label="Incidents by the month in which they opened' in shown.text
+    assert "ana" not in shown.text
+    assert "Rights for a time" not in Reader(app, services, "dana").open("/outcomes").text
+    assert Reader(app, services, "ana").open("/outcomes").status_code == 403
+    assert Reader(app, services, None).open("/outcomes").status_code == 303

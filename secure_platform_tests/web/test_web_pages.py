@@ -24,6 +24,7 @@ from secure_platform.web.pages import (
     data_map,
     keys,
     observability,
+    outcomes,
     people,
     releases,
     rights,
@@ -31,7 +32,7 @@ from secure_platform.web.pages import (
 
 pytestmark = pytest.mark.slow
 
-ROOMS = (approvals, releases, data_map, observability, audit, people, access, keys, rights, account)
+ROOMS = (approvals, releases, data_map, observability, outcomes, audit, people, access, keys, rights, account)
 EVERYBODY = frozenset(STAFF)
 ROLES = EVERYBODY - {"nil"}
 WATCHERS = ROLES - {"ana"}
@@ -51,6 +52,7 @@ READ = [
     ("/data-map/{product}/{table}", "/data-map/healthcare/patient_summary", ROLES),
     ("/observability", "/observability", WATCHERS),
     ("/observability/{product}", "/observability/healthcare", WATCHERS),
+    ("/outcomes", "/outcomes", WATCHERS),
     ("/incidents/{incident}", "/incidents/{incident}", WATCHERS),
     ("/audit", "/audit?action=release.", OVERSEERS),
     ("/audit/{seq}", "/audit/3", OVERSEERS),

@@ -35,6 +35,7 @@ PAGES = {
     "mart": f"/data-map/{PRODUCT}/patient_summary",
     "observability": "/observability",
     "watched": f"/observability/{PRODUCT}",
+    "outcomes": "/outcomes",
     "incident": "/incidents/{incident}",
     "audit": "/audit?action=release.",
     "entry": "/audit/3",

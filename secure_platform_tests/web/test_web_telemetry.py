@@ -10,7 +10,7 @@ from api_support import Api, api
 
 from secure_platform.homes import initialise
 from secure_platform.monitor.incident import Sighting
-from secure_platform.orchestration.telemetry import Family, exposition
+from secure_platform.orchestration.exposition import Family, exposition
 from secure_platform.services import Services
 from secure_platform.settings import PACKAGE, load_settings
 

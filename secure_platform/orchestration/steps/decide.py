@@ -13,6 +13,7 @@ from secure_platform.errors import GateRefusedError, UsageError
 from secure_platform.gate.closed import release_subject
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
+from secure_platform.notify.spans import About, begun
 from secure_platform.orchestration.steps.deploy import verified_package
 from secure_platform.orchestration.steps.tell import tell
 from secure_platform.services import Services
@@ -46,7 +47,8 @@ def approve(
             f"Production of {record.product} changed since {record.title} was looked at",
             "Look at the release again, then decide.",
         )
-    decided = services.gate.approve(digest, principal, reason=said, base=base)
+    with begun(services.traces, "gate", About(record.product)):
+        decided = services.gate.approve(digest, principal, reason=said, base=base)
     _note_ticket(services, digest, principal, ticket)
     if decided.state is ReleaseState.APPROVED:
         # Approved again after its approvals were lost, it is told again.
@@ -65,7 +67,8 @@ def reject(
         UsageError: If the ticket is none.
     """
     _require_not_live(services, digest)
-    decided = services.gate.reject(digest, principal, reason=_with_ticket(reason, ticket))
+    with begun(services.traces, "gate", About()):
+        decided = services.gate.reject(digest, principal, reason=_with_ticket(reason, ticket))
     _note_ticket(services, digest, principal, ticket)
     tell(services, "release.rejected", decided, ticket=ticket)
     return decided
@@ -76,7 +79,8 @@ def withdraw(
 ) -> ReleaseRecord:
     """Withdraw a release that is not deployed; raises what `reject` does."""
     _require_not_live(services, digest)
-    decided = services.gate.withdraw(digest, principal, reason=_with_ticket(reason, ticket))
+    with begun(services.traces, "gate", About()):
+        decided = services.gate.withdraw(digest, principal, reason=_with_ticket(reason, ticket))
     _note_ticket(services, digest, principal, ticket)
     tell(services, "release.withdrawn", decided, ticket=ticket)
     return decided

@@ -24,6 +24,7 @@ from secure_platform.errors import (
 from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
+from secure_platform.notify.spans import stage
 from secure_platform.orchestration.steps.tell import tell
 from secure_platform.release.layout import release_directory
 from secure_platform.release.verify import SignedManifest, VerifiedRelease, signed_manifest, verified
@@ -127,6 +128,7 @@ def _keep(services: Services, product: str, current: ReleaseRecord | None, deplo
     return Deployed(production, current, reused=True)
 
 
+@stage("deploy")
 def _publish(services: Services, record: ReleaseRecord, base: str | None, deployer: Principal) -> Production:
     with verified_package(services, record) as release:
         if record.digest != base:
@@ -213,6 +215,7 @@ def one_at_a_time(services: Services, product: str) -> AbstractContextManager[No
     )
 
 
+@stage("compare")
 def matches_release(services: Services, production: Production) -> dict[str, Any]:
     """Compare what readers get with what was approved, table by table.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from secure_platform.errors import DataRefusedError
 from secure_platform.monitor.profile import Measures, Profiler
+from secure_platform.notify.spans import stage
 from secure_platform.orchestration.dbt import (
     MANIFEST,
     DbtRun,
@@ -145,12 +146,13 @@ def _build(
             warehouse.load(name, services.store.scan(snapshot))
         with claimed_directory(services.temporary, "build") as target:
             reuse_parsing(services.settings, digest, target)
-            run = run_dbt(
-                project,
-                ["build", "--select", models_of(manifest, product.name)],
-                target=target,
-                environment=warehouse.environment(),
-            )
+            with stage("dbt"):
+                run = run_dbt(
+                    project,
+                    ["build", "--select", models_of(manifest, product.name)],
+                    target=target,
+                    environment=warehouse.environment(),
+                )
             built = read_json(target / MANIFEST)
         require_built(marts, run)
         require_confined(built)

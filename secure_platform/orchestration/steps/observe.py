@@ -3,6 +3,7 @@
 A snapshot is judged once, when it is new; found again, it shows what was said then, and how old it is now.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -35,6 +36,8 @@ MONITORED: Final[Mapping[str, str]] = {
 RAW: Final = ("volume", "freshness", "quality", "schema")
 PROTECTED: Final = ("volume", "quality", "distribution", "custom", "schema")
 MARTS: Final = ("volume", "quality", "distribution", "schema")
+JUDGING: Final = "judging_seconds"
+"""How long a record was judged; it is not judged itself."""
 PRODUCTION: Final = ("volume", "freshness", "quality", "distribution", "schema")
 _SHOWN: Final = 20
 """Unusual metrics that a check lists, the least likely first."""
@@ -122,6 +125,7 @@ def keep(services: Services, record: Record, terms: Terms) -> None:
     now = record.recorded_at
     late = {"lateness_hours": _lateness(history, now, terms.promised)}
     record = replace(record, numbers={**record.numbers, **late})
+    began = time.monotonic()
     found = watch(
         record,
         history,
@@ -130,7 +134,8 @@ def keep(services: Services, record: Record, terms: Terms) -> None:
         today=metrics.chances(record.product, now.replace(hour=0, minute=0, second=0, microsecond=0)),
         feedback=services.incidents.feedback(record.product),
     )
-    metrics.add(replace(record, verdicts={each.metric: each.to_json() for each in found}))
+    numbers = {**record.numbers, JUDGING: time.monotonic() - began}
+    metrics.add(replace(record, numbers=numbers, verdicts={each.metric: each.to_json() for each in found}))
 
 
 def _record(

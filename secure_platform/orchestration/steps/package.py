@@ -11,6 +11,7 @@ from secure_platform.errors import DataRefusedError
 from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import LAPSED, ReleaseState
+from secure_platform.notify.spans import stage
 from secure_platform.orchestration.steps.aggregate import VERDICTS as AGGREGATE_VERDICTS
 from secure_platform.orchestration.steps.context import (
     StepContext,
@@ -70,6 +71,7 @@ def packing(services: Services, product: str) -> AbstractContextManager[None]:
     )
 
 
+@stage("package")
 def _package(context: StepContext, services: Services, product: Product) -> Packaged:
     tables = {model: context.input(Zone.MARTS, model) for model in product.models}
     for name, table in tables.items():

@@ -18,6 +18,7 @@ from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.profile import Measures, Profiler
 from secure_platform.monitor.totals import Totals
+from secure_platform.notify.spans import stage
 from secure_platform.orchestration.steps.context import (
     CheckOutcome,
     StepContext,
@@ -181,6 +182,7 @@ def _raws(context: StepContext, datasets: Iterable[str]) -> dict[str, Snapshot]:
     return raws
 
 
+@stage("protect")
 def _carry_out(
     context: StepContext,
     draft: Draft,
@@ -297,6 +299,7 @@ def _complete(
     }
 
 
+@stage("scan")
 def left_over(
     context: StepContext, table: str, output: pl.LazyFrame, formats: Mapping[str, Collection[str]]
 ) -> Corrected:

@@ -11,6 +11,7 @@ from secure_platform.contract.model import Contract
 from secure_platform.errors import DataRefusedError
 from secure_platform.monitor.drift import BASELINE, Baseline, baseline_of, drift
 from secure_platform.monitor.profile import SMALLEST, Profiler
+from secure_platform.notify.spans import stage
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
 from secure_platform.orchestration.steps.observe import (
     RAW,
@@ -71,9 +72,12 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         profiler = Profiler(contract, labels_key(context), values=())
         erased: list[int] = []
         frames = _without_erased(context, contract, _frames(source, malformed, unstored), erased)
-        counts = draft.write_batches(frames, profiler.queries)
-        validation = validate(contract, draft.scan(), malformed=malformed)
-        corrected = scan.findings(dataset, draft.scan().drop(LINE))
+        with stage("pull"):
+            counts = draft.write_batches(frames, profiler.queries)
+        with stage("validate"):
+            validation = validate(contract, draft.scan(), malformed=malformed)
+        with stage("scan"):
+            corrected = scan.findings(dataset, draft.scan().drop(LINE))
         _refuse_unstorable(dataset, corrected.findings, profile)
         wrong = refused(corrected.findings, contract, scan.scanner.types)
         usual = baseline_of(store.head(context.product.name, dataset, Zone.RAW))

@@ -19,6 +19,7 @@ from secure_platform.contract.load import read_contract
 from secure_platform.contract.place import Place
 from secure_platform.errors import UsageError
 from secure_platform.gate.records import ReleaseRecord
+from secure_platform.notify.spans import About, begun
 from secure_platform.orchestration.steps.deploy import signed_package, verified_package
 from secure_platform.orchestration.steps.erase import still_there
 from secure_platform.orchestration.steps.protect import valid_rows
@@ -81,6 +82,11 @@ def reveal(services: Services, asked: Asked, caller: Principal) -> Revealed:
         UsageError: If there is no such column, or nobody could undo what was done to it.
         IntegrityError: If a cell is not what the release's plan made, or its key may not be used any more.
     """
+    with begun(services.traces, "reveal", About(services.product(asked.product).name)):
+        return _reveal(services, asked, caller)
+
+
+def _reveal(services: Services, asked: Asked, caller: Principal) -> Revealed:
     product = services.product(asked.product)
     asking = with_purpose(caller, asked.purpose)
     _require_any(services, asking, product.name)

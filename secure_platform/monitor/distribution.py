@@ -70,6 +70,15 @@ def bin_middle(label: str) -> float:
     return math.copysign(GROWTH ** (abs(index) - _OFFSET + 0.5), index) if index else 0.0
 
 
+def bin_edges(label: str) -> tuple[float, float]:
+    """The smallest and the greatest number of a bin."""
+    index = int(label)
+    if not index:
+        return 0.0, 0.0
+    edges = [math.copysign(GROWTH ** (abs(index) - _OFFSET + side), index) for side in (0, 1)]
+    return min(edges), max(edges)
+
+
 def drift(reference: Sketch, current: Sketch, *, numeric: bool, usual: Sequence[float] = ()) -> Drift:
     """Compare a column with what it was.
 

@@ -67,7 +67,14 @@ class MetricsHistory:
         return _record(row) if row is not None else None
 
     def before(
-        self, product: str, dataset: str, zone: str, *, snapshot_id: str = "", limit: int = HISTORY
+        self,
+        product: str,
+        dataset: str,
+        zone: str,
+        *,
+        snapshot_id: str = "",
+        until: datetime | None = None,
+        limit: int = HISTORY,
     ) -> list[Record]:
         """The newest records of a dataset, oldest first; the sketches of the last few only.
 
@@ -76,6 +83,7 @@ class MetricsHistory:
             dataset: The dataset.
             zone: The zone.
             snapshot_id: A snapshot that is left out: what is under test is never in its own training.
+            until: Only those that were recorded by then, if it is given.
             limit: How many at most.
         """
         here = (
@@ -84,6 +92,8 @@ class MetricsHistory:
             & (profile.c.zone == zone)
             & (profile.c.snapshot_id != snapshot_id)
         )
+        if until is not None:
+            here &= profile.c.recorded_at <= until
         slim = [column for column in profile.c if column.name != "sketches"]
         newest = profile.c.recorded_at.desc()
         with self._database.read() as connection:
@@ -99,13 +109,15 @@ class MetricsHistory:
             }
         return [_record(row, sketches.get(row.snapshot_id, {})) for row in reversed(rows)]
 
-    def arrivals(self, product: str, dataset: str, zone: str) -> list[tuple[str, datetime]]:
-        """When the newest snapshots of a dataset came, each with its id, oldest first."""
+    def arrivals(
+        self, product: str, dataset: str, zone: str, *, limit: int | None = HISTORY
+    ) -> list[tuple[str, datetime]]:
+        """When the newest snapshots of a dataset came, oldest first, with their ids; all without a limit."""
         query = (
             select(profile.c.snapshot_id, profile.c.recorded_at)
             .where(profile.c.product == product, profile.c.dataset == dataset, profile.c.zone == zone)
             .order_by(profile.c.recorded_at.desc())
-            .limit(HISTORY)
+            .limit(limit)
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()

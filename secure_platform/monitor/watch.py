@@ -163,11 +163,7 @@ def _drifts(record: Record, history: Sequence[Record], feedback: Feedback) -> It
     for column, sketch in sorted(record.sketches.items()):
         metric = f"drift:{column}"
         taught = [each for each in history if not feedback.is_wrong(each, metric, _CHECKS["drift"])]
-        earlier = [
-            other
-            for each in taught[-REFERENCE:]
-            if _comparable(other := each.sketches.get(column, {}), sketch)
-        ]
+        before = reference(record, history, column, feedback)
         usual = [
             said["value"]
             for each in taught
@@ -175,13 +171,34 @@ def _drifts(record: Record, history: Sequence[Record], feedback: Feedback) -> It
             and said["state"] in {"pass", "warn"}
             and said["value"] is not None
         ]
-        numeric = f"mean:{column}" in record.numbers
-        found = drift(add(earlier), sketch, numeric=numeric, usual=usual)
+        found = drift(before, sketch, numeric=is_numeric(record, column), usual=usual)
         note = ", ".join(f"{name} {value:.3f}" for name, value in found.distances.items())
         right = feedback.allowance(history, metric, _CHECKS["drift"]).covers(found.severity, 0.0)
         state: State = "pass" if right else found.state
         chance = found.chance if state in UNUSUAL else 1.0
         yield Observation(metric, state, chance, found.severity, 0.0, 0.0, 1.0, note)
+
+
+def reference(
+    record: Record, history: Sequence[Record], column: str, feedback: Feedback = NONE
+) -> dict[str, int]:
+    """What a column is compared with: the last snapshots that nobody found wrong, added up.
+
+    Args:
+        record: Under test.
+        history: Earlier records of the dataset in its zone, oldest first.
+        column: One that the record has a sketch of.
+        feedback: What people said about earlier points.
+    """
+    metric = f"drift:{column}"
+    taught = [each for each in history if not feedback.is_wrong(each, metric, _CHECKS["drift"])]
+    earlier = (each.sketches.get(column, {}) for each in taught[-REFERENCE:])
+    return add([each for each in earlier if _comparable(each, record.sketches[column])])
+
+
+def is_numeric(record: Record, column: str) -> bool:
+    """Whether the bins of a sketch are numbers, not categories."""
+    return f"mean:{column}" in record.numbers
 
 
 def _comparable(before: Sketch, after: Sketch) -> bool:

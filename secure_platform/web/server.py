@@ -39,10 +39,12 @@ from secure_platform.web.pages import (
     audit,
     data_map,
     keys,
+    measured,
     observability,
     people,
     releases,
     rights,
+    sla,
 )
 from secure_platform.web.permissions import PolicyProcessContext, Rights
 from secure_platform.web.routes import PUBLIC
@@ -58,6 +60,8 @@ ROOMS: Final[Sequence[ModuleType]] = (
     releases,
     data_map,
     observability,
+    sla,
+    measured,
     audit,
     people,
     access,

@@ -35,6 +35,8 @@ PAGES = {
     "mart": f"/data-map/{PRODUCT}/patient_summary",
     "observability": "/observability",
     "watched": f"/observability/{PRODUCT}",
+    "sla": f"/observability/{PRODUCT}/sla",
+    "measured": f"/observability/{PRODUCT}/marts/encounter_facts",
     "incident": "/incidents/{incident}",
     "audit": "/audit?action=release.",
     "entry": "/audit/3",
@@ -182,7 +184,7 @@ def test_the_pictures_of_the_documentation(chrome: Chromium, site: tuple[Service
     with window(chrome, site, "otto", colours="dark") as seen:
         picture(seen, "audit")
     with window(chrome, site, "admin") as seen:
-        for name in ("access", "account", "keys", "incident", "watched"):
+        for name in ("access", "account", "keys", "incident", "watched", "sla", "measured"):
             picture(seen, name)
 
 

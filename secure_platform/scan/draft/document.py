@@ -86,7 +86,12 @@ def _property(column: ColumnDraft) -> Iterator[tuple[str, Any]]:
     yield "name", column.name
     yield "description", _description(column)
     yield "logicalType", column.logical_type
-    options = {"minimum": column.minimum, "maximum": column.maximum, "format": column.format}
+    options = {
+        "minimum": column.minimum,
+        "maximum": column.maximum,
+        "pattern": column.pattern,
+        "format": column.format,
+    }
     if any(value is not None for value in options.values()):
         yield "logicalTypeOptions", {name: value for name, value in options.items() if value is not None}
     for name, said in (("primaryKey", column.primary_key), ("unique", column.unique)):

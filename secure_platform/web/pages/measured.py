@@ -14,9 +14,9 @@ from starlette.responses import Response
 from secure_platform.access.resources import Action
 from secure_platform.errors import UsageError
 from secure_platform.monitor.anomaly import UNUSUAL
-from secure_platform.monitor.distribution import drift
+from secure_platform.monitor.distribution import add, drift
 from secure_platform.monitor.history import REFERENCE, Record
-from secure_platform.monitor.watch import is_numeric, reference
+from secure_platform.monitor.watch import compared, is_numeric
 from secure_platform.orchestration.steps.production import recorded_places
 from secure_platform.services import Services
 from secure_platform.web import courses
@@ -57,7 +57,7 @@ class Measured(Watching):
             raise UsageError(
                 f"{product.name} has no such dataset in such a zone", "Follow a link of its page."
             )
-        asked = self.services.metrics.find(request.query_params.get("snapshot", "")[:POINTS])
+        asked = self.services.metrics.find(request.query_params.get("snapshot", ""))
         known = asked is not None and (asked.product, asked.zone, asked.dataset) == (
             product.name,
             zone,
@@ -96,7 +96,7 @@ class Measured(Watching):
         *history, record = records
         feedback = self.services.incidents.feedback(product)
         for column, sketch in sorted(record.sketches.items()):
-            before = reference(record, history, column, feedback)
+            before = add(compared(record, history, column, feedback))
             numeric = is_numeric(record, column)
             found = drift(before, sketch, numeric=numeric)
             state = record.verdicts.get(DRIFT + column, {}).get("state", "learning")

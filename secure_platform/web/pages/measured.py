@@ -57,26 +57,27 @@ class Measured(Watching):
             raise UsageError(
                 f"{product.name} has no such dataset in such a zone", "Follow a link of its page."
             )
-        asked = self.services.metrics.find(request.query_params.get("snapshot", ""))
-        known = asked is not None and (asked.product, asked.zone, asked.dataset) == (
-            product.name,
-            zone,
-            dataset,
-        )
+        asked = self._asked(request, (product.name, zone, dataset))
         records = self.services.metrics.before(
-            product.name, dataset, zone, until=asked.recorded_at if asked and known else None, limit=POINTS
+            product.name, dataset, zone, until=asked.recorded_at if asked else None, limit=POINTS
         )
         return self.show(
             request,
             "measured.html",
             product=product.name,
             place=f"{zone}/{dataset}",
-            earlier=known,
+            earlier=asked is not None,
             record=records[-1] if records else None,
             sizes={"width": courses.WIDTH, "height": courses.HEIGHT},
             plot={"width": WIDTH, "height": HEIGHT, "axis": AXIS, "reference": REFERENCE},
             **self._seen(product.name, records),
         )
+
+    def _asked(self, request: Request, place: tuple[str, str, str]) -> Record | None:
+        """The snapshot that is named, if it is of this place."""
+        found = self.services.metrics.find(request.query_params.get("snapshot", ""))
+        known = found is not None and (found.product, found.zone, found.dataset) == place
+        return found if known else None
 
     def _seen(self, product: str, records: Sequence[Record]) -> dict[str, Any]:
         if not records:

@@ -24,7 +24,7 @@ from benchmarks.data import BYTES_PER_ROW
 
 SUBJECTS: Final = (
     *("secure_copy", "steps", "definitions", "audit", "overhead", "keys", "web", "scan", "secret_scan"),
-    *("text_scan", "protect", "monitor", "demo"),
+    *("text_scan", "protect", "monitor", "months", "dirty_pairs", "demo"),
 )
 RESULTS: Final = Path(__file__).parent / "results"
 LIBRARIES: Final = ("polars", "polars-hash", "dagster", "dagster-dbt", "dbt-core", "duckdb", "cryptography")

@@ -62,10 +62,15 @@ def daily(series: int, *, seed: int, noise: float, outliers: int, days: int = 56
     return Daily(MONDAY + day * ROUND, np.round(values), broken)
 
 
+def test_data() -> Path:
+    """The folder of third-party data: named in the environment, or beside the checkout."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get("SECURE_PLATFORM_TEST_DATA", beside))
+
+
 def nab() -> Iterator[Labelled]:
     """The series of NAB beside the checkout, in order of name."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("SECURE_PLATFORM_TEST_DATA", beside)) / "timeseries" / "nab"
+    folder = test_data() / "timeseries" / "nab"
     labels: dict[str, list[list[str]]] = json.loads(
         (folder / "combined_windows.json").read_text(encoding="utf-8")
     )

@@ -29,6 +29,7 @@ class Scale:
         sentences: Labelled ones; all if None.
         protect_rows: Of each column that is transformed.
         series: Daily ones that are judged, at each level of noise.
+        days: Of each product that is simulated, at most.
     """
 
     rows: int = 10_000_000
@@ -47,6 +48,7 @@ class Scale:
     sentences: int | None = None
     protect_rows: int = 5_000_000
     series: int = 2_000
+    days: int = 400
 
 
 TINY = Scale(
@@ -66,6 +68,7 @@ TINY = Scale(
     sentences=100,
     protect_rows=2_000,
     series=40,
+    days=13,
 )
 
 

@@ -21,23 +21,28 @@ CONTRACT: Final = Path(__file__).with_name("orders.odcs.yaml")
 DEFINITION: Final = f"""\
 type: {COMPONENT}
 attributes:
-  name: {PRODUCT}
+  name: {{product}}
   owner: team:benchmarks
-  description: Made-up orders.
+  description: Data of a benchmark.
   profile: gdpr_pseudonymous
   models: [none]
 """
 
 
 def shop(folder: Path) -> tuple[Services, Product]:
-    """The home below a folder, initialised if it is not there yet, and its product."""
+    """The home below a folder, initialised if it is not there yet, and the product of the orders."""
+    return made(folder, PRODUCT, CONTRACT)
+
+
+def made(folder: Path, name: str, contract: Path) -> tuple[Services, Product]:
+    """The home below a folder, initialised if it is not there yet, and its product of one contract."""
     settings = load_settings(home=folder / "home")
     initialise(settings)
-    product = folder / "defs" / PRODUCT
+    product = folder / "defs" / name
     if not product.exists():
         (product / "contracts").mkdir(parents=True)
-        (product / "defs.yaml").write_text(DEFINITION, encoding="utf-8")
-        shutil.copy(CONTRACT, product / "contracts")
+        (product / "defs.yaml").write_text(DEFINITION.format(product=name), encoding="utf-8")
+        shutil.copy(contract, product / "contracts")
     return Services(settings), load_product(product)
 
 

@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "secret": ("secure_platform.cli.secret", "Keep secrets in this home; rotate secrets anywhere."),
     "audit": ("secure_platform.cli.audit", "Verify, read, prove and export the audit log."),
     "incident": ("secure_platform.cli.incident", "What is wrong with the products; acknowledge, resolve."),
+    "sla": ("secure_platform.cli.sla", "What was promised about deliveries and kept of it, by month."),
     "notify": ("secure_platform.cli.notify", "Send notices, look at them, try a channel."),
     "serve": ("secure_platform.cli.serve", "Dagster UI and daemon on loopback."),
 }

@@ -13,10 +13,11 @@ from rich.console import Console
 
 from secure_platform.cli.access import open_platform, server_option
 from secure_platform.cli.confidential import nothing_else, read_text
-from secure_platform.cli.export import MARK, write_csv
+from secure_platform.cli.export import write_csv
 from secure_platform.cli.output import example, json_option, line, require_new, show, table
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps.reveal import Asked, Revealed
+from secure_platform.spreadsheet import MARK
 
 LARGEST: Final = 64 << 20
 

@@ -174,7 +174,10 @@ class _Scale:
         if self.kind == "rate":
             share = self.back(centre)
             chance = 0.0 if sizes is None else 3.0 / np.sqrt(np.maximum(sizes, 1.0))
-            return np.maximum(ignore / np.sqrt(np.maximum(share * (1 - share), ignore)), chance)
+            worth = np.maximum(
+                self.to(share + ignore) - self.to(share), self.to(share) - self.to(share - ignore)
+            )
+            return np.maximum(worth, chance)
         if self.kind == "count":
             return np.maximum(np.log1p(ignore), 3.0 / np.sqrt(np.maximum(np.exp(centre), 1.0)))
         return np.where(self.logarithmic, np.log1p(ignore), ignore * self.typical)

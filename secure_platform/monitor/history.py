@@ -131,7 +131,14 @@ class MetricsHistory:
         self._chain.require_newest((product, dataset, zone), seals)
 
     def before(
-        self, product: str, dataset: str, zone: str, *, snapshot_id: str = "", limit: int = HISTORY
+        self,
+        product: str,
+        dataset: str,
+        zone: str,
+        *,
+        snapshot_id: str = "",
+        until: datetime | None = None,
+        limit: int = HISTORY,
     ) -> list[Record]:
         """The newest records of a dataset, oldest first; the sketches of the last few only.
 
@@ -140,12 +147,15 @@ class MetricsHistory:
             dataset: The dataset.
             zone: The zone.
             snapshot_id: A snapshot that is left out: what is under test is never in its own training.
+            until: Only those that were recorded by then, if it is given.
             limit: How many at most.
 
         Raises:
             IntegrityError: If they are not what was written.
         """
         here = (profile.c.product == product) & (profile.c.dataset == dataset) & (profile.c.zone == zone)
+        if until is not None:
+            here &= profile.c.recorded_at <= until
         slim = [column for column in profile.c if column.name != "sketches"]
         newest = profile.c.sequence.desc()
         with self._database.read() as connection:
@@ -177,8 +187,10 @@ class MetricsHistory:
         ]
         return sorted(records, key=lambda each: each.recorded_at)
 
-    def arrivals(self, product: str, dataset: str, zone: str) -> list[tuple[str, datetime]]:
-        """When the newest snapshots of a dataset came, each with its id, oldest first.
+    def arrivals(
+        self, product: str, dataset: str, zone: str, *, limit: int | None = HISTORY
+    ) -> list[tuple[str, datetime]]:
+        """When the newest snapshots of a dataset came, each with its id, oldest first; all without a limit.
 
         Raises:
             IntegrityError: If the newest record is not what was written.
@@ -188,7 +200,7 @@ class MetricsHistory:
             select(profile.c.snapshot_id, profile.c.recorded_at)
             .where(here)
             .order_by(profile.c.recorded_at.desc())
-            .limit(HISTORY)
+            .limit(limit)
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()

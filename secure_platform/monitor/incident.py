@@ -155,6 +155,11 @@ class Incident:
         """Whether a person took it for what it is."""
         return self.acknowledged_by is not None or self.closed_by not in {None, MONITOR}
 
+    @property
+    def contained_at(self) -> datetime | None:
+        """When a person first acknowledged or settled it; None if it ended by itself, or nobody did."""
+        return self.acknowledged_at or (self.closed_at if self.judged else None)
+
 
 def begin(incident_id: str, product: str, sightings: Sequence[Sighting], now: datetime) -> Incident:
     """The incident of a kind that these make; all of them are wrong and of that kind."""

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from secure_platform.contract.model import Monitor
-from secure_platform.monitor.anomaly import STATES, UNUSUAL, Sensitivity, State, judge
+from secure_platform.monitor.anomaly import LEARNING_POINTS, STATES, UNUSUAL, Sensitivity, State, judge
 from secure_platform.monitor.budget import within_budget
-from secure_platform.monitor.distribution import Sketch, add, drift
+from secure_platform.monitor.distribution import Drift, Sketch, add, drift
 from secure_platform.monitor.feedback import NONE, Feedback
 from secure_platform.monitor.freshness import judge_freshness
 from secure_platform.monitor.history import REFERENCE, Record
@@ -26,7 +26,7 @@ SENSITIVITIES: Final[Mapping[str, Sensitivity]] = MappingProxyType(
     {
         "rows": Sensitivity("count"),
         "null_rate": Sensitivity("rate"),
-        "distinct_rate": Sensitivity("rate", ignore=0.02),
+        "distinct_rate": Sensitivity("rate", ignore=0.03),
         "duplicate_rate": Sensitivity("rate", "up"),
         "invalid_rate": Sensitivity("rate", "up"),
         "found_rate": Sensitivity("rate", ignore=0.02),
@@ -36,7 +36,7 @@ SENSITIVITIES: Final[Mapping[str, Sensitivity]] = MappingProxyType(
         "custom": Sensitivity("number"),
     }
 )
-"""By metric; a quantile is known to two bins of 5 %."""
+"""By metric; a quantile is known to two bins of 5 %, a number of distinct values to about 1 %."""
 _CHECKS: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(
@@ -49,6 +49,8 @@ _CHECKS: Final[Mapping[str, str]] = MappingProxyType(
         "freshness": "freshness",
     }
 )
+LASTING: Final = 3
+"""A distribution that is like so many before it is the new state."""
 CHECKS: Final = ("volume", "freshness", "quality", "distribution", "custom", "schema")
 
 
@@ -110,11 +112,7 @@ def watch(
     """
     zone = ZoneInfo(monitor.timezone)
     holiday = record.recorded_at.astimezone(zone).date() in monitor.holidays
-    found = (
-        []
-        if holiday
-        else [*_metrics(record, history, monitor, feedback), *_drifts(record, history, feedback)]
-    )
+    found = [] if holiday else _judged(record, history, monitor, feedback)
     found = _within_budget([each for each in found if kind_of(each.metric) not in monitor.silent], today)
     facts = [*_shape(record, history), _arrival(record, history, promised, zone)]
     return found + [fact for fact in facts if fact.metric not in monitor.silent]
@@ -128,6 +126,22 @@ def _within_budget(found: Sequence[Observation], today: Sequence[float]) -> list
         silent = each.state != "learning" and not next(allowed)
         kept.append(replace(each, state="pass") if silent else each)
     return kept
+
+
+def _judged(
+    record: Record, history: Sequence[Record], monitor: Monitor, feedback: Feedback
+) -> list[Observation]:
+    """Every metric; a quantile speaks only with the distribution that it is of.
+
+    Where many rows have one value, a quantile leaps from it to the next as soon as a few rows are others.
+    """
+    drifts = {each.metric: each for each in _drifts(record, history, feedback)}
+    found = []
+    for each in _metrics(record, history, monitor, feedback):
+        whole = drifts.get(f"drift:{each.metric.partition(':')[2]}")
+        leaps = kind_of(each.metric) == "quantile" and whole is not None and whole.state == "pass"
+        found.append(replace(each, state="pass", chance=1.0) if leaps and each.state in UNUSUAL else each)
+    return [*found, *drifts.values()]
 
 
 def _metrics(
@@ -160,28 +174,60 @@ def _metrics(
 
 
 def _drifts(record: Record, history: Sequence[Record], feedback: Feedback) -> Iterator[Observation]:
-    for column, sketch in sorted(record.sketches.items()):
+    for column in sorted(record.sketches):
         metric = f"drift:{column}"
-        taught = [each for each in history if not feedback.is_wrong(each, metric, _CHECKS["drift"])]
-        earlier = [
-            other
-            for each in taught[-REFERENCE:]
-            if _comparable(other := each.sketches.get(column, {}), sketch)
-        ]
-        usual = [
-            said["value"]
-            for each in taught
-            if (said := each.verdicts.get(metric))
-            and said["state"] in {"pass", "warn"}
-            and said["value"] is not None
-        ]
-        numeric = f"mean:{column}" in record.numbers
-        found = drift(add(earlier), sketch, numeric=numeric, usual=usual)
+        found = _moved(record, history, column, feedback)
         note = ", ".join(f"{name} {value:.3f}" for name, value in found.distances.items())
         right = feedback.allowance(history, metric, _CHECKS["drift"]).covers(found.severity, 0.0)
         state: State = "pass" if right else found.state
         chance = found.chance if state in UNUSUAL else 1.0
         yield Observation(metric, state, chance, found.severity, 0.0, 0.0, 1.0, note)
+
+
+def _moved(record: Record, history: Sequence[Record], column: str, feedback: Feedback) -> Drift:
+    """How far a column is from what it was; of one that stays where it went, from the last few alone."""
+    sketch, numeric = record.sketches[column], is_numeric(record, column)
+    before = compared(record, history, column, feedback)
+    usual = _usual(history, f"drift:{column}", feedback)
+    found = drift(add(before), sketch, numeric=numeric, usual=usual)
+    if len(before) < LEARNING_POINTS:
+        return replace(found, state="learning")
+    if found.state not in UNUSUAL:
+        return found
+    lately = drift(add(before[-LASTING:]), sketch, numeric=numeric, usual=usual)
+    return min(found, lately, key=lambda each: each.severity)
+
+
+def _usual(history: Sequence[Record], metric: str, feedback: Feedback) -> list[float]:
+    """How far a column was from what it had been, while nobody found it wrong and no check failed."""
+    said = [
+        each.verdicts[metric]
+        for each in history
+        if metric in each.verdicts and not feedback.is_wrong(each, metric, _CHECKS["drift"])
+    ]
+    return [each["value"] for each in said if each["state"] != "fail" and each["value"] is not None]
+
+
+def compared(
+    record: Record, history: Sequence[Record], column: str, feedback: Feedback = NONE
+) -> list[Sketch]:
+    """What a column is compared with: its sketches in the last snapshots that nobody found wrong.
+
+    Args:
+        record: Under test.
+        history: Earlier records of the dataset in its zone, oldest first.
+        column: One that the record has a sketch of.
+        feedback: What people said about earlier points.
+    """
+    metric = f"drift:{column}"
+    taught = [each for each in history if not feedback.is_wrong(each, metric, _CHECKS["drift"])]
+    earlier = (each.sketches.get(column, {}) for each in taught[-REFERENCE:])
+    return [each for each in earlier if _comparable(each, record.sketches[column])]
+
+
+def is_numeric(record: Record, column: str) -> bool:
+    """Whether the bins of a sketch are numbers, not categories."""
+    return f"mean:{column}" in record.numbers
 
 
 def _comparable(before: Sketch, after: Sketch) -> bool:

@@ -70,9 +70,8 @@ def _containment(products: Iterable[str], incidents: Iterable[Incident]) -> Iter
     """How long it took until somebody had looked; what ended by itself before does not count."""
     seconds, looks = ({(name,): 0.0 for name in products} for _ in range(2))
     for each in incidents:
-        looked = each.acknowledged_at or (each.closed_at if each.judged else None)
-        if looked is not None:
-            seconds[each.product,] += (looked - each.opened_at).total_seconds()
+        if each.contained_at is not None:
+            seconds[each.product,] += (each.contained_at - each.opened_at).total_seconds()
             looks[each.product,] += 1
     about = "Seconds until a person had acknowledged or settled an incident"
     yield Family("containment_seconds_sum", f"{about}: all together.", _by_product(seconds), "counter")

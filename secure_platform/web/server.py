@@ -39,11 +39,13 @@ from secure_platform.web.pages import (
     audit,
     data_map,
     keys,
+    measured,
     observability,
     outcomes,
     people,
     releases,
     rights,
+    sla,
 )
 from secure_platform.web.permissions import PolicyProcessContext, Rights
 from secure_platform.web.routes import PUBLIC
@@ -61,6 +63,8 @@ ROOMS: Final[Sequence[ModuleType]] = (
     data_map,
     observability,
     outcomes,
+    sla,
+    measured,
     audit,
     people,
     access,

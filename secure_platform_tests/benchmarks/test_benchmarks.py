@@ -25,10 +25,12 @@ PEERS = {
     "text_scan": "Polars searches every text for one pattern",
     "demo": "",
     "monitor": "z-score by day of week",
+    "months": "",
+    "dirty_pairs": "all values that were seen",
     "scan": "Polars searches every cell for one pattern",
 }
 
-MAY_BE_NONE = re.compile("more than there$|^(?:precision|recall) of [A-Z]")
+MAY_BE_NONE = re.compile("more than there$|^(?:precision|recall) of [A-Z]|^alerts|^false alarms")
 """A difference; names of one kind, of which a hundred sentences have few. So may any share."""
 
 

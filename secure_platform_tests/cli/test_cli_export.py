@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secure_platform.cli import export
-from secure_platform.cli.export import csv_lines, is_executed, neutral, print_csv, write_csv
+from secure_platform.cli.export import print_csv, write_csv
 from secure_platform.errors import StorageError, UsageError
+from secure_platform.spreadsheet import csv_lines, is_executed, neutral
 
 FIELD = re.compile(r'"((?:[^"]|"")*)"|([^",\n]*)')
 

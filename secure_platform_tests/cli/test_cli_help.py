@@ -135,6 +135,7 @@ def test_the_commands_are_those_of_the_manual() -> None:
         "session",
         "session list",
         "session revoke",
+        "sla",
         "sql",
         "token",
         "token issue",

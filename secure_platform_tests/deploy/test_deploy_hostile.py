@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from deploy_support import Home, new_home
 
-from secure_platform.cli.export import csv_lines
 from secure_platform.cli.output import printable
 from secure_platform.errors import UsageError
+from secure_platform.spreadsheet import csv_lines
 
 
 @pytest.fixture

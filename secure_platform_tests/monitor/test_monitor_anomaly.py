@@ -212,3 +212,13 @@ def test_the_unit_of_a_count_does_not_matter(seed: int, unit: float) -> None:
     values = noisy(3, 50, level=1e6, seed=seed)
     values[0, -1] *= 2.0
     assert states(values, Sensitivity("number")) == states(values * unit, Sensitivity("number"))
+
+
+@pytest.mark.parametrize("usual", [0.0, 0.5, 1.0])
+def test_the_smallest_change_of_a_rate_that_is_told_is_the_same_near_its_ends(usual: float) -> None:
+    rate = Sensitivity("rate", ignore=0.02)
+    away = -1 if usual == 1 else 1
+    for change, told in ((0.015, False), (0.05, True)):
+        values = np.full((1, 40), usual)
+        values[0, -1] = usual + away * change
+        assert (states(values, rate) != ["pass"]) is told, change

@@ -58,7 +58,6 @@ def test_an_ordinary_day_passes_in_every_check() -> None:
         ("rows", 400.0),
         ("null_rate:note", 0.6),
         ("mean:days", 20.0),
-        ("p95:days", 60.0),
         ("custom:long_stays", 0.9),
     ],
 )
@@ -67,6 +66,14 @@ def test_one_metric_that_breaks_is_told_and_the_others_are_not(metric: str, valu
     assert {name for name, each in found.items() if each.state != "pass"} == {metric}
     assert found[metric].low is not None
     assert found[metric].low > value or found[metric].high < value  # type: ignore[operator]
+
+
+def test_a_quantile_speaks_only_with_the_distribution_that_it_is_of() -> None:
+    leapt = changed(p95__days=60.0)
+    assert said(leapt)["p95:days"].state == "pass"
+    assert said(replace(leapt, sketches={}))["p95:days"].state == "fail"
+    moved = {str(label + 15): 500 for label in range(20)}
+    assert said(replace(leapt, sketches={"days": moved}))["p95:days"].state == "fail"
 
 
 def test_every_metric_that_is_judged_has_its_check() -> None:
@@ -117,6 +124,36 @@ def test_a_distribution_that_moved_is_told_by_its_sketch() -> None:
     found = said(moved)["drift:days"]
     assert found.state == "fail"
     assert "wasserstein" in found.note
+
+
+def days_of(*severities: int, start: int = 0) -> list[Record]:
+    """A column that is so many bins higher on each day, judged as it went."""
+    history: list[Record] = []
+    for day, bins in enumerate(severities, start):
+        sketch = {str(label + bins): 500 for label in range(20)}
+        record = replace(PAST[day], snapshot_id=f"d{day}", sketches={"days": sketch})
+        verdicts = {name: each.to_json() for name, each in said(record, history).items()}
+        history.append(replace(record, verdicts=verdicts))
+    return history
+
+
+def drifts(history: list[Record]) -> list[str]:
+    return [each.verdicts["drift:days"]["state"] for each in history]
+
+
+def test_a_distribution_is_learned_before_anything_is_said_of_it() -> None:
+    assert drifts(days_of(0, 9, 3, 8, 0, 7, 2, 9, 1, 6)) == ["learning"] * 10
+    assert drifts(days_of(*[0] * 10, 9))[-1] == "fail"
+
+
+def test_a_distribution_that_stays_where_it_went_is_the_new_state_after_three_days() -> None:
+    assert drifts(days_of(*[0] * 12, *[9] * 5))[12:] == ["fail", "fail", "fail", "pass", "pass"]
+    back = drifts(days_of(*[0] * 12, *[9] * 5, 0))
+    assert back[-1] == "fail"
+
+
+def test_one_far_day_while_it_learned_does_not_hide_the_next() -> None:
+    assert drifts(days_of(0, 0, 0, 9, *[0] * 9, 9))[-1] == "fail"
 
 
 def test_labels_of_another_version_of_the_key_are_not_compared() -> None:

@@ -18,6 +18,7 @@ from web_login import BASE, session_cookie, web_app
 
 from secure_platform.access.principals import Principal
 from secure_platform.gate.records import ReleaseRecord
+from secure_platform.monitor.distribution import Sketch
 from secure_platform.monitor.incident import Sighting
 from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.steps.deploy import deploy
@@ -135,10 +136,16 @@ def watched_for_a_month(services: Services) -> None:
                 today,
                 snapshot_id=f"{table[:20]}{day}",
                 numbers={"rows": value},
+                sketches={column: _smaller(sketch) for column, sketch in today.sketches.items()},
                 verdicts={"rows": verdict},
                 recorded_at=today.recorded_at - timedelta(days=day),
             )
             services.metrics.add(record)
+
+
+def _smaller(sketch: Sketch) -> Sketch:
+    """Numbers a fifth smaller; categories as they are."""
+    return {label if ":" in label else str(int(label) - 4): count for label, count in sketch.items()}
 
 
 @contextmanager

@@ -90,7 +90,8 @@ ROUTES = {
     "key_read": "/keys",
     "metrics_read": "/metrics",
     "incident_read": """
-        /observability /observability/{product} /outcomes /incidents/{incident} POST:/incidents/{incident}
+        /observability /observability/{product} /observability/{product}/sla /observability/{product}/sla.csv
+        /observability/{product}/{zone}/{dataset} /outcomes /incidents/{incident} POST:/incidents/{incident}
     """,
     "principal_manage": """
         POST:/access/principals POST:/access/principals/{name} POST:/access/principals/{name}/invite

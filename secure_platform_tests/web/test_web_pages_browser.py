@@ -36,6 +36,8 @@ PAGES = {
     "observability": "/observability",
     "watched": f"/observability/{PRODUCT}",
     "outcomes": "/outcomes",
+    "sla": f"/observability/{PRODUCT}/sla",
+    "measured": f"/observability/{PRODUCT}/marts/encounter_facts",
     "incident": "/incidents/{incident}",
     "audit": "/audit?action=release.",
     "entry": "/audit/3",
@@ -183,7 +185,7 @@ def test_the_pictures_of_the_documentation(chrome: Chromium, site: tuple[Service
     with window(chrome, site, "otto", colours="dark") as seen:
         picture(seen, "audit")
     with window(chrome, site, "admin") as seen:
-        for name in ("access", "account", "keys", "incident", "watched"):
+        for name in ("access", "account", "keys", "incident", "watched", "sla", "measured"):
             picture(seen, name)
 
 

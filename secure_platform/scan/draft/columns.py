@@ -42,6 +42,7 @@ class ColumnDraft:
     minimum: float | str | None = None
     maximum: float | str | None = None
     enum: tuple[str, ...] | None = None
+    pattern: str | None = None
     doubts: tuple[str, ...] = ()
 
     @property

@@ -18,6 +18,7 @@ from secure_platform.taxonomy.info_types import info_types
 
 _PLAIN: Final = re.compile(r"(?!(?i:yes|no|on|off|true|false|null)$)[A-Za-z_][A-Za-z0-9_]+")
 _WIDTH: Final = 110
+_OPTIONS: Final = ("minimum", "maximum", "pattern", "format")
 _EMPTY: Final = "  properties: []\n"
 
 
@@ -86,7 +87,7 @@ def _property(column: ColumnDraft) -> Iterator[tuple[str, Any]]:
     yield "name", column.name
     yield "description", _description(column)
     yield "logicalType", column.logical_type
-    options = {"minimum": column.minimum, "maximum": column.maximum, "format": column.format}
+    options = {name: getattr(column, name) for name in _OPTIONS}
     if any(value is not None for value in options.values()):
         yield "logicalTypeOptions", {name: value for name, value in options.items() if value is not None}
     for name, said in (("primaryKey", column.primary_key), ("unique", column.unique)):

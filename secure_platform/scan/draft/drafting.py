@@ -8,6 +8,7 @@ from secure_platform.scan.draft.columns import TableDraft
 from secure_platform.scan.draft.keys import keyed, related
 from secure_platform.scan.draft.limits import MOST_VALUES, limited
 from secure_platform.scan.draft.meaning import understood
+from secure_platform.scan.draft.patterns import patterned
 from secure_platform.scan.draft.shapes import shaped
 from secure_platform.scan.draft.tables import Table
 
@@ -29,7 +30,8 @@ def named_once(tables: Iterable[Table]) -> list[Table]:
 def drafted(tables: Sequence[Table], scanner: Scanner) -> list[TableDraft]:
     """What is proposed for the tables, before a profile says how they are protected."""
     understandings = [understood(shaped(table), scanner) for table in tables]
-    return [_looked_at(draft) for draft in limited(related([keyed(draft) for draft in understandings]))]
+    told = limited(related([keyed(draft) for draft in understandings]))
+    return [_looked_at(draft) for draft in patterned(told)]
 
 
 def _looked_at(draft: TableDraft) -> TableDraft:

@@ -99,6 +99,11 @@ def related(drafts: Sequence[TableDraft]) -> list[TableDraft]:
     return [_with_people(_with_subject(tables[draft.dataset], tables)) for draft in drafts]
 
 
+def is_named_like_a_key(column: ColumnDraft) -> bool:
+    """Whether it names something: nobody calculates with its numbers, and the next may be larger."""
+    return bool({*_words(column.name)[-1:]} & (_KEY_WORDS | _NUMBER_WORDS))
+
+
 def _may_be_key(column: ColumnDraft) -> bool:
     often = column.distinct >= OFTEN_DISTINCT * column.filled
     return column.required and often and column.logical_type in {"string", "integer"}

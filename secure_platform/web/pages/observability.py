@@ -7,16 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, get_args
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from secure_platform.access.resources import Action, ProductResource
+from secure_platform.access.resources import Action
 from secure_platform.contract.product import Product
 from secure_platform.errors import GateRefusedError, SecurePlatformError, UsageError
 from secure_platform.monitor.anomaly import UNUSUAL
 from secure_platform.monitor.history import Record
-from secure_platform.monitor.incident import timeline
+from secure_platform.monitor.incident import Signal, timeline
 from secure_platform.monitor.incidents import FROM, Verb
 from secure_platform.orchestration.steps.incidents import incident_resource
 from secure_platform.orchestration.steps.production import ZONE, recorded_places
@@ -25,7 +26,7 @@ from secure_platform.store.snapshot import Zone
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.courses import HEIGHT, POINTS, WIDTH, Course, course
 from secure_platform.web.forms import form_of
-from secure_platform.web.pages.desk import Desk
+from secure_platform.web.pages.watching import Watching
 from secure_platform.web.rendering import go
 from secure_platform.web.routes import OwnRoute
 
@@ -54,16 +55,16 @@ class Health:
     deployed: datetime | None
 
 
-class Observability(Desk):
+class Observability(Watching):
     """Health, courses and incidents."""
 
     def overview(self, request: Request) -> Response:
         """Every product that the reader may look at, and what is not settled."""
-        products = [each for each in self.services.products.values() if self._may_read(request, each.name)]
+        products = [each for each in self.services.products.values() if self.may_read(request, each.name)]
         unsettled = [
             each
             for each in reversed(self.services.incidents.all())
-            if each.unsettled and self._may_read(request, each.product)
+            if each.unsettled and self.may_read(request, each.product)
         ]
         return self.show(
             request, "observability.html", health=list(map(self._health, products)), incidents=unsettled
@@ -72,7 +73,7 @@ class Observability(Desk):
     def product(self, request: Request) -> Response:
         """The courses of a product's metrics, and its incidents."""
         product = self.services.product(request.path_params["product"])
-        self._require_read(request, product.name)
+        self.require_read(request, product.name)
         incidents = self.services.incidents.all(product.name)
         return self.show(
             request,
@@ -108,7 +109,11 @@ class Observability(Desk):
                 "The incident got worse since you looked", "Look at it again, then decide."
             )
         self.services.incidents.settle(
-            principal_of(request), self._resource(found.product), found, verb, note=form.get("reason", "")
+            principal_of(request),
+            incident_resource(self.services, found.product),
+            found,
+            verb,
+            note=form.get("reason", ""),
         )
 
     def _incident(
@@ -120,18 +125,27 @@ class Observability(Desk):
         given: Mapping[str, str] | None = None,
     ) -> Response:
         found = self.services.incidents.get(name)
-        self._require_read(request, found.product)
-        manages = self._may(request, Action.INCIDENT_MANAGE, found.product)
+        self.require_read(request, found.product)
+        manages = self.may_on(request, Action.INCIDENT_MANAGE, found.product)
         return self.show(
             request,
             "incident.html",
             status=409 if error else 200,
             incident=found,
             timeline=timeline(found),
+            drawn_at=[self._place(found.product, signal) for signal in found.signals],
             verbs=[verb for verb, states in FROM.items() if manages and found.state in states],
             error=error,
             reason=(given or {}).get("reason", ""),
         )
+
+    def _place(self, product: str, signal: Signal) -> str | None:
+        """Where what a signal found is drawn, as it was then; None where nothing was measured."""
+        known = self.services.products.get(product)
+        if known is None or (signal.zone, signal.dataset) not in recorded_places(known):
+            return None
+        about = urlencode({"snapshot": signal.snapshots[-1]})
+        return f"/observability/{product}/{signal.zone}/{signal.dataset}?{about}"
 
     def _health(self, product: Product) -> Health:
         unsettled = [each for each in self.services.incidents.all(product.name) if each.unsettled]
@@ -157,20 +171,6 @@ class Observability(Desk):
             drawn = [found for name in names if (found := course(name, records)) is not None]
             if drawn:
                 yield f"{zone}/{dataset}", drawn
-
-    def _resource(self, product: str) -> ProductResource:
-        return incident_resource(self.services, product)
-
-    def _may_read(self, request: Request, product: str) -> bool:
-        return self._may(request, Action.INCIDENT_READ, product)
-
-    def _may(self, request: Request, action: Action, product: str) -> bool:
-        asked = self._resource(product)
-        return self.services.policy.evaluate(principal_of(request), action, asked).allowed
-
-    def _require_read(self, request: Request, product: str) -> None:
-        if not self._may_read(request, product):
-            self.services.policy.require(principal_of(request), Action.INCIDENT_READ, self._resource(product))
 
 
 def _unusual(records: Sequence[Record]) -> list[str]:

@@ -1,0 +1,184 @@
+"""What a contract promises about deliveries, and what was kept of it, by calendar month.
+
+Promised is a greatest age: after a delivery the next one is due within it. What comes later is late by the
+time that the data were too old; every further promise that passes in one silence is a delivery that never
+came. What came in time counts in the month in which it came, what was late or never came in the month in
+which it was due. The first delivery of all is in time; of a dataset that never came, one is missing.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+from secure_platform.control.database import as_utc
+from secure_platform.monitor.incident import Incident
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class SlaMonth:
+    """One month.
+
+    Attributes:
+        month: `2026-11`, by the contract's clock.
+        delivered: What came, promised or not.
+        promised: What was to come: in time, late and never together. None where nothing is promised, as all
+            that follows from it.
+        fresh: Share of the time in which the data were no older than promised.
+        late_p50, late_p95: Hours by which late deliveries were late.
+        incidents: Those that were opened.
+        contained: Those of them that a person acknowledged or settled.
+        contain_p50, contain_p95: Hours until then.
+    """
+
+    month: str
+    delivered: int
+    promised: int | None
+    in_time: int | None
+    late: int | None
+    never: int | None
+    fresh: float | None
+    late_p50: float | None
+    late_p95: float | None
+    incidents: int
+    contained: int
+    contain_p50: float | None
+    contain_p95: float | None
+
+
+@dataclass
+class Tally:
+    """What is counted of one month; times in hours."""
+
+    delivered: int = 0
+    in_time: int = 0
+    late: list[float] = field(default_factory=list)
+    never: int = 0
+    fresh: float = 0.0
+    stale: float = 0.0
+    incidents: int = 0
+    contained: list[float] = field(default_factory=list)
+
+    def add(self, other: "Tally") -> None:
+        """Count another one with it."""
+        self.delivered += other.delivered
+        self.in_time += other.in_time
+        self.late += other.late
+        self.never += other.never
+        self.fresh += other.fresh
+        self.stale += other.stale
+        self.incidents += other.incidents
+        self.contained += other.contained
+
+
+Tallies = Mapping[str, Tally]
+"""By month."""
+
+
+def deliveries(
+    arrivals: Sequence[datetime], now: datetime, *, promised: timedelta | None, zone: ZoneInfo
+) -> Tallies:
+    """Count what came.
+
+    Args:
+        arrivals: When new data came, in order, aware.
+        now: The present moment, aware; what is not due by now is not counted.
+        promised: The greatest age that is allowed; None if nothing is promised.
+        zone: Whose months they are.
+    """
+    found: defaultdict[str, Tally] = defaultdict(Tally)
+    for at in arrivals:
+        found[_month(at, zone)].delivered += 1
+    if promised is None:
+        return found
+    if not arrivals:
+        found[_month(now, zone)].add(Tally(never=1, stale=promised / _HOUR))
+        return found
+    found[_month(arrivals[0], zone)].in_time += 1
+    for start, end in pairwise([*arrivals, max(now, arrivals[-1])]):
+        _silence(found, start, end, promised, zone)
+    for before, at in pairwise(arrivals):
+        due = before + promised
+        if at <= due:
+            found[_month(at, zone)].in_time += 1
+        else:
+            # Of all that was due in this silence, one came after all.
+            found[_month(due, zone)].add(Tally(never=-1, late=[(at - due) / _HOUR]))
+    return found
+
+
+def containments(incidents: Iterable[Incident], zone: ZoneInfo) -> Tallies:
+    """Count incidents in the month in which they were opened."""
+    found: defaultdict[str, Tally] = defaultdict(Tally)
+    for each in incidents:
+        looked = each.contained_at
+        hours = [] if looked is None else [(looked - each.opened_at) / _HOUR]
+        found[_month(each.opened_at, zone)].add(Tally(incidents=1, contained=hours))
+    return found
+
+
+def months(parts: Iterable[Tallies]) -> list[SlaMonth]:
+    """What all parts have together, the newest month first."""
+    found: defaultdict[str, Tally] = defaultdict(Tally)
+    for part in parts:
+        for month, tally in part.items():
+            found[month].add(tally)
+    return [_told(month, found[month]) for month in sorted(found, reverse=True)]
+
+
+def _silence(
+    found: defaultdict[str, Tally], start: datetime, end: datetime, promised: timedelta, zone: ZoneInfo
+) -> None:
+    """The time from one delivery to the next, fresh until it was due, and what was due in it."""
+    due = start + promised
+    for month, low, high in _split(start, min(due, end), zone):
+        found[month].fresh += (high - low) / _HOUR
+    for month, low, high in _split(due, end, zone):
+        found[month].stale += (high - low) / _HOUR
+        # Due are `due`, `due + promised` and so on: as many as begin in this part.
+        found[month].never += -((due - high) // promised) + (due - low) // promised
+
+
+def _split(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[tuple[str, datetime, datetime]]:
+    """The parts of a time in each month."""
+    while start < end:
+        local = start.astimezone(zone)
+        year, month = divmod(local.year * 12 + local.month, 12)
+        stop = min(end, as_utc(datetime(year, month + 1, 1, tzinfo=zone)))
+        yield _month(start, zone), start, stop
+        start = stop
+
+
+def _month(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%Y-%m}"
+
+
+def _told(month: str, tally: Tally) -> SlaMonth:
+    promised = tally.in_time + len(tally.late) + tally.never
+    whole = tally.fresh + tally.stale
+    stated = bool(promised or whole)
+    return SlaMonth(
+        month=month,
+        delivered=tally.delivered,
+        promised=promised if stated else None,
+        in_time=tally.in_time if stated else None,
+        late=len(tally.late) if stated else None,
+        never=tally.never if stated else None,
+        fresh=tally.fresh / whole if whole else None,
+        late_p50=_quantile(tally.late, 0.5),
+        late_p95=_quantile(tally.late, 0.95),
+        incidents=tally.incidents,
+        contained=len(tally.contained),
+        contain_p50=_quantile(tally.contained, 0.5),
+        contain_p95=_quantile(tally.contained, 0.95),
+    )
+
+
+def _quantile(values: Sequence[float], share: float) -> float | None:
+    """By nearest rank: one of the values."""
+    return sorted(values)[math.ceil(share * len(values)) - 1] if values else None

@@ -51,6 +51,9 @@ def initialise(settings: Settings, *, prepare: Callable[[Settings], None] | None
         if _is_current(home):
             return False
         earlier = (home / INITIALISED).exists()
+        # Under the home's lock: whoever wrote this has died.
+        for unfinished in home.glob(f".{INITIALISED}.*"):
+            unfinished.unlink()
         for room in ROOMS:
             private_directory(home / room)
         if earlier:

@@ -101,6 +101,13 @@ def test_who_dies_on_the_way_leaves_it_to_the_next(
     require_current(settings)
 
 
+def test_what_a_writer_left_that_died_is_cleared_away(settings: Settings) -> None:
+    left = settings.home / f".{INITIALISED}.0123"
+    left.write_bytes(b"00")
+    initialise(settings)
+    assert not left.exists()
+
+
 def test_a_principal_that_an_administrator_disabled_stays_so(settings: Settings) -> None:
     services = Services(settings)
     services.principals.add(MONITOR, kind="service", roles=("monitor",), actor=ADMINISTRATOR)

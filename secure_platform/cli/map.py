@@ -42,7 +42,7 @@ def map_product(product: str, *, chart: str | None, openlineage: bool, as_json: 
 
 def _print_lineage(services: Services, product: Product) -> None:
     # It reads dbt's manifest, and with it comes Dagster's integration of dbt.
-    from secure_platform.orchestration.lineage_events import declared  # noqa: PLC0415
+    from secure_platform.orchestration.lineage_declared import declared  # noqa: PLC0415
 
     print_lines(canonical.dumps(event).decode() for event in declared(services, product))
 

@@ -127,6 +127,7 @@ class Traces:
         self._sending: threading.Thread | None = None
         self._lock = threading.Lock()
         self._not_before = 0.0
+        self._complained = False
 
     @contextmanager
     def root(
@@ -203,6 +204,9 @@ class Traces:
         try:
             self._waiting.append(_readable(name, about, place, parent, when, self._environment))
         except ImportError:
+            if self._complained:
+                return
+            self._complained = True
             _complain("traces need the packages of the extra `otel`: pip install 'secure-platform[otel]'")
 
     def _send(self) -> None:

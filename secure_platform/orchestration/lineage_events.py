@@ -18,6 +18,7 @@ from dagster._core.events import DagsterEventType
 
 from secure_platform.contract.product import Product
 from secure_platform.orchestration.launch import asset_event
+from secure_platform.orchestration.lineage_declared import describe, inputs_of, namespace, outputs_of
 from secure_platform.orchestration.openlineage import (
     PRODUCTION,
     RELEASE,
@@ -30,7 +31,6 @@ from secure_platform.orchestration.openlineage import (
     producer,
 )
 from secure_platform.orchestration.presentation import COLUMN_SCHEMA, PRODUCT_TAG
-from secure_platform.orchestration.steps.protect import current_plan, output_classification
 from secure_platform.services import Services
 from secure_platform.store.snapshot import Zone
 
@@ -143,14 +143,14 @@ class LineageEvents:
         error = _error(entry) if state == "FAIL" else None
         run = {"runId": run_id, "facets": facets(parent=parent, errorMessage=error)}
         job = described.job(step_key.replace(_BETWEEN, "/"), "ASSET")
-        names = sorted(heard.made) or _outputs(product, zone, name)
+        names = sorted(heard.made) or outputs_of(product, zone, name)
         known = {**(_before(instance, entry.run_id, product) if state == "COMPLETE" else {}), **heard.made}
         # Of what failed nothing new is said to be there.
         outputs = [
             described.output(*each, heard.made.get(each)) if state == "COMPLETE" else described.named(*each)
             for each in names
         ]
-        yield _event(state, at, run, job, _inputs(described, names, known), outputs)
+        yield _event(state, at, run, job, inputs_of(described, names, known), outputs)
         if heard.checks and state != "START":
             yield from self._checked(described, entry.run_id, step_key, parent, at, heard)
 
@@ -223,95 +223,6 @@ class LineageEvents:
         return (known, zone, name) if of_dataset or of_product else None
 
 
-def namespace(services: Services) -> str:
-    """What names of jobs and datasets begin with."""
-    settings = services.settings
-    given = settings.lineage.namespace if settings.lineage else None
-    return given or f"secure_platform://{settings.environment}"
-
-
-def describe(services: Services, product: Product) -> Described:
-    """The datasets and jobs of a product, as it is declared now."""
-    # dbt's specs need Dagster's integration, which takes a while to import.
-    from secure_platform.orchestration.dbt import load_manifest, part_of  # noqa: PLC0415
-    from secure_platform.orchestration.dbt_specs import declared_classification  # noqa: PLC0415
-
-    plan = current_plan(product, services.keys)
-    default = output_classification(plan)
-    nodes = part_of(load_manifest(services.settings), product.name)["nodes"].values()
-    models = {
-        node["name"]: declared_classification(node, default).label
-        for node in nodes
-        if node["resource_type"] == "model"
-    }
-    return Described(
-        product,
-        plan,
-        namespace=namespace(services),
-        environment=services.settings.environment,
-        models=models,
-    )
-
-
-def declared(services: Services, product: Product) -> list[Body]:
-    """What a product is declared to be made of, as events of jobs without a run; the newest marts say whence.
-
-    Raises:
-        IntegrityError: If the newest snapshot of a mart is not what was written.
-    """
-    described, at = describe(services, product), datetime.now(UTC)
-    marts = {model: services.store.head(product.name, model, Zone.MARTS) for model in product.models}
-    made: dict[tuple[str, str], Made] = {
-        (Zone.MARTS, model): Made(
-            mart.content_digest, mart.columns, sources=mart.provenance.get("column_lineage", {})
-        )
-        for model, mart in marts.items()
-        if mart is not None
-    }
-    made |= {(PRODUCTION, name): mart for (_, name), mart in made.items()}
-    steps: list[tuple[str, list[tuple[str, str]]]] = [
-        (f"{zone}/{name}", [(zone, name)])
-        for zone in (Zone.RAW, Zone.PROTECTED)
-        for name in product.contracts
-    ]
-    steps += [(zone, _outputs(product, zone, "")) for zone in (Zone.MARTS, RELEASE, PRODUCTION)]
-    return [
-        {
-            "eventTime": at.isoformat(),
-            "producer": producer(),
-            "schemaURL": f"{SPEC}JobEvent",
-            "job": described.job(f"{product.name}/{step}", "ASSET"),
-            "inputs": _without_versions(_inputs(described, outputs, made)),
-            "outputs": _without_versions([described.output(*each, made.get(each)) for each in outputs]),
-        }
-        for step, outputs in steps
-    ]
-
-
-def _without_versions(datasets: Sequence[Body]) -> list[Body]:
-    """What is declared is of no version."""
-    return [
-        {**each, "facets": {name: body for name, body in each["facets"].items() if name != "version"}}
-        for each in datasets
-    ]
-
-
-def _outputs(product: Product, zone: str, name: str) -> list[tuple[str, str]]:
-    """What a step makes, by zone and name."""
-    if zone in {Zone.MARTS, PRODUCTION}:
-        return [(zone, model) for model in product.models]
-    return [(zone, name)]
-
-
-def _inputs(
-    described: Described, outputs: Sequence[tuple[str, str]], made: Mapping[tuple[str, str], Made]
-) -> list[Body]:
-    """What a step reads that it does not make itself, each once."""
-    own = {described.named(*each)["name"] for each in outputs}
-    read = {body["name"]: body for each in outputs for body in described.inputs(*each, made)}
-    return [body for name, body in sorted(read.items()) if name not in own]
-
-
 def _before(instance: dg.DagsterInstance, run_id: str, product: Product) -> dict[tuple[str, str], Made]:
     """What earlier steps of the run made."""
     records = instance.get_records_for_run(run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION).records
@@ -352,10 +263,14 @@ def _number(value: dg.MetadataValue[Any] | None) -> int | None:
 
 
 def _error(entry: "EventLogEntry") -> Body:
-    """Only our own errors say more than their class; they hold no data value."""
+    """The class of the error; its text may name who was refused, or what a source calls its columns."""
     told = asset_event(entry)
-    message = (told.error or "") if told else "A check that stops what comes after has failed."
-    return {"message": message or "It was interrupted.", "programmingLanguage": "PYTHON"}
+    message = "A check that stops what comes after has failed"
+    if told is not None:
+        message = (
+            "It was interrupted" if told.kind == "interrupted" else told.error_class or "StepFailedError"
+        )
+    return {"message": f"{message}; the run's log says more.", "programmingLanguage": "PYTHON"}
 
 
 def _event(

@@ -176,8 +176,10 @@ class Described:
 
     def _schema(self, zone: str, name: str, made: Made | None) -> Mapping[str, Any] | None:
         columns: Mapping[str, str] = made.columns if made else {}
-        if not columns and zone == Zone.RAW:
-            columns = {each.name: each.logical_type for each in self._product.contracts[name].columns}
+        if zone == Zone.RAW:
+            # What a source has besides its contract is named by the source: it is not told.
+            declared = {each.name: each.logical_type for each in self._product.contracts[name].columns}
+            columns = {each: columns.get(each, kind) for each, kind in declared.items()}
         elif not columns and zone == Zone.PROTECTED:
             columns = {each.column: each.output_type or "" for each in self._outputs(name)}
         fields = [{"name": column, "type": kind} for column, kind in columns.items()]

@@ -1,6 +1,7 @@
 """Spans arrive as OTLP, say nothing but what they may, and stop nobody."""
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -141,6 +142,17 @@ def test_the_token_is_sent(receiver: Receiver, tmp_path: Path) -> None:
         pass
     ((_, headers, _),) = receiver.inbox.received
     assert headers["authorization"] == "Bearer t0k3n"
+
+
+def test_without_the_packages_of_the_extra_it_is_said_once_and_nothing_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
+    traces = traces_to("http://127.0.0.1:1/")
+    for _ in range(3):
+        with traces.root("step", About("shop")), stage("scan"):
+            pass
+    assert caplog.text.count("secure-platform[otel]") == 1
 
 
 @given(IDS)

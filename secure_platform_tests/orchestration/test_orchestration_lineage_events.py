@@ -12,7 +12,8 @@ import pytest
 from job_home import PRODUCT, Job
 from openlineage_schema import wrong
 
-from secure_platform.orchestration.lineage_events import declared
+from secure_platform.orchestration.lineage_declared import declared, describe
+from secure_platform.orchestration.openlineage import Made
 from secure_platform.orchestration.steps.protect import current_plan
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
@@ -148,8 +149,26 @@ def test_a_run_that_fails_says_so_without_the_value_that_it_failed_for(
     assert [problem for event in events for problem in wrong(event)] == []
     failed = {e["job"]["name"]: e for e in events if e["eventType"] == "FAIL"}
     assert {f"{PRODUCT}/raw/patients", f"{PRODUCT}/{PRODUCT}_build"} <= set(failed)
-    assert failed[f"{PRODUCT}/raw/patients"]["run"]["facets"]["errorMessage"]["message"]
+    message = failed[f"{PRODUCT}/raw/patients"]["run"]["facets"]["errorMessage"]["message"]
+    assert message == "DataRefusedError; the run's log says more."
     assert "999-12-3456" not in where.read_text()
+
+
+def test_columns_that_only_the_source_knows_are_not_told(job: Job) -> None:
+    product = job.services.product(PRODUCT)
+    described = describe(job.services, product)
+    made = Made("v", {"SSN": "String", "999-12-3456": "String"})
+    fields = described.output("raw", "patients", made)["facets"]["schema"]["fields"]
+    assert [each["name"] for each in fields] == [each.name for each in product.contracts["patients"].columns]
+
+
+def test_who_was_refused_is_not_named(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = telling(job, monkeypatch)
+    job.services.principals.change("dana", roles=("analyst",), actor="admin")
+    assert not job.build().succeeded
+    text = (job.services.settings.home / "lineage" / "events.ndjson").read_text()
+    assert "AccessDeniedError" in text
+    assert "dana" not in text
 
 
 def test_no_run_fails_for_what_cannot_be_told(

@@ -1,8 +1,6 @@
 """What a step costs before it does anything, and what a command costs before it says anything."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +38,7 @@ def run(bench: Bench) -> list[Figure]:
         for name, kind in kinds.items()
     }
     starts = {
-        name: bench.measure(name, "overhead:start", repeats=bench.scale.repeats, folder=folder, words=words)
+        name: bench.measure(name, "starts:start", repeats=bench.scale.repeats, folder=folder, words=words)
         for name, words in STARTS.items()
     }
     return [
@@ -115,17 +113,3 @@ def _execute(
     with watch:
         result = job.execute_in_process(instance=instance, run_config=quiet)
     assert result.success
-
-
-def start(watch: Stopwatch, folder: str, words: list[str]) -> dict[str, Any]:
-    """One command from nothing to its end."""
-    environment = {**os.environ, "SECURE_PLATFORM_HOME": str(Path(folder) / "home")}
-    with watch:
-        subprocess.run(
-            [sys.executable, *words],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-    return {}

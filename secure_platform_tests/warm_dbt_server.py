@@ -1,6 +1,7 @@
 """Forks a dbt for everyone who asks; ends when its standard input does."""
 
 import fcntl
+import gc
 import json
 import os
 import select
@@ -15,8 +16,12 @@ LOADED = ("dbt.cli.main", "dbt.adapters.duckdb", "dbt.task.build")
 
 
 def serve(path: str) -> None:
+    gc.disable()
     for name in LOADED:
         import_module(name)
+    # What a child's collector looks at is copied for it: it shall be the child's own.
+    gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path)

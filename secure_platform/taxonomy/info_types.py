@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, cast
 
 from secure_platform.taxonomy.classification import Classification
-from secure_platform.taxonomy.reading import Entry, read_document
+from secure_platform.taxonomy.reading import Entry, Usable, compiles, read_document
 from secure_platform.taxonomy.validators import VALIDATORS
 
 Group = Literal["identifier", "secret", "attribute", "plain"]
@@ -133,19 +133,27 @@ def info_types() -> Mapping[str, InfoType]:
 
 @cache
 def taxonomy() -> Taxonomy:
-    """The platform's own families and types."""
-    return load_taxonomy(DOCUMENT)
+    """The platform's own families and types.
+
+    Their patterns are compiled when they are needed, for a test has compiled all of them.
+    """
+    return load_taxonomy(DOCUMENT, usable=lambda _: True)
 
 
-def load_taxonomy(path: Path) -> Taxonomy:
+def load_taxonomy(path: Path, *, usable: Usable = compiles) -> Taxonomy:
     """Read and check a taxonomy document.
+
+    Args:
+        path: The document.
+        usable: Whether a pattern may stand in it.
 
     Raises:
         ContractError: If the document has anything that is not understood; names the type and the key.
     """
     document = read_document(path, {"families", "types"})
     families = read_families(document.get("families"))
-    return Taxonomy(families, read_types(document.get("types"), families, MappingProxyType({})))
+    types = read_types(document.get("types"), families, MappingProxyType({}), usable=usable)
+    return Taxonomy(families, types)
 
 
 def read_families(document: Any) -> Mapping[str, Family]:
@@ -162,7 +170,11 @@ def read_families(document: Any) -> Mapping[str, Family]:
 
 
 def read_types(
-    document: Any, families: Mapping[str, Family], others: Mapping[str, InfoType]
+    document: Any,
+    families: Mapping[str, Family],
+    others: Mapping[str, InfoType],
+    *,
+    usable: Usable = compiles,
 ) -> Mapping[str, InfoType]:
     """The types of a document.
 
@@ -170,12 +182,13 @@ def read_types(
         document: Bodies by id.
         families: The families that they may name.
         others: Types beside which they stand: not to be defined again, but to be superseded.
+        usable: Whether a pattern may stand in it.
 
     Raises:
         ContractError: If anything in it is not understood.
     """
     entry = Entry("Info types", "types", document, document if isinstance(document, dict) else ())
-    types = {name: _info_type(name, body, families) for name, body in document.items()}
+    types = {name: _info_type(name, body, families, usable) for name, body in document.items()}
     entry.require(types and not types.keys() & others.keys(), "ids")
     for kind in types.values():
         for other in kind.supersedes:
@@ -183,8 +196,8 @@ def read_types(
     return MappingProxyType(types)
 
 
-def _info_type(name: Any, body: Any, families: Mapping[str, Family]) -> InfoType:
-    entry = Entry("Info type", name, body, _HANDLING | _RECOGNITION)
+def _info_type(name: Any, body: Any, families: Mapping[str, Family], usable: Usable) -> InfoType:
+    entry = Entry("Info type", name, body, _HANDLING | _RECOGNITION, usable=usable)
     entry.require(name == name.upper(), "id")
     family = families[entry.choice("family", families)]
     entry.text("title")

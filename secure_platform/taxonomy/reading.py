@@ -5,7 +5,7 @@ An error names the entry and the key, never what stands there.
 
 import re
 import unicodedata
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import yaml
 
 from secure_platform.errors import ContractError
 
+Usable = Callable[[str], bool]
 ID: Final = re.compile(r"[A-Z][A-Z0-9_]{1,40}")
 _WORD: Final = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
 # Letters that Unicode does not take apart into a base letter and a mark.
@@ -65,10 +66,30 @@ def refuse_unless(condition: object, culprit: str, key: str) -> None:
         )
 
 
-class Entry:
-    """Takes one entry's fields out of a document, each with its type checked."""
+def compiles(pattern: str) -> bool:
+    """Whether the engine that scans can use the pattern, and it does not match every cell."""
+    try:
+        matches = pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.ComputeError:
+        return False
+    return not matches.item()
 
-    def __init__(self, kind: str, name: Any, body: Any, keys: Collection[str]) -> None:
+
+class Entry:
+    """Takes one entry's fields out of a document, each with its type checked.
+
+    Args:
+        kind: What the entry is, for errors.
+        name: Its id.
+        body: Its fields.
+        keys: Those that it may have.
+        usable: Whether a pattern may stand in it.
+    """
+
+    def __init__(
+        self, kind: str, name: Any, body: Any, keys: Collection[str], *, usable: Usable = compiles
+    ) -> None:
+        self._usable = usable
         known = isinstance(name, str) and ID.fullmatch(name.upper())
         self.culprit = f"{kind} {name}" if known else kind
         refuse_unless(known, self.culprit, "id")
@@ -124,7 +145,7 @@ class Entry:
         patterns = self.strings(key)
         for pattern in patterns:
             self.require(pattern[0] == "^" and pattern[-1] == "$", key)
-            self.require(compiles(pattern), key)
+            self.require(self._usable(pattern), key)
         return patterns
 
     def pattern(self, key: str) -> str | None:
@@ -132,22 +153,13 @@ class Entry:
         if key not in self._body:
             return None
         pattern = self.text(key)
-        self.require(compiles(pattern), key)
+        self.require(self._usable(pattern), key)
         return pattern
 
     def _phrase(self, key: str, phrase: str) -> tuple[str, ...]:
         words = header_tokens(phrase)
         self.require(words, key)
         return ("^",) * phrase.startswith("^") + words + ("$",) * phrase.endswith("$")
-
-
-def compiles(pattern: str) -> bool:
-    """Whether the engine that scans can use the pattern, and it does not match every cell."""
-    try:
-        matches = pl.Series([""]).str.contains(pattern)
-    except pl.exceptions.ComputeError:
-        return False
-    return not matches.item()
 
 
 class _StrictLoader(yaml.CSafeLoader):

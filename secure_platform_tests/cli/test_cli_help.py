@@ -11,7 +11,7 @@ import click
 import pytest
 
 from secure_platform.cli.main import COMMANDS as LAZY
-from secure_platform.cli.main import cli, run
+from secure_platform.cli.main import NEW_OBJECTS, cli, run
 
 EXAMPLE = re.compile(r"^ *secure-platform (.*)$", re.MULTILINE)
 WITHOUT_JSON = {("serve",)}
@@ -195,6 +195,16 @@ def test_the_overview_loads_no_dagster() -> None:
         "sys.exit('dagster' in sys.modules or 'polars' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_what_a_command_imports_is_seldom_looked_through_for_garbage() -> None:
+    code = (
+        "import gc, sys; from secure_platform.cli.main import main\n"
+        "try: main(['--version'])\n"
+        "finally: sys.stderr.write(str(gc.get_threshold()[0]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, str(NEW_OBJECTS))
 
 
 def test_only_what_runs_a_job_loads_what_is_slow_to_load() -> None:

@@ -8,6 +8,7 @@ used Polars or SQLite may hang or share its locks.
     fault_line.py stages SHARED HOME NAME…  run stages on a home and judge it
 """
 
+import gc
 import importlib
 import json
 import os
@@ -43,10 +44,11 @@ from fault_stages import (
 from pandera.backends.polars.register import register_polars_backends
 
 from secure_platform.errors import SecurePlatformError
-from secure_platform.homes import INITIALISED
 from secure_platform.orchestration.steps.context import code_version
-from secure_platform.services import Services
-from secure_platform.store.snapshot import Zone
+from secure_platform.orchestration.steps.scanning import _NOTHING, _scanner
+from secure_platform.scan import columns
+from secure_platform.services import INITIALISED, Services
+from secure_platform.store.snapshots import Zone
 
 ZONES = {Zone.RAW: DATASETS, Zone.PROTECTED: DATASETS, Zone.MARTS: (MODEL,)}
 ORDER = (*STAGES, "end")
@@ -151,9 +153,19 @@ def _warm(shared: Path) -> None:
     register_polars_backends()
     code_version()
     _secrets(shared)
+    _warm_scanner(shared / "project" / "defs" / PRODUCT)
     threads = {(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
     if "polars-0" in threads:
         raise RuntimeError("Polars has started its threads: a fork of this process would hang")
+    # What a child's collector looks at is copied for it: it shall be the child's own.
+    gc.collect()
+    gc.freeze()
+
+
+def _warm_scanner(product: Path) -> None:
+    """A scan's patterns take longer to compile than the few cells here take to scan."""
+    assert _scanner(product, _NOTHING)._text is not None
+    assert columns._secrets().announcements
 
 
 def _report(to: Path, shared: Path, folder: Path, case: Case) -> None:

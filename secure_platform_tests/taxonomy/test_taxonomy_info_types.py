@@ -59,6 +59,11 @@ def load(tmp_path: Path, text: str) -> None:
     load_taxonomy(path)
 
 
+def test_every_pattern_of_the_platform_can_be_used() -> None:
+    """`taxonomy()` does not ask, so that no command waits for it."""
+    assert load_taxonomy(DOCUMENT) == taxonomy()
+
+
 def test_there_are_types_of_more_than_twenty_countries() -> None:
     countries = {kind.country for kind in info_types().values() if kind.family == "national_id"}
     assert len(info_types()) >= 60

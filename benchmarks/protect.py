@@ -23,9 +23,12 @@ from benchmarks.bench import Bench, Figure
 from benchmarks.data import SEED
 from benchmarks.measure import Stopwatch
 from secure_platform.contract.model import DTYPES
+from secure_platform.control.database import ControlDatabase
 from secure_platform.keys.material import CellKey, TokenKey
+from secure_platform.keys.stored_tokens import StoredTokens
 from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.transforms import TRANSFORMS
+from secure_platform.protect.vault import VAULT
 
 FERNET: Final = "Fernet, cell by cell"
 COPY: Final = "a plain copy of the column"
@@ -106,7 +109,8 @@ def transforms(watch: Stopwatch, folder: str) -> dict[str, Any]:
     """Wall and CPU nanoseconds a row of each transform, and of each peer."""
     columns = pl.read_parquet(Path(folder) / "columns.parquet")
     with watch:
-        own = {name: _transform(columns, name) for name in TRANSFORMS}
+        own = {name: _transform(columns, name) for name in TRANSFORMS if name != VAULT}
+        own |= _stored(columns, Path(folder))
         own |= {
             f"tokenize as {form}": _transform(columns, "tokenize", format=form) for form in ("base32", "uuid")
         }
@@ -150,6 +154,22 @@ def _transform(columns: pl.DataFrame, name: str, **more: str) -> Cost:
     inputs = Inputs(dtype, {**PARAMS, "mode": mode, **more}, key, "benchmark", others, parts=parts)
     query = columns.lazy().select(transform.build(pl.col(kind), inputs))
     return _cost(lambda: query.collect(engine="streaming"), columns.height)
+
+
+def _stored(columns: pl.DataFrame, folder: Path) -> dict[str, Cost]:
+    """Tokens that are drawn for every row, and found again by the next run."""
+    database = ControlDatabase.at(folder / "control.db")
+    database.migrate()
+    store, key = StoredTokens(database), TokenKey(1, bytes(range(32)))
+    params = {"format": "hex", "until": "2100-01-01"}
+
+    def ask() -> None:
+        inputs = Inputs(pl.String(), params, key, "vault:benchmark", store=store)
+        columns.lazy().select(TRANSFORMS[VAULT].build(pl.col("string"), inputs)).collect(engine="streaming")
+
+    drawn, again = (_cost(ask, columns.height) for _ in range(2))
+    database.close()
+    return {"vault, every value new": drawn, "vault, every value known": again}
 
 
 def _prose(numbers: list[int]) -> list[str]:

@@ -28,6 +28,7 @@ from secure_platform.orchestration.steps.query import ROW_LIMIT
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.changes import WEAKER, changes
 from secure_platform.protect.plan import ColumnPlan
+from secure_platform.protect.vault import UNTIL
 from secure_platform.services import Services
 
 
@@ -155,7 +156,8 @@ def _plan_rows(column: ColumnPlan, part: str = "") -> Iterator[tuple[str, ...]]:
     """A row for a column, and one for each transform that it is made of."""
     why = f"waived {column.waived}" if column.waived else column.reason.partition(": ")[0]
     name = f"  {part}" if part else column.column
-    yield name, column.info_type or "", column.input_classification.label, column.full_name, why
+    done = f"{column.full_name} until {column.params[UNTIL]}" if UNTIL in column.params else column.full_name
+    yield name, column.info_type or "", column.input_classification.label, done, why
     for each, plan_of in column.parts.items():
         yield from _plan_rows(plan_of, each)
 

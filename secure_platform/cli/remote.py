@@ -77,17 +77,18 @@ class Server:
         def once() -> Any:
             return self._json(self._ask("POST", path, json=body, headers=headers))
 
-        return self._patiently(once) if key else once()
+        return self._patiently(once, TRIES if key else 1)
 
     def rows(self, path: str, body: Mapping[str, Any]) -> pl.DataFrame:
         """A table, with its types."""
-        answer = self._ask("POST", path, json=body, headers={"Accept": ARROW})
+        headers = {"Accept": ARROW}
+        answer = self._patiently(lambda: self._ask("POST", path, json=body, headers=headers), 1)
         if answer.headers.get("content-type") != ARROW:
             raise self._stranger(answer)
         return pl.read_ipc_stream(BytesIO(answer.content))
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        for remaining in reversed(range(TRIES)):
+    def _patiently(self, ask: Callable[[], T], tries: int = TRIES) -> T:
+        for remaining in reversed(range(tries)):
             try:
                 return ask()
             except httpx.TransportError:

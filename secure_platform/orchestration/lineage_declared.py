@@ -15,7 +15,7 @@ from secure_platform.orchestration.openlineage import (
 )
 from secure_platform.orchestration.steps.protect import current_plan, output_classification
 from secure_platform.services import Services
-from secure_platform.store.snapshots import Zone
+from secure_platform.store.snapshot import Zone
 
 
 def namespace(services: Services) -> str:

@@ -2,11 +2,14 @@
 
 import csv
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from bank_home import Bank, cards, people
 from cli_support import Cli, Result
+
+from secure_platform.protect.vault import last_day
 
 FRAUD = ("--purpose", "fraud", "--release", "1")
 
@@ -40,6 +43,11 @@ def test_cells_come_from_a_column_of_a_file_as_we_export_it(bank: Bank, tmp_path
         assert sorted(row["value"] for row in csv.DictReader(file)) == sorted(cards()["card"])
     assert reveal(bank, *asked, "--out", str(out)).code == 2
     assert "not CSV with a column mail" in reveal(bank, *asked[:-1], "mail").err
+
+
+def test_a_plan_says_until_when_stored_tokens_are_told(bank: Bank) -> None:
+    (row,) = [line for line in Cli(bank.home)("plan", "bank").out.splitlines() if line.startswith("login")]
+    assert f"vault until {last_day(datetime.now(UTC).date(), 3650)}" in row
 
 
 def test_a_table_for_people_says_what_is_unknown(bank: Bank, tmp_path: Path) -> None:

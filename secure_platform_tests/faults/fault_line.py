@@ -44,11 +44,12 @@ from fault_stages import (
 from pandera.backends.polars.register import register_polars_backends
 
 from secure_platform.errors import SecurePlatformError
+from secure_platform.homes import INITIALISED
 from secure_platform.orchestration.steps.context import code_version
 from secure_platform.orchestration.steps.scanning import _NOTHING, _scanner
 from secure_platform.scan import columns
-from secure_platform.services import INITIALISED, Services
-from secure_platform.store.snapshots import Zone
+from secure_platform.services import Services
+from secure_platform.store.snapshot import Zone
 
 ZONES = {Zone.RAW: DATASETS, Zone.PROTECTED: DATASETS, Zone.MARTS: (MODEL,)}
 ORDER = (*STAGES, "end")

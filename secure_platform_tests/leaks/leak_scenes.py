@@ -20,6 +20,8 @@ from canaries import BORN, EXPENSES, KEY_LABEL, LATITUDE, MOMENT, TEXTS, needles
 
 from secure_platform.cli.main import run
 
+PLAIN_KEYS = "LEAKS_PLAIN_KEYS"
+"""Variable of a world whose home other programs open too: keys are what they are."""
 MESSAGE = f"the row was {TEXTS}, {EXPENSES}, {LATITUDE}, {MOMENT}, {BORN}"
 
 
@@ -84,7 +86,8 @@ def tell_of_children(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 if __name__ == "__main__":
-    plant_in_keys()
+    if PLAIN_KEYS not in os.environ:
+        plant_in_keys()
     sys.addaudithook(tell_of_children)
     for spoken_scene in json.loads(sys.argv[1]):
         read = Scene(**spoken_scene)

@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -52,10 +53,12 @@ class World:
     Attributes:
         room: Where programs run.
         scratch: Holds the home, the user's folder, temporary files and the current directory.
+        variables: That every program is given besides.
     """
 
     room: Room
     scratch: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def home(self) -> Path:
@@ -71,6 +74,7 @@ class World:
             "SECURE_PLATFORM_HOME": str(self.home),
             "SECURE_PLATFORM_DBT_PROJECT": str(self.dbt_project),
             "PYTHONDONTWRITEBYTECODE": "1",
+            **self.variables,
             **given,
         }
 

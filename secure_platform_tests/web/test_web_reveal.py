@@ -112,6 +112,12 @@ def test_a_command_reveals_the_same_there_as_here(bank: Bank, tmp_path: Path) ->
     assert not nowhere.exists()
 
 
+def test_a_server_that_is_not_there_is_said_at_once(bank: Bank, tmp_path: Path) -> None:
+    asking = ("reveal", PRODUCT, "accounts.login", *FRAUD, "--server", "http://127.0.0.1:9")
+    said = command(tmp_path / "nowhere", *asking, token=bank.home / "keys" / "petra.token")
+    assert (said.code, "cannot be reached" in said.err) == (1, True)
+
+
 def test_only_a_token_that_was_issued_for_it_reveals_anything(bank: Bank, app: Starlette) -> None:
     refused = {
         "forbid-revealing-with-any-token": [client(app, bank)],

@@ -159,7 +159,8 @@ class Bank:
         from secure_platform.orchestration.launch import run_build  # noqa: PLC0415 - as in built_home.py
 
         product = self.services.product(PRODUCT)
-        assert run_build(self.settings, product, source=self.source, listener=lambda _: None).succeeded
+        report = run_build(self.settings, product, source=self.source, listener=lambda _: None)
+        assert report.succeeded, [(each.asset, each.error) for each in report.events if each.error]
 
     def released(self, column: str, number: int = 1) -> list[str]:
         """What a column of the release holds."""

@@ -131,6 +131,12 @@ class Measure(_Part):
         step = exact(self.step or 1)
         return int(exact(self.lowest or 0) / step), int(exact(self.highest or 0) / step)
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers of each group it is made of."""
+        lowest, highest = self.bounds
+        return highest - lowest + 1 if self.kind == "quantile" else 1
+
     def _problem(self) -> str | None:
         of_a_column = (self.column, self.lowest, self.highest, self.step)
         if (self.at is not None) is not (self.kind == "quantile"):
@@ -199,7 +205,7 @@ class Aggregate(_Part):
             return "write delta if a column of group_by has no partitions, and only then"
         if not self.declared and self.epsilon is None:
             return "groups that are not declared need epsilon"
-        cells = len(self.measures)
+        cells = sum(each.numbers for each in self.measures)
         for group in self.group_by:
             cells *= len(group.partitions or (0,))
         return f"the table has more than {MOST_CELLS:,} numbers" if cells > MOST_CELLS else None
@@ -215,6 +221,10 @@ class Aggregates(_Part):
     def by_name(self) -> Mapping[str, Aggregate]:
         """The tables by their names, in the order of the document."""
         return {each.name: each for each in self.aggregates}
+
+    def __str__(self) -> str:
+        budget = f"epsilon {self.budget.epsilon:g} and delta {self.budget.delta:g} a {self.budget.period}"
+        return f"{budget} for {', '.join(self.by_name)}"
 
 
 def exact(number: float) -> Fraction:

@@ -11,11 +11,13 @@ breaking
     accepted; fewer invalid rows allowed, or more rows demanded; freshness relaxed; retention changed;
     who has to do with the data or approves its releases changed. Of a product: dataset or mart removed;
     protection profile, target or name changed; purposes added, which lets more people read, or removed;
+    privacy budget or aggregate declared, changed or removed;
     the protection plan weaker, or not to be compiled.
 additive
     Everything that was accepted still is, and readers lose nothing: optional column added; limits
     widened or removed; classification raised to confidential; quasi-identifier mark added; more
-    tolerance of the source; freshness tightened; monitoring changed. Of a product: dataset or mart added.
+    tolerance of the source; freshness tightened; monitoring changed. Of a product: dataset or mart added,
+    also an aggregate of the same budget.
 none
     Words only: version, descriptions, owner, schedule, times of deployment, order of columns.
 """
@@ -24,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+from secure_platform.contract.aggregates import Aggregates
 from secure_platform.contract.model import Column, Contract, Protect, Reference, Role
 from secure_platform.contract.product import Product
 from secure_platform.taxonomy.classification import Classification
@@ -239,6 +242,13 @@ def _names(old: tuple[str, ...], new: tuple[str, ...]) -> Kind:
     return "none" if set(old) == set(new) else "breaking"
 
 
+def _aggregates(old: Aggregates | None, new: Aggregates | None) -> Kind:
+    """What is told of people: a table more of the same budget is one more mart."""
+    if old is None or new is None or old.budget != new.budget:
+        return "breaking"
+    return "additive" if old.by_name.items() <= new.by_name.items() else "breaking"
+
+
 def _models(old: tuple[str, ...], new: tuple[str, ...]) -> Kind:
     if set(old) == set(new):
         return "none"
@@ -304,6 +314,7 @@ PRODUCT_RULES: Final[Mapping[str, Rule]] = {
     "target": _always("breaking"),
     "freshness_hours": _freshness,
     "purposes": _names,
+    "aggregates": _aggregates,
     "deploy_windows": _always("none"),
     "maintenance_windows": _always("none"),
 }

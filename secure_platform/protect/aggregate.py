@@ -16,7 +16,7 @@ from secure_platform.contract.model import Scalar
 from secure_platform.protect.keyed import canonical_text, hmac_hex
 from secure_platform.protect.sensitivity import Query, queries
 
-_SUBJECT, _ORDER, _LARGEST = "__subject", "__order", 1 << 53
+_SUBJECT, _ORDER = "__subject", "__order"
 _NULL: Final = "\x01"
 _SEPARATOR: Final = "\0"
 
@@ -136,9 +136,9 @@ def _steps(measure: Measure) -> pl.Expr:
     """A value in whole steps, within its limits; NaN is no value."""
     lowest, highest = measure.bounds
     step = float(exact(measure.step or 1))
+    value = pl.col(measure.column or "").cast(pl.Float64).fill_nan(None) / step
     # First the limits: infinity and what no integer holds become one of them.
-    value = pl.col(measure.column or "").cast(pl.Float64).fill_nan(None).clip(-_LARGEST, _LARGEST) / step
-    return value.clip(lowest, highest).round().cast(pl.Int64).clip(lowest, highest)
+    return value.clip(lowest, highest).round().cast(pl.Int64)
 
 
 def _by_query(asked: Sequence[Query], row: Sequence[Any]) -> Iterator[tuple[int, ...]]:

@@ -53,6 +53,13 @@ def test_a_whole_declaration_is_read(tmp_path: Path) -> None:
         ({"group_by": [{"column": "ward", "partitions": [1.5]}]}, "whole number"),
         ({"group_by": [{"column": "visits", "partitions": ["N"]}]}, "appears twice"),
         ({"group_by": [{"column": "ward", "partitions": list(range(10_001))}]}, "more than 10,000"),
+        (
+            {
+                "group_by": [{"column": "ward", "partitions": list(range(11))}],
+                "measures": [{**SUM, "kind": "quantile", "at": 0.5, "highest": 99.9}],
+            },
+            "more than 10,000",
+        ),
         ({"contribution": {"groups": 0, "rows": 1}}, "groups"),
         ({"contribution": {"groups": 1}}, "rows"),
         ({"measures": []}, "measures"),

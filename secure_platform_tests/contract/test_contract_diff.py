@@ -1,6 +1,7 @@
 """Every field of a contract has a rule, and the rule is on the safe side."""
 
 import itertools
+import json
 from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from contract_support import HEALTHCARE
 
+from secure_platform.contract.aggregates import Aggregates
 from secure_platform.contract.diff import (
     COLUMN_RULES,
     CONTRACT_RULES,
@@ -183,6 +185,25 @@ def test_any_two_real_contracts_can_be_compared() -> None:
 
 
 PRODUCT = load_product(HEALTHCARE)
+
+
+def told(*, budget: float = 1.0, more: bool = False) -> Aggregates:
+    """One aggregate, or two."""
+    bodies = [
+        {
+            "name": name,
+            "description": "x",
+            "source": "patients",
+            "contribution": {"groups": 1, "rows": 1},
+            "measures": [{"name": "n", "kind": "rows"}],
+            "epsilon": 0.1,
+        }
+        for name in (("one", "two") if more else ("one",))
+    ]
+    body = {"budget": {"epsilon": budget, "period": "year"}, "aggregates": bodies}
+    return Aggregates.model_validate_json(json.dumps(body), strict=True)
+
+
 PRODUCT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     "name": [("a", "b", "breaking", "breaking")],
     "owner": [("team:x", "team:y", "none", "none")],
@@ -199,6 +220,11 @@ PRODUCT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     "purposes": [
         (("care",), ("care", "research"), "breaking", "breaking"),
         (("care", "research"), ("research", "care"), "none", "none"),
+    ],
+    "aggregates": [
+        (None, told(), "breaking", "breaking"),
+        (told(), told(budget=2.0), "breaking", "breaking"),
+        (told(), told(more=True), "additive", "breaking"),
     ],
     "deploy_windows": [((), ("Mon-Fri 08:00-17:00 UTC",), "none", "none")],
     "maintenance_windows": [((), ("Sun 02:00-04:00 UTC",), "none", "none")],

@@ -118,7 +118,7 @@ def test_new_data_have_noise_of_their_own_until_the_budget_is_spent(tmp_path: Pa
     first = table(context, aggregate(context, "by_ward"))
     one_less = built(context, FRAME.head(ROWS - 1))
     second = table(one_less, aggregate(one_less, "by_ward"))
-    apart = [abs(each) for each in first["visits"] - second["visits"]]
+    apart = [abs(each) for each in first["cost"] - second["cost"]]
     assert max(apart) > 1, "the difference does not tell who is gone"
     third = built(context, FRAME.head(ROWS - 2))
     with pytest.raises(DataRefusedError, match=r"small.*by_ward.*epsilon 2 .*never renews.*budget small"):
@@ -148,7 +148,7 @@ def test_without_its_row_in_the_ledger_nothing_more_is_told(tmp_path: Path) -> N
 
 
 def test_somebody_alone_in_a_group_is_not_told(tmp_path: Path) -> None:
-    found = {**BY_WARD, "group_by": [{"column": "ward"}], "delta": 1e-6}
+    found = {**BY_WARD, "group_by": [{"column": "ward"}], "delta": 1e-6, "epsilon": 2.0}
     context = made(tmp_path, found, delta=1e-6)
     assert set(table(context, aggregate(context, "by_ward"))["ward"]) == {"North", "South"}
 

@@ -20,8 +20,8 @@ def test_a_release_holds_them_and_says_what_they_spent(
         told = scan_table(release, "totals", services.keys).collect()
         manifest = release.contents.model_dump(mode="json")
     assert told.columns == ["cards", "people"]
-    assert abs(told["cards"][0] - 60) < 100
-    assert abs(told["people"][0] - 30) < 100
+    assert abs(told["cards"][0] - 60) < 200
+    assert abs(told["people"][0] - 30) < 200
     assert manifest["aggregates"]["budget"]["epsilon"] == 1
     assert manifest["verdicts"]["marts/totals"]["budget"]["detail"]["epsilon"] == "0.5"
     assert any("epsilon 0.5" in sentence for sentence in diff_manifests(None, manifest).privacy)

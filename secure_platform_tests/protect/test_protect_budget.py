@@ -120,6 +120,22 @@ def test_of_many_at_once_as_many_are_told_as_the_budget_has(home: Path) -> None:
     assert len(ledger(home).spends("clinic")) == 2
 
 
+def test_who_spends_for_the_same_in_between_has_spent_for_both(home: Path) -> None:
+    """The clock is asked between the look and the write."""
+    meanwhile: list[tuple[Spend, bool]] = []
+
+    def late() -> datetime:
+        if not meanwhile:
+            meanwhile.append(spend(ledger(home), "a"))
+        return NOW
+
+    services = Services(load_settings(home=home))
+    past = SignedPast(services.audit, services.releases, None)
+    slow = Ledger(services.sealed_rows, services.keys, past, clock=late)
+    assert spend(slow, "a") == (meanwhile[0][0], True)
+    assert len(ledger(home).spends("clinic")) == 1
+
+
 @pytest.mark.parametrize(
     "edit",
     [

@@ -50,6 +50,8 @@ def _answer(link: socket.socket) -> NoReturn:
 
 def _run(link: socket.socket) -> int:
     document, streams, _, _ = socket.recv_fds(link, 1 << 20, 3)
+    # Who asked waits for the end of this process, as it would for dbt's: until then it has its files locked.
+    link.sendall(str(os.getpid()).encode())
     request = json.loads(document)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)

@@ -37,9 +37,9 @@ serve: $(READY) ## Dagster UI and daemon on loopback
 servers: $(READY) ## Install what some tests need (apt, npm; root): Chromium, fonts, an OpenID provider, an AWS emulator, Prometheus
 	@sh infra/tests/servers.sh
 
-WORKERS ?= 3
+WORKERS ?= 4
 
-test: $(READY) ## Run the whole test suite, in three processes (WORKERS=4)
+test: $(READY) ## Run the whole test suite, in four processes (WORKERS=2)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 pictures: $(READY) ## Take the pictures in docs/images again, with Chromium

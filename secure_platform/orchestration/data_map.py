@@ -26,6 +26,7 @@ from secure_platform.keys.catalog import (
     kind_of,
     name_of_domain,
 )
+from secure_platform.monitor.chain import ACTION as METRICS
 from secure_platform.orchestration.steps.marts import VERDICTS as MART_VERDICTS
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
 from secure_platform.orchestration.steps.protect import output_classification
@@ -144,11 +145,12 @@ class DataMap:
         return "\n".join(_key_chart(self))
 
 
+_SNAPSHOT: Final = ("snapshot.write", "snapshot.head", METRICS)
 _LINE: Final = (
-    Flow("source", "raw", "pull", (), Action.BUILD, ("snapshot.write", "snapshot.head")),
-    Flow("raw", "protected", "protect", RAW_VERDICTS, Action.BUILD, ("snapshot.write", "snapshot.head")),
+    Flow("source", "raw", "pull", (), Action.BUILD, _SNAPSHOT),
+    Flow("raw", "protected", "protect", RAW_VERDICTS, Action.BUILD, _SNAPSHOT),
     Flow("protected", "build", "load", PROTECTED_VERDICTS, Action.BUILD, ()),
-    Flow("build", "marts", "dbt", (), Action.BUILD, ("snapshot.write", "snapshot.head")),
+    Flow("build", "marts", "dbt", (), Action.BUILD, _SNAPSHOT),
     Flow("marts", "release", "package", MART_VERDICTS, Action.BUILD, ("release.create", "release.register")),
     Flow(
         "release",
@@ -156,7 +158,7 @@ _LINE: Final = (
         "deploy",
         ("signature", "digests", "approvals of this digest on this base"),
         Action.RELEASE_DEPLOY,
-        ("deploy.publish", "deploy.settle", "release.deployed"),
+        ("deploy.publish", "deploy.settle", "release.deployed", METRICS),
     ),
     Flow(
         "release",
@@ -177,7 +179,7 @@ _TOLD: Final = Flow(
     "aggregate",
     (*PROTECTED_VERDICTS, "a budget"),
     Action.BUILD,
-    ("privacy.spend", "snapshot.write", "snapshot.head"),
+    ("privacy.spend", *_SNAPSHOT),
 )
 
 

@@ -143,10 +143,10 @@ def test_a_protected_column_says_under_which_rule(ui: Browser) -> None:
 
 def test_the_checks_are_there_with_their_results(ui: Browser) -> None:
     page = ui.open("/assets/healthcare/protected/patients?view=checks&checkDetail=residual")
-    expect(page.get_by_text("Checks (9)")).to_be_visible()
+    expect(page.get_by_text("Checks (10)")).to_be_visible()
     expect(page.get_by_text("No personal data, secret or original value is left.")).to_be_visible()
     expect(page.get_by_text("Passed", exact=True)).to_be_visible()
-    expect(page.get_by_text("Succeeded")).to_have_count(9)
+    expect(page.get_by_text("Succeeded")).to_have_count(10)
     ui.picture("checks")
 
 

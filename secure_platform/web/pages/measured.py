@@ -17,6 +17,7 @@ from secure_platform.monitor.anomaly import UNUSUAL
 from secure_platform.monitor.distribution import add, drift
 from secure_platform.monitor.history import REFERENCE, Record
 from secure_platform.monitor.watch import compared, is_numeric
+from secure_platform.orchestration.steps.observe import JUDGING
 from secure_platform.orchestration.steps.production import recorded_places
 from secure_platform.services import Services
 from secure_platform.web import courses
@@ -113,8 +114,8 @@ def _said(records: Sequence[Record]) -> Iterator[Said]:
 
 
 def _in_order(record: Record) -> list[str]:
-    """Names of the numbers; what is about the whole snapshot first."""
-    return sorted(record.numbers, key=lambda name: (":" in name, name))
+    """Names of the numbers of the data; what is about the whole snapshot first."""
+    return sorted(record.numbers.keys() - {JUDGING}, key=lambda name: (":" in name, name))
 
 
 def routes(services: Services) -> list[OwnRoute]:

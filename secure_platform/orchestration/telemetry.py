@@ -14,6 +14,7 @@ import dagster as dg
 from secure_platform.control.database import utc_now
 from secure_platform.errors import IntegrityError
 from secure_platform.monitor.anomaly import UNUSUAL
+from secure_platform.monitor.deeds import PLATFORM
 from secure_platform.monitor.incident import Incident
 from secure_platform.orchestration.automation import build_job_name, deploy_job_name
 from secure_platform.orchestration.exposition import Family, Key, Sample, samples
@@ -42,7 +43,8 @@ def measure(services: Services, instance: dg.DagsterInstance, tally: Tally) -> l
 
 
 def _incidents(services: Services, now: datetime) -> Iterator[Family]:
-    products = services.products
+    # Denials of the platform itself are incidents of it.
+    products = [*services.products, PLATFORM]
     incidents = [each for each in services.incidents.all() if each.product in products]
     unsettled = Counter(
         (each.product, each.kind, each.severity, each.state) for each in incidents if each.unsettled
@@ -52,7 +54,7 @@ def _incidents(services: Services, now: datetime) -> Iterator[Family]:
         "Incidents that nobody has settled.",
         samples(("product", "kind", "severity", "state"), unsettled),
     )
-    blocked = {(name,): services.incidents.blocks(name) for name in products}
+    blocked = {(name,): services.incidents.blocks(name) for name in services.products}
     yield Family("deployments_blocked", "Whether an incident stops deployments.", _by_product(blocked))
     oldest = {(name,): 0.0 for name in products}
     for each in incidents:

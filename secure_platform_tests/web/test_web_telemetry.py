@@ -65,6 +65,16 @@ def test_incidents_blocks_silence_and_containment_are_numbers(place: Api) -> Non
     assert not any("gone" in sample for sample in after)
 
 
+def test_incidents_of_the_platform_itself_are_numbers(place: Api) -> None:
+    denied = Sighting("access", "3f9c", "denials", "d1", "fail")
+    place.services.incidents.report("platform", [denied])
+    told = scrape(place)
+    labels = 'product="platform",kind="security",severity="fail",state="open"'
+    assert told[f"secure_platform_incidents{{{labels}}}"] == "1"
+    assert float(told['secure_platform_incident_oldest_seconds{product="platform"}']) >= 0
+    assert 'secure_platform_deployments_blocked{product="platform"}' not in told
+
+
 def test_what_rules_and_dashboard_ask_for_is_there(place: Api) -> None:
     place.services.watchdog.beat()
     answer = place.of("auditor").get("/metrics").text

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,13 +20,13 @@ from secure_platform.access.resources import Action
 from secure_platform.audit.reader import Entry, LogReader
 from secure_platform.errors import IntegrityError
 from secure_platform.files import private_directory, replace_private
+from secure_platform.monitor.deeds import PLATFORM
 from secure_platform.services import Services
 from secure_platform.taxonomy.classification import Classification
 
 AT_ONCE: Final = 50_000
 """Entries that one call looks at."""
 OTHER: Final = "other"
-PLATFORM: Final = "platform"
 _MONTH: Final = len("2026-11")
 _DECIDED: Final = "policy.decide"
 _CHECKED: Final = "asset.check"
@@ -205,6 +206,12 @@ class Tally:
         sealed = _Sealed(text.decode(), self._services.keys.mac(_PURPOSE, text))
         private_directory(self._path.parent)
         replace_private(self._path, _FILE.dump_json(sealed))
+
+
+@lru_cache(maxsize=1)
+def tally_of(services: Services) -> Tally:
+    """The one of a server: what one page has counted, the others need not."""
+    return Tally(services)
 
 
 def _leaf(log: LogReader, seq: int) -> str:

@@ -49,12 +49,13 @@ def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_
         prepare_home(settings)
         _share(settings)
         services = Services(settings)
-        rounds = (services.watchdog.look, services.alerts.tell, *_feeds(services))
         with (
             _only_server(settings),
             _telling_of_silence(services),
             running_daemon(settings),
-            delivering(services.notices, *rounds),
+            delivering(
+                services.notices, services.watchdog.look, services.alerts.tell, feeds=_feeds(services)
+            ),
         ):
             serve_ui(services, listener, ready=lambda address: _announce(services, address))
 

@@ -20,7 +20,9 @@ Severity: TypeAlias = Literal["warn", "fail"]
 MONITOR: Final = "service:monitor"
 UNSETTLED: Final[frozenset[State]] = frozenset({"open", "acknowledged"})
 SHOWN_METRICS: Final = 5
-_SECURITY: Final = frozenset({"scan", "drift", "residual", "classification"})
+HISTORY_SEALED: Final = "history"
+"""The check that the metrics history is the one that was written."""
+_SECURITY: Final = frozenset({"scan", "drift", "residual", "classification", HISTORY_SEALED})
 _PRODUCTION: Final = "production"
 ACCESS: Final = "access"
 """In place of a zone where it is about somebody's use of the data; the dataset is the log's hash of them."""

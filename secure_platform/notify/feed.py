@@ -4,6 +4,7 @@ Who writes one never waits for the receiver. A sender remembers beside the file 
 after each answer, so that what was not answered is sent again: at least once, by one sender at a time. A
 receiver that is away holds everything up until it is back; what it rejects three times is left out. A file
 that has grown to `LARGEST` and was taken whole makes room for a new one; one that was not takes no more.
+A file in which the last line that was taken is not where it was is another one, and sent from its beginning.
 """
 
 import json
@@ -14,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pydantic import AwareDatetime, NonNegativeInt, TypeAdapter, ValidationError
 
@@ -46,6 +47,7 @@ class Taken:
     Attributes:
         inode: Of the file that is meant.
         offset: Bytes of it that the receiver has taken.
+        start, digest: Where the last line of these begins, and its SHA-256.
         attempts: How often what comes next was refused.
         rejections: How often it was rejected for what it is.
         due_at: Before when it is not tried again.
@@ -54,10 +56,17 @@ class Taken:
 
     inode: int = 0
     offset: NonNegativeInt = 0
+    start: NonNegativeInt = 0
+    digest: str = ""
     attempts: NonNegativeInt = 0
     rejections: NonNegativeInt = 0
     due_at: AwareDatetime | None = None
     problem: str | None = None
+
+    def after(self, line: bytes) -> Self:
+        """How far it has come with the next line."""
+        end = self.offset + len(line)
+        return type(self)(self.inode, end, self.offset, canonical.sha256(line))
 
 
 _READER: Final = TypeAdapter(Taken)
@@ -95,17 +104,27 @@ class Feed:
             GateRefusedError: If another process kept it for seconds.
         """
         lines = b"".join(canonical.dumps(event) + b"\n" for event in events)
+        try:
+            self._append(lines)
+        except OSError as error:
+            problem = StorageError.behind("The writing of events", error)
+            if problem is None:
+                raise
+            raise problem from None
+
+    def _append(self, lines: bytes) -> None:
         private_directory(self._path.parent)
         with file_lock(self._beside("lock"), holder=f"the file {self._path}", timeout_seconds=_WAIT_SECONDS):
             self._make_room(len(lines))
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             descriptor = os.open(self._path, flags, PRIVATE_FILE)
-            with os.fdopen(descriptor, "r+b", buffering=0) as file:
+            try:
                 # A writer that died may have left half a line.
                 size = os.fstat(descriptor).st_size
                 torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-                file.write(b"\n" * torn + lines)
-                os.fsync(descriptor)
+                _write(descriptor, b"\n" * torn + lines, size)
+            finally:
+                os.close(descriptor)
 
     def deliver(self) -> int:
         """Send what waits, at most `AT_ONCE` events; returns how many the receiver took."""
@@ -126,13 +145,13 @@ class Feed:
         taken, sent = self._taken(), 0
         if taken.due_at is not None and taken.due_at > self._clock():
             return 0
-        for end, line in self._lines(taken.offset):
-            problem = self._send(line)
+        for line in self._lines(taken.offset):
+            problem = self._send(line.strip())
             if problem is None:
-                sent += bool(line)
-                taken = Taken(taken.inode, end)
+                sent += bool(line.strip())
+                taken = taken.after(line)
             else:
-                taken = self._refused(taken, end, problem)
+                taken = self._refused(taken, line, problem)
             self._remember(taken)
             if sent >= AT_ONCE or problem is not None:
                 break
@@ -155,11 +174,11 @@ class Feed:
             return {}
         return {"Authorization": f"Bearer {self._secrets().get(self._settings.secret).line.strip()}"}
 
-    def _refused(self, taken: Taken, end: int, problem: SecurePlatformError) -> Taken:
+    def _refused(self, taken: Taken, line: bytes, problem: SecurePlatformError) -> Taken:
         rejections = taken.rejections + isinstance(problem, RejectedError)
         if rejections >= REJECTIONS:
             _logger.error("An event of lineage was left out: %s", problem.culprit)
-            return Taken(taken.inode, end)
+            return taken.after(line)
         pause = min(FIRST_PAUSE * 2 ** min(taken.attempts, 20), LONGEST_PAUSE)
         return replace(
             taken,
@@ -169,15 +188,14 @@ class Feed:
             problem=problem.culprit,
         )
 
-    def _lines(self, offset: int) -> Iterator[tuple[int, bytes]]:
-        """Whole lines behind the offset, each with where it ends."""
+    def _lines(self, offset: int) -> Iterator[bytes]:
+        """Whole lines behind the offset, as they stand there."""
         with self._path.open("rb") as file:
             file.seek(offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
-                offset += len(line)
-                yield offset, line.strip()
+                yield line
 
     def _make_room(self, more: int) -> None:
         if not self._path.exists() or self._path.stat().st_size + more <= LARGEST:
@@ -196,10 +214,31 @@ class Feed:
         except (FileNotFoundError, ValidationError):
             # Sent again, rather than not at all.
             return Taken(inode)
-        return taken if taken.inode == inode else Taken(inode)
+        return taken if taken.inode == inode and self._is_there(taken) else Taken(inode)
+
+    def _is_there(self, taken: Taken) -> bool:
+        """Whether the line that was taken last is; another file may have the same inode."""
+        if taken.offset == 0:
+            return True
+        with self._path.open("rb") as file:
+            file.seek(taken.start)
+            line = file.readline(LARGEST)
+        return taken.start + len(line) == taken.offset and canonical.sha256(line) == taken.digest
 
     def _remember(self, taken: Taken) -> None:
         replace_private(self._cursor, _READER.dump_json(taken))
 
     def _beside(self, what: str) -> Path:
         return self._path.with_name(f".{self._path.name}.{what}")
+
+
+def _write(descriptor: int, data: bytes, size: int) -> None:
+    """All of it at the end of a file of this size, on the disk; or nothing."""
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    except BaseException:
+        os.ftruncate(descriptor, size)
+        raise

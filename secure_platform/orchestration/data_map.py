@@ -251,7 +251,7 @@ def _records(product: str) -> Iterator[Place]:
     yield place("tombstones", ("erasures/*.json",), "a MAC", MAC, DATA)
     yield place("Dagster", ("dagster/**",), "decides nothing")
     yield place("lineage", ("lineage/**",), "decides nothing")
-    yield place("counts", ("telemetry/**",), "decides nothing; counted anew where it does not fit")
+    yield place("counts", ("telemetry/**",), "a MAC; counted anew where it does not fit the log", MAC)
     yield place("dbt", ("dbt/**",), "made again when it does not fit")
     locks = (
         ".*lock",

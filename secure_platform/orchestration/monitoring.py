@@ -11,6 +11,7 @@ from typing import Final
 import dagster as dg
 
 from secure_platform.contract.product import Product
+from secure_platform.errors import SecurePlatformError
 from secure_platform.monitor.incident import RUN, Severity, Sighting
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import PRODUCT_TAG
@@ -89,12 +90,19 @@ def _run_sensor(status: dg.DagsterRunStatus) -> dg.SensorDefinition:
 
 
 def _watch(services: Services, instance: dg.DagsterInstance) -> list[str]:
+    """What is late; every product is looked at, whatever becomes of the others."""
     services.watchdog.beat()
-    return [
-        f"{product.name}/{late}"
-        for product in services.products.values()
-        for late in look_for_late(services, product, partial(_deployed, instance, product))
-    ]
+    late: list[str] = []
+    failed: list[SecurePlatformError] = []
+    for name, product in services.products.items():
+        look = partial(look_for_late, services, product, partial(_deployed, instance, product))
+        try:
+            late += [f"{name}/{each}" for each in value_free(f"The look at {name}", look)]
+        except SecurePlatformError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return late
 
 
 def _deployed(instance: dg.DagsterInstance, product: Product, table: str) -> datetime | None:

@@ -133,8 +133,8 @@ def _month(
     releases: Sequence[ReleaseRecord],
     deployed: Mapping[str, str],
 ) -> Month:
-    looked = [(each, at) for each in incidents if (at := _looked(each)) is not None]
-    ended = sum(not each.unsettled and _looked(each) is None for each in incidents)
+    looked = [(each, at) for each in incidents if (at := each.contained_at) is not None]
+    ended = sum(not each.unsettled and each.contained_at is None for each in incidents)
     denied = {each: count for each, count in asked.items() if not each.allowed}
     live = {digest: datetime.fromisoformat(at) for digest, at in deployed.items()}
     return Month(
@@ -149,11 +149,6 @@ def _month(
         decided=_median(each.decided_at - each.created_at for each in releases if each.decided_at),
         deployed=_median(live[each.digest] - each.created_at for each in releases if each.digest in live),
     )
-
-
-def _looked(incident: Incident) -> datetime | None:
-    """When a person had looked at it."""
-    return incident.acknowledged_at or (incident.closed_at if incident.judged else None)
 
 
 def _median(times: Iterable[timedelta]) -> timedelta | None:

@@ -1,14 +1,16 @@
 """What the audit log says in numbers, counted once: each entry is looked at when it is new, and never again.
 
 How far the counting has come is kept in the home with the counts, so that a server that starts again goes on
-from there. It decides nothing; where it does not fit the log, everything is counted anew. Counts are by
-month, action and product: nothing that a caller can invent becomes a name here.
+from there. It decides nothing; where it was edited or does not fit the log, everything is counted anew.
+Counts are by month, action and product: nothing that a caller can invent becomes a name here.
 """
 
 import json
 import threading
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,20 +18,22 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from secure_platform.access.resources import Action
 from secure_platform.audit.reader import Entry, LogReader
+from secure_platform.errors import IntegrityError
 from secure_platform.files import private_directory, replace_private
+from secure_platform.monitor.deeds import PLATFORM
 from secure_platform.services import Services
 from secure_platform.taxonomy.classification import Classification
 
 AT_ONCE: Final = 50_000
 """Entries that one call looks at."""
 OTHER: Final = "other"
-PLATFORM: Final = "platform"
 _MONTH: Final = len("2026-11")
 _DECIDED: Final = "policy.decide"
 _CHECKED: Final = "asset.check"
 _DEPLOYED: Final = "release.deployed"
 _PRODUCT: Final = "product:"
 _RELEASE: Final = "release:"
+_PURPOSE: Final = "tally"
 _ACTIONS: Final = frozenset(map(str, Action))
 
 
@@ -55,18 +59,34 @@ class _State:
 
     Attributes:
         seq: Entries that were counted.
+        leaf: Hash of the last of them, in hexadecimal.
         decisions: `Asked` as JSON \u2192 how often.
-        checks: `asset check` \u2192 whether it last passed.
+        checks: Asset and check as JSON \u2192 whether it last passed.
         deployed: Digest of a release \u2192 when it was first deployed; RFC 3339.
     """
 
     seq: NonNegativeInt = 0
+    leaf: str = ""
     decisions: dict[str, NonNegativeInt] = field(default_factory=dict)
     checks: dict[str, bool] = field(default_factory=dict)
     deployed: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Sealed:
+    """The file.
+
+    Attributes:
+        state: What is kept, as JSON.
+        seal: Its MAC.
+    """
+
+    state: str
+    seal: str
+
+
 _READER: Final = TypeAdapter(_State)
+_FILE: Final = TypeAdapter(_Sealed)
 
 
 class Tally:
@@ -94,17 +114,17 @@ class Tally:
         """
         with self._lock:
             log: LogReader = self._services.audit
-            size, state = log.size(), self._kept()
-            if state.seq > size:
-                state = _State()
+            size, kept = log.size(), self._kept()
+            fits = kept.seq == 0 or (kept.seq <= size and _leaf(log, kept.seq) == kept.leaf)
+            # What is kept stays as it is until all of the new is counted: whoever fails begins from there.
+            state = deepcopy(kept) if fits else _State()
             stop = min(size, state.seq + most)
             if stop > state.seq:
                 self._take(log, state, state.seq, stop)
-                state.seq = stop
-                private_directory(self._path.parent)
-                replace_private(self._path, _READER.dump_json(state))
+                state.seq, state.leaf = stop, _leaf(log, stop)
+                self._keep(state)
             self._state = state
-            self._whole = self._whole or stop == size
+            self._whole = stop == size or (self._whole and fits)
             return stop == size
 
     def decisions(self) -> dict[Asked, int]:
@@ -120,7 +140,9 @@ class Tally:
         """(Asset, check) \u2192 whether it passed the last time."""
         with self._lock:
             kept = dict(self._kept().checks)
-        return {(asset, check): passed for text, passed in kept.items() for asset, check in [text.split(" ")]}
+        return {
+            (asset, check): passed for text, passed in kept.items() for asset, check in [json.loads(text)]
+        }
 
     def deployed(self) -> dict[str, str]:
         """Digest of a release \u2192 when it first went live."""
@@ -139,7 +161,8 @@ class Tally:
             detail = entry.body.get("detail", {})
             # Older entries do not name the asset.
             if entry.body["action"] == _CHECKED and {"asset", "check", "passed"} <= detail.keys():
-                newest.setdefault(f"{detail['asset']} {detail['check']}", bool(detail["passed"]))
+                named = json.dumps([str(detail["asset"]), str(detail["check"])])
+                newest.setdefault(named, bool(detail["passed"]))
         state.checks |= newest
         first = {
             entry.body["subject"].removeprefix(_RELEASE): entry.body["time"]
@@ -171,10 +194,30 @@ class Tally:
     def _kept(self) -> _State:
         if self._state is None:
             try:
-                self._state = _READER.validate_json(self._path.read_bytes())
-            except (FileNotFoundError, ValidationError):
+                kept = _FILE.validate_json(self._path.read_bytes())
+                genuine = self._services.keys.verify_mac(_PURPOSE, kept.state.encode(), kept.seal)
+                self._state = _READER.validate_json(kept.state) if genuine else _State()
+            except (FileNotFoundError, ValidationError, IntegrityError):
                 self._state = _State()
         return self._state
+
+    def _keep(self, state: _State) -> None:
+        text = _READER.dump_json(state)
+        sealed = _Sealed(text.decode(), self._services.keys.mac(_PURPOSE, text))
+        private_directory(self._path.parent)
+        replace_private(self._path, _FILE.dump_json(sealed))
+
+
+@lru_cache(maxsize=1)
+def tally_of(services: Services) -> Tally:
+    """The one of a server: what one page has counted, the others need not."""
+    return Tally(services)
+
+
+def _leaf(log: LogReader, seq: int) -> str:
+    """Of the last of so many entries."""
+    (last,) = log.entries(seq - 1, seq)
+    return last.leaf.hex()
 
 
 def _is_done(entry: Entry) -> bool:

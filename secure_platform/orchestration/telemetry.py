@@ -12,7 +12,9 @@ from typing import Final
 import dagster as dg
 
 from secure_platform.control.database import utc_now
+from secure_platform.errors import IntegrityError
 from secure_platform.monitor.anomaly import UNUSUAL
+from secure_platform.monitor.deeds import PLATFORM
 from secure_platform.monitor.incident import Incident
 from secure_platform.orchestration.automation import build_job_name, deploy_job_name
 from secure_platform.orchestration.exposition import Family, Key, Sample, samples
@@ -41,7 +43,8 @@ def measure(services: Services, instance: dg.DagsterInstance, tally: Tally) -> l
 
 
 def _incidents(services: Services, now: datetime) -> Iterator[Family]:
-    products = services.products
+    # Denials of the platform itself are incidents of it.
+    products = [*services.products, PLATFORM]
     incidents = [each for each in services.incidents.all() if each.product in products]
     unsettled = Counter(
         (each.product, each.kind, each.severity, each.state) for each in incidents if each.unsettled
@@ -51,7 +54,7 @@ def _incidents(services: Services, now: datetime) -> Iterator[Family]:
         "Incidents that nobody has settled.",
         samples(("product", "kind", "severity", "state"), unsettled),
     )
-    blocked = {(name,): services.incidents.blocks(name) for name in products}
+    blocked = {(name,): services.incidents.blocks(name) for name in services.products}
     yield Family("deployments_blocked", "Whether an incident stops deployments.", _by_product(blocked))
     oldest = {(name,): 0.0 for name in products}
     for each in incidents:
@@ -82,20 +85,27 @@ def _data(services: Services, now: datetime) -> Iterator[Family]:
     ages: dict[tuple[str, ...], float] = {}
     judging: dict[tuple[str, ...], float] = {}
     judged: dict[tuple[str, ...], float] = {}
+    tampered: dict[tuple[str, ...], float] = {}
     unusual: Counter[tuple[str, ...]] = Counter()
     for product, zone, dataset in _places(services):
-        came = services.metrics.arrivals(product, dataset, zone)
+        try:
+            came = services.metrics.arrivals(product, dataset, zone)
+            record = services.metrics.find(came[-1][0]) if came else None
+        except IntegrityError:
+            tampered[product, zone, dataset] = 1.0
+            continue
+        tampered[product, zone, dataset] = 0.0
         if not came:
             continue
-        snapshot_id, at = came[-1]
-        ages[product, zone, dataset] = (now - at).total_seconds()
-        record = services.metrics.find(snapshot_id)
+        ages[product, zone, dataset] = (now - came[-1][1]).total_seconds()
         if record and JUDGING in record.numbers:
             judging[product, zone, dataset] = record.numbers[JUDGING]
             judged[product, zone, dataset] = float(len(record.verdicts))
         states = [verdict["state"] for verdict in record.verdicts.values()] if record else []
         unusual.update((product, zone, dataset, state) for state in states if state in UNUSUAL)
     place = ("product", "zone", "dataset")
+    about = "Whether the newest record of the metrics history is not the one that was written."
+    yield Family("history_tampered", about, samples(place, tampered))
     yield Family("data_age_seconds", "Since the newest data that were new.", samples(place, ages))
     promised = {each: seconds for each, seconds in _promises(services) if each in ages}
     yield Family("data_promised_seconds", "How old data may be, by their contract.", samples(place, promised))

@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from secure_platform.access.resources import Action
 from secure_platform.orchestration.exposition import exposition
-from secure_platform.orchestration.tally import Tally
+from secure_platform.orchestration.tally import tally_of
 from secure_platform.orchestration.telemetry import measure
 from secure_platform.services import Services
 from secure_platform.web.permissions import process_context
@@ -18,7 +18,7 @@ MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 def routes(services: Services) -> list[OwnRoute]:
     """What is scraped."""
-    tally = Tally(services)
+    tally = tally_of(services)
 
     def metrics(request: Request) -> Response:
         tally.count()

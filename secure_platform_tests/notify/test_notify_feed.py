@@ -31,6 +31,20 @@ for number in range(50):
     feed.append([{"from": sys.argv[2], "number": number, "more": "x" * 5000}])
 """
 
+FULL = """
+import resource, sys
+from pathlib import Path
+from secure_platform.errors import StorageError
+from secure_platform.notify.feed import Feed
+from secure_platform.site import LineageSettings
+feed = Feed(Path(sys.argv[1]), LineageSettings(), lambda: None)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    feed.append([{"number": 2, "more": "x" * 5000}])
+except StorageError:
+    print("refused")
+"""
+
 
 class Clock:
     def __init__(self) -> None:
@@ -220,6 +234,43 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path, clock: Clock) -> No
     with pytest.raises(OSError, match="ndjson"):
         opened(tmp_path, clock, None).append([event(1)])
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"more": "x" * 20}, {"more": "x" * 200}], ids=["as long", "longer", "long"]
+)
+@pytest.mark.parametrize("before", [1, 3])
+def test_another_file_with_the_same_inode_is_sent_from_its_beginning(
+    tmp_path: Path, clock: Clock, inbox: Inbox, more: Mapping[str, str], before: int
+) -> None:
+    feed = opened(tmp_path, clock, inbox.url)
+    feed.append([event(1)] * before)
+    assert feed.deliver() == before
+    path = tmp_path / "lineage" / "events.ndjson"
+    inode = path.stat().st_ino
+    os.truncate(path, 0)
+    feed.append([{"number": 2, **more}])
+    assert path.stat().st_ino == inode
+    assert feed.waiting() == path.stat().st_size
+    assert opened(tmp_path, clock, inbox.url).deliver() == 1
+    assert numbers(inbox)[before:] == [2]
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_no_half_of_what_was_written(
+    tmp_path: Path, clock: Clock, inbox: Inbox
+) -> None:
+    feed = opened(tmp_path, clock, inbox.url)
+    feed.append([event(1)])
+    path = tmp_path / "lineage" / "events.ndjson"
+    before = path.read_bytes()
+    finished = subprocess.run(
+        [sys.executable, "-c", FULL, str(path), str(len(before) + 8)], capture_output=True, check=False
+    )
+    assert (finished.returncode, finished.stdout) == (0, b"refused\n"), finished.stderr
+    assert path.read_bytes() == before
+    feed.append([event(3)])
+    assert feed.deliver() == 2
+    assert numbers(inbox) == [1, 3]
 
 
 def test_several_processes_write_whole_lines(tmp_path: Path) -> None:

@@ -236,6 +236,28 @@ def test_a_server_sends_what_is_queued_while_it_runs(
     assert len(inbox.received) == 1
 
 
+def test_a_slow_receiver_of_events_holds_no_notice_and_no_other_feed_up(
+    outbox: Open, inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "PAUSE_SECONDS", 0.01)
+    notices = outbox([channel(tmp_path, "slack", inbox.url)])
+    answered, asked, flushed = threading.Event(), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        asked.set()
+        answered.wait(60)
+
+    try:
+        with courier.delivering(notices, feeds=[slow, flushed.set]):
+            assert asked.wait(20)
+            _tell(notices)
+            assert wait_for(lambda: inbox.received, 20)
+            assert flushed.wait(20)
+            answered.set()
+    finally:
+        answered.set()
+
+
 def test_who_was_told_is_audited(home: Services, outbox: Open, inbox: Inbox, tmp_path: Path) -> None:
     notices = outbox([channel(tmp_path, "slack", inbox.url)])
     _tell(notices)

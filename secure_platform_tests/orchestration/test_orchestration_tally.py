@@ -1,5 +1,8 @@
 """The audit log is counted once, whoever counts and whenever they stop."""
 
+import json
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 from secure_platform.access.principals import Principal
 from secure_platform.access.resources import Action, PlatformResource, ProductResource
 from secure_platform.audit.log import JSON
+from secure_platform.audit.reader import Entry
 from secure_platform.errors import IntegrityError
 from secure_platform.homes import initialise
 from secure_platform.orchestration.tally import Asked, Tally
@@ -124,6 +128,63 @@ def test_what_does_not_fit_the_log_is_counted_anew(services: Services, garbage: 
     tally = Tally(services)
     tally.count()
     assert counts(tally) == {(PRODUCT, "data_reveal", False, False): 1}
+
+
+def test_what_was_edited_is_counted_anew(services: Services) -> None:
+    ask(services, PRODUCT)
+    assert Tally(services).count()
+    kept = json.loads(path(services).read_bytes())
+    state = json.loads(kept["state"])
+    assert state["decisions"]
+    path(services).write_text(json.dumps({**kept, "state": json.dumps({**state, "decisions": {}})}))
+    tally = Tally(services)
+    assert tally.count()
+    assert counts(tally) == {(PRODUCT, "data_reveal", False, False): 1}
+
+
+def test_counts_of_another_log_are_not_taken(services: Services) -> None:
+    ask(services, PRODUCT)
+    assert Tally(services).count()
+    state = json.loads(json.loads(path(services).read_bytes())["state"])
+    other = json.dumps({**state, "leaf": "00" * 32, "decisions": {}})
+    seal = services.keys.mac("tally", other.encode())
+    path(services).write_text(json.dumps({"state": other, "seal": seal}))
+    assert counts(_counted(services)) == {(PRODUCT, "data_reveal", False, False): 1}
+
+
+def test_counting_that_fails_half_way_counts_nothing_twice(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        ask(services, PRODUCT)
+    tally = Tally(services)
+    backwards = services.audit.backwards
+
+    def locked(text: str, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
+        if "asset.check" in text:
+            raise sqlite3.OperationalError("database is locked")
+        return backwards(text, start, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(services.audit, "backwards", locked)
+        for _ in range(2):
+            with pytest.raises(sqlite3.OperationalError):
+                tally.count()
+    assert tally.count()
+    assert counts(tally) == {(PRODUCT, "data_reveal", False, False): 3}
+    assert counts(tally) == counts(_counted(services))
+
+
+def _counted(services: Services) -> Tally:
+    tally = Tally(services)
+    tally.count()
+    return tally
+
+
+def test_an_asset_may_be_named_with_a_space(services: Services) -> None:
+    detail: dict[str, JSON] = {"asset": "foreign/my asset", "check": "a check", "passed": True}
+    services.audit.append("asset.check", actor="dagster", subject="foreign", detail=detail)
+    assert _counted(services).checks() == {("foreign/my asset", "a check"): True}
 
 
 def test_a_changed_entry_is_not_counted(services: Services) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from pages_support import HTML, Forms, Reader, pages
+from sqlalchemy import update
 from starlette.applications import Starlette
 
 from secure_platform.control.database import utc_now
+from secure_platform.control.tables import profile
 from secure_platform.monitor.history import Record
 from secure_platform.monitor.incident import Sighting
+from secure_platform.orchestration.steps.late import look_for_late
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.web.courses import HEIGHT, WIDTH, course
@@ -98,6 +101,25 @@ def test_health_courses_and_incidents_are_shown(app: Starlette, services: Servic
     assert "rows of raw/patients since" in watched
     assert "now 500, expected 109 to 129; 1 unusual" in watched
     assert '<circle class="dot fail"' in watched
+
+
+def test_an_edited_record_hides_nothing_but_its_own_course(app: Starlette, services: Services) -> None:
+    whole = services.metrics.before("healthcare", "patients", "raw")[-1]
+    services.metrics.add(replace(whole, dataset="encounters", snapshot_id="other"))
+    with services.database.write() as connection:
+        edited = update(profile).where(profile.c.dataset == "patients")
+        connection.execute(edited.values(recorded_at=datetime.now(UTC)))
+    look_for_late(services, services.products["healthcare"], lambda _: None)
+    (incident,) = [each for each in services.incidents.all() if each.kind == "security"]
+    reader = Reader(app, services, "dana")
+    for path in ("/observability", "/observability/healthcare", f"/incidents/{incident.incident_id}"):
+        page = reader.open(path)
+        assert page.status_code == 200
+        assert "history of raw/patients" in page.text
+    watched = reader.open("/observability/healthcare").text
+    assert "rows of raw/encounters since" in watched
+    assert "rows of raw/patients since" not in watched
+    assert "/raw/patients?snapshot" not in reader.open(f"/incidents/{incident.incident_id}").text
 
 
 def test_settling_is_bound_to_what_was_seen(app: Starlette, services: Services) -> None:

@@ -11,8 +11,10 @@ from api_support import Api, api
 from secure_platform.homes import initialise
 from secure_platform.monitor.incident import Sighting
 from secure_platform.orchestration.exposition import Family, exposition
+from secure_platform.orchestration.tally import tally_of
 from secure_platform.services import Services
 from secure_platform.settings import PACKAGE, load_settings
+from secure_platform.web.pages.outcomes import Outcomes
 
 INFRA = PACKAGE.parent / "infra" / "monitoring"
 SAMPLE = re.compile(r'(secure_platform_[a-z_]+)(\{(?:[a-z_]+="[^"\n]*",?)*\})? [0-9.e+-]+')
@@ -63,6 +65,24 @@ def test_incidents_blocks_silence_and_containment_are_numbers(place: Api) -> Non
         before["secure_platform_audit_entries_total"]
     )
     assert not any("gone" in sample for sample in after)
+
+
+def test_incidents_of_the_platform_itself_are_numbers(place: Api) -> None:
+    denied = Sighting("access", "3f9c", "denials", "d1", "fail")
+    place.services.incidents.report("platform", [denied])
+    told = scrape(place)
+    labels = 'product="platform",kind="security",severity="fail",state="open"'
+    assert told[f"secure_platform_incidents{{{labels}}}"] == "1"
+    assert float(told['secure_platform_incident_oldest_seconds{product="platform"}']) >= 0
+    assert 'secure_platform_deployments_blocked{product="platform"}' not in told
+
+
+def test_the_page_of_outcomes_and_the_scrape_count_the_log_once(place: Api) -> None:
+    assert place.of("analyst").get("/metrics").status_code == 403
+    tally = tally_of(place.services)
+    scrape(place)
+    assert tally.decisions() != {}
+    assert Outcomes(place.services)._tally is tally
 
 
 def test_what_rules_and_dashboard_ask_for_is_there(place: Api) -> None:

@@ -4,50 +4,73 @@ A source is as old as its newest new snapshot, production as old as the last dep
 right. What was never made is late as soon as what it is made from is older than the promise.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from secure_platform.contract.product import Product
 from secure_platform.control.database import utc_now
+from secure_platform.errors import IntegrityError
 from secure_platform.monitor.anomaly import State
 from secure_platform.monitor.freshness import judge_freshness
-from secure_platform.monitor.incident import Severity, Sighting
+from secure_platform.monitor.incident import HISTORY_SEALED, Severity, Sighting
 from secure_platform.orchestration.steps.observe import Terms, product_terms, terms_of
-from secure_platform.orchestration.steps.production import FRESHNESS, ZONE
+from secure_platform.orchestration.steps.production import FRESHNESS, ZONE, recorded_places
 from secure_platform.services import Services
 from secure_platform.store.snapshot import Zone
 
 NEVER: Final = "never"
 Deployed = Callable[[str], datetime | None]
 """When a table was last found or made right in production."""
+_Known: TypeAlias = Mapping[tuple[str, str], Sequence[tuple[str, datetime]]]
+"""(Zone, dataset) → snapshots that came, oldest first."""
 
 
 def look_for_late(services: Services, product: Product, deployed: Deployed) -> list[str]:
-    """Let the incidents take in what of a product is late, and what came after all; returns what is late."""
-    sightings = [*_sources(services, product), *_production(services, product, deployed)]
-    services.incidents.report(product.name, sightings)
-    return [f"{each.zone}/{each.dataset}" for each in sightings if each.state is not None]
+    """Let the incidents take in what of a product is late, and what came after all; returns what is late.
+
+    A history that was tampered with is a security incident of the product, and hides no other dataset.
+    """
+    known, seals = _arrivals(services, product)
+    found = [*_sources(product, known), *_production(product, known, deployed)]
+    services.incidents.report(product.name, [*seals, *found])
+    return [f"{each.zone}/{each.dataset}" for each in found if each.state is not None]
 
 
-def _sources(services: Services, product: Product) -> Iterator[Sighting]:
+def _arrivals(services: Services, product: Product) -> tuple[_Known, list[Sighting]]:
+    """When what came, without the places whose history cannot be believed; and which these are."""
+    known: dict[tuple[str, str], list[tuple[str, datetime]]] = {}
+    seals: list[Sighting] = []
+    # A point of its own every day: what is still wrong after somebody settled it is told again.
+    today = f"{utc_now():%Y-%m-%d}"
+    for zone, dataset in recorded_places(product):
+        state: Severity | None = None
+        try:
+            known[zone, dataset] = services.metrics.arrivals(product.name, dataset, zone)
+        except IntegrityError:
+            state = "fail"
+        seals.append(Sighting(zone, dataset, HISTORY_SEALED, today, state))
+    return known, seals
+
+
+def _sources(product: Product, known: _Known) -> Iterator[Sighting]:
     for name, contract in product.contracts.items():
-        came = services.metrics.arrivals(product.name, name, str(Zone.RAW))
+        came = known.get((str(Zone.RAW), name))
         if came:
             state = _judged([at for _, at in came], terms_of(contract))
             yield Sighting(str(Zone.RAW), name, FRESHNESS, came[-1][0], state)
 
 
-def _production(services: Services, product: Product, deployed: Deployed) -> Iterator[Sighting]:
+def _production(product: Product, known: _Known, deployed: Deployed) -> Iterator[Sighting]:
     terms = product_terms(product)
     for table in product.models:
         at = deployed(table)
-        known = services.metrics.arrivals(product.name, table, ZONE)
         if at is not None:
-            yield Sighting(ZONE, table, FRESHNESS, known[-1][0] if known else NEVER, _judged([at], terms))
+            here = known.get((ZONE, table))
+            yield Sighting(ZONE, table, FRESHNESS, here[-1][0] if here else NEVER, _judged([at], terms))
             continue
-        waiting = services.metrics.arrivals(product.name, table, str(Zone.MARTS))
+        waiting = known.get((str(Zone.MARTS), table))
         if waiting:
             yield Sighting(ZONE, table, FRESHNESS, NEVER, _judged([waiting[0][1]], terms))
 

@@ -4,6 +4,7 @@ Settling one is bound to what its reader saw: if it got worse meanwhile, nothing
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, get_args
@@ -14,10 +15,10 @@ from starlette.responses import Response
 
 from secure_platform.access.resources import Action
 from secure_platform.contract.product import Product
-from secure_platform.errors import GateRefusedError, SecurePlatformError, UsageError
+from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError, UsageError
 from secure_platform.monitor.anomaly import UNUSUAL
 from secure_platform.monitor.history import Record
-from secure_platform.monitor.incident import Signal, timeline
+from secure_platform.monitor.incident import HISTORY_SEALED, Signal, timeline
 from secure_platform.monitor.incidents import FROM, Verb
 from secure_platform.orchestration.steps.incidents import incident_resource
 from secure_platform.orchestration.steps.production import ZONE, recorded_places
@@ -142,7 +143,9 @@ class Observability(Watching):
     def _place(self, product: str, signal: Signal) -> str | None:
         """Where what a signal found is drawn, as it was then; None where nothing was measured."""
         known = self.services.products.get(product)
-        if known is None or (signal.zone, signal.dataset) not in recorded_places(known):
+        if known is None or signal.check == HISTORY_SEALED:
+            return None
+        if (signal.zone, signal.dataset) not in recorded_places(known):
             return None
         about = urlencode({"snapshot": signal.snapshots[-1]})
         return f"/observability/{product}/{signal.zone}/{signal.dataset}?{about}"
@@ -160,13 +163,20 @@ class Observability(Watching):
         )
 
     def _newest(self, product: str, zone: str, datasets: Iterable[str]) -> datetime | None:
-        came = (self.services.metrics.arrivals(product, dataset, zone)[-1:] for dataset in datasets)
-        return max((at for each in came for _, at in each), default=None)
+        known: list[datetime] = []
+        for dataset in datasets:
+            # A history that was tampered with is an incident, and hides nothing else.
+            with suppress(IntegrityError):
+                known += [at for _, at in self.services.metrics.arrivals(product, dataset, zone)[-1:]]
+        return max(known, default=None)
 
     def _courses(self, product: Product) -> Iterator[tuple[str, list[Course]]]:
         """Place → its row count, and what was unusual lately."""
         for zone, dataset in recorded_places(product):
-            records = self.services.metrics.before(product.name, dataset, zone, limit=POINTS)
+            try:
+                records = self.services.metrics.before(product.name, dataset, zone, limit=POINTS)
+            except IntegrityError:
+                continue
             names = dict.fromkeys([_ALWAYS, *_unusual(records)])
             drawn = [found for name in names if (found := course(name, records)) is not None]
             if drawn:

@@ -15,11 +15,9 @@ from secure_platform.access.resources import Action
 from secure_platform.access.situation import Grant
 from secure_platform.control.database import utc_now
 from secure_platform.orchestration.outcomes import Month, months, waivers
-from secure_platform.orchestration.steps.incidents import incident_resource
-from secure_platform.orchestration.tally import Tally
+from secure_platform.orchestration.tally import tally_of
 from secure_platform.services import Services
-from secure_platform.web.authentication import principal_of
-from secure_platform.web.pages.desk import Desk
+from secure_platform.web.pages.watching import Watching
 from secure_platform.web.plots import BarPlot, bar_plot
 from secure_platform.web.routes import OwnRoute
 
@@ -29,16 +27,16 @@ _HOUR: Final = 3600.0
 _DAY: Final = 24.0
 
 
-class Outcomes(Desk):
+class Outcomes(Watching):
     """The page *Security outcomes*."""
 
     def __init__(self, services: Services) -> None:
         super().__init__(services)
-        self._tally = Tally(services)
+        self._tally = tally_of(services)
 
     def overview(self, request: Request) -> Response:
         """Twelve months, and what is excepted now."""
-        seen = {name for name in self.services.products if self._may_read(request, name)}
+        seen = {name for name in self.services.products if self.may_read(request, name)}
         now, counted = utc_now(), self._tally.count()
         everything = seen == set(self.services.products)
         found = months(
@@ -74,10 +72,6 @@ class Outcomes(Desk):
             return None
         held = (each for each in self.services.situation.grants() if each.holds(utc_now()))
         return sorted(held, key=lambda each: each.expires_at)
-
-    def _may_read(self, request: Request, product: str) -> bool:
-        asked = incident_resource(self.services, product)
-        return self.services.policy.evaluate(principal_of(request), Action.INCIDENT_READ, asked).allowed
 
 
 def lasting(time: timedelta) -> str:

@@ -10,7 +10,7 @@ from bank_home import PRODUCT, Bank, people
 
 from secure_platform.access.holds import Hold
 from secure_platform.access.resources import ProductResource
-from secure_platform.keys.stored_tokens import Book
+from secure_platform.keys.stored_tokens import UNREAD, Book
 from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.emergency import emergency
 from secure_platform.orchestration.steps.erase import erase
@@ -32,7 +32,7 @@ def books(bank: Bank) -> list[Book]:
 
 
 def put(bank: Bank, book: Book) -> None:
-    bank.services.keys.stored_tokens.append(book, 0, lambda _, __: [(b"sealed", 1)])
+    bank.services.keys.stored_tokens.append(book, UNREAD, lambda _, __: [(b"sealed", 1)])
 
 
 def swept(bank: Bank) -> int:

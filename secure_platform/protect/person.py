@@ -7,6 +7,7 @@ table SQL has put it.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import date
 from typing import Final
 
 import polars as pl
@@ -16,6 +17,7 @@ from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError
 from secure_platform.keys.catalog import name_of_domain
 from secure_platform.keys.material import TokenKey
+from secure_platform.keys.stored_tokens import Book, TokenStore
 from secure_platform.protect.decide import Decider, Place
 from secure_platform.protect.execute import PlanKeys, apply
 from secure_platform.protect.keyed import canonical_text, read_canonical
@@ -24,7 +26,7 @@ from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.protect.profile import load_profile
 from secure_platform.protect.resolve import domain_of
 from secure_platform.protect.token_pages import OpenBook
-from secure_platform.protect.vault import VAULT, kept_values, known_tokens
+from secure_platform.protect.vault import FORM, UNTIL, VAULT, kept_values, known_tokens
 
 FOUND_BY: Final = frozenset({"tokenize", "hash", "encrypt.deterministic", VAULT})
 _NOTHING_LEFT: Final = frozenset({"drop", "redact"})
@@ -139,6 +141,28 @@ def cells_of(
     return found
 
 
+def require_books(plans: Iterable[Plan], values: Values, store: TokenStore) -> None:
+    """Refuse if rows have stored tokens by which they cannot be found any more.
+
+    Args:
+        plans: Those of releases whose packages are there.
+        values: Of keys.
+        store: Where tokens are.
+
+    Raises:
+        UsageError: If the tokens of one of these keys ended, and were deleted.
+    """
+    for column, _ in _columns(plans, values):
+        for part in column.every():
+            if part.full_name == VAULT and not _is_kept(part, store):
+                raise UsageError(
+                    f"{column.column} names rows of a release by stored tokens that ended on"
+                    f" {part.params[UNTIL]} and are deleted: what it has of a person cannot be found",
+                    "Put another release into production, delete the files in the payload of that one, and"
+                    " say it again. Tokenize a key that names people.",
+                )
+
+
 def stored_of(
     domain: str, texts: Collection[str], keys: PlanKeys, is_left: Callable[[str, int], bool]
 ) -> Iterator[tuple[OpenBook, Mapping[bytes, str]]]:
@@ -203,6 +227,12 @@ def values_at(values: Values, places: Iterable[tuple[str, str]]) -> Iterator[str
     """The keys of rows about the person that stand in some columns."""
     for place in places:
         yield from values.get(place, ())
+
+
+def _is_kept(column: ColumnPlan, store: TokenStore) -> bool:
+    domain, until = column.token_domain or "", date.fromisoformat(str(column.params[UNTIL]))
+    book = Book(domain, column.token_version or 1, until, str(column.params[FORM]))
+    return book in store.books(domain)
 
 
 def _opener(

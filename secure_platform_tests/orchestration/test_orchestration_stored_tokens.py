@@ -1,5 +1,6 @@
 """Unchanged data keep their stored tokens, ended ones are deleted, of an erased person none is left."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from shutil import copytree
@@ -10,6 +11,7 @@ from bank_home import PRODUCT, Bank, people
 
 from secure_platform.access.holds import Hold
 from secure_platform.access.resources import ProductResource
+from secure_platform.errors import UsageError
 from secure_platform.keys.stored_tokens import UNREAD, Book
 from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.emergency import emergency
@@ -243,3 +245,24 @@ def test_what_only_a_release_has_is_on_hold_with_its_product(
         stored_tokens, "current_plan", lambda *_: type(plan)(**{**vars(plan), "datasets": bare})
     )
     assert stored_tokens.held_domains(services, [Hold(PRODUCT, "24-cv-0117", None)]) == {DOMAIN}
+
+
+def test_a_release_whose_rows_are_named_by_tokens_that_are_gone_is_not_called_free_of_somebody(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, petra = bank.services, bank.person("petra")
+    plan = current_plan(services.product(PRODUCT), services.keys)
+    columns = plan.datasets["people"].columns
+    (login,) = (each for each in columns if each.column == "login")
+    named = tuple(replace(login, column="id") if each.column == "id" else each for each in columns)
+    datasets = {**plan.datasets, "people": replace(plan.datasets["people"], columns=named)}
+    monkeypatch.setattr(stored_tokens, "released_plan", lambda *_: replace(plan, datasets=datasets))
+    (book,) = books(bank)
+    services.keys.stored_tokens.close(book)
+    head = services.store.head(PRODUCT, "people", Zone.RAW)
+    with pytest.raises(UsageError, match=f"ended on {book.until} and are deleted"):
+        erase(services, PRODUCT, "person-3", petra)
+    assert services.store.head(PRODUCT, "people", Zone.RAW) == head
+    for file in (bank.home / "releases").glob(f"{PRODUCT}/*/payload/*"):
+        file.unlink()
+    assert erase(services, PRODUCT, "person-3", petra).rewritten

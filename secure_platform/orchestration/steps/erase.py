@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -30,7 +31,15 @@ from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.deploy import one_at_a_time, verified_package
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
-from secure_platform.protect.person import Values, about, cells_of, follow, is_about, subject_roots
+from secure_platform.protect.person import (
+    Values,
+    about,
+    cells_of,
+    follow,
+    is_about,
+    require_books,
+    subject_roots,
+)
 from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import Plan
 from secure_platform.release.layout import PAYLOAD, release_directory
@@ -183,6 +192,11 @@ class _Work:
         destroyed = {
             (each.name, each.version) for each in services.keys.versions() if each.state == KeyState.DESTROYED
         }
+        packed = [
+            each for each in services.gate.list(self.product.name) if any(self._payload(each).iterdir())
+        ]
+        plans = [stored_tokens.released_plan(services, each) for each in packed]
+        require_books(plans, values, services.keys.stored_tokens)
         left = cells_of(self._plans(), values, services.keys, lambda *key: key not in destroyed)
         self.tombstone.cells |= left
         return values
@@ -309,7 +323,7 @@ class _Work:
 
     def _forget_release(self, record: ReleaseRecord) -> None:
         services = self.services
-        payload = release_directory(services.releases, record.product, record.number) / PAYLOAD
+        payload = self._payload(record)
         place = f"{record.product}/releases/{record.number}"
         if not any(payload.iterdir()):
             return
@@ -331,6 +345,9 @@ class _Work:
                     file.rename(scratch / file.name)
             for name in services.target.forget(record.product, record.digest, actor=self.actor):
                 self._note(self.tombstone.deleted, f"{record.product}/warehouse/{name}")
+
+    def _payload(self, record: ReleaseRecord) -> Path:
+        return release_directory(self.services.releases, record.product, record.number) / PAYLOAD
 
     def _count(self, frame: pl.LazyFrame) -> int:
         with parquet.value_free("look for a person's tokens"):

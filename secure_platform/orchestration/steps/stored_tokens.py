@@ -23,6 +23,7 @@ from secure_platform.errors import (
     PlanRefusedError,
     UsageError,
 )
+from secure_platform.gate.records import ReleaseRecord
 from secure_platform.keys.catalog import KeyState, name_of_domain
 from secure_platform.keys.stored_tokens import Book
 from secure_platform.orchestration.steps.deploy import signed_package
@@ -105,9 +106,13 @@ def held_of(services: Services, products: Collection[str], person: Collection[st
 
 def plans_of(services: Services, product: Product) -> list[Plan]:
     """The present plan of a product, and those of all its releases."""
-    signed = [signed_package(services, record) for record in services.gate.list(product.name)]
-    released = [Plan.from_json(each.contents.plan.document) for each in signed]
+    released = [released_plan(services, record) for record in services.gate.list(product.name)]
     return [current_plan(product, services.keys), *released]
+
+
+def released_plan(services: Services, record: ReleaseRecord) -> Plan:
+    """The plan that a release was signed with."""
+    return Plan.from_json(signed_package(services, record).contents.plan.document)
 
 
 def forget(

@@ -45,7 +45,7 @@ DATASETS: Final[dict[str, Columns]] = {
         ("name", {}, {"transform": "encrypt", "mode": "randomized"}),
         ("mail", {}, {"transform": "encrypt", "mode": "deterministic", "key": "subject"}),
         ("secret", {}, "hash"),
-        ("login", {}, {"transform": "vault", "ttl": 3650}),
+        ("login", {"tokenDomain": "login"}, {"transform": "vault", "ttl": 3650}),
     ],
     "cards": [
         ("number", {"infoType": "RECORD_ID"}, "tokenize"),

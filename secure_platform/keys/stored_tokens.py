@@ -14,12 +14,15 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import token_book, token_page
+from secure_platform.errors import DataRefusedError
 from secure_platform.keys.material import NotPickled
 
 Page: TypeAlias = tuple[int, bytes]
 """Its number, from 1, and its bytes."""
 Made: TypeAlias = tuple[bytes, int]
 """The bytes of a page, and how many tokens are in it."""
+MARK: Final = 16
+"""So many bytes at the end of a page tell it from others: those of its seal."""
 _SAME: Final = ("domain", "version", "until", "form")
 
 
@@ -40,21 +43,46 @@ class Book:
     form: str
 
 
+@dataclass(frozen=True)
+class Seen:
+    """How far somebody has read a book.
+
+    Attributes:
+        page: The last page; 0 for none.
+        tokens: How many tokens are in the pages up to it.
+        mark: Its last bytes.
+    """
+
+    page: int = 0
+    tokens: int = 0
+    mark: bytes = b""
+
+
+UNREAD: Final = Seen()
+
+
 class TokenStore(Protocol):
     """Where stored tokens are."""
 
-    def pages(self, book: Book, after: int = 0) -> Sequence[Page]:
-        """The pages of a book with higher numbers than this one, in order."""
+    def pages(self, book: Book, after: Seen = UNREAD) -> Sequence[Page]:
+        """The pages of a book after those that the caller knows, in order.
+
+        Raises:
+            DataRefusedError: If these are not the book's any more.
+        """
         ...
 
-    def append(self, book: Book, after: int, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
+    def append(self, book: Book, after: Seen, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
         """Add pages to a book, while nobody else does.
 
         Args:
             book: Which; begun if it is not there.
-            after: The last page that the caller knows.
+            after: What the caller knows of it.
             make: Given the pages after that one, and the first new number, the new pages; each has the next
                 number. They are durable when this returns.
+
+        Raises:
+            DataRefusedError: If the book is gone, or other than the caller knows it.
         """
         ...
 
@@ -73,20 +101,23 @@ class StoredTokens(NotPickled):
     def __init__(self, database: ControlDatabase) -> None:
         self._database = database
 
-    def pages(self, book: Book, after: int = 0) -> list[Page]:
+    def pages(self, book: Book, after: Seen = UNREAD) -> list[Page]:
         """As `TokenStore.pages`."""
         with self._database.read() as connection:
-            return _pages(connection, _number(connection, book), after)
+            number = _number(connection, book)
+            _require_unchanged(connection, number, book, after)
+            return _pages(connection, number, after.page)
 
-    def append(self, book: Book, after: int, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
+    def append(self, book: Book, after: Seen, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
         """As `TokenStore.append`."""
         with self._database.write() as connection:
             number = _number(connection, book)
+            _require_unchanged(connection, number, book, after)
             if number is None:
                 connection.execute(insert(token_book).values(vars(book)))
                 number = _number(connection, book)
-            newer = _pages(connection, number, after)
-            first = (newer[-1][0] if newer else after) + 1
+            newer = _pages(connection, number, after.page)
+            first = (newer[-1][0] if newer else after.page) + 1
             for page, (sealed, count) in enumerate(make(newer, first), first):
                 row = {"book": number, "page": page, "count": count, "sealed": sealed}
                 connection.execute(insert(token_page).values(row))
@@ -135,6 +166,23 @@ def _number(connection: Connection, book: Book) -> int | None:
     )
     found = connection.execute(query).scalar_one_or_none()
     return None if found is None else int(found)
+
+
+def _require_unchanged(connection: Connection, number: int | None, book: Book, after: Seen) -> None:
+    if not after.page:
+        return
+    known = (token_page.c.book == number) & (token_page.c.page <= after.page)
+    count = select(func.coalesce(func.sum(token_page.c.count), 0)).where(known)
+    last = select(token_page.c.sealed).where(known, token_page.c.page == after.page)
+    sealed = connection.execute(last).scalar_one_or_none()
+    # SQLite keeps whatever type was written.
+    same = isinstance(sealed, bytes) and sealed[-MARK:] == after.mark
+    if not same or connection.execute(count).scalar_one() != after.tokens:
+        raise DataRefusedError(
+            f"Stored tokens of {book.domain} until {book.until} were deleted while they were in use:"
+            " their day is over, or somebody was erased",
+            "Run it again.",
+        )
 
 
 def _pages(connection: Connection, number: int | None, after: int) -> list[Page]:

@@ -7,6 +7,7 @@ table SQL has put it.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import date
 from typing import Final
 
 import polars as pl
@@ -16,6 +17,7 @@ from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError
 from secure_platform.keys.catalog import name_of_domain
 from secure_platform.keys.material import TokenKey
+from secure_platform.keys.stored_tokens import Book, TokenStore
 from secure_platform.protect.decide import Decider, Place
 from secure_platform.protect.execute import PlanKeys, apply
 from secure_platform.protect.keyed import canonical_text, read_canonical
@@ -24,7 +26,7 @@ from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.protect.profile import load_profile
 from secure_platform.protect.resolve import domain_of
 from secure_platform.protect.token_pages import OpenBook
-from secure_platform.protect.vault import VAULT, known_tokens
+from secure_platform.protect.vault import FORM, UNTIL, VAULT, kept_values, known_tokens
 
 FOUND_BY: Final = frozenset({"tokenize", "hash", "encrypt.deterministic", VAULT})
 _NOTHING_LEFT: Final = frozenset({"drop", "redact"})
@@ -139,15 +141,40 @@ def cells_of(
     return found
 
 
+def require_books(plans: Iterable[Plan], values: Values, store: TokenStore) -> None:
+    """Refuse if rows have stored tokens by which they cannot be found any more.
+
+    Args:
+        plans: Those of releases whose packages are there.
+        values: Of keys.
+        store: Where tokens are.
+
+    Raises:
+        UsageError: If the tokens of one of these keys ended, and were deleted.
+    """
+    for column, _ in _columns(plans, values):
+        for part in column.every():
+            if part.full_name == VAULT and not _is_kept(part, store):
+                raise UsageError(
+                    f"{column.column} names rows of a release by stored tokens that ended on"
+                    f" {part.params[UNTIL]} and are deleted: what it has of a person cannot be found",
+                    "Put another release into production, delete the files in the payload of that one, and"
+                    " say it again. Tokenize a key that names people.",
+                )
+
+
 def stored_of(
     domain: str, texts: Collection[str], keys: PlanKeys, is_left: Callable[[str, int], bool]
 ) -> Iterator[tuple[OpenBook, Mapping[bytes, str]]]:
     """The tokens that were drawn for some values, as `known_tokens`; of no key that was destroyed."""
+    return known_tokens(domain, texts, keys.stored_tokens, _opener(domain, keys, is_left))
 
-    def key(version: int) -> TokenKey | None:
-        return keys.token_key(domain, version) if is_left(name_of_domain(domain), version) else None
 
-    return known_tokens(domain, texts, keys.stored_tokens, key)
+def stood_for(
+    domain: str, cells: Collection[str], keys: PlanKeys, is_left: Callable[[str, int], bool]
+) -> set[str]:
+    """The reverse of `stored_of`."""
+    return kept_values(domain, cells, keys.stored_tokens, _opener(domain, keys, is_left)) if cells else set()
 
 
 def vaults(plan: Plan) -> dict[str, set[tuple[str, str]]]:
@@ -175,25 +202,60 @@ def own_values(
         values: Of keys, as `follow` left them.
         rows: The typed rows of a dataset, of every snapshot.
     """
-    own, others = set(values_at(values, places)), set[str]()
-    kept: list[tuple[pl.LazyFrame, pl.Expr]] = []
-    for dataset, name in sorted(places):
-        contract = product.contracts[dataset]
-        named, text = about(contract, values), _text(contract.column(name))
-        for frame in rows(contract):
-            mine = is_about(contract, named) if named else pl.lit(value=False)
-            own |= set(frame.filter(mine).select(text).drop_nulls().unique().collect().to_series())
-            kept.append((frame.filter(~mine), text))
-    for frame, text in kept:
-        shared = frame.select(text).filter(pl.all().is_in(sorted(own))).unique().collect()
-        others |= set(shared.to_series())
-    return own - others | set(values_at(values, places))
+    own = set(values_at(values, places))
+    for frame, text, mine in _parted(product, places, values, rows):
+        own |= set(frame.filter(mine).select(text).drop_nulls().unique().collect().to_series())
+    return own - of_others(product, places, values, rows, own) | set(values_at(values, places))
+
+
+def of_others(
+    product: Product,
+    places: Iterable[tuple[str, str]],
+    values: Values,
+    rows: Callable[[Contract], Iterable[pl.LazyFrame]],
+    asked: Collection[str],
+) -> set[str]:
+    """Which of some values stand in rows that are not about the person; else as `own_values`."""
+    found: set[str] = set()
+    for frame, text, mine in _parted(product, places, values, rows):
+        shared = frame.filter(~mine).select(text).filter(pl.all().is_in(sorted(asked))).unique().collect()
+        found |= set(shared.to_series())
+    return found
 
 
 def values_at(values: Values, places: Iterable[tuple[str, str]]) -> Iterator[str]:
     """The keys of rows about the person that stand in some columns."""
     for place in places:
         yield from values.get(place, ())
+
+
+def _is_kept(column: ColumnPlan, store: TokenStore) -> bool:
+    domain, until = column.token_domain or "", date.fromisoformat(str(column.params[UNTIL]))
+    book = Book(domain, column.token_version or 1, until, str(column.params[FORM]))
+    return book in store.books(domain)
+
+
+def _opener(
+    domain: str, keys: PlanKeys, is_left: Callable[[str, int], bool]
+) -> Callable[[int], TokenKey | None]:
+    def key(version: int) -> TokenKey | None:
+        return keys.token_key(domain, version) if is_left(name_of_domain(domain), version) else None
+
+    return key
+
+
+def _parted(
+    product: Product,
+    places: Iterable[tuple[str, str]],
+    values: Values,
+    rows: Callable[[Contract], Iterable[pl.LazyFrame]],
+) -> Iterator[tuple[pl.LazyFrame, pl.Expr, pl.Expr]]:
+    """Rows, the text of one of the columns, and whether a row is about the person."""
+    for dataset, name in sorted(places):
+        contract = product.contracts[dataset]
+        named, text = about(contract, values), _text(contract.column(name))
+        mine = is_about(contract, named) if named else pl.lit(value=False)
+        yield from ((frame, text, mine) for frame in rows(contract))
 
 
 def _columns(plans: Iterable[Plan], values: Values) -> Iterator[tuple[ColumnPlan, set[str]]]:

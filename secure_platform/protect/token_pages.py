@@ -22,7 +22,7 @@ from secure_platform import canonical
 from secure_platform.errors import IntegrityError
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import NotPickled, TokenKey, derive
-from secure_platform.keys.stored_tokens import Book, Made, Page, TokenStore
+from secure_platform.keys.stored_tokens import MARK, UNREAD, Book, Made, Page, Seen, TokenStore
 from secure_platform.protect.cells import Bytes
 
 TOKEN_BYTES: Final = 16
@@ -51,7 +51,7 @@ class OpenBook(NotPickled):
         self._envelope = Envelope(derive(key.key, "stored-token|page"))
         self._store = store
         self._index = _Index()
-        self._last = 0
+        self._seen = UNREAD
         self._lock = Lock()
 
     def tokens(self, lookups: Words, texts: pa.Array) -> Words:
@@ -63,30 +63,30 @@ class OpenBook(NotPickled):
 
         Raises:
             IntegrityError: If a page is not what was written.
+            DataRefusedError: If tokens were deleted from the book since it was opened.
         """
         with self._lock:
             known, tokens = self._index.find(lookups)
             if not known.all():
                 # Without the lock of the database, as far as it goes.
-                self._read(self._store.pages(self.book, self._last))
+                self._read(self._store.pages(self.book, self._seen))
                 known, tokens = self._index.find(lookups)
             if known.all():
                 return tokens
-            drawn: list[tuple[Words, Words]] = []
+            drawn: list[tuple[Words, Words, bytes]] = []
             left = np.flatnonzero(~known)
             wanted = partial(self._draw, lookups[left], texts.take(pa.array(left)), drawn)
-            self._store.append(self.book, self._last, wanted)
+            self._store.append(self.book, self._seen, wanted)
             # Not before: what was not committed is nobody's token.
-            for pair in drawn:
-                self._index.add(*pair)
-            self._last += len(drawn)
+            for each in drawn:
+                self._add(*each)
             tokens[left] = self._index.find(lookups[left])[1]
             return tokens
 
     def known(self, lookups: Words) -> dict[bytes, bytes]:
         """Keyed hash → token, of the values that have one."""
         with self._lock:
-            self._read(self._store.pages(self.book, self._last))
+            self._read(self._store.pages(self.book, self._seen))
             known, tokens = self._index.find(lookups)
         return dict(zip(_each(lookups[known]), _each(tokens[known]), strict=True))
 
@@ -112,7 +112,7 @@ class OpenBook(NotPickled):
         self,
         lookups: Words,
         texts: pa.Array,
-        drawn: list[tuple[Words, Words]],
+        drawn: list[tuple[Words, Words, bytes]],
         newer: Sequence[Page],
         first: int,
     ) -> list[Made]:
@@ -125,14 +125,18 @@ class OpenBook(NotPickled):
             tokens = _random(len(rows), self.book.form)
             columns = [_cells(lookups[rows]), _cells(tokens), texts.take(pa.array(rows))]
             made.append(self._sealed(first + len(made), pa.Table.from_arrays(columns, schema=_SCHEMA)))
-            drawn.append((lookups[rows], tokens))
+            drawn.append((lookups[rows], tokens, made[-1][0]))
         return made
 
     def _read(self, pages: Sequence[Page]) -> None:
-        for page in self._numbered(pages, self._last):
+        for page in self._numbered(pages, self._seen.page):
             table = self._opened(page)
-            self._index.add(_words(table[_LOOKUP]), _words(table[_TOKEN]))
-            self._last = page[0]
+            self._add(_words(table[_LOOKUP]), _words(table[_TOKEN]), page[1])
+
+    def _add(self, lookups: Words, tokens: Words, sealed: bytes) -> None:
+        self._index.add(lookups, tokens)
+        seen = self._seen
+        self._seen = Seen(seen.page + 1, seen.tokens + len(lookups), sealed[-MARK:])
 
     def _numbered(self, pages: Iterable[Page], last: int = 0) -> Iterator[Page]:
         for number, page in enumerate(pages, last + 1):

@@ -115,6 +115,18 @@ def known_tokens(
             yield pages, dict(zip(found, _spelled(words, book.form), strict=True))
 
 
+def kept_values(
+    domain: str, cells: Collection[str], store: TokenStore, key: Callable[[int], TokenKey | None]
+) -> set[str]:
+    """What some tokens stand for in any book of a domain, whatever its day; else as `known_tokens`."""
+    found: set[str] = set()
+    for book in store.books(domain):
+        opener, asked = key(book.version), {bits for cell in cells if (bits := _bits(cell, book.form))}
+        if opener is not None and asked:
+            found |= set(OpenBook(opener, book, store).texts(asked).values())
+    return found
+
+
 def _book(inputs: Inputs) -> OpenBook:
     key = inputs.required_key()
     if inputs.store is None or not isinstance(key, TokenKey):

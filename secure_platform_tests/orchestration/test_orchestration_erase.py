@@ -104,7 +104,7 @@ def test_a_person_is_gone_from_everything_that_is_kept_and_it_is_said_exactly(ba
     )
     assert tombstone.shredded == ["bank/cards.note", "bank/people.mail"]
     (login,) = tombstone.deleted
-    assert login.startswith("bank/token/vault:bank.people.login/1 until ")
+    assert login.startswith("bank/token/vault:login/1 until ")
     assert login.endswith(": 1 stored tokens")
     assert tombstone.held == []
     assert tombstone.standing == ["bank/releases/1: pending"]

@@ -170,7 +170,7 @@ def test_after_a_rotation_a_release_opens_with_the_version_that_made_it(bank: Ba
         "cell/bank.people.mail",
         "token/person",
         "token/fpe:bank.cards.card",
-        "token/vault:bank.people.login",
+        "token/vault:login",
     ):
         keys.lifecycle.rotate(name, actor="admin")
     assert set(ask(bank, "accounts.mail").frame["value"]) == set(people()["mail"])
@@ -180,7 +180,7 @@ def test_after_a_rotation_a_release_opens_with_the_version_that_made_it(bank: Ba
     for name, column in (
         ("cell/bank.people.mail", "accounts.mail"),
         ("token/person", "accounts.person"),
-        ("token/vault:bank.people.login", "accounts.login"),
+        ("token/vault:login", "accounts.login"),
     ):
         keys.lifecycle.disable(name, 1, actor="admin")
         with pytest.raises(IntegrityError, match="disabled"):

@@ -1,13 +1,18 @@
 """Unchanged data keep their stored tokens, ended ones are deleted, of an erased person none is left."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from shutil import copytree
 
 import polars as pl
 import pytest
 from bank_home import PRODUCT, Bank, people
 
-from secure_platform.keys.stored_tokens import Book
+from secure_platform.access.holds import Hold
+from secure_platform.access.resources import ProductResource
+from secure_platform.errors import UsageError
+from secure_platform.keys.stored_tokens import UNREAD, Book
 from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.emergency import emergency
 from secure_platform.orchestration.steps.erase import erase
@@ -16,9 +21,10 @@ from secure_platform.orchestration.steps.protect import current_plan
 from secure_platform.orchestration.steps.reveal import Asked, reveal
 from secure_platform.protect.person import own_values, vaults
 from secure_platform.services import SCHEDULER
+from secure_platform.source.csv import LINE
 from secure_platform.store.snapshot import Zone
 
-DOMAIN = "vault:bank.people.login"
+DOMAIN = "vault:login"
 TODAY = datetime.now(UTC).date()
 ENDED = Book(DOMAIN, 1, TODAY - timedelta(days=1), "hex")
 
@@ -28,7 +34,7 @@ def books(bank: Bank) -> list[Book]:
 
 
 def put(bank: Bank, book: Book) -> None:
-    bank.services.keys.stored_tokens.append(book, 0, lambda _, __: [(b"sealed", 1)])
+    bank.services.keys.stored_tokens.append(book, UNREAD, lambda _, __: [(b"sealed", 1)])
 
 
 def swept(bank: Bank) -> int:
@@ -72,13 +78,13 @@ def test_what_ended_is_deleted_and_nothing_else(bank: Bank) -> None:
     put(bank, Book("vault:elsewhere", 3, date(2020, 1, 1), "uuid"))
     put(bank, last := Book("vault:elsewhere", 3, TODAY, "uuid"))
     assert swept(bank) == 2
-    assert books(bank) == [live, last]
+    assert books(bank) == [last, live]
     assert swept(bank) == 0
     told = [
         entry.body for entry in bank.services.audit.entries() if entry.body["action"] == stored_tokens.ENDED
     ]
     assert [body["phase"] for body in told] == ["intent", "done"] * 2
-    assert told[0]["subject"] == f"token/{DOMAIN}/1 until {ENDED.until}"
+    assert told[2]["subject"] == f"token/{DOMAIN}/1 until {ENDED.until}"
 
 
 def test_what_is_on_hold_is_kept_but_told_to_nobody(bank: Bank) -> None:
@@ -160,3 +166,103 @@ def test_a_value_that_somebody_else_has_too_stays(bank: Bank) -> None:
     for person, own in (("person-3", set()), ("person-5", {"two"})):
         found = own_values(product, {("people", "login")}, {("people", "id"): {person}}, lambda _: [rows])
         assert found == own
+
+
+@pytest.fixture
+def sister(bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bank:
+    """The same home, in a project with another product whose logins have the bank's stored tokens."""
+    project = tmp_path / "both" / "project"
+    copytree(bank.made / "project", project)
+    folder = project / "defs" / "sister"
+    copytree(project / "defs" / PRODUCT, folder)
+    (folder / "aggregates.yaml").unlink()
+    for path in (folder / "defs.yaml", *folder.glob("contracts/*.yaml")):
+        text = path.read_text("utf-8").replace(f"name: {PRODUCT}", "name: sister")
+        text = text.replace(f'"dataProduct":"{PRODUCT}"', '"dataProduct":"sister"')
+        path.write_text(text.replace('"value":"person"', '"value":"client"'), encoding="utf-8")
+    monkeypatch.setenv("SECURE_PLATFORM_PROJECT", str(project))
+    return Bank(bank.home, project.parent)
+
+
+def resource_of(bank: Bank, product: str) -> ProductResource:
+    return ProductResource(product, bank.services.settings.environment, bank.resource.classification)
+
+
+def test_tokens_that_another_product_on_hold_has_stay_and_are_deleted_when_it_is_lifted(sister: Bank) -> None:
+    services, petra = sister.services, sister.person("petra")
+    services.holds.set(petra, resource_of(sister, "sister"), "24-cv-0117", None)
+    held = erase(services, PRODUCT, "person-3", petra)
+    assert services.keys.stored_tokens.count(DOMAIN) == people().height
+    assert len([each for each in held.held if "1 stored tokens" in each]) == 1
+    assert not [each for each in held.deleted if "stored tokens" in each]
+    assert not held.complete
+    services.holds.lift(petra, resource_of(sister, "sister"), "24-cv-0117", ())
+    freed = erase(services, PRODUCT, "person-3", petra)
+    assert services.keys.stored_tokens.count(DOMAIN) == people().height - 1
+    assert (freed.held, len([each for each in freed.deleted if "stored tokens" in each])) == ([], 1)
+
+
+def test_where_it_cannot_be_told_what_is_on_hold_no_token_is_deleted(
+    sister: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, petra = sister.services, sister.person("petra")
+    monkeypatch.setattr(
+        services.holds, "all", lambda product=None: [] if product else [Hold("gone", "24-cv-0117", None)]
+    )
+    assert [each for each in erase(services, PRODUCT, "person-3", petra).held if "stored tokens" in each]
+    assert services.keys.stored_tokens.count(DOMAIN) == people().height
+
+
+def test_a_value_that_somebody_has_in_another_product_keeps_its_token(sister: Bank) -> None:
+    store, petra = sister.services.store, sister.person("petra")
+    rows = store.scan(store.head(PRODUCT, "people", Zone.RAW) or pytest.fail("no rows"))
+    mine = rows.filter(pl.col("id").is_in(["person-3", "person-4"])).with_columns(
+        id=pl.when(pl.col("id") == "person-3").then(pl.lit("client-9")).otherwise("id")
+    )
+    contract = sister.services.product("sister").contracts["people"]
+    with store.draft("sister", "people", Zone.RAW, actor="test") as draft:
+        draft.write(mine.filter(pl.col("id") == "client-9"))
+        draft.commit(
+            input_key="k",
+            contract_version=contract.version,
+            contract_digest=contract.digest,
+            provenance={},
+        )
+    assert LINE in mine.collect_schema()
+    for person, left in (("person-3", people().height), ("person-5", people().height - 1)):
+        tombstone = erase(sister.services, PRODUCT, person, petra)
+        assert sister.services.keys.stored_tokens.count(DOMAIN) == left
+        assert tombstone.held == []
+
+
+def test_what_only_a_release_has_is_on_hold_with_its_product(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = bank.services
+    plan = current_plan(services.product(PRODUCT), services.keys)
+    bare = {name: each for name, each in plan.datasets.items() if name != "people"}
+    monkeypatch.setattr(
+        stored_tokens, "current_plan", lambda *_: type(plan)(**{**vars(plan), "datasets": bare})
+    )
+    assert stored_tokens.held_domains(services, [Hold(PRODUCT, "24-cv-0117", None)]) == {DOMAIN}
+
+
+def test_a_release_whose_rows_are_named_by_tokens_that_are_gone_is_not_called_free_of_somebody(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, petra = bank.services, bank.person("petra")
+    plan = current_plan(services.product(PRODUCT), services.keys)
+    columns = plan.datasets["people"].columns
+    (login,) = (each for each in columns if each.column == "login")
+    named = tuple(replace(login, column="id") if each.column == "id" else each for each in columns)
+    datasets = {**plan.datasets, "people": replace(plan.datasets["people"], columns=named)}
+    monkeypatch.setattr(stored_tokens, "released_plan", lambda *_: replace(plan, datasets=datasets))
+    (book,) = books(bank)
+    services.keys.stored_tokens.close(book)
+    head = services.store.head(PRODUCT, "people", Zone.RAW)
+    with pytest.raises(UsageError, match=f"ended on {book.until} and are deleted"):
+        erase(services, PRODUCT, "person-3", petra)
+    assert services.store.head(PRODUCT, "people", Zone.RAW) == head
+    for file in (bank.home / "releases").glob(f"{PRODUCT}/*/payload/*"):
+        file.unlink()
+    assert erase(services, PRODUCT, "person-3", petra).rewritten

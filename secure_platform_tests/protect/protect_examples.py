@@ -17,7 +17,7 @@ from secure_platform.contract.model import Column, Contract, Protect, Reference
 from secure_platform.contract.product import Product
 from secure_platform.errors import IntegrityError, PlanRefusedError
 from secure_platform.keys.material import CellKey, TokenKey
-from secure_platform.keys.stored_tokens import Book, Made, Page
+from secure_platform.keys.stored_tokens import UNREAD, Book, Made, Page, Seen
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.taxonomy.classification import Classification
@@ -33,10 +33,10 @@ class KeptTokens:
         self.kept: dict[Book, list[Page]] = {}
         self._lock = Lock()
 
-    def pages(self, book: Book, after: int = 0) -> list[Page]:
-        return [page for page in self.kept.get(book, []) if page[0] > after]
+    def pages(self, book: Book, after: Seen = UNREAD) -> list[Page]:
+        return [page for page in self.kept.get(book, []) if page[0] > after.page]
 
-    def append(self, book: Book, after: int, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
+    def append(self, book: Book, after: Seen, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
         with self._lock:
             kept = self.kept.setdefault(book, [])
             made = make(self.pages(book, after), len(kept) + 1)

@@ -24,14 +24,14 @@ from protect_examples import DerivedKeys, KeptTokens, column, contract, dataset_
 from secure_platform import canonical
 from secure_platform.contract.model import Column, Reference
 from secure_platform.control.database import ControlDatabase
-from secure_platform.errors import IntegrityError, PlanRefusedError, UsageError
+from secure_platform.errors import DataRefusedError, IntegrityError, PlanRefusedError, UsageError
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import derive, hmac_sha256
-from secure_platform.keys.stored_tokens import Book, Made, Page, StoredTokens
+from secure_platform.keys.stored_tokens import Book, Made, Page, Seen, StoredTokens
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, undo
 from secure_platform.protect.plan import DatasetPlan
-from secure_platform.protect.token_pages import _Index
+from secure_platform.protect.token_pages import OpenBook, _Index, words_of
 from secure_platform.protect.vault import known_tokens, last_day
 
 FREE = "gdpr_pseudonymous"
@@ -207,7 +207,7 @@ def test_what_was_not_committed_is_nobodys_token(keys: Kept, monkeypatch: pytest
     (before,) = tokens(keys, ["a"])
 
     class Dying(StoredTokens):
-        def append(self, book: Book, after: int, make: Callable[..., Sequence[Made]]) -> None:
+        def append(self, book: Book, after: Seen, make: Callable[..., Sequence[Made]]) -> None:
             def fail(newer: Sequence[Page], first: int) -> Sequence[Made]:
                 make(newer, first)
                 raise OSError(28, "No space left on device")
@@ -337,6 +337,37 @@ def test_a_closed_book_is_gone_and_begins_anew(keys: Kept) -> None:
     keys.stored_tokens.close(book)
     assert (keys.stored_tokens.books(), told(keys, made)) == ([], [None])
     assert tokens(keys, ["a"]) != made
+
+
+def asked_of(pages: OpenBook, *numbers: int) -> Any:
+    flat = np.frombuffer(b"".join(number.to_bytes(16, "big") for number in numbers), np.uint8)
+    return pages.tokens(words_of(flat), pa.array([str(number) for number in numbers], pa.large_string()))
+
+
+@pytest.mark.parametrize("begun_anew", [False, True])
+@pytest.mark.parametrize("by", ["close", "rewrite"])
+def test_who_has_a_book_open_from_which_tokens_were_deleted_runs_again(
+    keys: Kept, by: str, *, begun_anew: bool
+) -> None:
+    store, book = keys.stored_tokens, Book("vault:card", 1, TODAY, "hex")
+    pages = OpenBook(keys.token_key("vault:card", 1), book, store)
+    asked_of(pages, 1, 2)
+    asked_of(pages, 3)
+    if by == "close":
+        store.close(book)
+    else:
+        store.rewrite(book, partial(pages.without, {(1).to_bytes(16, "big")}))
+    fresh = OpenBook(keys.token_key("vault:card", 1), book, store)
+    if begun_anew:
+        asked_of(fresh, *((7, 8) if by == "close" else (1,)))
+        asked_of(fresh, 9)
+    before = store.pages(book)
+    for ask_ in (lambda: asked_of(pages, 4), lambda: pages.known(halves([]))):
+        with pytest.raises(DataRefusedError, match="while they were in use"):
+            ask_()
+    assert store.pages(book) == before
+    again = OpenBook(keys.token_key("vault:card", 1), book, store)
+    assert (asked_of(again, 4) == asked_of(fresh, 4)).all(), "nobody is told of an edited page"
 
 
 # --- in a plan

@@ -8,10 +8,11 @@ stays and is named: a new release takes its place, and the same call said again 
 died: nothing is lost by doing any of it twice.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -27,10 +28,18 @@ from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import OPEN
 from secure_platform.keys.catalog import KeyState
 from secure_platform.orchestration.steps import stored_tokens
-from secure_platform.orchestration.steps.deploy import one_at_a_time, signed_package, verified_package
-from secure_platform.orchestration.steps.protect import current_plan, product_resource
+from secure_platform.orchestration.steps.deploy import one_at_a_time, verified_package
+from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
-from secure_platform.protect.person import Values, about, cells_of, follow, is_about, subject_roots
+from secure_platform.protect.person import (
+    Values,
+    about,
+    cells_of,
+    follow,
+    is_about,
+    require_books,
+    subject_roots,
+)
 from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import Plan
 from secure_platform.release.layout import PAYLOAD, release_directory
@@ -145,7 +154,8 @@ def _carry_out(
     tombstone.standing, tombstone.ended_at = [], None
     free = [each for each in products if not held[each.name]]
     works = [_Work(services, each, person, caller.name, tombstone, save) for each in free]
-    known = [(work, work.look()) for work in works]
+    known = {work.product.name: work.look() for work in works}
+    kept = stored_tokens.held_of(services, [each.name for each in products], identities)
     save()
     if len(free) == len(products):
         services.keys.destroy_subject_key(tombstone.domain, person, actor=caller.name)
@@ -153,10 +163,11 @@ def _carry_out(
             {*tombstone.shredded, *(name for work in works for name in work.shredded())}
         )
         save()
-    for work, values in known:
-        work.forget(values)
+    for work in works:
+        work.forget(known, kept)
     if not tombstone.held and not tombstone.standing:
-        tombstone.ended_at, tombstone.cells = datetime.now(UTC).isoformat(timespec="seconds"), set()
+        tombstone.ended_at = datetime.now(UTC).isoformat(timespec="seconds")
+        tombstone.cells, tombstone.tokens = set(), set()
     save()
 
 
@@ -181,6 +192,11 @@ class _Work:
         destroyed = {
             (each.name, each.version) for each in services.keys.versions() if each.state == KeyState.DESTROYED
         }
+        packed = [
+            each for each in services.gate.list(self.product.name) if any(self._payload(each).iterdir())
+        ]
+        plans = [stored_tokens.released_plan(services, each) for each in packed]
+        require_books(plans, values, services.keys.stored_tokens)
         left = cells_of(self._plans(), values, services.keys, lambda *key: key not in destroyed)
         self.tombstone.cells |= left
         return values
@@ -193,17 +209,30 @@ class _Work:
                     if any(part.params.get(PERSONS) == self.tombstone.domain for part in column.every()):
                         yield f"{self.product.name}/{dataset}.{column.column}"
 
-    def forget(self, values: Values) -> None:
-        """Delete and rewrite whatever is about the person."""
+    def forget(self, known: Mapping[str, Values], held: set[str] | None) -> None:
+        """Delete and rewrite whatever is about the person.
+
+        Args:
+            known: By product, as `look` found it.
+            held: The domains whose stored tokens stay; None for all.
+        """
+        values = known[self.product.name]
         for zone in (Zone.MARTS, Zone.PROTECTED):
             for snapshot in list(self.services.store.stored(self.product.name, zone)):
                 self._forget_cells(snapshot)
         with one_at_a_time(self.services, self.product.name):
             for record in self.services.gate.list(self.product.name):
                 self._forget_release(record)
-        note = partial(self._note, self.tombstone.deleted)
+        own, others = (
+            self._rows(known),
+            (
+                replace(self, product=each)._rows(known)  # noqa: SLF001 - its own kind
+                for name, each in self.services.products.items()
+                if name != self.product.name
+            ),
+        )
         stored_tokens.forget(
-            self.services, self.product, self._plans(), values, self._typed, actor=self.actor, note=note
+            self.services, self.tombstone, own, others, held, actor=self.actor, note=self._note
         )
         for contract in reversed(list(self.product.contracts.values())):
             if named := about(contract, values):
@@ -211,10 +240,11 @@ class _Work:
                     self._forget_rows(contract, named, snapshot)
 
     def _plans(self) -> list[Plan]:
-        services, name = self.services, self.product.name
-        signed = [signed_package(services, record) for record in services.gate.list(name)]
-        released = [Plan.from_json(each.contents.plan.document) for each in signed]
-        return [current_plan(self.product, services.keys), *released]
+        return stored_tokens.plans_of(self.services, self.product)
+
+    def _rows(self, known: Mapping[str, Values]) -> stored_tokens.Rows:
+        values = known.get(self.product.name, {})
+        return stored_tokens.Rows(self.product, self._plans(), values, self._typed)
 
     def _raw(self, contract: Contract) -> Iterator[Snapshot]:
         stored = self.services.store.stored(self.product.name, Zone.RAW)
@@ -293,7 +323,7 @@ class _Work:
 
     def _forget_release(self, record: ReleaseRecord) -> None:
         services = self.services
-        payload = release_directory(services.releases, record.product, record.number) / PAYLOAD
+        payload = self._payload(record)
         place = f"{record.product}/releases/{record.number}"
         if not any(payload.iterdir()):
             return
@@ -315,6 +345,9 @@ class _Work:
                     file.rename(scratch / file.name)
             for name in services.target.forget(record.product, record.digest, actor=self.actor):
                 self._note(self.tombstone.deleted, f"{record.product}/warehouse/{name}")
+
+    def _payload(self, record: ReleaseRecord) -> Path:
+        return release_directory(self.services.releases, record.product, record.number) / PAYLOAD
 
     def _count(self, frame: pl.LazyFrame) -> int:
         with parquet.value_free("look for a person's tokens"):

@@ -18,6 +18,7 @@ from secure_platform.store import records
 
 FOLDER: Final = "erasures"
 _PURPOSE: Final = "erasure"
+_SEALED: Final = ("cells", "tokens")
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Tombstone:
         standing: What still has their tokens, and why.
         counted: Snapshots with their rows whose counts, and means of eleven rows or more, remain.
         cells: What stands for them outside raw; nothing once nothing is left.
+        tokens: Stored tokens of theirs that are on hold; as the cells.
     """
 
     person: str
@@ -47,6 +49,7 @@ class Tombstone:
     standing: list[str] = field(default_factory=list)
     counted: list[str] = field(default_factory=list)
     cells: set[str] = field(default_factory=set, repr=False)
+    tokens: set[str] = field(default_factory=set, repr=False)
 
     @property
     def complete(self) -> bool:
@@ -55,7 +58,7 @@ class Tombstone:
 
     def to_json(self) -> dict[str, Any]:
         """For people: everything but what stands for the person."""
-        return {name: value for name, value in vars(self).items() if name != "cells"}
+        return {name: value for name, value in vars(self).items() if name not in _SEALED}
 
 
 class Tombstones:
@@ -81,24 +84,30 @@ class Tombstones:
             if path.exists():
                 name = f"The tombstone {path.name}"
                 body = records.unseal(self._keys, _PURPOSE, path.read_bytes(), name=name)
-                return Tombstone(**{**body, "cells": self._opened(body)})
+                return Tombstone(**{**body, **{field: self._opened(body, field) for field in _SEALED}})
         return None
 
     def save(self, tombstone: Tombstone) -> None:
         """Write it in place of the former one."""
-        cells = self._sealed(tombstone) if tombstone.cells else ""
-        body = {**tombstone.to_json(), "cells": cells}
+        body = {**tombstone.to_json(), **{field: self._sealed(tombstone, field) for field in _SEALED}}
         replace_private(self._path(tombstone.person), records.seal(self._keys, _PURPOSE, body))
 
-    def _sealed(self, tombstone: Tombstone) -> str:
-        content = json.dumps(sorted(tombstone.cells)).encode()
-        return self._keys.seal_secret(_PURPOSE, {"person": tombstone.person}, content).hex()
+    def _sealed(self, tombstone: Tombstone, name: str) -> str:
+        if not (cells := getattr(tombstone, name)):
+            return ""
+        content = json.dumps(sorted(cells)).encode()
+        return self._keys.seal_secret(_PURPOSE, _bound(tombstone.person, name), content).hex()
 
-    def _opened(self, body: dict[str, Any]) -> set[str]:
-        if not body["cells"]:
+    def _opened(self, body: dict[str, Any], name: str) -> set[str]:
+        # Before there were stored tokens, there was no field for them.
+        if not body.get(name):
             return set()
-        sealed = bytes.fromhex(body["cells"])
-        return set(json.loads(self._keys.open_secret(_PURPOSE, {"person": body["person"]}, sealed)))
+        sealed = bytes.fromhex(body[name])
+        return set(json.loads(self._keys.open_secret(_PURPOSE, _bound(body["person"], name), sealed)))
 
     def _path(self, identity: str) -> Path:
         return self.folder / f"{identity.removeprefix('p:')}.json"
+
+
+def _bound(person: str, name: str) -> dict[str, str]:
+    return {"person": person} if name == "cells" else {"person": person, "field": name}

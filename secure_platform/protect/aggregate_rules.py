@@ -1,7 +1,8 @@
 """An aggregate is refused when the plan is compiled, if one person would move more than their own rows.
 
-Rows that stay behind for k and l, and shuffled values, depend on everybody; a subject whose cells differ from
-row to row would count as many. With any of these, the noise would hide less than is declared.
+Rows that stay behind for k and l, and shuffled values, depend on everybody; rows that go where the row they
+point at is missing depend on another person; a subject whose cells differ from row to row would count as
+many, and two with the same cell as one. With any of these, the noise would hide less than is declared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -69,6 +70,7 @@ def _problems(
                 f"depends on {dataset}, whose rows stay behind for k or l",
                 "Take a dataset of which none do: which rows these are depends on everybody.",
             )
+        yield from _pointing(product, plans, dataset)
     for group in aggregate.group_by:
         yield from _grouped(group, outputs.get(group.column))
     for measure in aggregate.measures:
@@ -77,6 +79,24 @@ def _problems(
             yield f"counts {measure.column}, which is no number after protection", "Name a column that is."
         elif column is not None:
             yield from _own(column)
+
+
+def _pointing(product: Product, plans: Mapping[str, DatasetPlan], dataset: str) -> Iterator[tuple[str, str]]:
+    """Columns whose row goes when the row that they point at is not there, unless both are of one person."""
+    contract = product.contracts[dataset]
+    for column in plans[dataset].outputs:
+        key = column.reference
+        if key is None:
+            continue
+        persons = {each.name for each in product.contracts[key.dataset].columns if each.subject_id}
+        if contract.column(column.column).subject_id and persons <= {key.column}:
+            continue
+        stays_behind = any(plans[each].suppression for each in _reaching(product, key.dataset))
+        if contract.on_invalid == "quarantine" or stays_behind:
+            yield (
+                f"depends on {dataset}.{column.column}, whose rows go when {key.dataset} has no such row",
+                "One person would take rows of others along: refuse what is invalid, or drop the column.",
+            )
 
 
 def _tells_persons_apart(column: ColumnPlan) -> bool:

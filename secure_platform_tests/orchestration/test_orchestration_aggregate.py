@@ -194,6 +194,77 @@ def test_what_depends_on_everybody_is_refused_with_the_plan(
         current_plan(load_product(context.product.directory), context.services.keys)
 
 
+RECORD: Mapping[str, Any] = {"level": "confidential", "infoType": "RECORD_ID", "protect": "tokenize"}
+PERSONS = [
+    prop("id", primaryKey=True, subjectId=True, **RECORD),
+    prop("adult", level="internal", protect="keep"),
+]
+PEOPLE = contract("people", PERSONS)
+ADULTS = {"when": {"column": "adult", "one_of": ["y"]}}
+CHILDREN = [prop("id", primaryKey=True, **RECORD), prop("guardian", subjectId=True, **RECORD)]
+TO_PEOPLE: Mapping[str, Any] = {"relationships": [{"to": "people.id"}]}
+REFERRER = prop("referrer", level="confidential", **TO_PEOPLE)
+OF_PEOPLE = [
+    VISITS[0],
+    prop("person", level="confidential", required=True, subjectId=True, **TO_PEOPLE),
+    *VISITS[2:],
+]
+
+
+@pytest.mark.parametrize(
+    ("people", "visits"),
+    [
+        (PEOPLE, contract("visits", [*VISITS, REFERRER], onInvalid="quarantine")),
+        # What they point at stays behind, and they with it.
+        (
+            contract("people", PERSONS, suppressRows=ADULTS),
+            contract("visits", [*VISITS, REFERRER]),
+        ),
+        # People who are gone with those who sent them take their visits along.
+        (
+            contract(
+                "people",
+                [*PERSONS, prop("sent_by", level="confidential", **TO_PEOPLE)],
+                onInvalid="quarantine",
+            ),
+            contract("visits", OF_PEOPLE),
+        ),
+        # A person's row that is another person's.
+        (
+            contract("people", CHILDREN),
+            contract("visits", OF_PEOPLE, onInvalid="quarantine"),
+        ),
+    ],
+)
+def test_rows_that_go_with_those_of_another_person_are_refused_with_the_plan(
+    tmp_path: Path, people: Mapping[str, Any], visits: Mapping[str, Any]
+) -> None:
+    context = product_context(tmp_path, "gdpr_pseudonymous", [people, visits], {})
+    declare(context, BY_WARD)
+    with pytest.raises(PlanRefusedError, match="has no such row"):
+        current_plan(load_product(context.product.directory), context.services.keys)
+
+
+@pytest.mark.parametrize(
+    "visits",
+    [
+        contract("visits", OF_PEOPLE, onInvalid="quarantine"),
+        contract("visits", [*VISITS, REFERRER]),
+        contract(
+            "visits",
+            [*VISITS, {**REFERRER, "customProperties": [{"property": "protect", "value": "drop"}]}],
+            onInvalid="quarantine",
+        ),
+    ],
+)
+def test_rows_that_go_with_their_own_person_or_not_at_all_are_no_problem(
+    tmp_path: Path, visits: Mapping[str, Any]
+) -> None:
+    context = product_context(tmp_path, "gdpr_pseudonymous", [PEOPLE, visits], {})
+    declare(context, BY_WARD)
+    assert current_plan(load_product(context.product.directory), context.services.keys).datasets["visits"]
+
+
 def _given(body: Mapping[str, Any], columns: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"property": name, "value": value} for name, value in columns.get(body["name"], {}).items()]
 

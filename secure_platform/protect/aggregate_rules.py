@@ -58,9 +58,9 @@ def _problems(
         return
     outputs = {column.column: column for column in plans[aggregate.source].outputs}
     subject = outputs.get(subject_of(product.contracts[aggregate.source]))
-    if subject is None or not all(map(_tells_persons_apart, subject.every())):
+    if subject is None or not all(strengths().named(each.full_name).keeps_keys for each in subject.every()):
         yield (
-            "needs a subject that is the same in all rows of a person",
+            "needs a subject that is the same in all rows of a person, and of nobody else",
             "Tokenize the column of the subject, or encrypt it with `mode: deterministic`.",
         )
     for dataset in _reaching(product, aggregate.source):
@@ -97,11 +97,6 @@ def _pointing(product: Product, plans: Mapping[str, DatasetPlan], dataset: str) 
                 f"depends on {dataset}.{column.column}, whose rows go when {key.dataset} has no such row",
                 "One person would take rows of others along: refuse what is invalid, or drop the column.",
             )
-
-
-def _tells_persons_apart(column: ColumnPlan) -> bool:
-    strength = strengths().named(column.full_name)
-    return strength.deterministic and strength.uniqueness != "lossy"
 
 
 def _grouped(group: Group, column: ColumnPlan | None) -> Iterator[tuple[str, str]]:

@@ -176,6 +176,8 @@ def test_what_cannot_be_told_is_refused_with_the_plan(
     [
         ({"person": {"subjectId": False}}, {}, "no subject"),
         ({"person": {"protect": "redact"}}, {}, "same in all rows"),
+        # Two people may get one name.
+        ({"person": {"protect": {"transform": "fake", "as": "name"}}}, {}, "and of nobody else"),
         ({"cost": {"protect": "shuffle"}}, {}, "shuffled"),
         ({"ward": {"quasiIdentifier": True}}, {"suppressRows": {"k": 3}}, "stay behind"),
     ],

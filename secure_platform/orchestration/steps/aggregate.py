@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from secure_platform import canonical
 from secure_platform.contract.aggregates import Aggregate, Aggregates
 from secure_platform.errors import UsageError
 from secure_platform.monitor.profile import Measures, Profiler
@@ -81,6 +82,7 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
             contract_digest="",
             provenance={
                 "run_id": context.run_id,
+                "declaration": declaration_digest(declared),
                 "classification": classification(declared, plan).label,
                 "inputs": [lineage_record(source)],
                 "column_lineage": {
@@ -93,6 +95,11 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
     terms, seconds = product_terms(product), time.monotonic() - began
     remember(context, snapshot, terms, measures, findings=findings, seconds=seconds)
     return _outcome(context, snapshot)
+
+
+def declaration_digest(declared: Aggregate) -> str:
+    """`sha256:<hex>` over all that is declared of one aggregate."""
+    return canonical.sha256(canonical.dumps(declared.model_dump(mode="json")))
 
 
 def classification(declared: Aggregate, plan: DatasetPlan) -> Classification:

@@ -113,6 +113,29 @@ def test_told_again_it_is_the_same_and_nothing_is_spent(tmp_path: Path) -> None:
     assert spends(context) == 1
 
 
+def test_protected_again_with_cells_at_random_it_is_the_same_and_nothing_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = prop("note", level="confidential", protect={"transform": "encrypt", "mode": "randomized"})
+    frame = FRAME.with_columns(note=pl.concat_str(pl.lit("n"), pl.col("id")))
+    body = contract("visits", [*VISITS, note])
+    context = product_context(tmp_path, "gdpr_pseudonymous", [body], {"visits": frame})
+    declare(context, BY_WARD)
+    context = built(context)
+    first, content = aggregate(context, "by_ward"), context.input(Zone.PROTECTED, "visits").content_digest
+    monkeypatch.setattr("secure_platform.orchestration.steps.context.code_version", lambda: "another")
+    context = built(context)
+    assert context.input(Zone.PROTECTED, "visits").content_digest != content, "the cells are others"
+    again = aggregate(context, "by_ward")
+    assert not again.snapshot.reused
+    assert table(context, again).equals(table(context, first))
+    assert spends(context) == 1
+    # Not even by a cell that nothing is told of: else equal numbers would tell that nobody came or went.
+    changed = built(context, frame.with_columns(note=pl.lit("other")))
+    assert not table(changed, aggregate(changed, "by_ward")).equals(table(context, first))
+    assert spends(context) == 2
+
+
 def test_new_data_have_noise_of_their_own_until_the_budget_is_spent(tmp_path: Path) -> None:
     context = made(tmp_path, BY_WARD)
     first = table(context, aggregate(context, "by_ward"))

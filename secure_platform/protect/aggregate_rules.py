@@ -15,12 +15,15 @@ from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 from secure_platform.protect.strength import strengths
+from secure_platform.protect.told import errors
 
 _GROUPED: Final[Mapping[str, type]] = {
     "String": str, "Int64": int, "Int32": int, "Boolean": bool, "Date": date,
 }  # fmt: skip
 _COUNTED: Final = frozenset({"Int64", "Int32", "Float64"})
 _OF_EVERYBODY: Final = "shuffle"
+_MOST_NOISE: Final = 1e15
+"""A column of whole numbers has room for thousands of times this deviation."""
 
 
 def subject_of(contract: Contract) -> str:
@@ -71,6 +74,8 @@ def _problems(
                 "Take a dataset of which none do: which rows these are depends on everybody.",
             )
         yield from _pointing(product, plans, dataset)
+    if any(error.deviation > _MOST_NOISE for error in errors(aggregate)):
+        yield "has more noise than a table has room for", "Narrow its limits, or let it spend more."
     for group in aggregate.group_by:
         yield from _grouped(group, outputs.get(group.column))
     for measure in aggregate.measures:

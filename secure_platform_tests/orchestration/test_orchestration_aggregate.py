@@ -46,6 +46,7 @@ BY_WARD: Mapping[str, Any] = {
     ],
     "epsilon": 1.0,
 }
+WIDE = [{"name": "cost", "kind": "sum", "column": "cost", "lowest": 0, "highest": 1e9, "step": 1}]
 BUDGET: Mapping[str, Any] = {"epsilon": 2, "period": "forever"}
 
 
@@ -183,6 +184,10 @@ def test_somebody_alone_in_a_group_is_not_told(tmp_path: Path) -> None:
         ({"group_by": [{"column": "id", "partitions": [1]}]}, "another type"),
         ({"group_by": [{"column": "place", "partitions": ["x"]}]}, "cannot be grouped by"),
         ({"group_by": [{"column": "ward", "partitions": [1]}]}, "another type"),
+        (
+            {"epsilon": 1e-6, "contribution": {"groups": 10_000, "rows": 10_000}, "measures": WIDE},
+            "more noise",
+        ),
     ],
 )
 def test_what_cannot_be_told_is_refused_with_the_plan(

@@ -34,7 +34,10 @@ def test_a_release_holds_them_and_says_what_they_spent(
     assert abs(told["people"][0] - 30) < 200
     assert manifest["aggregates"]["budget"]["epsilon"] == 1
     assert manifest["verdicts"]["marts/totals"]["budget"]["detail"]["epsilon"] == "0.5"
-    assert any("epsilon 0.5" in sentence for sentence in diff_manifests(None, manifest).privacy)
+    first, later = (diff_manifests(old, manifest) for old in (None, {**manifest, "aggregates": None}))
+    assert any("epsilon 0.5" in sentence for sentence in first.privacy)
+    assert not any("noise" in sentence for sentence in first.attention), "nothing was there before"
+    assert any("noise" in sentence for sentence in later.attention)
     assert run(["budget", PRODUCT]) == 4, "not for everybody"
     token = ["--token-file", str(bank.home / "keys" / "sam.token")]
     capsys.readouterr()

@@ -141,6 +141,19 @@ class SealedRows:
             raise _tampered(table)
         return row
 
+    def whole(self, connection: Connection, table: Table) -> list[Row]:
+        """Every row of a table as it is now, each verified and none missing.
+
+        Raises:
+            IntegrityError: If one was edited, made up, put back, or deleted: none of these rows ever is.
+        """
+        # What the log knows is looked up first: a row that is added meanwhile is not missed.
+        known = self._witness.known(table.name)
+        rows = self.read(connection, table)
+        if known - {self._name(table, row) for row in rows}:
+            raise _tampered(table)
+        return rows
+
     def all(self, table: Table) -> Sequence[Row]:
         """Every row of a table, each verified and none missing; read again only when one was changed.
 
@@ -150,12 +163,8 @@ class SealedRows:
         changes, kept = self._witness.changes(table.name), self._whole.get(table.name)
         if kept is not None and kept[0] == changes:
             return kept[1]
-        # What the log knows is looked up first: a row that is added meanwhile is not missed.
-        known = self._witness.known(table.name)
         with self._database.read() as connection:
-            rows = self.read(connection, table)
-        if known - {self._name(table, row) for row in rows}:
-            raise _tampered(table)
+            rows = self.whole(connection, table)
         if not self._witness.is_changing(table.name):
             self._whole[table.name] = changes, rows
         return rows

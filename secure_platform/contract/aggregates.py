@@ -30,6 +30,9 @@ _OF_A_COLUMN: Final = frozenset({"sum", "mean", "quantile"})
 Name = Annotated[str, Field(pattern=f"^(?:{IDENTIFIER.pattern})$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
+LEAST: Final = 1e-6
+"""Of epsilon and rho: less tells nothing of anybody, and the noise would fill the table's numbers."""
+LEAST_DELTA: Final = 1e-18
 Probability = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
@@ -159,6 +162,20 @@ class Measure(_Part):
         return None
 
 
+def _enough(delta: float) -> float:
+    if 0 < delta < LEAST_DELTA:
+        message = f"delta is at least {LEAST_DELTA:g}, or none"
+        raise ValueError(message)
+    return delta
+
+
+def _counted_once(measures: tuple[Measure, ...]) -> tuple[Measure, ...]:
+    if [each.kind for each in measures].count("persons") > 1:
+        message = "persons are counted once"
+        raise ValueError(message)
+    return measures
+
+
 class Aggregate(_Part):
     """A table of a release.
 
@@ -174,10 +191,12 @@ class Aggregate(_Part):
     source: Name
     group_by: Annotated[tuple[Group, ...], Field(max_length=5)] = ()
     contribution: Contribution
-    measures: Annotated[tuple[Measure, ...], Field(min_length=1, max_length=20)]
-    epsilon: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
-    rho: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
-    delta: Probability = 0.0
+    measures: Annotated[
+        tuple[Measure, ...], Field(min_length=1, max_length=20), AfterValidator(_counted_once)
+    ]
+    epsilon: Annotated[float, Field(ge=LEAST, le=100, allow_inf_nan=False)] | None = None
+    rho: Annotated[float, Field(ge=LEAST, le=100, allow_inf_nan=False)] | None = None
+    delta: Annotated[Probability, AfterValidator(_enough)] = 0.0
 
     @model_validator(mode="after")
     def _consistent(self) -> "Aggregate":

@@ -1,7 +1,8 @@
 """An aggregate is refused when the plan is compiled, if one person would move more than their own rows.
 
-Rows that stay behind for k and l, and shuffled values, depend on everybody; a subject whose cells differ from
-row to row would count as many. With any of these, the noise would hide less than is declared.
+Rows that stay behind for k and l, and shuffled values, depend on everybody; rows that go where the row they
+point at is missing depend on another person; a subject whose cells differ from row to row would count as
+many, and two with the same cell as one. With any of these, the noise would hide less than is declared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,12 +15,15 @@ from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 from secure_platform.protect.strength import strengths
+from secure_platform.protect.told import errors
 
 _GROUPED: Final[Mapping[str, type]] = {
     "String": str, "Int64": int, "Int32": int, "Boolean": bool, "Date": date,
 }  # fmt: skip
 _COUNTED: Final = frozenset({"Int64", "Int32", "Float64"})
 _OF_EVERYBODY: Final = "shuffle"
+_MOST_NOISE: Final = 1e15
+"""A column of whole numbers has room for thousands of times this deviation."""
 
 
 def subject_of(contract: Contract) -> str:
@@ -57,9 +61,9 @@ def _problems(
         return
     outputs = {column.column: column for column in plans[aggregate.source].outputs}
     subject = outputs.get(subject_of(product.contracts[aggregate.source]))
-    if subject is None or not all(map(_tells_persons_apart, subject.every())):
+    if subject is None or not all(strengths().named(each.full_name).keeps_keys for each in subject.every()):
         yield (
-            "needs a subject that is the same in all rows of a person",
+            "needs a subject that is the same in all rows of a person, and of nobody else",
             "Tokenize the column of the subject, or encrypt it with `mode: deterministic`.",
         )
     for dataset in _reaching(product, aggregate.source):
@@ -69,6 +73,9 @@ def _problems(
                 f"depends on {dataset}, whose rows stay behind for k or l",
                 "Take a dataset of which none do: which rows these are depends on everybody.",
             )
+        yield from _pointing(product, plans, dataset)
+    if any(error.deviation > _MOST_NOISE for error in errors(aggregate)):
+        yield "has more noise than a table has room for", "Narrow its limits, or let it spend more."
     for group in aggregate.group_by:
         yield from _grouped(group, outputs.get(group.column))
     for measure in aggregate.measures:
@@ -79,9 +86,22 @@ def _problems(
             yield from _own(column)
 
 
-def _tells_persons_apart(column: ColumnPlan) -> bool:
-    strength = strengths().named(column.full_name)
-    return strength.deterministic and strength.uniqueness != "lossy"
+def _pointing(product: Product, plans: Mapping[str, DatasetPlan], dataset: str) -> Iterator[tuple[str, str]]:
+    """Columns whose row goes when the row that they point at is not there, unless both are of one person."""
+    contract = product.contracts[dataset]
+    for column in plans[dataset].outputs:
+        key = column.reference
+        if key is None:
+            continue
+        persons = {each.name for each in product.contracts[key.dataset].columns if each.subject_id}
+        if contract.column(column.column).subject_id and persons <= {key.column}:
+            continue
+        stays_behind = any(plans[each].suppression for each in _reaching(product, key.dataset))
+        if contract.on_invalid == "quarantine" or stays_behind:
+            yield (
+                f"depends on {dataset}.{column.column}, whose rows go when {key.dataset} has no such row",
+                "One person would take rows of others along: refuse what is invalid, or drop the column.",
+            )
 
 
 def _grouped(group: Group, column: ColumnPlan | None) -> Iterator[tuple[str, str]]:

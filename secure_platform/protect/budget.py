@@ -185,7 +185,9 @@ class Ledger:
 
     def _write(self, new: Spend, budget: Budget, names: Collection[str], actor: str) -> None:
         def check(connection: Connection) -> None:
-            rows = self._rows.read(connection, spend_table, spend_table.c.product == new.product)
+            # Not what was kept of them: a row may be gone that nothing in the log tells of.
+            everything = self._rows.whole(connection, spend_table)
+            rows = [row for row in everything if row["product"] == new.product]
             if any(row["spend_id"] in names for row in rows):
                 raise _SpentMeanwhileError
             _require(_balance(budget, [*map(_read, rows), new], new.spent_at), new)

@@ -50,8 +50,8 @@ class Noise:
         """Its standard deviation: exactly that of Laplace, and at most that of Gaussian."""
         if self.variance is not None:
             return math.sqrt(self.variance)
-        share = math.exp(-1 / float(self.scale or 1))
-        return math.sqrt(2 * share) / (1 - share)
+        rate = 1 / float(self.scale or 1)
+        return math.sqrt(2 * math.exp(-rate)) / -math.expm1(-rate)
 
     @property
     def within(self) -> int:

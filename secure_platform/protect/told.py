@@ -63,7 +63,7 @@ def identity(product: str, aggregate: Aggregate, input_digest: str, answer: Answ
     Args:
         product: The data product.
         aggregate: What is asked.
-        input_digest: Keyed digest of the whole dataset: whatever changed in it, the noise is another.
+        input_digest: Of the whole dataset, or of all it is made of: whatever changed, the noise is another.
         answer: The true numbers: should the arithmetic change, the noise is another too.
     """
     declared = aggregate.model_dump(mode="json", exclude={"description"})

@@ -107,7 +107,7 @@ def diff_manifests(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Rel
         sql=tuple(sql_changes(old["dbt"], new["dbt"])) if old else (),
         checks=tuple(check_changes(old["dbt"], new["dbt"])) if old else (),
         contracts=_contracts(before.get("contracts", {}), new["contracts"]),
-        privacy=tuple(privacy_changes(before.get("aggregates"), new.get("aggregates"))),
+        privacy=tuple(privacy_changes(before.get("aggregates"), new.get("aggregates"), first=old is None)),
     )
 
 

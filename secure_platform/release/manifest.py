@@ -234,14 +234,27 @@ def _check_verdicts(manifest: Manifest) -> None:
 def _check_dbt(manifest: Manifest) -> None:
     """What made and judged a released table is on record."""
     models = {name.rpartition(".")[2] for name in manifest.dbt.models}
-    declared = {each.name for each in manifest.aggregates.aggregates} if manifest.aggregates else set()
+    declared = {each.name: each for each in manifest.aggregates.aggregates} if manifest.aggregates else {}
     for name, table in manifest.tables.items():
         verdicts = manifest.verdicts[f"{table.source.zone}/{table.source.dataset}"]
         if table.source.dataset in declared:
-            if "budget" not in verdicts:
-                raise IntegrityError(f"The manifest does not say what table {name} spent", _FIX)
+            _check_spent(name, declared[table.source.dataset], verdicts.get("budget"))
             continue
         judged = verdicts.get("dbt")
         tests = judged.detail.get("tests", {}) if judged else {}
         if table.source.dataset not in models or not manifest.dbt.tests.keys() >= set(tests):
             raise IntegrityError(f"The manifest does not say which SQL and tests made table {name}", _FIX)
+
+
+def _check_spent(table: str, declared: AggregateRecord, budget: Verdict | None) -> None:
+    """A table of numbers with noise spent what it declares; of epsilon and rho one follows from the other."""
+    if budget is None:
+        raise IntegrityError(f"The manifest does not say what table {table} spent", _FIX)
+    stated = {"epsilon": declared.epsilon, "delta": declared.delta}
+    if declared.rho is not None:
+        stated["rho"] = declared.rho
+    if any(
+        budget.detail.get(name) != (None if number is None else str(number))
+        for name, number in stated.items()
+    ):
+        raise IntegrityError(f"Table {table} of the manifest spent something else than it declares", _FIX)

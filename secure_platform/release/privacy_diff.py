@@ -11,26 +11,28 @@ _SPENT: Final = ("epsilon", "rho", "delta")
 Told = Mapping[str, Any]
 
 
-def privacy_changes(old: Told | None, new: Told | None) -> Iterator[str]:
+def privacy_changes(old: Told | None, new: Told | None, *, first: bool = False) -> Iterator[str]:
     """What changes in the aggregates of two manifests, and in their budget.
 
     Args:
         old: None when nothing was told.
         new: None when nothing is.
+        first: Nothing is in production yet that anything could be weaker than.
     """
+    weaker = "" if first else f" {WEAKER} before:"
     if new is None:
         if old is not None:
             yield "Nothing is told in numbers with noise any more."
         return
     if old is None:
-        yield f"Numbers with noise are new, with {_budget(new['budget'])}."
+        yield f"Numbers with noise:{weaker} new, with {_budget(new['budget'])}."
     else:
         yield from _budgets(old["budget"], new["budget"])
     before = {each["name"]: each for each in (old or {}).get("aggregates", ())}
     after = {each["name"]: each for each in new["aggregates"]}
     for name, each in after.items():
         if name not in before:
-            yield f"{name}: a new aggregate of {each['source']}, with {_spend(each)}."
+            yield f"{name}:{weaker} a new aggregate of {each['source']}, with {_spend(each)}."
         elif before[name] != each:
             yield from _aggregate(name, before[name], each)
     yield from (f"{name}: the aggregate is gone." for name in before if name not in after)
@@ -50,12 +52,14 @@ def _budgets(old: Told, new: Told) -> Iterator[str]:
 
 def _aggregate(name: str, old: Told, new: Told) -> Iterator[str]:
     if _spend(old) != _spend(new):
-        weaker = any((new[each] or 0) > (old[each] or 0) for each in _SPENT)
-        yield f"{name}:{f' {WEAKER} before:' if weaker else ''} {_spend(new)} instead of {_spend(old)}."
+        more = any((new[each] or 0) > (old[each] or 0) for each in _SPENT)
+        yield f"{name}:{f' {WEAKER} before:' if more else ''} {_spend(new)} instead of {_spend(old)}."
     others = [each for each in new if each not in {*_SPENT, "name", "description"}]
     changed = ", ".join(each.replace("_", " ") for each in others if old[each] != new[each])
     if changed:
-        yield f"{name}: the aggregate changes: {changed}."
+        # What is told of another dataset was not told before.
+        weaker = f" {WEAKER} before:" if old["source"] != new["source"] else ""
+        yield f"{name}:{weaker} the aggregate changes: {changed}."
 
 
 def _budget(budget: Told) -> str:

@@ -44,6 +44,7 @@ def test_a_whole_declaration_is_read(tmp_path: Path) -> None:
         ({"epsilon": 1000}, "epsilon"),
         ({"epsilon": "1"}, "epsilon"),
         ({"epsilon": True}, "epsilon"),
+        ({"measures": [{"name": name, "kind": "persons"} for name in "pq"]}, "persons are counted once"),
         ({"rho": 0.1}, "epsilon .Laplace. or rho"),
         ({"epsilon": None}, "epsilon .Laplace. or rho"),
         ({"delta": 0.1}, "has no partitions, and only then"),

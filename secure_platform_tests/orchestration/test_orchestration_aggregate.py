@@ -46,6 +46,7 @@ BY_WARD: Mapping[str, Any] = {
     ],
     "epsilon": 1.0,
 }
+WIDE = [{"name": "cost", "kind": "sum", "column": "cost", "lowest": 0, "highest": 1e9, "step": 1}]
 BUDGET: Mapping[str, Any] = {"epsilon": 2, "period": "forever"}
 
 
@@ -113,6 +114,29 @@ def test_told_again_it_is_the_same_and_nothing_is_spent(tmp_path: Path) -> None:
     assert spends(context) == 1
 
 
+def test_protected_again_with_cells_at_random_it_is_the_same_and_nothing_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = prop("note", level="confidential", protect={"transform": "encrypt", "mode": "randomized"})
+    frame = FRAME.with_columns(note=pl.concat_str(pl.lit("n"), pl.col("id")))
+    body = contract("visits", [*VISITS, note])
+    context = product_context(tmp_path, "gdpr_pseudonymous", [body], {"visits": frame})
+    declare(context, BY_WARD)
+    context = built(context)
+    first, content = aggregate(context, "by_ward"), context.input(Zone.PROTECTED, "visits").content_digest
+    monkeypatch.setattr("secure_platform.orchestration.steps.context.code_version", lambda: "another")
+    context = built(context)
+    assert context.input(Zone.PROTECTED, "visits").content_digest != content, "the cells are others"
+    again = aggregate(context, "by_ward")
+    assert not again.snapshot.reused
+    assert table(context, again).equals(table(context, first))
+    assert spends(context) == 1
+    # Not even by a cell that nothing is told of: else equal numbers would tell that nobody came or went.
+    changed = built(context, frame.with_columns(note=pl.lit("other")))
+    assert not table(changed, aggregate(changed, "by_ward")).equals(table(context, first))
+    assert spends(context) == 2
+
+
 def test_new_data_have_noise_of_their_own_until_the_budget_is_spent(tmp_path: Path) -> None:
     context = made(tmp_path, BY_WARD)
     first = table(context, aggregate(context, "by_ward"))
@@ -160,6 +184,10 @@ def test_somebody_alone_in_a_group_is_not_told(tmp_path: Path) -> None:
         ({"group_by": [{"column": "id", "partitions": [1]}]}, "another type"),
         ({"group_by": [{"column": "place", "partitions": ["x"]}]}, "cannot be grouped by"),
         ({"group_by": [{"column": "ward", "partitions": [1]}]}, "another type"),
+        (
+            {"epsilon": 1e-6, "contribution": {"groups": 10_000, "rows": 10_000}, "measures": WIDE},
+            "more noise",
+        ),
     ],
 )
 def test_what_cannot_be_told_is_refused_with_the_plan(
@@ -176,6 +204,8 @@ def test_what_cannot_be_told_is_refused_with_the_plan(
     [
         ({"person": {"subjectId": False}}, {}, "no subject"),
         ({"person": {"protect": "redact"}}, {}, "same in all rows"),
+        # Two people may get one name.
+        ({"person": {"protect": {"transform": "fake", "as": "name"}}}, {}, "and of nobody else"),
         ({"cost": {"protect": "shuffle"}}, {}, "shuffled"),
         ({"ward": {"quasiIdentifier": True}}, {"suppressRows": {"k": 3}}, "stay behind"),
     ],
@@ -192,6 +222,77 @@ def test_what_depends_on_everybody_is_refused_with_the_plan(
     declare(context, BY_WARD)
     with pytest.raises(PlanRefusedError, match=message):
         current_plan(load_product(context.product.directory), context.services.keys)
+
+
+RECORD: Mapping[str, Any] = {"level": "confidential", "infoType": "RECORD_ID", "protect": "tokenize"}
+PERSONS = [
+    prop("id", primaryKey=True, subjectId=True, **RECORD),
+    prop("adult", level="internal", protect="keep"),
+]
+PEOPLE = contract("people", PERSONS)
+ADULTS = {"when": {"column": "adult", "one_of": ["y"]}}
+CHILDREN = [prop("id", primaryKey=True, **RECORD), prop("guardian", subjectId=True, **RECORD)]
+TO_PEOPLE: Mapping[str, Any] = {"relationships": [{"to": "people.id"}]}
+REFERRER = prop("referrer", level="confidential", **TO_PEOPLE)
+OF_PEOPLE = [
+    VISITS[0],
+    prop("person", level="confidential", required=True, subjectId=True, **TO_PEOPLE),
+    *VISITS[2:],
+]
+
+
+@pytest.mark.parametrize(
+    ("people", "visits"),
+    [
+        (PEOPLE, contract("visits", [*VISITS, REFERRER], onInvalid="quarantine")),
+        # What they point at stays behind, and they with it.
+        (
+            contract("people", PERSONS, suppressRows=ADULTS),
+            contract("visits", [*VISITS, REFERRER]),
+        ),
+        # People who are gone with those who sent them take their visits along.
+        (
+            contract(
+                "people",
+                [*PERSONS, prop("sent_by", level="confidential", **TO_PEOPLE)],
+                onInvalid="quarantine",
+            ),
+            contract("visits", OF_PEOPLE),
+        ),
+        # A person's row that is another person's.
+        (
+            contract("people", CHILDREN),
+            contract("visits", OF_PEOPLE, onInvalid="quarantine"),
+        ),
+    ],
+)
+def test_rows_that_go_with_those_of_another_person_are_refused_with_the_plan(
+    tmp_path: Path, people: Mapping[str, Any], visits: Mapping[str, Any]
+) -> None:
+    context = product_context(tmp_path, "gdpr_pseudonymous", [people, visits], {})
+    declare(context, BY_WARD)
+    with pytest.raises(PlanRefusedError, match="has no such row"):
+        current_plan(load_product(context.product.directory), context.services.keys)
+
+
+@pytest.mark.parametrize(
+    "visits",
+    [
+        contract("visits", OF_PEOPLE, onInvalid="quarantine"),
+        contract("visits", [*VISITS, REFERRER]),
+        contract(
+            "visits",
+            [*VISITS, {**REFERRER, "customProperties": [{"property": "protect", "value": "drop"}]}],
+            onInvalid="quarantine",
+        ),
+    ],
+)
+def test_rows_that_go_with_their_own_person_or_not_at_all_are_no_problem(
+    tmp_path: Path, visits: Mapping[str, Any]
+) -> None:
+    context = product_context(tmp_path, "gdpr_pseudonymous", [PEOPLE, visits], {})
+    declare(context, BY_WARD)
+    assert current_plan(load_product(context.product.directory), context.services.keys).datasets["visits"]
 
 
 def _given(body: Mapping[str, Any], columns: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import pytest
 from aggregate_examples import aggregate, column
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from secure_platform.contract.aggregates import Aggregate
 from secure_platform.keys.material import TokenKey
@@ -260,3 +261,34 @@ def test_what_to_expect_depends_on_the_declaration_alone() -> None:
     drawn = [each["visits"][0] - 1 for each in often(aggregate(epsilon=0.1), [("A", "N", 1.0)], 1500)]
     assert math.sqrt(sum(each**2 for each in drawn) / len(drawn)) == pytest.approx(error.deviation, rel=0.15)
     assert sum(abs(each) <= error.within for each in drawn) / len(drawn) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize("rows", [1, 10_000])
+def test_the_least_that_can_be_declared_is_told_with_the_noise_it_says(rows: int) -> None:
+    asked = aggregate(
+        group_by=[{"column": "ward"}],
+        epsilon=1e-6,
+        delta=1e-18,
+        contribution={"groups": 10_000, "rows": rows},
+        measures=[column("sum", lowest=-1e9, highest=1e9, step=1)],
+    )
+    (error, _) = errors(asked)
+    scale = noise_of(asked, queries(asked)[0]).scale
+    assert scale is not None
+    assert error.deviation == pytest.approx(math.sqrt(2) * float(scale), rel=1e-9)
+    assert math.isfinite(error.within)
+    assert threshold(asked) > 1e10
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"epsilon": 9e-7}, "epsilon"),
+        ({"epsilon": 1e-320}, "epsilon"),
+        ({"epsilon": None, "rho": 9e-7}, "rho"),
+        ({"group_by": [{"column": "ward"}], "delta": 9e-19}, "delta"),
+    ],
+)
+def test_less_than_can_be_told_cannot_be_declared(changes: Mapping[str, Any], named: str) -> None:
+    with pytest.raises(ValidationError, match=f"(?m)^{named}$"):
+        aggregate(**changes)

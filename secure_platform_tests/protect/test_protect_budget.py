@@ -170,6 +170,21 @@ def restored(home: Path, act: Callable[[], object]) -> None:
     copy.rename(home)
 
 
+def test_a_row_that_is_gone_since_it_was_read_gives_nothing_back(home: Path) -> None:
+    book = ledger(home)
+    spend(book, "a", asked=aggregate(epsilon=1.0))
+    assert str(book.balance("clinic", budget()).epsilon) == "1", (
+        "read, and kept as long as the log is the same"
+    )
+    with database(home) as connection:
+        connection.execute("DELETE FROM privacy_spend")
+    for identity in "bc":
+        with pytest.raises(IntegrityError, match="privacy_spend"):
+            spend(book, identity, asked=aggregate(epsilon=1.0))
+    with database(home) as connection:
+        assert connection.execute("SELECT count(*) FROM privacy_spend").fetchone() == (0,)
+
+
 def test_an_older_control_database_gives_nothing_back(home: Path) -> None:
     spend(ledger(home), "a")
     older = home.with_name("older.db")

@@ -48,7 +48,7 @@ def changed(part: str, **members: Any) -> dict[str, Any]:
         ("aggregate", {"epsilon": None, "rho": 0.1}, True),
         ("aggregate", {"delta": 1e-9}, True),
         ("aggregate", {"contribution": {"groups": 1, "rows": 2}}, False),
-        ("aggregate", {"source": "patients"}, False),
+        ("aggregate", {"source": "patients"}, True),
     ],
 )
 def test_what_tells_more_is_called_weaker(part: str, members: dict[str, Any], *, weaker: bool) -> None:
@@ -58,16 +58,24 @@ def test_what_tells_more_is_called_weaker(part: str, members: dict[str, Any], *,
 
 def test_what_comes_and_goes_is_said() -> None:
     assert list(privacy_changes(None, None)) == list(privacy_changes(OLD, OLD)) == []
-    first = list(privacy_changes(None, OLD))
+    first = list(privacy_changes(None, OLD, first=True))
     assert [each.split(",")[0] for each in first] == [
-        "Numbers with noise are new",
+        "Numbers with noise: new",
         "a: a new aggregate of visits",
     ]
     assert list(privacy_changes(OLD, None)) == ["Nothing is told in numbers with noise any more."]
     renamed = list(privacy_changes(OLD, changed("aggregate", name="b")))
     assert renamed == [
-        "b: a new aggregate of visits, with epsilon 0.5.",
+        "b: WEAKER than before: a new aggregate of visits, with epsilon 0.5.",
         "a: the aggregate is gone.",
+    ]
+
+
+def test_what_comes_back_larger_is_not_overlooked() -> None:
+    told = {**OLD, "budget": {**OLD["budget"], "epsilon": 50.0, "period": "day"}}
+    assert [each.split(",")[0] for each in privacy_changes(None, told)] == [
+        "Numbers with noise: WEAKER than before: new",
+        "a: WEAKER than before: a new aggregate of visits",
     ]
 
 

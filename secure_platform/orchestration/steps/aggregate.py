@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from secure_platform import canonical
 from secure_platform.contract.aggregates import Aggregate, Aggregates
 from secure_platform.errors import UsageError
 from secure_platform.monitor.profile import Measures, Profiler
@@ -44,6 +45,8 @@ from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
 from secure_platform.taxonomy.classification import Classification
 
 VERDICTS: Final = ("budget", "residual")
+_AT_RANDOM: Final = "encrypt.randomized"
+"""Its cells are others each time."""
 
 
 def aggregate(context: StepContext, name: str) -> StepOutcome:
@@ -72,7 +75,7 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
         services.store.set_head(known, actor=context.requester)
         return _outcome(context, known)
     began = time.monotonic()
-    table, spend, again = _tell(context, document, declared, source)
+    table, spend, again = _tell(context, document, declared, source, plan)
     with services.store.draft(product.name, name, Zone.MARTS, actor=context.requester) as draft:
         measures = _judge(context, draft, declared, plan, table, spend, again=again)
         snapshot = draft.commit(
@@ -81,6 +84,7 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
             contract_digest="",
             provenance={
                 "run_id": context.run_id,
+                "declaration": declaration_digest(declared),
                 "classification": classification(declared, plan).label,
                 "inputs": [lineage_record(source)],
                 "column_lineage": {
@@ -93,6 +97,11 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
     terms, seconds = product_terms(product), time.monotonic() - began
     remember(context, snapshot, terms, measures, findings=findings, seconds=seconds)
     return _outcome(context, snapshot)
+
+
+def declaration_digest(declared: Aggregate) -> str:
+    """`sha256:<hex>` over all that is declared of one aggregate."""
+    return canonical.sha256(canonical.dumps(declared.model_dump(mode="json")))
 
 
 def classification(declared: Aggregate, plan: DatasetPlan) -> Classification:
@@ -112,7 +121,7 @@ def _declared(context: StepContext, name: str) -> tuple[Aggregates, Aggregate]:
 
 
 def _tell(
-    context: StepContext, document: Aggregates, declared: Aggregate, source: Snapshot
+    context: StepContext, document: Aggregates, declared: Aggregate, source: Snapshot, plan: DatasetPlan
 ) -> tuple[pl.DataFrame, Spend, bool]:
     """Spend, and then draw the noise; returns whether it was spent before."""
     services, product = context.services, context.product
@@ -121,12 +130,32 @@ def _tell(
     frame = services.store.scan(source)
     subject = subject_of(product.contracts[declared.source])
     answer = answered(declared, frame, subject, order_key(key))
-    of_this = identity(product.name, declared, source.content_digest, answer)
+    of_this = identity(product.name, declared, _input_digest(context, source, plan), answer)
     spend, again = services.budget.spend(
         product.name, document.budget, declared, of_this, key.version, actor=context.requester
     )
     drawn_by = keys.token_key(domain, spend.key_version)
     return told(declared, answer, frame.collect_schema(), drawn_by, of_this), spend, again
+
+
+def _input_digest(context: StepContext, source: Snapshot, plan: DatasetPlan) -> str:
+    """What changes with the source alone: its content, or what it is made of where cells are at random."""
+    if not any(each.full_name == _AT_RANDOM for column in plan.outputs for each in column.every()):
+        return source.content_digest
+    store, made_of, waiting = context.services.store, {}, [source]
+    while waiting:
+        snapshot = waiting.pop()
+        before = snapshot.provenance["inputs"]
+        # The plan, and what was rewritten since.
+        how = {name: said for name, said in snapshot.provenance.items() if name not in {"run_id", "inputs"}}
+        raw = [each["content_digest"] for each in before if each["zone"] == Zone.RAW]
+        made_of[snapshot.dataset] = [how, snapshot.contract_digest, *raw]
+        waiting += [
+            store.load(snapshot.product, each["dataset"], Zone.PROTECTED, each["snapshot_id"])
+            for each in before
+            if each["zone"] == Zone.PROTECTED
+        ]
+    return canonical.dumps(made_of).decode()
 
 
 def _judge(

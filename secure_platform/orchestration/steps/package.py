@@ -13,6 +13,7 @@ from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import LAPSED, ReleaseState
 from secure_platform.notify.spans import stage
 from secure_platform.orchestration.steps.aggregate import VERDICTS as AGGREGATE_VERDICTS
+from secure_platform.orchestration.steps.aggregate import declaration_digest
 from secure_platform.orchestration.steps.context import (
     StepContext,
     code_version,
@@ -198,8 +199,9 @@ def _lineage(context: StepContext, tables: Mapping[str, Snapshot], plan: Plan) -
 
 
 def _require_current(product: Product, snapshot: Snapshot, plan: Plan) -> None:
-    """What the manifest says about contracts and plan must be what the rows were made under."""
+    """What the manifest says about contracts, plan and noise must be what the rows were made under."""
     if snapshot.zone is Zone.MARTS:
+        _require_declared(product, snapshot)
         return
     require_contract(snapshot, product.contracts[snapshot.dataset])
     if snapshot.zone is Zone.RAW:
@@ -207,6 +209,15 @@ def _require_current(product: Product, snapshot: Snapshot, plan: Plan) -> None:
     if snapshot.provenance["plan"] != plan_digest(plan.datasets[snapshot.dataset]):
         raise DataRefusedError(
             f"{product.name}/protected/{snapshot.dataset} was protected under another plan",
+            f"Run the whole build: secure-platform run {product.name}.",
+        )
+
+
+def _require_declared(product: Product, snapshot: Snapshot) -> None:
+    declared = product.aggregates.by_name.get(snapshot.dataset) if product.aggregates else None
+    if declared is not None and snapshot.provenance.get("declaration") != declaration_digest(declared):
+        raise DataRefusedError(
+            f"{product.name}/marts/{snapshot.dataset} was told under another declaration in aggregates.yaml",
             f"Run the whole build: secure-platform run {product.name}.",
         )
 

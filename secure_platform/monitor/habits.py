@@ -155,12 +155,10 @@ class Habits:
         self._right = right
         self._bands: dict[tuple[str, str, str, int], float | None] = {}
 
-    def take(self, deed: Deed, *, teaches_only: bool = False) -> Iterator[Unusual]:
+    def take(self, deed: Deed) -> Iterator[Unusual]:
         """Learn from a deed, and say what is unusual about it; deeds come in the order of the log.
 
-        Args:
-            deed: What was done.
-            teaches_only: Whether it is too old to be told.
+        Whether it is told is the caller's matter: what is unusual teaches nothing in either case.
         """
         local = deed.at.astimezone(self._zones.get(deed.product, UTC))
         day, at = local.toordinal(), int(deed.at.timestamp())
@@ -168,8 +166,7 @@ class Habits:
         habit = people.get(deed.who)
         if habit is None or max(habit.days, default=habit.first) <= day - KEPT_DAYS:
             habit = people[deed.who] = Habit(day)
-            if not teaches_only:
-                yield from self._first(deed, people, day)
+            yield from self._first(deed, people, day)
         if day not in habit.days:
             habit.forget(day, at)
             habit.days[day] = {}
@@ -177,8 +174,7 @@ class Habits:
         counts[deed.count] = counts.get(deed.count, 0) + deed.amount
         if deed.count in {"denied", "asked"}:
             habit.recent.append((at, deed.what or deed.count, deed.amount))
-        told = () if teaches_only else self._judged(deed, habit, day)
-        for found in (*told, *self._at_hour(deed, habit, local, teaches_only=teaches_only)):
+        for found in (*self._judged(deed, habit, day), *self._at_hour(deed, habit, local)):
             count = found.point.split("/")[1]
             if day not in habit.aside.setdefault(count, []):
                 habit.aside[count].append(day)
@@ -309,7 +305,7 @@ class Habits:
             if count >= _NEAR_LIMIT * limit and not self._is_right(deed, name):
                 yield self._told(deed, "reveal_limit", name, day, count, limit)
 
-    def _at_hour(self, deed: Deed, habit: Habit, local: datetime, *, teaches_only: bool) -> Iterator[Unusual]:
+    def _at_hour(self, deed: Deed, habit: Habit, local: datetime) -> Iterator[Unusual]:
         """Reading at an hour at which they never do."""
         if deed.count not in {"rows", "revealed"}:
             return
@@ -317,7 +313,7 @@ class Habits:
         place = local.hour + weekend
         near = {(local.hour + off) % 24 + weekend for off in range(-_NEAR_HOURS, _NEAR_HOURS + 1)}
         active = sum(each < day for each in habit.days)
-        if teaches_only or active < _HOURS_LEARNED or near & self._hours(deed, habit, day):
+        if active < _HOURS_LEARNED or near & self._hours(deed, habit, day):
             times, last = habit.hours.get(place, (0, 0))
             habit.hours[place] = [times + (last != day), day]
         elif deed.count == "revealed" or habit.total("rows", day) >= _NIGHT_ROWS:

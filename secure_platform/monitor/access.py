@@ -7,10 +7,12 @@ The log has an entry of when watching began. What is more than a week older is j
 """
 
 import json
+import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import islice
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -29,6 +31,8 @@ from secure_platform.monitor.incident import MONITOR
 
 AT_ONCE: Final = 20_000
 """Entries that one look reads at most; the next one goes on."""
+SECONDS: Final = 20.0
+"""After so long a look keeps what it has: the sensor may take a minute."""
 TOLD: Final = timedelta(days=7)
 """What is told of the time before watching began."""
 BEGUN: Final = "access.watch_begun"
@@ -95,17 +99,19 @@ class AccessWatch:
             right: Product → points that a person called a false alarm.
         """
         kept = self._kept()
-        cursor, habits = kept["cursor"], self._habits(kept, people, zones, right)
+        cursor, habits = kept["cursor"], self._habits(kept, people, zones, cache(right))
         size = self._audit.size()
         begun = datetime.fromisoformat(kept["begun"]) if kept["begun"] else self._clock()
         found: dict[str, Unusual] = {}
-        leaf = b""
+        leaf, until = b"", time.monotonic() + SECONDS
         for entry in islice(self._audit.entries(cursor, size), AT_ONCE):
             cursor, leaf = entry.seq + 1, entry.leaf
             for deed in deeds(entry):
                 unusual = list(habits.take(deed))
                 if deed.at >= begun - TOLD:
                     found.update({f"{each.product} {each.point}": each for each in unusual})
+            if time.monotonic() > until:
+                break
         state = {**kept, "cursor": cursor, "leaf": leaf.hex(), "known": _plain(habits.known)}
         return Looked(tuple(found.values()), cursor, size - cursor, state if leaf else {})
 

@@ -126,6 +126,18 @@ def test_a_long_log_is_read_in_pieces(services: Services, monkeypatch: pytest.Mo
     assert only(services).signals[0].check == "denials"
 
 
+def test_a_look_that_takes_too_long_keeps_what_it_has(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_in_vain(services, 10)
+    monkeypatch.setattr(access, "SECONDS", -1.0)
+    first, second = look_at_access(services), look_at_access(services)
+    assert (first.cursor, second.cursor) == (1, 2)
+    monkeypatch.undo()
+    look_at_access(services)
+    assert only(services).signals[0].check == "denials"
+
+
 def test_who_dies_before_it_is_kept_or_told_finds_it_again_once(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

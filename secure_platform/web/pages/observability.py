@@ -144,7 +144,7 @@ class Observability(Watching):
         known = self.services.products.get(product)
         if known is None or (signal.zone, signal.dataset) not in recorded_places(known):
             return None
-        about = urlencode({"snapshot": signal.snapshots[-1]})
+        about = urlencode({"snapshot": signal.snapshots[-1].partition("/")[0]})
         return f"/observability/{product}/{signal.zone}/{signal.dataset}?{about}"
 
     def _health(self, product: Product) -> Health:

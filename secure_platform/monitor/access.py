@@ -2,15 +2,17 @@
 
 What was learned so far is kept in the control database with the place in the log up to which it was learned.
 It is a function of the log: an older state, put back, only has the log read again from there, and one that
-was edited or is of another log is not believed: then all is learned again. What is older than a week when it
-is first read only teaches.
+was edited, is of another log or is missing is not believed: all is learned again then, and the same.
+The log has an entry of when watching began. What is more than a week older is judged, but never told.
 """
 
 import json
+import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import islice
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -25,10 +27,16 @@ from secure_platform.control.tables import habit as habit_table
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.deeds import deeds
 from secure_platform.monitor.habits import Habit, Habits, Unusual, renamed
+from secure_platform.monitor.incident import MONITOR
 
 AT_ONCE: Final = 20_000
 """Entries that one look reads at most; the next one goes on."""
+SECONDS: Final = 20.0
+"""After so long a look keeps what it has: the sensor may take a minute."""
 TOLD: Final = timedelta(days=7)
+"""What is told of the time before watching began."""
+BEGUN: Final = "access.watch_begun"
+"""In the log: something was kept from then on."""
 CHANGED: Final = "access.habits_changed"
 _NAME: Final = "access"
 _PURPOSE: Final = "access-habits"
@@ -90,24 +98,33 @@ class AccessWatch:
             zones: Product → whose clock counts.
             right: Product → points that a person called a false alarm.
         """
-        cursor, habits = self._habits(people, zones, right)
+        kept = self._kept()
+        cursor, habits = kept["cursor"], self._habits(kept, people, zones, cache(right))
         size = self._audit.size()
-        since = self._clock() - TOLD
+        begun = datetime.fromisoformat(kept["begun"]) if kept["begun"] else self._clock()
         found: dict[str, Unusual] = {}
-        leaf = b""
+        leaf, until = b"", time.monotonic() + SECONDS
         for entry in islice(self._audit.entries(cursor, size), AT_ONCE):
             cursor, leaf = entry.seq + 1, entry.leaf
             for deed in deeds(entry):
-                unusual = list(habits.take(deed, teaches_only=deed.at < since))
-                found.update({f"{each.product} {each.point}": each for each in unusual})
-        state = {"cursor": cursor, "leaf": leaf.hex(), "known": _plain(habits.known)}
+                unusual = list(habits.take(deed))
+                if deed.at >= begun - TOLD:
+                    found.update({f"{each.product} {each.point}": each for each in unusual})
+            if time.monotonic() > until:
+                break
+        state = {**kept, "cursor": cursor, "leaf": leaf.hex(), "known": _plain(habits.known)}
         return Looked(tuple(found.values()), cursor, size - cursor, state if leaf else {})
 
     def keep(self, looked: Looked) -> None:
         """Keep what was learned; whoever is killed before finds the same again."""
         if not looked.state:
             return
-        body = zlib.compress(canonical.dumps(looked.state))
+        self._write(looked.state)
+        if looked.state["begun"] is None:
+            self._audit.append(BEGUN, actor=MONITOR, subject=_NAME)
+
+    def _write(self, state: Mapping[str, Any]) -> None:
+        body = zlib.compress(canonical.dumps(state))
         row = {"name": _NAME, "state": body, "seal": self._keys.mac(_PURPOSE, body)}
         with self._database.write() as connection:
             connection.execute(delete(habit_table))
@@ -115,12 +132,15 @@ class AccessWatch:
 
     def habits(self, people: Iterable[str], zones: Mapping[str, ZoneInfo]) -> Habits:
         """What is known by now."""
-        return self._habits(people, zones, lambda _: ())[1]
+        return self._habits(self._kept(), people, zones, lambda _: ())
 
     def _habits(
-        self, people: Iterable[str], zones: Mapping[str, ZoneInfo], right: Callable[[str], Collection[str]]
-    ) -> tuple[int, Habits]:
-        state = self._kept()
+        self,
+        state: Mapping[str, Any],
+        people: Iterable[str],
+        zones: Mapping[str, ZoneInfo],
+        right: Callable[[str], Collection[str]],
+    ) -> Habits:
         known = {
             product: {who: Habit.of(each) for who, each in habits.items()}
             for product, habits in state["known"].items()
@@ -131,24 +151,34 @@ class AccessWatch:
             for newest, *older in [self._keys.identifiers(name)]
             for former in older
         }
-        return state["cursor"], Habits(renamed(known, names), zones=zones, limits=self._limits, right=right)
+        return Habits(renamed(known, names), zones=zones, limits=self._limits, right=right)
 
     def _kept(self) -> dict[str, Any]:
         """What was learned; nothing if nothing was, or it is not to be believed."""
-        nothing: dict[str, Any] = {"cursor": 0, "known": {}}
         with self._database.read() as connection:
             row = connection.execute(select(habit_table)).first()
-        if row is None:
-            return nothing
-        if self._keys.verify_mac(_PURPOSE, row.state, row.seal):
+        if row is not None and self._keys.verify_mac(_PURPOSE, row.state, row.seal):
             state: dict[str, Any] = json.loads(zlib.decompress(row.state))
-            last = list(self._audit.entries(state["cursor"] - 1, state["cursor"]))
-            if last and last[0].leaf.hex() == state["leaf"]:
-                return state
-        self._audit.append(CHANGED, actor="service:monitor", subject=_NAME)
-        with self._database.write() as connection:
-            connection.execute(delete(habit_table))
+            if self._is_of_this_log(state):
+                return {**state, "begun": state["begun"] or self._begun()}
+        begun = self._begun()
+        nothing: dict[str, Any] = {"cursor": 0, "leaf": "", "known": {}, "begun": begun}
+        if row is not None or begun is not None:
+            self._audit.append(CHANGED, actor=MONITOR, subject=_NAME)
+            self._write(nothing)
         return nothing
+
+    def _is_of_this_log(self, state: Mapping[str, Any]) -> bool:
+        cursor: int = state["cursor"]
+        last = list(self._audit.entries(cursor - 1, cursor)) if cursor else []
+        return not cursor or (bool(last) and last[0].leaf.hex() == state["leaf"])
+
+    def _begun(self) -> str | None:
+        """When something was first kept, as the log says; it is asked until what is kept says so too."""
+        times = [
+            entry.body["time"] for entry in self._audit.backwards(BEGUN) if entry.body["action"] == BEGUN
+        ]
+        return times[-1] if times else None
 
 
 def _plain(known: Mapping[str, Mapping[str, Habit]]) -> dict[str, Any]:

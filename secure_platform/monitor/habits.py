@@ -52,6 +52,8 @@ _DRIP_ACTIVE: Final = 4
 _DRIP_NAME: Final = "denied_in_14_days"
 _NEAR_LIMIT: Final = 0.8
 _DAY: Final = timedelta(days=1)
+_MINUTE: Final = 60
+_MINUTES: Final = int(WINDOW.total_seconds()) // _MINUTE
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,10 @@ class Habit:
         hours: Hour of a working day, or 24 more on a weekend → on how many days, and the last of them.
         aside: Count → days that were told: they teach nothing.
         odd: Day and hour of what was told of hours.
-        recent: When, how much of what, within a day: denials and what was asked to be revealed.
+        recent: Denials and what was asked to be revealed, by minute of the last hour: the minute, how often,
+            how much. No longer however often they ask.
+        tried: Action → when it was last denied, within a day.
+        entered: The day on which they were last let in; 0 if never.
     """
 
     first: int
@@ -91,7 +96,9 @@ class Habit:
     hours: dict[int, list[int]] = field(default_factory=dict)
     aside: dict[str, list[int]] = field(default_factory=dict)
     odd: list[list[int]] = field(default_factory=list)
-    recent: list[tuple[int, str, int]] = field(default_factory=list)
+    recent: dict[str, list[list[int]]] = field(default_factory=dict)
+    tried: dict[str, int] = field(default_factory=dict)
+    entered: int = 0
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Self:
@@ -102,7 +109,9 @@ class Habit:
             {int(hour): seen for hour, seen in kept["hours"].items()},
             kept["aside"],
             kept["odd"],
-            [(at, what, amount) for at, what, amount in kept["recent"]],
+            kept["recent"],
+            kept["tried"],
+            kept["entered"],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -121,14 +130,28 @@ class Habit:
         """How much in so many days, the last of which is this one."""
         return sum(self.days.get(each, {}).get(count, 0) for each in range(day - span + 1, day + 1))
 
-    def forget(self, day: int, at: float) -> None:
+    def forget(self, day: int, at: int) -> None:
         """Let go of what is too old to be looked at."""
         oldest = day - KEPT_DAYS
         self.days = {each: counts for each, counts in self.days.items() if each > oldest}
         self.hours = {hour: seen for hour, seen in self.hours.items() if seen[1] > oldest}
         self.aside = {name: [each for each in days if each > oldest] for name, days in self.aside.items()}
         self.odd = [each for each in self.odd if each[0] > oldest]
-        self.recent = [each for each in self.recent if each[0] > at - _DAY.total_seconds()]
+        self.tried = {what: when for what, when in self.tried.items() if when > at - _DAY.total_seconds()}
+
+    def ask(self, count: str, at: int, amount: int) -> None:
+        """Add to this minute."""
+        minute, minutes = at // _MINUTE, self.recent.setdefault(count, [])
+        if not minutes or minutes[-1][0] != minute:
+            minutes[:] = [each for each in minutes if each[0] >= minute - _MINUTES]
+            minutes.append([minute, 0, 0])
+        minutes[-1][1] += 1
+        minutes[-1][2] += amount
+
+    def in_an_hour(self, count: str, at: int) -> tuple[int, int]:
+        """How often in the last hour, to the minute, and how much."""
+        found = [each for each in self.recent.get(count, ()) if each[0] >= at // _MINUTE - _MINUTES]
+        return sum(each[1] for each in found), sum(each[2] for each in found)
 
 
 class Habits:
@@ -155,12 +178,10 @@ class Habits:
         self._right = right
         self._bands: dict[tuple[str, str, str, int], float | None] = {}
 
-    def take(self, deed: Deed, *, teaches_only: bool = False) -> Iterator[Unusual]:
+    def take(self, deed: Deed) -> Iterator[Unusual]:
         """Learn from a deed, and say what is unusual about it; deeds come in the order of the log.
 
-        Args:
-            deed: What was done.
-            teaches_only: Whether it is too old to be told.
+        Whether it is told is the caller's matter: what is unusual teaches nothing in either case.
         """
         local = deed.at.astimezone(self._zones.get(deed.product, UTC))
         day, at = local.toordinal(), int(deed.at.timestamp())
@@ -168,17 +189,20 @@ class Habits:
         habit = people.get(deed.who)
         if habit is None or max(habit.days, default=habit.first) <= day - KEPT_DAYS:
             habit = people[deed.who] = Habit(day)
-            if not teaches_only:
+        if deed.count == "entered":
+            if habit.entered <= day - KEPT_DAYS:
                 yield from self._first(deed, people, day)
+            habit.entered = day
         if day not in habit.days:
             habit.forget(day, at)
             habit.days[day] = {}
         counts = habit.days[day]
         counts[deed.count] = counts.get(deed.count, 0) + deed.amount
         if deed.count in {"denied", "asked"}:
-            habit.recent.append((at, deed.what or deed.count, deed.amount))
-        told = () if teaches_only else self._judged(deed, habit, day)
-        for found in (*told, *self._at_hour(deed, habit, local, teaches_only=teaches_only)):
+            habit.ask(deed.count, at, deed.amount)
+        if deed.count == "denied":
+            habit.tried[deed.what] = at
+        for found in (*self._judged(deed, habit, day), *self._at_hour(deed, habit, local)):
             count = found.point.split("/")[1]
             if day not in habit.aside.setdefault(count, []):
                 habit.aside[count].append(day)
@@ -221,7 +245,7 @@ class Habits:
     def _first(self, deed: Deed, people: Mapping[str, Habit], day: int) -> Iterator[Unusual]:
         """Somebody who was never here, or not for long, begins to use what others have used for a while."""
         oldest = min((each.first for who, each in people.items() if who != deed.who), default=day)
-        if deed.count == "entered" and day - oldest >= PRODUCT_DAYS:
+        if day - oldest >= PRODUCT_DAYS:
             note = f"first use; {len(people) - 1} others use it"
             yield Unusual(
                 deed.who, deed.product, "first_access", "warn", _point(deed.who, "first", day, "warn"), note
@@ -273,18 +297,24 @@ class Habits:
         return any(point.startswith(f"{deed.who}/{name}/") for point in self._right(deed.product))
 
     def _denied(self, deed: Deed, habit: Habit, day: int) -> Iterator[Unusual]:
-        at = deed.at.timestamp()
-        denied = [each for each in habit.recent if each[1] != "asked"]
-        usual = max(self._learned(deed.product, deed.who, "denied", day), default=0)
-        burst = sum(each[0] > at - WINDOW.total_seconds() for each in denied)
+        at = int(deed.at.timestamp())
+        usual = self._busiest_day(deed, day)
+        burst, _ = habit.in_an_hour("denied", at)
         if burst >= max(_BURST, usual + 1):
             yield self._told(deed, "denials", "denied", day, burst, max(_BURST - 1, usual))
-        kinds = {what for when, what, _ in denied if when > at - _DAY.total_seconds()}
+        kinds = [what for what, when in habit.tried.items() if when > at - _DAY.total_seconds()]
         if len(kinds) >= _KINDS:
             point = _point(deed.who, "probing", day, "fail")
             note = f"{len(kinds)} different actions denied within a day"
             yield Unusual(deed.who, deed.product, "denials", "fail", point, note)
         yield from self._drip(deed, habit, day)
+
+    def _busiest_day(self, deed: Deed, day: int) -> int:
+        """The most denials on an earlier day."""
+        key = (deed.product, deed.who, "denied_in_1_days", day)
+        if self._bands.get(key) is None:
+            self._bands[key] = max(self._learned(deed.product, deed.who, "denied", day), default=0)
+        return int(self._bands[key] or 0)
 
     def _drip(self, deed: Deed, habit: Habit, day: int) -> Iterator[Unusual]:
         count = habit.total("denied", day, _DRIP_DAYS)
@@ -300,16 +330,15 @@ class Habits:
             point = _point(deed.who, "limited", day, "fail")
             yield Unusual(deed.who, deed.product, "reveal_limit", "fail", point, "refused: over the limit")
             return
-        since = deed.at.timestamp() - WINDOW.total_seconds()
-        asked = [amount for at, what, amount in habit.recent if what == "asked" and at > since]
+        calls, values = habit.in_an_hour("asked", int(deed.at.timestamp()))
         for name, count, limit in (
-            ("calls", len(asked), self._limits.calls),
-            ("values", sum(asked), self._limits.amount),
+            ("calls", calls, self._limits.calls),
+            ("values", values, self._limits.amount),
         ):
             if count >= _NEAR_LIMIT * limit and not self._is_right(deed, name):
                 yield self._told(deed, "reveal_limit", name, day, count, limit)
 
-    def _at_hour(self, deed: Deed, habit: Habit, local: datetime, *, teaches_only: bool) -> Iterator[Unusual]:
+    def _at_hour(self, deed: Deed, habit: Habit, local: datetime) -> Iterator[Unusual]:
         """Reading at an hour at which they never do."""
         if deed.count not in {"rows", "revealed"}:
             return
@@ -317,7 +346,7 @@ class Habits:
         place = local.hour + weekend
         near = {(local.hour + off) % 24 + weekend for off in range(-_NEAR_HOURS, _NEAR_HOURS + 1)}
         active = sum(each < day for each in habit.days)
-        if teaches_only or active < _HOURS_LEARNED or near & self._hours(deed, habit, day):
+        if active < _HOURS_LEARNED or near & self._hours(deed, habit, day):
             times, last = habit.hours.get(place, (0, 0))
             habit.hours[place] = [times + (last != day), day]
         elif deed.count == "revealed" or habit.total("rows", day) >= _NIGHT_ROWS:

@@ -21,7 +21,7 @@ from secure_platform.monitor.incident import MONITOR
 
 REFERENCE: Final = 14
 """Snapshots whose sketches together are what a new one is compared with."""
-
+_PLACE: Final = ("product", "dataset", "zone")
 _BY_TIME: Final = select(profile).order_by(profile.c.recorded_at, profile.c.snapshot_id)
 
 
@@ -193,21 +193,40 @@ class MetricsHistory:
         """When the newest snapshots of a dataset came, each with its id, oldest first; all without a limit.
 
         Raises:
-            IntegrityError: If the newest record is not what was written.
+            IntegrityError: If the newest record is not what was written, or one has no seal; without a limit,
+                if any of them is not.
         """
+        if limit is None:
+            return self._all_arrivals((product, dataset, zone))
         here = (profile.c.product == product) & (profile.c.dataset == dataset) & (profile.c.zone == zone)
         query = (
-            select(profile.c.snapshot_id, profile.c.recorded_at)
+            select(profile.c.snapshot_id, profile.c.recorded_at, profile.c.seal)
             .where(here)
             .order_by(profile.c.recorded_at.desc())
             .limit(limit)
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
+        unsealed = [row.snapshot_id for row in rows if row.seal is None]
         if rows:
             # What is late hangs on the newest; to verify all of them every minute would take too long.
-            self.find(rows[0].snapshot_id)
+            for snapshot_id in (rows[0].snapshot_id, *unsealed[:1]):
+                self.find(snapshot_id)
         return [(row.snapshot_id, as_utc(row.recorded_at)) for row in reversed(rows)]
+
+    def _all_arrivals(self, place: Place) -> list[tuple[str, datetime]]:
+        """Every record is verified, but for its sketches."""
+        slim = [column for column in profile.c if column.name != "sketches"]
+        here = [profile.c[name] == each for name, each in zip(_PLACE, place, strict=True)]
+        query = select(*slim).where(*here).order_by(profile.c.sequence.desc())
+        with self._database.read() as connection:
+            rows = [row._asdict() for row in connection.execute(query)]
+        self._chain.require(rows, whole=True)
+        if rows:
+            self._chain.require_first(rows[-1])
+        self._chain.require_newest(place, [row[SEAL] for row in rows])
+        came = [(row["snapshot_id"], as_utc(row["recorded_at"])) for row in rows]
+        return sorted(came, key=lambda each: each[1])
 
     def chances(self, product: str, since: datetime) -> list[float]:
         """How likely by chance everything was that was judged of a product since then.

@@ -126,6 +126,27 @@ def test_an_upgrade_that_is_played_again_seals_nothing_anew(settings: Settings) 
         Services(settings).metrics.before("p", "stays", "raw")
 
 
+def test_a_process_of_the_earlier_release_that_runs_on_writes_no_record_without_a_seal(
+    settings: Settings,
+) -> None:
+    services = Services(settings)
+    initialise(settings)
+    new = {"sequence", "previous", "content", "seal"}
+    with services.database.read() as connection:
+        row = {**connection.execute(sa.select(profile)).one()._asdict(), "snapshot_id": "t"}
+    old = sa.table(
+        "profile", *(sa.column(each.name, each.type) for each in profile.c if each.name not in new)
+    )
+    with (
+        pytest.raises(sa.exc.IntegrityError, match="stop this process"),
+        services.database.write() as connection,
+    ):
+        connection.execute(
+            sa.insert(old).values({name: value for name, value in row.items() if name not in new})
+        )
+    require_current(settings)
+
+
 def test_a_home_of_a_later_release_is_left_alone(settings: Settings) -> None:
     (settings.home / INITIALISED).write_bytes(b"9999\n")
     with pytest.raises(UsageError, match="later version"):

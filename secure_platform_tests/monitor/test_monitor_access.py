@@ -1,14 +1,20 @@
 """The audit log is read once, and what is unusual in it is one incident, whatever dies or is edited."""
 
+import json
 import shutil
+import zlib
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Delete, Update, delete, select, update
 
-from secure_platform.access.allowance import AllowanceSpentError
+from secure_platform.access.allowance import AllowanceSpentError, Limits
 from secure_platform.access.principals import Principal
 from secure_platform.access.resources import Action, PlatformResource, ProductResource
+from secure_platform.control.database import utc_now
 from secure_platform.control.tables import habit
 from secure_platform.errors import AccessDeniedError
 from secure_platform.homes import initialise
@@ -120,6 +126,18 @@ def test_a_long_log_is_read_in_pieces(services: Services, monkeypatch: pytest.Mo
     assert only(services).signals[0].check == "denials"
 
 
+def test_a_look_that_takes_too_long_keeps_what_it_has(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_in_vain(services, 10)
+    monkeypatch.setattr(access, "SECONDS", -1.0)
+    first, second = look_at_access(services), look_at_access(services)
+    assert (first.cursor, second.cursor) == (1, 2)
+    monkeypatch.undo()
+    look_at_access(services)
+    assert only(services).signals[0].check == "denials"
+
+
 def test_who_dies_before_it_is_kept_or_told_finds_it_again_once(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,3 +196,68 @@ def test_habits_of_another_log_are_not_believed(services: Services, tmp_path: Pa
     look_at_access(services)
     assert only(services) == known
     assert access.CHANGED in [entry.body["action"] for entry in services.audit.entries()]
+
+
+def known(services: Services) -> Mapping[str, Any]:
+    """Product → who → what is kept of them."""
+    with services.database.read() as connection:
+        state: bytes = connection.execute(select(habit.c.state)).scalar_one()
+    found: Mapping[str, Any] = json.loads(zlib.decompress(state))["known"]
+    return found
+
+
+def test_a_row_that_was_taken_away_is_told_in_the_log_once(services: Services) -> None:
+    try_in_vain(services, 7)
+    look_at_access(services)
+    with services.database.write() as connection:
+        connection.execute(delete(habit))
+    try_in_vain(services, 1)
+    for _ in range(2):
+        look_at_access(services)
+    assert only(services).signals[0].metrics == ("denied 8, usual is at most 7",)
+    assert [entry.body["action"] for entry in services.audit.entries()].count(access.CHANGED) == 1
+
+
+def later(services: Services, wait: timedelta) -> access.AccessWatch:
+    """The watch of the same home as the time goes by."""
+    limits = allowance_limits(services)
+    return access.AccessWatch(
+        services.database, services.audit, services.keys, limits, clock=lambda: utc_now() + wait
+    )
+
+
+def allowance_limits(services: Services) -> Limits:
+    limits = services.settings.reveal
+    return Limits(limits.calls_per_hour, limits.values_per_hour)
+
+
+def points(watch: access.AccessWatch) -> set[str]:
+    looked = watch.look([EVE.name], {}, lambda _: ())
+    watch.keep(looked)
+    return {each.point for each in looked.found}
+
+
+def test_only_what_is_older_than_a_week_when_watching_begins_is_not_told(services: Services) -> None:
+    try_in_vain(services, 10)
+    assert points(later(services, timedelta(days=8))) == set()
+
+
+def test_a_daemon_that_was_away_for_weeks_tells_what_happened_meanwhile(services: Services) -> None:
+    points(later(services, timedelta(0)))
+    try_in_vain(services, 10)
+    assert len(points(later(services, timedelta(days=30)))) == 1
+
+
+@pytest.mark.parametrize("spoil", [delete(habit), update(habit).values(state=b"{}")])
+def test_what_is_learned_again_weeks_later_comes_out_the_same(
+    services: Services, spoil: Delete | Update
+) -> None:
+    points(later(services, timedelta(0)))
+    try_in_vain(services, 10)
+    told = points(later(services, timedelta(0)))
+    first = known(services)
+    with services.database.write() as connection:
+        connection.execute(spoil)
+    assert points(later(services, timedelta(days=30))) == told
+    assert known(services) == first
+    assert next(iter(first["healthcare"].values()))["aside"]["denied"]

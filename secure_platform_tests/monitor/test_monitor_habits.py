@@ -153,3 +153,30 @@ def test_what_is_kept_goes_on_as_if_it_had_never_been_put_down(ordinary: list[De
         }
         habits = Habits(renamed(kept, {}), zones=clocks, limits=LIMITS, right=lambda _: ())
     assert {each.point for each in found} == {each.point for _, each in told(deeds)}
+
+
+def test_however_often_somebody_is_denied_no_more_is_kept_of_it() -> None:
+    deeds = denied(0, 20_000, every=timedelta(seconds=3), actions=["x", "y", "z"])
+    habits = Habits({}, zones={}, limits=LIMITS, right=lambda _: ())
+    notes = {found.note for deed in deeds for found in habits.take(deed)}
+    (habit,) = habits.known[ANN.product].values()
+    assert len(habit.recent["denied"]) <= 62
+    assert sum(counts["denied"] for counts in habit.days.values()) == len(deeds)
+    # An hour to the minute, at three seconds each.
+    assert max(int(note.split()[1].rstrip(",").replace(",", "")) for note in notes) <= 61 * 20
+
+
+def test_what_is_an_hour_ago_counts_no_more(ordinary: list[Deed]) -> None:
+    slow = denied(DAY, 7, every=timedelta(minutes=1), actions=["x"])
+    later = [replace(deed, at=deed.at + timedelta(minutes=70)) for deed in slow]
+    assert not any(each.check == "denials" for _, each in new(ordinary, [*slow, *later]))
+    sooner = [replace(deed, at=deed.at + timedelta(minutes=40)) for deed in slow]
+    assert any(each.check == "denials" for _, each in new(ordinary, [*slow, *sooner]))
+
+
+def test_who_was_denied_before_is_told_when_they_are_let_in_for_the_first_time(ordinary: list[Deed]) -> None:
+    tried = Deed("p:new", ANN.product, "denied", START + timedelta(days=DAY - 1), what="production_query")
+    entered = reading("p:new", ANN.product, DAY, 11, 1, 5)
+    again = reading("p:new", ANN.product, DAY + 7, 11, 1, 5)
+    found = [at for at, each in new(ordinary, [tried, *entered, *again]) if each.check == "first_access"]
+    assert found == [entered[0].at]

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from monitor_support import contract, records
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from secure_platform.control.tables import profile
 from secure_platform.errors import DataRefusedError, IntegrityError
@@ -213,6 +213,51 @@ def test_nobody_edits_the_past(
         edit(connection)
     with pytest.raises(IntegrityError, match="metrics history of p/raw/stays"):
         read_all(services.metrics)
+
+
+def forged(connection: Connection) -> None:
+    """Deliveries in time, of which the log and the seals know nothing."""
+    connection.execute(text("DROP TRIGGER profile_only_sealed"))
+    row = connection.execute(select(profile).order_by(profile.c.sequence)).first()
+    assert row is not None
+    for day in range(1, 4):
+        new = {"snapshot_id": f"forged {day}", "recorded_at": row.recorded_at - timedelta(days=day)}
+        connection.execute(insert(profile).values({**row._asdict(), **new, "sequence": None, "seal": None}))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        forged,
+        copied,
+        lambda c: c.execute(
+            update(profile).where(profile.c.sequence == 3).values(recorded_at=sketched(1)[0].recorded_at)
+        ),
+        lambda c: c.execute(delete(profile).where(profile.c.sequence == 1)),
+        lambda c: c.execute(delete(profile).where(profile.c.sequence == 5)),
+        lambda c: c.execute(delete(profile)),
+    ],
+    ids=["without seals", "copied", "a time", "the first is gone", "the end is gone", "all are gone"],
+)
+def test_nobody_edits_when_it_came(
+    services: Services, history: MetricsHistory, edit: Callable[[Connection], object]
+) -> None:
+    for record in sketched(5):
+        history.add(record)
+    assert len(history.arrivals("p", "stays", "raw", limit=None)) == 5
+    with services.database.write() as connection:
+        edit(connection)
+    with pytest.raises(IntegrityError, match="metrics history of p/raw/stays"):
+        services.metrics.arrivals("p", "stays", "raw", limit=None)
+
+
+def test_what_has_no_seal_is_no_arrival(services: Services, history: MetricsHistory) -> None:
+    for record in sketched(5):
+        history.add(record)
+    with services.database.write() as connection:
+        forged(connection)
+    with pytest.raises(IntegrityError, match="metrics history of p/raw/stays"):
+        history.arrivals("p", "stays", "raw")
 
 
 def test_an_end_that_was_put_back_is_refused(services: Services, history: MetricsHistory) -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
@@ -12,12 +14,16 @@ from built_home import Built
 from contract_body import contract_body as contract
 from small_product import product_context, prop
 
+from secure_platform.access.principals import Principal
 from secure_platform.access.resources import ProductResource
 from secure_platform.errors import AccessDeniedError, GateRefusedError
 from secure_platform.monitor.incident import Incident
 from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.lookouts import recount_job, source_schemas_job
+from secure_platform.orchestration.steps import recount as recount_step
+from secure_platform.orchestration.steps import source_schema
 from secure_platform.orchestration.steps.context import StepContext
+from secure_platform.orchestration.steps.incidents import incident_resource
 from secure_platform.orchestration.steps.production import go_live
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.recount import recount
@@ -51,7 +57,8 @@ class Place:
         frame.write_parquet(self._parquet)
 
     def remove(self) -> None:
-        self._csv.unlink()
+        for each in (self._csv, self._parquet):
+            each.unlink(missing_ok=True)
 
     def look(self) -> Look:
         (found,) = look_at_sources(self.services, self.context.product)
@@ -146,6 +153,36 @@ def test_who_cannot_look_says_so(place: Place) -> None:
     assert "There is no source file" in place.open_incidents()[0].signals[0].metrics[0]
 
 
+def settle(services: Services, product: str, resource: ProductResource) -> None:
+    (incident,) = [each for each in services.incidents.all(product) if each.unsettled]
+    engineer = Principal("dana", "user", frozenset({"data_engineer"}), active=True)
+    services.incidents.settle(engineer, resource, incident, "resolve", note="it was put right")
+
+
+def on_day(monkeypatch: pytest.MonkeyPatch, module: ModuleType, day: int) -> None:
+    monkeypatch.setattr(module, "utc_now", lambda: datetime(2026, 5, day, 4, tzinfo=UTC))
+
+
+def test_who_cannot_look_again_after_it_was_settled_says_so_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_day(monkeypatch, source_schema, 1)
+    place.remove()
+    place.look()
+    settle(place.services, "small", ProductResource("small", place.services.settings.environment, 1))
+    place.look()
+    assert place.open_incidents() == []
+    on_day(monkeypatch, source_schema, 2)
+    place.write(FRAME)
+    assert place.look().state is None
+    place.remove()
+    on_day(monkeypatch, source_schema, 3)
+    for _ in range(2):
+        place.look()
+    (incident,) = place.open_incidents()
+    assert (incident.severity, incident.revision) == ("fail", 1)
+
+
 def test_a_product_whose_source_is_named_with_each_run_is_not_looked_at(tmp_path: Path) -> None:
     context = product_context(tmp_path, "gdpr_pseudonymous", [contract("stays", STAYS)], {"stays": FRAME})
     assert look_at_sources(context.services, context.product) == []
@@ -180,6 +217,33 @@ def test_production_that_was_changed_is_found_on_schedule_and_blocks(built: Buil
         services.gate.deployable(
             built.newest().digest, base=services.target.base("healthcare"), deployer=services.deployer()
         )
+
+
+@pytest.mark.slow
+def test_production_that_differs_again_after_it_was_settled_is_told_again_and_blocks(
+    built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, product = built.services, built.product
+    built.approve()
+    go_live(services, product)
+    production = services.target.current("healthcare")
+    assert production is not None
+    right = production.file.read_bytes()
+    wrong = bytearray(right)
+    wrong[len(wrong) // 2] ^= 1
+    production.file.chmod(0o600)
+    production.file.write_bytes(wrong)
+    on_day(monkeypatch, recount_step, 1)
+    recount(services, product)
+    settle(services, "healthcare", incident_resource(services, "healthcare"))
+    recount(services, product)
+    assert not services.incidents.blocks("healthcare")
+    for day, content, blocks in ((2, right, False), (3, wrong, True)):
+        production.file.write_bytes(content)
+        on_day(monkeypatch, recount_step, day)
+        recount(services, product)
+        assert services.incidents.blocks("healthcare") == blocks
+    assert [each.unsettled for each in services.incidents.all("healthcare")] == [False, True]
 
 
 @pytest.mark.slow

@@ -1,9 +1,11 @@
 """Production is compared with its release also when nobody deploys: what differs blocks the next deployment.
 
-Nothing is taken back: who changed production beside the gate is a matter for a person.
+Nothing is taken back: who changed production beside the gate is a matter for a person. What differs is told
+once a day until it does not: a person settles a day, not the release.
 """
 
 from secure_platform.contract.product import Product
+from secure_platform.control.database import utc_now
 from secure_platform.errors import IntegrityError
 from secure_platform.monitor.incident import Sighting
 from secure_platform.orchestration.steps.deploy import matches_release, one_at_a_time
@@ -28,7 +30,7 @@ def recount(services: Services, product: Product) -> str:
                 ZONE,
                 table,
                 MATCHES,
-                production_record(release, table),
+                _point(release, table),
                 "fail" if problem else None,
                 blocking=problem is not None,
             )
@@ -37,6 +39,10 @@ def recount(services: Services, product: Product) -> str:
         release=None if release == UNKNOWN else release,
     )
     return problem or f"Production of {product.name} is what was released."
+
+
+def _point(release: str, table: str) -> str:
+    return f"{production_record(release, table)}/{utc_now().date()}"
 
 
 def _compared(services: Services, product: Product) -> tuple[str | None, str | None]:

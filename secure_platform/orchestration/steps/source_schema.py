@@ -13,6 +13,7 @@ from typing import Final
 from secure_platform import canonical
 from secure_platform.contract.model import Contract
 from secure_platform.contract.product import Product
+from secure_platform.control.database import utc_now
 from secure_platform.errors import SecurePlatformError
 from secure_platform.monitor.history import Record
 from secure_platform.monitor.incident import Severity, Sighting
@@ -25,6 +26,7 @@ CHECK: Final = "source_schema"
 ZONE: Final = "source"
 """In the metrics history: what the sources looked like."""
 UNREADABLE: Final = "unreadable"
+"""In place of a schema, with the day: that it could not be read then is no news, some other day it is."""
 _LABEL: Final = 16
 _STATES: Final[Mapping[Change, Severity | None]] = {"breaking": "fail", "narrowing": "warn", "additive": None}
 
@@ -34,7 +36,7 @@ class Look:
     """What one look at the source of a dataset found.
 
     Attributes:
-        schema: Names the columns and types that it has; the same for the same.
+        schema: Names the columns and types that it has, the same for the same; or that it is unreadable.
         state: None if the next pull will not fail for it.
         notes: What changed, in words.
     """
@@ -73,7 +75,7 @@ def _look(services: Services, product: Product, contract: Contract, accepted: se
         source = open_source(place, contract)
     except SecurePlatformError as error:
         # The failure to look is told: the next pull will fail as well.
-        return Look(contract.dataset, UNREADABLE, "fail", (error.culprit,))
+        return Look(contract.dataset, f"{UNREADABLE}/{utc_now().date()}", "fail", (error.culprit,))
     names = {name: _named(services, contract, name) for name in source.header}
     columns = {names[name]: source.types.get(name, TEXT) for name in source.header}
     schema = canonical.sha256(canonical.dumps([contract.dataset, columns])).removeprefix("sha256:")[:32]

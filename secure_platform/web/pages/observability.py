@@ -147,7 +147,7 @@ class Observability(Watching):
             return None
         if (signal.zone, signal.dataset) not in recorded_places(known):
             return None
-        about = urlencode({"snapshot": signal.snapshots[-1]})
+        about = urlencode({"snapshot": signal.snapshots[-1].partition("/")[0]})
         return f"/observability/{product}/{signal.zone}/{signal.dataset}?{about}"
 
     def _health(self, product: Product) -> Health:

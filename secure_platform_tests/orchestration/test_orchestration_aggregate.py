@@ -17,6 +17,7 @@ from secure_platform.orchestration.steps.aggregate import aggregate
 from secure_platform.orchestration.steps.context import StepContext, StepOutcome
 from secure_platform.orchestration.steps.protect import current_plan, protect
 from secure_platform.orchestration.steps.pull import pull
+from secure_platform.settings import PACKAGE
 from secure_platform.store.snapshot import Zone
 
 VISITS = [
@@ -293,6 +294,17 @@ def test_rows_that_go_with_their_own_person_or_not_at_all_are_no_problem(
     context = product_context(tmp_path, "gdpr_pseudonymous", [PEOPLE, visits], {})
     declare(context, BY_WARD)
     assert current_plan(load_product(context.product.directory), context.services.keys).datasets["visits"]
+
+
+def test_what_the_documentation_declares_can_be_told(tmp_path: Path) -> None:
+    context = product_context(tmp_path, "gdpr_pseudonymous", [contract("visits", VISITS)], {})
+    copied = Path(shutil.copytree(PACKAGE / "defs" / "healthcare", tmp_path / "defs" / "healthcare"))
+    text = (PACKAGE.parent / "docs" / "protection.md").read_text("utf-8")
+    example = text.partition("```yaml\nbudget:")[2].partition("```")[0]
+    (copied / "aggregates.yaml").write_text(f"budget:{example}")
+    product = load_product(copied)
+    assert len(product.aggregate_names) == 2
+    assert current_plan(product, context.services.keys).datasets["encounters"]
 
 
 def _given(body: Mapping[str, Any], columns: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -180,6 +180,9 @@ def test_one_record_of_the_metrics_history_per_snapshot(database: ControlDatabas
         "verdicts": {},
         "snapshot_id": "s",
         "recorded_at": NOW,
+        "sequence": 1,
+        "content": "c",
+        "seal": "s",
     }
     with database.write() as connection:
         connection.execute(insert(profile).values(**point))

@@ -39,13 +39,14 @@ def levels(product: str, dataset: str, *, source: Path | None, added: Sequence[s
     """Propose the levels at which DATASET of PRODUCT has k and l with the least information lost.
 
     All combinations of levels of the hierarchies that its quasi-identifiers name are searched in the source
-    files; k, l and the share of rows that may stay behind are those of `suppressRows`. Nothing is written:
-    put the levels into the contract, and see what `plan` says.
+    files; k, l and the share of rows that may stay behind are those of `suppressRows`. Needs the right
+    to build PRODUCT, and is recorded. Nothing else is written: put the levels into the contract, and see what
+    `plan` says.
     """
     services = open_services()
     declared = services.product(product)
     place = source or services.settings.source_directory(product)
-    found = propose_levels(services, declared, dataset, place, _named(added))
+    found = propose_levels(services, declared, dataset, place, _named(added), services.caller())
     data = {"product": product, "dataset": dataset, **found.to_json()}
     show(data, as_json=as_json, render=lambda out: _render(out, data))
 

@@ -1,4 +1,4 @@
-"""`contract levels` proposes what `plan` then does; it shows no value and writes nothing."""
+"""`contract levels` proposes what `plan` then does; it shows no value, stores none, and asks who it is."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,8 @@ from contract_body import contract_body
 from secure_platform import canonical
 from secure_platform.cli.main import run
 from secure_platform.contract.product import COMPONENT
+from secure_platform.services import Services
+from secure_platform.settings import load_settings
 
 ROWS = 120
 HIERARCHY = "".join(f"{age};{age // 10 * 10};*\n" for age in range(20, 60))
@@ -99,3 +101,44 @@ def test_a_dataset_that_is_not_there_or_empty_is_said(
     (project / "source" / "people.csv").write_text("age,place,job\n", encoding="utf-8")
     assert levels(project, "--hierarchy", "age=age.csv") == 3
     assert "has no rows" in capsys.readouterr().err
+
+
+def with_stored_tokens(project: Path, name: str) -> None:
+    path = project / "defs/town/contracts/people.odcs.yaml"
+    body = json.loads(path.read_text("utf-8"))
+    for each in body["schema"][0]["properties"]:
+        for custom in each["customProperties"]:
+            if each["name"] == name and custom["property"] == "protect":
+                custom["value"] = {"transform": "vault", "ttl": 90}
+    path.write_text(canonical.dumps(body).decode(), encoding="utf-8")
+
+
+def test_no_token_is_drawn_for_a_proposal(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with_stored_tokens(project, "job")
+    assert levels(project, "--hierarchy", "age=age.csv", "--json") == 0
+    with_stored_tokens(project, "place")
+    assert levels(project, "--hierarchy", "age=age.csv") == 2
+    assert "people.place has stored tokens" in capsys.readouterr().err
+    keys = Services(load_settings()).keys
+    assert keys.stored_tokens.books() == []
+    assert not [each.name for each in keys.versions() if "town.people.job" in each.name]
+
+
+def test_who_may_not_build_is_refused_and_who_may_is_recorded(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert levels(project, "--hierarchy", "age=age.csv") == 0
+    services = Services(load_settings())
+    told = [entry.body for entry in services.audit.entries() if entry.body["action"] == "data.levels"]
+    assert [(each["phase"], each["subject"]) for each in told] == [
+        (phase, "town/people") for phase in ("intent", "done")
+    ]
+    services.principals.add("ann", roles=("analyst",), actor="admin")
+    token = project / "ann.token"
+    token.write_text(services.tokens.issue("ann", actor="admin").secret)
+    token.chmod(0o600)
+    monkeypatch.setenv("SECURE_PLATFORM_TOKEN_FILE", str(token))
+    assert levels(project, "--hierarchy", "age=age.csv") == 4
+    assert "build" in capsys.readouterr().err
+    after = [entry.body["action"] for entry in Services(load_settings()).audit.entries()]
+    assert after.count("data.levels") == len(told)

@@ -1,30 +1,36 @@
 """Levels of generalization that a contract could ask for: searched in the source, proposed, never written.
 
 The hierarchies are those that the contract's quasi-identifiers name, at whatever level, and those that the
-caller adds; k, l and what may stay behind are what the contract and the profile say. A person decides.
+caller adds; k, l and what may stay behind are what the contract and the profile say. A person decides. The
+source is read as a build reads it: by who may build the product, and the audit log says so. Only the columns
+that k and l are about are protected, and nothing is stored: no token is drawn for a proposal.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
+from secure_platform.access.principals import Principal
+from secure_platform.access.resources import Action
 from secure_platform.contract.model import Contract
 from secure_platform.contract.product import Product
 from secure_platform.errors import DataRefusedError, UsageError
-from secure_platform.orchestration.steps.protect import current_plan
+from secure_platform.orchestration.steps.protect import current_plan, product_resource
 from secure_platform.protect.execute import apply
 from secure_platform.protect.hierarchies import read_levels
 from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.levels import Found, Lattice, Search, Wanted
 from secure_platform.protect.plan import DatasetPlan
 from secure_platform.protect.suppression import Suppression, chosen
+from secure_platform.protect.vault import VAULT
 from secure_platform.services import Services
 from secure_platform.source.dataset import open_source
 from secure_platform.validate.rules import cast_typed
 
+AUDITED: Final = "data.levels"
 _HIERARCHY: Final = "generalize.hierarchy"
 
 
@@ -61,7 +67,12 @@ class Proposal:
 
 
 def propose_levels(
-    services: Services, product: Product, dataset: str, source: Path, added: Mapping[str, str]
+    services: Services,
+    product: Product,
+    dataset: str,
+    source: Path,
+    added: Mapping[str, str],
+    caller: Principal,
 ) -> Proposal:
     """Search the levels of one dataset.
 
@@ -71,12 +82,15 @@ def propose_levels(
         dataset: Its name.
         source: Folder, or zip file, of the source files.
         added: Column → file of a hierarchy, beside those that the contract names.
+        caller: Who asks.
 
     Raises:
+        AccessDeniedError: If the policy does not let the caller build the product.
         UsageError: If there is nothing to search.
         DataRefusedError: If the source is missing or has no rows.
         PlanRefusedError: If a hierarchy cannot be used, or there are too many levels.
     """
+    services.policy.require(caller, Action.BUILD, product_resource(services, product))
     if dataset not in product.contracts:
         raise UsageError(
             f"{product.name} has no dataset {dataset[:64]!r}", f"It has: {', '.join(product.contracts)}."
@@ -89,10 +103,10 @@ def propose_levels(
             "Mark its quasi-identifiers, and say `suppressRows: {k: 5}` in its contract.",
         )
     files = _files(plan, rule, added)
-    typed = chosen(rule, cast_typed(contract, _text(source, contract)), services.keys).collect()
-    if typed.is_empty():
-        raise DataRefusedError(f"The source of {dataset} has no rows", "Name another one with --source.")
-    protected = apply(plan, typed.lazy(), services.keys).collect()
+    searched = _searched(plan, rule)
+    with services.audit.effect(AUDITED, actor=caller.name, subject=f"{product.name}/{dataset}") as outcome:
+        typed, protected = _read(services, searched, rule, source, contract)
+        outcome["rows"] = typed.height
     columns = {
         name: _levels(product, typed[name], files[name]) if name in files else [protected[name]]
         for name in rule.quasi
@@ -104,6 +118,35 @@ def propose_levels(
     now = {name: now.get(name, 0) for name in files}
     reached = lattice.at(tuple(min(now.get(name, 0), len(columns[name]) - 1) for name in rule.quasi))
     return Proposal(rule, files, now, reached, lattice.best(), typed.height)
+
+
+def _searched(plan: DatasetPlan, rule: Suppression) -> DatasetPlan:
+    """The plan of the columns that k and l are about.
+
+    Raises:
+        UsageError: If tokens would be drawn for one of them, and stored.
+    """
+    named = {*rule.quasi, *rule.sensitive, *filter(None, [rule.subject])}
+    columns = tuple(column for column in plan.columns if column.column in named)
+    for column in columns:
+        if any(part.full_name == VAULT for part in column.every()):
+            raise UsageError(
+                f"{plan.dataset}.{column.column} has stored tokens, and a search draws none",
+                "Look at the dataset with `tokenize` on it: the levels are the same.",
+            )
+    return replace(plan, columns=columns)
+
+
+def _read(
+    services: Services, plan: DatasetPlan, rule: Suppression, source: Path, contract: Contract
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of the source that would not stay behind anyway, and what the plan makes of them."""
+    typed = chosen(rule, cast_typed(contract, _text(source, contract)), services.keys).collect()
+    if typed.is_empty():
+        raise DataRefusedError(
+            f"The source of {contract.dataset} has no rows", "Name another one with --source."
+        )
+    return typed, apply(plan, typed.lazy(), services.keys).collect()
 
 
 def _files(plan: DatasetPlan, rule: Suppression, added: Mapping[str, str]) -> dict[str, str]:

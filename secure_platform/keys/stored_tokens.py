@@ -5,7 +5,7 @@ are numbered without a gap, and only ever added to, but for what is erased. They
 `protect/token_pages.py` seals and reads them, and notices any that was changed, swapped or removed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, Protocol, TypeAlias
@@ -72,6 +72,10 @@ class TokenStore(Protocol):
         """
         ...
 
+    def each(self, book: Book) -> Iterator[Page]:
+        """The pages of a book in order, one at a time in memory."""
+        ...
+
     def append(self, book: Book, after: Seen, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
         """Add pages to a book, while nobody else does.
 
@@ -107,6 +111,11 @@ class StoredTokens(NotPickled):
             number = _number(connection, book)
             _require_unchanged(connection, number, book, after)
             return _pages(connection, number, after.page)
+
+    def each(self, book: Book) -> Iterator[Page]:
+        """As `TokenStore.each`."""
+        with self._database.read() as connection:
+            yield from _listed(connection, _number(connection, book), 0)
 
     def append(self, book: Book, after: Seen, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
         """As `TokenStore.append`."""
@@ -186,6 +195,12 @@ def _require_unchanged(connection: Connection, number: int | None, book: Book, a
 
 
 def _pages(connection: Connection, number: int | None, after: int) -> list[Page]:
+    return list(_listed(connection, number, after))
+
+
+def _listed(connection: Connection, number: int | None, after: int) -> Iterator[Page]:
     query = select(token_page.c.page, token_page.c.sealed).order_by(token_page.c.page)
     query = query.where(token_page.c.book == number, token_page.c.page > after)
-    return [(row.page, row.sealed) for row in connection.execute(query)]
+    options = {"stream_results": True, "yield_per": 1}
+    for row in connection.execute(query, execution_options=options):
+        yield row.page, row.sealed

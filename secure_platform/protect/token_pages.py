@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from secure_platform import canonical
@@ -27,6 +28,8 @@ from secure_platform.protect.cells import Bytes
 
 TOKEN_BYTES: Final = 16
 PAGE_ROWS: Final = 1 << 16
+PAGE_BYTES: Final = 4 << 20
+"""A page ends where it would have more text than this; one longer text is a page of its own."""
 UUID: Final = "uuid"
 Words = NDArray[np.uint64]
 """Two columns: the halves of 16 bytes."""
@@ -93,7 +96,7 @@ class OpenBook(NotPickled):
     def texts(self, tokens: Collection[bytes]) -> dict[bytes, str]:
         """Token → value, of those that are in the book."""
         found: dict[bytes, str] = {}
-        for page in self._numbered(self._store.pages(self.book)):
+        for page in self._numbered(self._store.each(self.book)):
             table = self._opened(page)
             places = [row for row, token in enumerate(_each(_words(table[_TOKEN]))) if token in tokens]
             values = table[_TEXT].take(pa.array(places, pa.int64())).to_pylist()
@@ -120,8 +123,7 @@ class OpenBook(NotPickled):
         self._read(newer)
         left = np.flatnonzero(~self._index.find(lookups)[0])
         made: list[Made] = []
-        for start in range(0, len(left), PAGE_ROWS):
-            rows = left[start : start + PAGE_ROWS]
+        for rows in _paged(left, texts):
             tokens = _random(len(rows), self.book.form)
             columns = [_cells(lookups[rows]), _cells(tokens), texts.take(pa.array(rows))]
             made.append(self._sealed(first + len(made), pa.Table.from_arrays(columns, schema=_SCHEMA)))
@@ -208,6 +210,19 @@ class _Index:
         if len(lookups):
             order = np.argsort(lookups[:, 0], kind="stable")
             self._runs.append((lookups[order], tokens[order]))
+
+
+def _paged(rows: NDArray[np.intp], texts: pa.Array) -> Iterator[NDArray[np.intp]]:
+    """The rows of each page."""
+    lengths = pc.binary_length(texts).to_numpy(zero_copy_only=False)[rows]
+    start, size = 0, 0
+    for place, length in enumerate(lengths.tolist()):
+        if place > start and (place - start == PAGE_ROWS or size + length > PAGE_BYTES):
+            yield rows[start:place]
+            start, size = place, 0
+        size += length
+    if len(rows):
+        yield rows[start:]
 
 
 def words_of(flat: Bytes) -> Words:

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from threading import Lock
@@ -35,6 +35,9 @@ class KeptTokens:
 
     def pages(self, book: Book, after: Seen = UNREAD) -> list[Page]:
         return [page for page in self.kept.get(book, []) if page[0] > after.page]
+
+    def each(self, book: Book) -> Iterator[Page]:
+        return iter(self.pages(book))
 
     def append(self, book: Book, after: Seen, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
         with self._lock:

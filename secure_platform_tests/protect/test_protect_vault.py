@@ -4,6 +4,7 @@ import base64
 import multiprocessing
 import os
 import sqlite3
+import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ from secure_platform.keys.stored_tokens import Book, Made, Page, Seen, StoredTok
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, undo
 from secure_platform.protect.plan import DatasetPlan
-from secure_platform.protect.token_pages import OpenBook, _Index, words_of
+from secure_platform.protect.token_pages import PAGE_BYTES, PAGE_ROWS, OpenBook, _Index, _paged, words_of
 from secure_platform.protect.vault import known_tokens, last_day
 
 FREE = "gdpr_pseudonymous"
@@ -232,6 +233,49 @@ def test_a_batch_of_many_values_takes_few_pages(keys: Kept) -> None:
     assert len(keys.stored_tokens.pages(book)) <= 8
     assert keys.stored_tokens.count("vault:card") == keys.stored_tokens.count("vault:card", 1) == 200_000
     assert keys.stored_tokens.count("vault:card", 2) == 0
+
+
+def test_a_page_of_long_texts_ends_before_it_is_large(keys: Kept) -> None:
+    values = [f"{n}".ljust(PAGE_BYTES // 3, "x") for n in range(7)] + ["y" * (PAGE_BYTES + 1), "z"]
+    made = tokens(keys, values)
+    assert len(set(made)) == len(values)
+    (book,) = keys.stored_tokens.books()
+    pages = keys.stored_tokens.pages(book)
+    assert len(pages) >= len("".join(values)) / PAGE_BYTES
+    assert tokens(keys, values[::-1]) == made[::-1]
+    assert told(keys, made) == values
+    assert list(keys.stored_tokens.each(book)) == pages
+
+
+def test_pages_are_read_one_by_one_to_tell_what_a_token_stands_for(keys: Kept) -> None:
+    pages = OpenBook(keys.token_key("vault:card", 1), Book("vault:card", 1, TODAY, "hex"), keys.stored_tokens)
+    texts = pa.array([os.urandom(PAGE_BYTES // 2).hex() for _ in range(12)], pa.large_string())
+    made = pages.tokens(halves([(n, n) for n in range(12)]), texts)
+    sealed = sum(len(page) for _, page in keys.stored_tokens.pages(pages.book))
+    tracemalloc.start()
+    try:
+        assert pages.texts({made[7].tobytes()}) == {made[7].tobytes(): texts[7].as_py()}
+        assert tracemalloc.get_traced_memory()[1] < sealed * 3 / 4
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([], []),
+        ([5], [1]),
+        ([PAGE_BYTES, 0, 1], [2, 1]),
+        ([1, PAGE_BYTES + 1, 1], [1, 1, 1]),
+        ([PAGE_BYTES // 2] * 5, [2, 2, 1]),
+        ([0] * (PAGE_ROWS + 1), [PAGE_ROWS, 1]),
+    ],
+)
+def test_a_page_ends_by_its_rows_or_its_text(lengths: list[int], expected: list[int]) -> None:
+    texts = pa.array(["skipped", *("x" * length for length in lengths)], pa.large_string())
+    parts = list(_paged(np.arange(1, len(lengths) + 1), texts))
+    assert [len(part) for part in parts] == expected
+    assert [row for part in parts for row in part.tolist()] == list(range(1, len(lengths) + 1))
 
 
 @given(

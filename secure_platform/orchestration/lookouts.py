@@ -1,6 +1,7 @@
 """What nobody asks for is looked at once a day: whether production is what was released, and the sources.
 
-A run of these jobs changes no data; what it finds becomes an incident. Only the schedule runs them.
+A run of these jobs changes no data; what it finds becomes an incident, and so does a failure to look.
+Only the schedule runs them.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import dagster as dg
 
 from secure_platform.contract.product import Product
 from secure_platform.errors import AccessDeniedError, SecurePlatformError, ServiceError
+from secure_platform.monitor.incident import RUN, Severity, Sighting
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.stamp import stamped
 from secure_platform.orchestration.steps.recount import recount
@@ -76,7 +78,7 @@ def _looked(services: Services, product: Product) -> str:
 
 
 def _each_product(context: Any, name: str, look: Callable[[Services, Product], str]) -> None:
-    """One product that cannot be looked at stops no other; the run fails at the end.
+    """One product that cannot be looked at stops no other, and has an incident; the run fails at the end.
 
     Raises:
         AccessDeniedError: If somebody else asked for the run.
@@ -87,11 +89,14 @@ def _each_product(context: Any, name: str, look: Callable[[Services, Product], s
         raise AccessDeniedError("This job is run by its schedule only", "Turn the schedule on.")
     failed = []
     for product in services.products.values():
+        state: Severity | None = None
         try:
             said = value_free(f"{name} of {product.name}", partial(look, services, product))
         except SecurePlatformError as error:
             failed.append(product.name)
-            said = error.culprit
+            state, said = "fail", error.culprit
         context.log.info("%s", said)
+        ended = Sighting(RUN, "", context.job_name, context.run_id, state)
+        value_free(f"The report on {product.name}", partial(services.incidents.report, product.name, [ended]))
     if failed:
         raise ServiceError(f"{name} failed for {', '.join(failed)}", "Look at the run's log.")

@@ -16,7 +16,10 @@ from small_product import product_context, prop
 
 from secure_platform.access.principals import Principal
 from secure_platform.access.resources import ProductResource
+from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import AccessDeniedError, GateRefusedError
+from secure_platform.monitor.anomaly import HISTORY
+from secure_platform.monitor.history import Record
 from secure_platform.monitor.incident import Incident
 from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.lookouts import recount_job, source_schemas_job
@@ -137,6 +140,17 @@ def test_what_somebody_settled_is_the_usual_from_then_on(place: Place) -> None:
     assert len(place.open_incidents()) == 1
 
 
+def test_a_source_that_changed_more_often_than_the_history_is_read_is_still_recorded(tmp_path: Path) -> None:
+    place = Place(tmp_path, extraColumns="keep_raw")
+    history = place.services.metrics
+    for count in range(HISTORY):
+        history.add(Record("small", "stays", "source", f"s{count}", numbers={}))
+    for name in ("a", "b", "a", "b"):
+        place.write(FRAME.with_columns(pl.lit("x").alias(name)))
+        place.look()
+    assert len(history.arrivals("small", "stays", "source", limit=None)) == HISTORY + 4
+
+
 @pytest.mark.parametrize(("kept", "state"), [("refuse", "fail"), ("keep_raw", None)])
 def test_a_new_column_is_told_without_its_name(tmp_path: Path, kept: str, state: str | None) -> None:
     place = Place(tmp_path, extraColumns=kept)
@@ -244,6 +258,31 @@ def test_production_that_differs_again_after_it_was_settled_is_told_again_and_bl
         recount(services, product)
         assert services.incidents.blocks("healthcare") == blocks
     assert [each.unsettled for each in services.incidents.all("healthcare")] == [False, True]
+
+
+def out_of_reach(_target: DuckDBTarget, product: str) -> str | None:
+    if product == "healthcare":
+        raise ConnectionError
+    return None
+
+
+@pytest.mark.slow
+def test_a_product_that_could_not_be_looked_at_has_an_incident_until_it_can(
+    built: Built, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECURE_PLATFORM_HOME", str(built.home))
+    monkeypatch.delenv("SECURE_PLATFORM_TOKEN_FILE", raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(DuckDBTarget, "base", out_of_reach)
+        failed = recount_job.execute_in_process(instance=instance, raise_on_error=False)
+    assert not failed.success
+    (incident,) = built.services.incidents.all()
+    (signal,) = incident.signals
+    assert (incident.product, incident.kind, incident.state) == ("healthcare", "run", "open")
+    assert (signal.title, signal.state, signal.snapshots) == ("recount of run", "fail", (failed.run_id,))
+    assert recount_job.execute_in_process(instance=instance).success
+    (after,) = built.services.incidents.all()
+    assert (after.incident_id, after.state) == (incident.incident_id, "resolved")
 
 
 @pytest.mark.slow

@@ -134,9 +134,11 @@ def _note(each: SchemaChange) -> str:
 
 
 def _record(services: Services, product: Product, contract: Contract, columns: Mapping[str, str]) -> Record:
-    """Each look that changed something has a record of its own."""
-    count = len(services.metrics.arrivals(product.name, contract.dataset, ZONE))
-    name = canonical.dumps([product.name, contract.dataset, ZONE, count, dict(columns)])
+    """Each look that changed something has a record of its own, named after the one before it."""
+    before = [
+        each.snapshot_id for each in services.metrics.before(product.name, contract.dataset, ZONE, limit=1)
+    ]
+    name = canonical.dumps([product.name, contract.dataset, ZONE, *before, dict(columns)])
     return Record(
         product.name,
         contract.dataset,

@@ -96,13 +96,14 @@ def months(
         releases: Of them.
         deployed: Digest of a release → when it first went live.
     """
+    live = {digest: datetime.fromisoformat(at) for digest, at in deployed.items()}
     return [
         _month(
             name,
             [each for each in incidents if _name(each.opened_at) == name],
             {each: count for each, count in asked.items() if each.month == name},
             [each for each in releases if _name(each.created_at) == name],
-            deployed,
+            live,
         )
         for name in _names(now)
     ]
@@ -131,12 +132,11 @@ def _month(
     incidents: Sequence[Incident],
     asked: Mapping[Asked, int],
     releases: Sequence[ReleaseRecord],
-    deployed: Mapping[str, str],
+    live: Mapping[str, datetime],
 ) -> Month:
     looked = [(each, at) for each in incidents if (at := each.contained_at) is not None]
     ended = sum(not each.unsettled and each.contained_at is None for each in incidents)
     denied = {each: count for each, count in asked.items() if not each.allowed}
-    live = {digest: datetime.fromisoformat(at) for digest, at in deployed.items()}
     return Month(
         name=name,
         incidents=Counter(each.kind for each in incidents),

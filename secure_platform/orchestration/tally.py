@@ -60,9 +60,9 @@ class _State:
     Attributes:
         seq: Entries that were counted.
         leaf: Hash of the last of them, in hexadecimal.
-        decisions: `Asked` as JSON \u2192 how often.
-        checks: Asset and check as JSON \u2192 whether it last passed.
-        deployed: Digest of a release \u2192 when it was first deployed; RFC 3339.
+        decisions: `Asked` as JSON → how often.
+        checks: Asset and check as JSON → whether it last passed.
+        deployed: Digest of a release → when it was first deployed; RFC 3339.
     """
 
     seq: NonNegativeInt = 0
@@ -137,7 +137,7 @@ class Tally:
         return {Asked(*json.loads(text)): count for text, count in kept.items()}
 
     def checks(self) -> dict[tuple[str, str], bool]:
-        """(Asset, check) \u2192 whether it passed the last time."""
+        """(Asset, check) → whether it passed the last time."""
         with self._lock:
             kept = dict(self._kept().checks)
         return {
@@ -145,7 +145,7 @@ class Tally:
         }
 
     def deployed(self) -> dict[str, str]:
-        """Digest of a release \u2192 when it first went live."""
+        """Digest of a release → when it first went live."""
         with self._lock:
             return dict(self._kept().deployed)
 

@@ -1,11 +1,9 @@
 """`serve`: the UI and the daemon of one home, ended together."""
 
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import click
@@ -25,8 +23,8 @@ from secure_platform.site import ServerSettings
 from secure_platform.web.address import SiteAddress
 from secure_platform.web.daemon import running_daemon
 from secure_platform.web.server import listen, serve_ui
+from secure_platform.web.signals import stopped_by_signals
 
-STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PRIVATE_UMASK: Final = 0o077
 
 
@@ -45,7 +43,7 @@ def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_
     tls = {"certificate": tls_certificate, "key": tls_key} if tls_certificate or tls_key else None
     settings = _with_server(load_settings(), host=host, port=port, tls=tls)
     SiteAddress.of(settings.server, settings.server.port)
-    with listen(settings.server) as listener, _stopped_by_signals():
+    with listen(settings.server) as listener, stopped_by_signals():
         prepare_home(settings)
         _share(settings)
         services = Services(settings)
@@ -124,25 +122,6 @@ def _telling_of_silence(services: Services) -> Iterator[None]:
         services.notices.announce("monitor.silent", occasion=f"{utc_now():%Y-%m-%dT%H:%M:%SZ}")
         services.notices.deliver()
         raise
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Every signal that means stop ends the block in order; while it ends, further ones change nothing."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in STOP_SIGNALS}
-    try:
-        yield
-    except KeyboardInterrupt:
-        return
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 COMMANDS: Final = {"serve": serve}

@@ -16,6 +16,7 @@ from typing import Final
 
 from secure_platform.errors import StepFailedError
 from secure_platform.settings import Settings
+from secure_platform.web.signals import undisturbed
 from secure_platform.web.workspace import workspace_file
 
 STOP_SECONDS: Final = 20.0
@@ -37,23 +38,30 @@ def running_daemon(settings: Settings) -> Iterator[None]:
     """
     workspace = str(workspace_file(settings))
     command = [sys.executable, "-m", "dagster._daemon", "run", "-w", workspace, "--log-level", LOG_LEVEL]
-    daemon = subprocess.Popen(  # noqa: S603 - our interpreter, fixed arguments
-        command, stdin=subprocess.DEVNULL, start_new_session=True
-    )
     stopping = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(daemon.pid, stopping), daemon=True)
-    watcher.start()
+    daemon = watcher = None
     try:
+        with undisturbed():
+            daemon = subprocess.Popen(  # noqa: S603 - our interpreter, fixed arguments
+                command, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+            watcher = threading.Thread(target=_watch, args=(daemon.pid, stopping), daemon=True)
+            watcher.start()
         yield
     finally:
-        alive = watcher.is_alive()
-        stopping.set()
-        _stop(daemon, watcher)
-        if not alive:
-            raise StepFailedError(
-                f"The daemon ended by itself with exit code {daemon.returncode}",
-                "Read what it printed, then start again.",
-            )
+        if daemon and watcher:
+            _end(daemon, watcher, stopping)
+
+
+def _end(daemon: subprocess.Popen[bytes], watcher: threading.Thread, stopping: threading.Event) -> None:
+    alive = watcher.is_alive()
+    stopping.set()
+    _stop(daemon, watcher)
+    if not alive:
+        raise StepFailedError(
+            f"The daemon ended by itself with exit code {daemon.returncode}",
+            "Read what it printed, then start again.",
+        )
 
 
 def _watch(pid: int, stopping: threading.Event) -> None:

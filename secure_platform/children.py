@@ -32,16 +32,36 @@ def running(
         pass_fds: Descriptors that it inherits.
         options: Those of `subprocess.Popen`.
     """
+    with (
+        lifeline() as watched,
+        subprocess.Popen(command, pass_fds=(*pass_fds, watched), **options) as process,  # noqa: S603
+    ):
+        try:
+            end_with_us(watched, process.pid, signal.SIGKILL)
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def lifeline() -> Iterator[int]:
+    """The end of a pipe for a child to inherit; the other end closes with the block, or with this process."""
     watched, held = os.pipe()
     try:
-        with subprocess.Popen(command, pass_fds=(*pass_fds, watched), **options) as process:  # noqa: S603
-            try:
-                fcntl.fcntl(watched, fcntl.F_SETOWN, process.pid)
-                fcntl.fcntl(watched, fcntl.F_SETSIG, signal.SIGKILL)
-                fcntl.fcntl(watched, fcntl.F_SETFL, os.O_ASYNC)
-                yield process
-            finally:
-                process.kill()
+        yield watched
     finally:
         os.close(watched)
         os.close(held)
+
+
+def end_with_us(watched: int, owner: int, number: signal.Signals) -> None:
+    """Have the kernel send a signal when the other end of a lifeline closes.
+
+    Args:
+        watched: From `lifeline`; whoever gets the signal, or who leads them, has inherited it.
+        owner: Number of a process; negative for its group.
+        number: The signal.
+    """
+    fcntl.fcntl(watched, fcntl.F_SETOWN, owner)
+    fcntl.fcntl(watched, fcntl.F_SETSIG, number)
+    fcntl.fcntl(watched, fcntl.F_SETFL, os.O_ASYNC)

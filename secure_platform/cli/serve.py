@@ -21,6 +21,7 @@ from secure_platform.services import Services
 from secure_platform.settings import PREFIX, Settings, load_settings
 from secure_platform.site import ServerSettings
 from secure_platform.web.address import SiteAddress
+from secure_platform.web.code_server import running_code_servers
 from secure_platform.web.daemon import running_daemon
 from secure_platform.web.server import listen, serve_ui
 from secure_platform.web.signals import stopped_by_signals
@@ -50,12 +51,13 @@ def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_
         with (
             _only_server(settings),
             _telling_of_silence(services),
-            running_daemon(settings),
+            running_code_servers(settings) as workspace,
+            running_daemon(workspace),
             delivering(
                 services.notices, services.watchdog.look, services.alerts.tell, feeds=_feeds(services)
             ),
         ):
-            serve_ui(services, listener, ready=lambda address: _announce(services, address))
+            serve_ui(services, listener, workspace, ready=lambda address: _announce(services, address))
 
 
 def _feeds(services: Services) -> tuple[Task, ...]:

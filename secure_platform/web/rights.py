@@ -17,6 +17,7 @@ Rule: TypeAlias = Action | str
 _EVIDENCE: Final = "It would remove or make up what later decisions and audits rest on."
 _CODE: Final = "Definitions come from the project's code, under version control."
 _UNUSED: Final = "This platform has no use for it."
+_SERVER: Final = "The code server lives as long as the server: stop that one, or reload the code."
 _ANOTHERS: Final = "Its runs would be recorded as asked for by who began the first: launch a new backfill."
 
 
@@ -62,7 +63,7 @@ MUTATIONS: Final[Mapping[str, Rule]] = {
         """startSchedule stopRunningSchedule resetSchedule startSensor setSensorCursor stopSensor resetSensor
         sensorDryRun scheduleDryRun terminatePipelineExecution terminateRun terminateRuns
         cancelPartitionBackfill reloadRepositoryLocation reloadWorkspace
-        shutdownRepositoryLocation addDynamicPartition refreshComponentState setAutoMaterializePaused
+        addDynamicPartition refreshComponentState setAutoMaterializePaused
         setConcurrencyLimit deleteConcurrencyLimit freeConcurrencySlotsForRun freeConcurrencySlots""",
     ),
     **_each(
@@ -71,6 +72,7 @@ MUTATIONS: Final[Mapping[str, Rule]] = {
         deleteDynamicPartitions""",
     ),
     **_each(_ANOTHERS, "reexecutePartitionBackfill resumePartitionBackfill"),
+    **_each(_SERVER, "shutdownRepositoryLocation"),
     **_each(_CODE, "setAppManagedComponent deleteAppManagedComponent"),
     **_each(_UNUSED, "logTelemetry setNuxSeen"),
 }

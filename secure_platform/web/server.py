@@ -7,6 +7,7 @@ has a right that they have; and every field of Dagster's API asks again.
 
 import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Final
 
@@ -52,7 +53,6 @@ from secure_platform.web.routes import PUBLIC
 from secure_platform.web.sockets import SocketLifetime
 from secure_platform.web.tls import tls_options
 from secure_platform.web.tracing import Tracing
-from secure_platform.web.workspace import workspace_file
 
 # Our own pages: one line for each module with `routes(services)`.
 ROOMS: Final[Sequence[ModuleType]] = (
@@ -178,23 +178,25 @@ def listen(server: ServerSettings) -> socket.socket:
     return listener
 
 
-def serve_ui(services: Services, listener: socket.socket, *, ready: Callable[[SiteAddress], None]) -> None:
+def serve_ui(
+    services: Services, listener: socket.socket, workspace: Path, *, ready: Callable[[SiteAddress], None]
+) -> None:
     """Serve the UI until SIGINT or SIGTERM.
 
     Args:
         services: The rooms; the home must be prepared.
         listener: From `listen`.
+        workspace: File that names the code locations.
         ready: Called when requests will be answered.
     """
     settings = services.settings
     address = SiteAddress.of(settings.server, listener.getsockname()[1])
-    workspace = WorkspaceFileTarget([str(workspace_file(settings))])
     with (
         open_instance(settings) as instance,
         PolicyProcessContext(
             rights=Rights(services),
             instance=instance,
-            workspace_load_target=workspace,
+            workspace_load_target=WorkspaceFileTarget([str(workspace)]),
             version=dagster_version,
             code_server_log_level=LOG_LEVEL,
         ) as context,

@@ -54,13 +54,13 @@ MUTATIONS = {
         addDynamicPartition cancelPartitionBackfill deleteConcurrencyLimit freeConcurrencySlots
         freeConcurrencySlotsForRun refreshComponentState reloadRepositoryLocation reloadWorkspace
         resetSchedule resetSensor scheduleDryRun sensorDryRun setAutoMaterializePaused setConcurrencyLimit
-         setSensorCursor shutdownRepositoryLocation startSchedule startSensor
+         setSensorCursor startSchedule startSensor
         stopRunningSchedule stopSensor terminatePipelineExecution terminateRun terminateRuns
     """,
     "nobody": """
         deleteAppManagedComponent deleteDynamicPartitions deletePipelineRun deleteRun logTelemetry
         reexecutePartitionBackfill reportAssetCheckEvaluations reportRunlessAssetEvents
-        resumePartitionBackfill setAppManagedComponent setNuxSeen wipeAssets
+        resumePartitionBackfill setAppManagedComponent setNuxSeen shutdownRepositoryLocation wipeAssets
     """,
 }
 

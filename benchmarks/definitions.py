@@ -66,19 +66,20 @@ def load(watch: Stopwatch, folder: str) -> dict[str, Any]:
         with _part(parts, "imports"):
             import dagster as dg  # noqa: PLC0415 - importing is measured
 
-            from secure_platform.contract.product import load_products  # noqa: PLC0415
+            from secure_platform.contract.product import load_products as read_products  # noqa: PLC0415
             from secure_platform.orchestration.component import product_definitions  # noqa: PLC0415
             from secure_platform.orchestration.governance import govern  # noqa: PLC0415
+            from secure_platform.orchestration.project import load_products  # noqa: PLC0415
             from secure_platform.orchestration.resources import platform_resources  # noqa: PLC0415
         with _part(parts, "Dagster finds and builds the components"):
-            products = dg.load_from_defs_folder(path_within_project=Path(folder) / "many")
+            products = load_products(Path(folder) / "many")
         with _part(parts, "assets, owners, classifications"):
             shared = dg.Definitions(resources=platform_resources(), executor=dg.in_process_executor)
             repository = govern(dg.Definitions.merge(products, shared)).get_repository_def()
         with _part(parts, "jobs, schedules, sensors"):
             repository.load_all_definitions()
     with _part(parts, "of the components: contracts alone"):
-        read = load_products(Path(folder) / "many" / "defs")
+        read = read_products(Path(folder) / "many" / "defs")
     with _part(parts, "of the components: plans and assets alone"):
         for product in read.values():
             product_definitions(product)

@@ -24,6 +24,7 @@ SURFACE = {
     "secure_platform.orchestration.component": {"DataProduct", "product_definitions"},
     "secure_platform.orchestration.governance": {"govern"},
     "secure_platform.orchestration.instance": {"SecureInstance"},
+    "secure_platform.orchestration.project": {"load_products"},
     "secure_platform.orchestration.resources": {
         "AuditLogResource",
         "KeyRingResource",

@@ -10,6 +10,7 @@ from secure_platform.contract.product import Product
 from secure_platform.gate.states import OPEN, ReleaseState
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import PRODUCT_TAG, asset_key
+from secure_platform.orchestration.product_job import product_job
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.store.snapshot import Zone
@@ -47,7 +48,7 @@ def jobs(product: Product) -> list[Any]:
         dg.AssetKey([product.name, "release"]),
     ]
     deployed = [dg.AssetKey([product.name, "production", model]) for model in product.models]
-    return [
+    defined = [
         dg.define_asset_job(
             build_job_name(product.name),
             selection=dg.AssetSelection.assets(*pulled, *built),
@@ -71,6 +72,7 @@ def jobs(product: Product) -> list[Any]:
             description="Approved release to production.",
         ),
     ]
+    return [product_job(job) for job in defined]
 
 
 def schedule(product: Product) -> dg.ScheduleDefinition | None:

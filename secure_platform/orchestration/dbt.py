@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -55,12 +55,23 @@ class DbtRun:
 def project_digest(project: Path) -> str:
     """SHA-256 over the dbt project's files, in path order, without what dbt writes."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in project.rglob("*") if p.is_file()):
-        relative = path.relative_to(project)
-        if relative.parts[0] not in WRITTEN_BY_DBT:
-            digest.update(f"{relative.as_posix()}\n{path.stat().st_size}\n".encode())
-            digest.update(path.read_bytes())
+    for parts, path in sorted(_files(project)):
+        content = path.read_bytes()
+        digest.update(f"{'/'.join(parts)}\n{len(content)}\n".encode())
+        digest.update(content)
     return f"sha256:{digest.hexdigest()}"
+
+
+def _files(project: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """Every file of the project as its path's parts and its path; what dbt writes is not gone through."""
+    for folder, folders, names in os.walk(project):
+        below = Path(folder).relative_to(project).parts
+        if not below:
+            folders[:] = [name for name in folders if name not in WRITTEN_BY_DBT]
+        for name in names:
+            path = Path(folder, name)
+            if (below or name not in WRITTEN_BY_DBT) and path.is_file():
+                yield (*below, name), path
 
 
 def load_manifest(settings: Settings) -> dict[str, Any]:

@@ -60,12 +60,13 @@ from pathlib import Path
 import dagster as dg
 
 from secure_platform.orchestration.governance import govern
+from secure_platform.orchestration.project import load_products
 from secure_platform.orchestration.resources import platform_resources
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    products = dg.load_from_defs_folder(path_within_project=Path(__file__).parent)
+    products = load_products(Path(__file__).parent)
     return govern(dg.Definitions.merge(products, dg.Definitions(resources=platform_resources())))
 """
 PROJECT = """\

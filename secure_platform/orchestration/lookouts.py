@@ -77,8 +77,10 @@ def _looked(services: Services, product: Product) -> str:
     return f"Sources of {product.name} that changed: {', '.join(wrong) or 'none'}."
 
 
-def _each_product(context: Any, name: str, look: Callable[[Services, Product], str]) -> None:
+def _each_product(context: Any, name: str, look: Callable[[Services, Product], str | None]) -> None:
     """One product that cannot be looked at stops no other, and has an incident; the run fails at the end.
+
+    One that is being changed is left for the next day, and nothing is said about what was known of it.
 
     Raises:
         AccessDeniedError: If somebody else asked for the run.
@@ -95,6 +97,11 @@ def _each_product(context: Any, name: str, look: Callable[[Services, Product], s
         except SecurePlatformError as error:
             failed.append(product.name)
             state, said = "fail", error.culprit
+        if said is None:
+            context.log.info(
+                "%s of %s is left for tomorrow: production is being changed.", name, product.name
+            )
+            continue
         context.log.info("%s", said)
         ended = Sighting(RUN, "", context.job_name, context.run_id, state)
         value_free(f"The report on {product.name}", partial(services.incidents.report, product.name, [ended]))

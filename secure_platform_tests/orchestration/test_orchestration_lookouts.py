@@ -26,6 +26,7 @@ from secure_platform.orchestration.lookouts import recount_job, source_schemas_j
 from secure_platform.orchestration.steps import recount as recount_step
 from secure_platform.orchestration.steps import source_schema
 from secure_platform.orchestration.steps.context import StepContext
+from secure_platform.orchestration.steps.deploy import one_at_a_time
 from secure_platform.orchestration.steps.incidents import incident_resource
 from secure_platform.orchestration.steps.production import go_live
 from secure_platform.orchestration.steps.pull import pull
@@ -211,7 +212,7 @@ def instance(built: Built) -> Iterator[dg.DagsterInstance]:
 @pytest.mark.slow
 def test_production_that_was_changed_is_found_on_schedule_and_blocks(built: Built) -> None:
     services, product = built.services, built.product
-    assert "Nothing of healthcare" in recount(services, product)
+    assert recount(services, product) == "Nothing of healthcare is in production."
     built.approve()
     go_live(services, product)
     assert recount(services, product) == "Production of healthcare is what was released."
@@ -280,6 +281,12 @@ def test_a_product_that_could_not_be_looked_at_has_an_incident_until_it_can(
     (signal,) = incident.signals
     assert (incident.product, incident.kind, incident.state) == ("healthcare", "run", "open")
     assert (signal.title, signal.state, signal.snapshots) == ("recount of run", "fail", (failed.run_id,))
+    with monkeypatch.context() as patch, one_at_a_time(built.services, "healthcare"):
+        patch.setattr(recount_step, "TURN_SECONDS", 0.1)
+        assert recount(built.services, built.product) is None
+        busy = recount_job.execute_in_process(instance=instance)
+    assert any("is left for tomorrow" in entry.message for entry in instance.all_logs(busy.run_id))
+    assert [each.state for each in built.services.incidents.all()] == ["open"], "nothing was found out"
     assert recount_job.execute_in_process(instance=instance).success
     (after,) = built.services.incidents.all()
     assert (after.incident_id, after.state) == (incident.incident_id, "resolved")

@@ -205,13 +205,15 @@ def _require_still_there(current: ReleaseRecord | None, seen: ReleaseRecord) -> 
     )
 
 
-def one_at_a_time(services: Services, product: str) -> AbstractContextManager[None]:
+def one_at_a_time(
+    services: Services, product: str, *, timeout_seconds: float = WORK_SECONDS
+) -> AbstractContextManager[None]:
     """Deployments and rollbacks of a product wait for each other, and for whoever else holds this."""
     warehouse = private_directory(services.settings.home / "warehouse")
     return file_lock(
         warehouse / f".{product}.lock",
         holder=f"a deployment or rollback of {product}",
-        timeout_seconds=WORK_SECONDS,
+        timeout_seconds=timeout_seconds,
     )
 
 

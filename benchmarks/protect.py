@@ -22,9 +22,13 @@ from benchmarks import peers as tools
 from benchmarks.bench import Bench, Figure
 from benchmarks.data import SEED
 from benchmarks.measure import Stopwatch
+from secure_platform.audit.log import AuditLog
+from secure_platform.audit.seals import SealWitness
 from secure_platform.contract.model import DTYPES
 from secure_platform.control.database import ControlDatabase
+from secure_platform.keys.book_states import BookStates
 from secure_platform.keys.material import CellKey, TokenKey
+from secure_platform.keys.signing import LogSigner
 from secure_platform.keys.stored_tokens import StoredTokens
 from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.transforms import TRANSFORMS
@@ -160,7 +164,10 @@ def _stored(columns: pl.DataFrame, folder: Path) -> dict[str, Cost]:
     """Tokens that are drawn for every row, and found again by the next run."""
     database = ControlDatabase.at(folder / "control.db")
     database.migrate()
-    store, key = StoredTokens(database), TokenKey(1, bytes(range(32)))
+    signer = LogSigner("benchmark", bytes(32))
+    log = AuditLog(folder / "audit.db", origin="benchmark", signer=signer, identify=lambda name: name)
+    store = StoredTokens(database, BookStates(log, SealWitness(log, log.sealed_keys)))
+    key = TokenKey(1, bytes(range(32)))
     params = {"format": "hex", "until": "2100-01-01"}
 
     def ask() -> None:

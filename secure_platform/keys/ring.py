@@ -15,6 +15,7 @@ from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError
 from secure_platform.keys.algorithms import require_making
+from secure_platform.keys.book_states import BookStates
 from secure_platform.keys.catalog import (
     ALGORITHMS,
     CELL,
@@ -80,7 +81,7 @@ class KeyRing(NotPickled):
         self._uses = KeyUses(database, self._opened)
         self._rows = KeyRows(database, log, self._opened, self._uses)
         self._subjects = SubjectKeys(database, self._rows, self._opened, self._uses)
-        self.stored_tokens = StoredTokens(database)
+        self.stored_tokens = StoredTokens(database, BookStates(log, self._rows.witness))
         self.lifecycle = Lifecycle(self._rows, self._opened, self._subjects, database)
 
     def initialise(self) -> list[str]:

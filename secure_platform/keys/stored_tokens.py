@@ -2,12 +2,13 @@
 
 A book holds the tokens of one domain, key version, spelling and last day: all of them end together. Its pages
 are numbered without a gap, and only ever added to, but for what is erased. They are opaque here:
-`protect/token_pages.py` seals and reads them, and notices any that was changed, swapped or removed.
+`protect/token_pages.py` seals and reads them, and notices any that was changed, swapped or removed. That they
+are the newest, the audit log witnesses (`book_states.py`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date
 from typing import Final, Protocol, TypeAlias
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -15,32 +16,14 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from secure_platform.control.database import ControlDatabase
 from secure_platform.control.tables import token_book, token_page
 from secure_platform.errors import DataRefusedError
+from secure_platform.keys.book_states import EMPTY, MARK, Book, BookStates, chained
 from secure_platform.keys.material import NotPickled
 
 Page: TypeAlias = tuple[int, bytes]
 """Its number, from 1, and its bytes."""
 Made: TypeAlias = tuple[bytes, int]
 """The bytes of a page, and how many tokens are in it."""
-MARK: Final = 16
-"""So many bytes at the end of a page tell it from others: those of its seal."""
 _SAME: Final = ("domain", "version", "until", "form")
-
-
-@dataclass(frozen=True, order=True)
-class Book:
-    """What some tokens have in common.
-
-    Attributes:
-        domain: Of the key that seals them.
-        version: Of that key.
-        until: The last day, UTC, on which they stand for anything.
-        form: How they are spelled.
-    """
-
-    domain: str
-    version: int
-    until: date
-    form: str
 
 
 @dataclass(frozen=True)
@@ -51,11 +34,18 @@ class Seen:
         page: The last page; 0 for none.
         tokens: How many tokens are in the pages up to it.
         mark: Its last bytes.
+        state: Of all pages up to it; see `book_states.py`.
     """
 
     page: int = 0
     tokens: int = 0
     mark: bytes = b""
+    state: str = EMPTY
+
+    def then(self, sealed: bytes, tokens: int) -> "Seen":
+        """After the next page."""
+        page = self.page + 1
+        return Seen(page, self.tokens + tokens, sealed[-MARK:], chained(self.state, page, sealed))
 
 
 UNREAD: Final = Seen()
@@ -69,11 +59,16 @@ class TokenStore(Protocol):
 
         Raises:
             DataRefusedError: If these are not the book's any more.
+            IntegrityError: If the book is not as it was recorded last.
         """
         ...
 
     def each(self, book: Book) -> Iterator[Page]:
-        """The pages of a book in order, one at a time in memory."""
+        """The pages of a book in order, one at a time in memory.
+
+        Raises:
+            IntegrityError: At its end, if the book is not as it was recorded last.
+        """
         ...
 
     def append(self, book: Book, after: Seen, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
@@ -87,11 +82,16 @@ class TokenStore(Protocol):
 
         Raises:
             DataRefusedError: If the book is gone, or other than the caller knows it.
+            IntegrityError: If it is not as it was recorded last.
         """
         ...
 
-    def books(self, domain: str | None = None) -> Sequence[Book]:
-        """All books, or those of a domain, in order."""
+    def books(self, domain: str) -> Sequence[Book]:
+        """The books of a domain, in order.
+
+        Raises:
+            IntegrityError: If one was deleted behind our back.
+        """
         ...
 
 
@@ -100,44 +100,75 @@ class StoredTokens(NotPickled):
 
     Args:
         database: Holds them.
+        states: Witness which pages are the newest.
     """
 
-    def __init__(self, database: ControlDatabase) -> None:
+    def __init__(self, database: ControlDatabase, states: BookStates) -> None:
         self._database = database
+        self._states = states
 
     def pages(self, book: Book, after: Seen = UNREAD) -> list[Page]:
         """As `TokenStore.pages`."""
+        since = self._states.seen()
         with self._database.read() as connection:
             number = _number(connection, book)
             _require_unchanged(connection, number, book, after)
-            return _pages(connection, number, after.page)
+            found = _pages(connection, number, after.page)
+        self._states.require(book, _state(after.state, found), since)
+        return found
 
     def each(self, book: Book) -> Iterator[Page]:
         """As `TokenStore.each`."""
+        since, state = self._states.seen(), EMPTY
         with self._database.read() as connection:
-            yield from _listed(connection, _number(connection, book), 0)
+            for page in _listed(connection, _number(connection, book), 0):
+                state = chained(state, *page)
+                yield page
+        self._states.require(book, state, since)
 
     def append(self, book: Book, after: Seen, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
         """As `TokenStore.append`."""
-        with self._database.write() as connection:
+        since = self._states.seen()
+        with ExitStack() as changes, self._database.write() as connection:
             number = _number(connection, book)
             _require_unchanged(connection, number, book, after)
+            newer = _pages(connection, number, after.page)
+            state = _state(after.state, newer)
+            self._states.require(book, state, since)
+            first = (newer[-1][0] if newer else after.page) + 1
+            made = list(enumerate(make(newer, first), first))
+            if not made:
+                return
+            # Nothing takes the two locks the other way round: who writes to the log has read all keys before.
+            self._states.announce(changes, book, _state(state, ((page, each) for page, (each, _) in made)))
             if number is None:
                 connection.execute(insert(token_book).values(vars(book)))
                 number = _number(connection, book)
-            newer = _pages(connection, number, after.page)
-            first = (newer[-1][0] if newer else after.page) + 1
-            for page, (sealed, count) in enumerate(make(newer, first), first):
+            for page, (sealed, count) in made:
                 row = {"book": number, "page": page, "count": count, "sealed": sealed}
                 connection.execute(insert(token_page).values(row))
 
-    def books(self, domain: str | None = None) -> list[Book]:
+    def books(self, domain: str) -> list[Book]:
         """As `TokenStore.books`."""
+        since, expected = self._states.seen(), list(self._states.kept())
+        found = self.all(domain)
+        for book in expected:
+            if book.domain == domain and book not in found:
+                self._states.require(book, EMPTY, since)
+        return found
+
+    def all(self, domain: str | None = None) -> list[Book]:
+        """The books that are in the database, whether or not others should be, in order."""
         query = select(*(token_book.c[name] for name in _SAME))
         if domain is not None:
             query = query.where(token_book.c.domain == domain)
         with self._database.read() as connection:
             return sorted(Book(**row) for row in connection.execute(query).mappings())
+
+    def known(self) -> list[Book]:
+        """The books that are in the database, and those of which the log says that they should be."""
+        expected = list(self._states.kept())
+        return sorted({*self.all(), *expected})
 
     def count(self, domain: str, version: int | None = None) -> int:
         """How many tokens a domain has, or one version of its key seals."""
@@ -149,24 +180,41 @@ class StoredTokens(NotPickled):
             return int(connection.execute(query).scalar_one())
 
     def rewrite(self, book: Book, change: Callable[[Page], Made | None]) -> None:
-        """Put other bytes in place of some pages for good: `change` says which, None leaves a page."""
-        with self._database.write() as connection:
+        """Put other bytes in place of some pages for good: `change` says which, None leaves a page.
+
+        Raises:
+            IntegrityError: If the book is not as it was recorded last.
+        """
+        since = self._states.seen()
+        with ExitStack() as changes, self._database.write() as connection:
             number = _number(connection, book)
-            for page, sealed in _pages(connection, number, 0):
-                made = change((page, sealed))
-                if made is not None:
-                    here = (token_page.c.book == number) & (token_page.c.page == page)
-                    anew = {"sealed": made[0], "count": made[1]}
-                    connection.execute(update(token_page).where(here).values(anew))
+            pages = _pages(connection, number, 0)
+            self._states.require(book, _state(EMPTY, pages), since)
+            made = {page: anew for page, sealed in pages if (anew := change((page, sealed)))}
+            if not made:
+                return
+            after = ((page, made[page][0] if page in made else sealed) for page, sealed in pages)
+            self._states.announce(changes, book, _state(EMPTY, after))
+            for page, (sealed, count) in made.items():
+                here = (token_page.c.book == number) & (token_page.c.page == page)
+                row = {"sealed": sealed, "count": count}
+                connection.execute(update(token_page).where(here).values(row))
         self._database.scrub()
 
     def close(self, book: Book) -> None:
-        """Delete a book and all that is in it for good."""
-        with self._database.write() as connection:
+        """Delete a book and all that is in it for good, as it is or should be."""
+        with ExitStack() as changes, self._database.write() as connection:
             number = _number(connection, book)
+            self._states.announce(changes, book, EMPTY)
             connection.execute(delete(token_page).where(token_page.c.book == number))
             connection.execute(delete(token_book).where(token_book.c.book == number))
         self._database.scrub()
+
+
+def _state(state: str, pages: Iterable[Page]) -> str:
+    for page, sealed in pages:
+        state = chained(state, page, sealed)
+    return state
 
 
 def _number(connection: Connection, book: Book) -> int | None:

@@ -1,8 +1,9 @@
 """An aggregate is refused when the plan is compiled, if one person would move more than their own rows.
 
 Rows that stay behind for k and l, and shuffled values, depend on everybody; rows that go where the row they
-point at is missing depend on another person; a subject whose cells differ from row to row would count as
-many, and two with the same cell as one. With any of these, the noise would hide less than is declared.
+point at is missing depend on another person, unless that row can be known to be of the same (`own_rows.py`);
+a subject whose cells differ from row to row would count as many, and two with the same cell as one. With any
+of these, the noise would hide less than is declared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,8 @@ from secure_platform.contract.aggregates import Aggregate, Group
 from secure_platform.contract.model import Contract, Scalar
 from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
+from secure_platform.protect.own_rows import follows, keeps_persons, reaching, subject_in
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
-from secure_platform.protect.strength import strengths
 from secure_platform.protect.told import errors
 
 _GROUPED: Final[Mapping[str, type]] = {
@@ -22,6 +23,10 @@ _GROUPED: Final[Mapping[str, type]] = {
 }  # fmt: skip
 _COUNTED: Final = frozenset({"Int64", "Int32", "Float64"})
 _OF_EVERYBODY: Final = "shuffle"
+_OF_ANOTHER: Final = (
+    "One person would take rows of others along: refuse what is invalid, drop the column, or let "
+    "relationships lead `subjectId` of both datasets to one key."
+)
 _MOST_NOISE: Final = 1e15
 """A column of whole numbers has room for thousands of times this deviation."""
 
@@ -32,9 +37,9 @@ def subject_of(contract: Contract) -> str:
     Raises:
         PlanRefusedError: If the contract names none.
     """
-    for column in contract.columns:
-        if column.subject_id:
-            return column.name
+    column = subject_in(contract)
+    if column is not None:
+        return column.name
     raise PlanRefusedError(
         f"{contract.dataset} has an aggregate and no subject",
         "Mark the column that says whom a row is about with `subjectId: true`.",
@@ -60,13 +65,12 @@ def _problems(
         yield f"is of {aggregate.source}, which is no dataset", "Name a dataset of the product as its source."
         return
     outputs = {column.column: column for column in plans[aggregate.source].outputs}
-    subject = outputs.get(subject_of(product.contracts[aggregate.source]))
-    if subject is None or not all(strengths().named(each.full_name).keeps_keys for each in subject.every()):
+    if not keeps_persons(plans[aggregate.source], subject_of(product.contracts[aggregate.source])):
         yield (
             "needs a subject that is the same in all rows of a person, and of nobody else",
             "Tokenize the column of the subject, or encrypt it with `mode: deterministic`.",
         )
-    for dataset in _reaching(product, aggregate.source):
+    for dataset in reaching(product, aggregate.source):
         suppression = plans[dataset].suppression
         if suppression is not None and suppression.quasi:
             yield (
@@ -87,20 +91,13 @@ def _problems(
 
 
 def _pointing(product: Product, plans: Mapping[str, DatasetPlan], dataset: str) -> Iterator[tuple[str, str]]:
-    """Columns whose row goes when the row that they point at is not there, unless both are of one person."""
-    contract = product.contracts[dataset]
-    for column in plans[dataset].outputs:
-        key = column.reference
-        if key is None:
-            continue
-        persons = {each.name for each in product.contracts[key.dataset].columns if each.subject_id}
-        if contract.column(column.column).subject_id and persons <= {key.column}:
-            continue
-        stays_behind = any(plans[each].suppression for each in _reaching(product, key.dataset))
-        if contract.on_invalid == "quarantine" or stays_behind:
+    """Columns whose row goes with the row that they point at, which may be of another person."""
+    for column, found in follows(product, plans, dataset):
+        key = product.contracts[dataset].column(column).reference
+        if found is None and key is not None:
             yield (
-                f"depends on {dataset}.{column.column}, whose rows go when {key.dataset} has no such row",
-                "One person would take rows of others along: refuse what is invalid, or drop the column.",
+                f"depends on {dataset}.{column}, whose rows go when {key.dataset} has no such row",
+                _OF_ANOTHER,
             )
 
 
@@ -132,10 +129,3 @@ def _is(kind: type, value: Scalar) -> bool:
 def _own(column: ColumnPlan) -> Iterator[tuple[str, str]]:
     if any(each.transform == _OF_EVERYBODY for each in column.every()):
         yield f"uses {column.column}, whose values are shuffled between people", "Use another transform."
-
-
-def _reaching(product: Product, dataset: str) -> Iterator[str]:
-    """The dataset and all whose missing rows would take rows of it along."""
-    yield dataset
-    for parent in product.contracts[dataset].parents:
-        yield from _reaching(product, parent)

@@ -15,9 +15,10 @@ import polars as pl
 from secure_platform.contract.model import DTYPES, Column, Contract
 from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError
+from secure_platform.keys.book_states import Book
 from secure_platform.keys.catalog import name_of_domain
 from secure_platform.keys.material import TokenKey
-from secure_platform.keys.stored_tokens import Book, TokenStore
+from secure_platform.keys.stored_tokens import TokenStore
 from secure_platform.protect.decide import Decider, Place
 from secure_platform.protect.execute import PlanKeys, apply
 from secure_platform.protect.keyed import canonical_text, read_canonical

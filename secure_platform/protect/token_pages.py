@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from secure_platform import canonical
 from secure_platform.errors import IntegrityError
+from secure_platform.keys.book_states import Book
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import NotPickled, TokenKey, derive
-from secure_platform.keys.stored_tokens import MARK, UNREAD, Book, Made, Page, Seen, TokenStore
+from secure_platform.keys.stored_tokens import UNREAD, Made, Page, TokenStore
 from secure_platform.protect.cells import Bytes
 
 TOKEN_BYTES: Final = 16
@@ -137,8 +138,7 @@ class OpenBook(NotPickled):
 
     def _add(self, lookups: Words, tokens: Words, sealed: bytes) -> None:
         self._index.add(lookups, tokens)
-        seen = self._seen
-        self._seen = Seen(seen.page + 1, seen.tokens + len(lookups), sealed[-MARK:])
+        self._seen = self._seen.then(sealed, len(lookups))
 
     def _numbered(self, pages: Iterable[Page], last: int = 0) -> Iterator[Page]:
         for number, page in enumerate(pages, last + 1):

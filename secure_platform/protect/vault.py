@@ -18,8 +18,9 @@ import numpy as np
 import polars as pl
 
 from secure_platform.errors import PlanRefusedError, UsageError
+from secure_platform.keys.book_states import Book
 from secure_platform.keys.material import TokenKey
-from secure_platform.keys.stored_tokens import Book, TokenStore
+from secure_platform.keys.stored_tokens import TokenStore
 from secure_platform.protect.cells import Cells
 from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.keyed import canonical_text, hmac_hex, read_canonical

@@ -120,7 +120,7 @@ def test_no_token_is_drawn_for_a_proposal(project: Path, capsys: pytest.CaptureF
     assert levels(project, "--hierarchy", "age=age.csv") == 2
     assert "people.place has stored tokens" in capsys.readouterr().err
     keys = Services(load_settings()).keys
-    assert keys.stored_tokens.books() == []
+    assert keys.stored_tokens.known() == []
     assert not [each.name for each in keys.versions() if "town.people.job" in each.name]
 
 

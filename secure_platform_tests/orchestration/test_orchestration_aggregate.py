@@ -303,7 +303,7 @@ def test_what_the_documentation_declares_can_be_told(tmp_path: Path) -> None:
     example = text.partition("```yaml\nbudget:")[2].partition("```")[0]
     (copied / "aggregates.yaml").write_text(f"budget:{example}")
     product = load_product(copied)
-    assert len(product.aggregate_names) == 2
+    assert len(product.aggregate_names) == 3
     assert current_plan(product, context.services.keys).datasets["encounters"]
 
 

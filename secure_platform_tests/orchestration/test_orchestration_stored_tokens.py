@@ -12,7 +12,8 @@ from bank_home import PRODUCT, Bank, people
 from secure_platform.access.holds import Hold
 from secure_platform.access.resources import ProductResource
 from secure_platform.errors import UsageError
-from secure_platform.keys.stored_tokens import UNREAD, Book
+from secure_platform.keys.book_states import Book
+from secure_platform.keys.stored_tokens import UNREAD
 from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.emergency import emergency
 from secure_platform.orchestration.steps.erase import erase
@@ -30,7 +31,7 @@ ENDED = Book(DOMAIN, 1, TODAY - timedelta(days=1), "hex")
 
 
 def books(bank: Bank) -> list[Book]:
-    return bank.services.keys.stored_tokens.books()
+    return bank.services.keys.stored_tokens.known()
 
 
 def put(bank: Bank, book: Book) -> None:

@@ -16,8 +16,9 @@ from secure_platform.contract.columns import PARTS
 from secure_platform.contract.model import Column, Contract, Protect, Reference
 from secure_platform.contract.product import Product
 from secure_platform.errors import IntegrityError, PlanRefusedError
+from secure_platform.keys.book_states import Book
 from secure_platform.keys.material import CellKey, TokenKey
-from secure_platform.keys.stored_tokens import UNREAD, Book, Made, Page, Seen
+from secure_platform.keys.stored_tokens import UNREAD, Made, Page, Seen
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.taxonomy.classification import Classification
@@ -45,8 +46,8 @@ class KeptTokens:
             made = make(self.pages(book, after), len(kept) + 1)
             kept += [(number, sealed) for number, (sealed, _) in enumerate(made, len(kept) + 1)]
 
-    def books(self, domain: str | None = None) -> list[Book]:
-        return sorted(book for book in self.kept if domain in {None, book.domain})
+    def books(self, domain: str) -> list[Book]:
+        return sorted(book for book in self.kept if domain == book.domain)
 
 
 class DerivedKeys:

@@ -1,7 +1,9 @@
-"""The table of transforms in the documentation is the data that the platform goes by."""
+"""The tables in the documentation: of transforms, the platform's own data; of invariants, all with tests."""
 
+import ast
 import os
 import re
+from pathlib import Path
 from typing import Final
 
 import yaml
@@ -13,6 +15,23 @@ from secure_platform.settings import PACKAGE
 
 PAGE: Final = PACKAGE.parent / "docs" / "protection.md"
 TABLE: Final = re.compile(r"(?<=<!-- transforms -->\n).*(?=<!-- /transforms -->)", re.DOTALL)
+INVARIANTS: Final = re.compile(r"(?<=<!-- invariants -->\n).*(?=<!-- /invariants -->)", re.DOTALL)
+TWELVE: Final = (
+    "determinism",
+    "domain separation",
+    "referential integrity",
+    "uniqueness",
+    "reversibility",
+    "one-way by key",
+    "format",
+    "nulls and types",
+    "nothing left",
+    "rotation",
+    "re-identification",
+    "not twice",
+)
+SKIPPED: Final = frozenset({"skip", "xfail"})
+"""Marks of a test that need not hold."""
 HEAD: Final = ("transform", "parameters", "of", "unique", "same", "undone", "leaves", "stands for")
 
 
@@ -56,3 +75,29 @@ def test_the_table_of_transforms_is_made_from_the_data() -> None:
     found = TABLE.search(PAGE.read_text("utf-8"))
     assert found is not None
     assert found[0] == made()
+
+
+def test_every_invariant_is_held_by_tests_that_are_run() -> None:
+    found = INVARIANTS.search(PAGE.read_text("utf-8"))
+    assert found is not None
+    rows = [line.strip("| \n").split(" | ") for line in found[0].splitlines()[2:]]
+    assert tuple(name for name, *_ in rows) == TWELVE
+    for name, says, tests in rows:
+        assert says
+        assert re.fullmatch(r"`[\w/]+\.py::test_\w+`(, `[\w/]+\.py::test_\w+`)*", tests), name
+        for file, test in re.findall(r"`([\w/]+\.py)::(test_\w+)`", tests):
+            assert _is_run(PACKAGE.parent / "secure_platform_tests" / file, test), f"{name}: {file}::{test}"
+
+
+def _is_run(file: Path, test: str) -> bool:
+    """Whether a module has a test of this name that is not skipped or let fail."""
+    module = ast.parse(file.read_text("utf-8"))
+    found = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == test]
+    marks = {
+        each.attr
+        for node in found
+        for mark in node.decorator_list
+        for each in ast.walk(mark)
+        if isinstance(each, ast.Attribute)
+    }
+    return len(found) == 1 and not marks & SKIPPED

@@ -8,7 +8,7 @@ import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -23,17 +23,21 @@ from hypothesis import strategies as st
 from protect_examples import DerivedKeys, KeptTokens, column, contract, dataset_plan, product, refused, typed
 
 from secure_platform import canonical
+from secure_platform.audit.log import AuditLog
+from secure_platform.audit.seals import SealWitness
 from secure_platform.contract.model import Column, Reference
 from secure_platform.control.database import ControlDatabase
 from secure_platform.errors import DataRefusedError, IntegrityError, PlanRefusedError, UsageError
+from secure_platform.keys.book_states import Book, BookStates
 from secure_platform.keys.envelope import Envelope
 from secure_platform.keys.material import derive, hmac_sha256
-from secure_platform.keys.stored_tokens import Book, Made, Page, Seen, StoredTokens
+from secure_platform.keys.signing import LogSigner
+from secure_platform.keys.stored_tokens import UNREAD, Made, Page, Seen, StoredTokens
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, undo
 from secure_platform.protect.plan import DatasetPlan
 from secure_platform.protect.token_pages import PAGE_BYTES, PAGE_ROWS, OpenBook, _Index, _paged, words_of
-from secure_platform.protect.vault import known_tokens, last_day
+from secure_platform.protect.vault import kept_values, known_tokens, last_day
 
 FREE = "gdpr_pseudonymous"
 TODAY = datetime.now(UTC).date()
@@ -45,7 +49,10 @@ class Kept(DerivedKeys):
 
     def __init__(self, path: Path) -> None:
         self.database = ControlDatabase.at(path)
-        self.stored_tokens: Any = StoredTokens(self.database)
+        signer = LogSigner("o/t", bytes(32))
+        log = AuditLog(path.with_suffix(".log"), origin="o/t", signer=signer, identify=lambda name: name)
+        self.states = BookStates(log, SealWitness(log, log.sealed_keys))
+        self.stored_tokens: Any = StoredTokens(self.database, self.states)
 
 
 @pytest.fixture
@@ -111,7 +118,7 @@ def test_two_homes_give_the_same_value_unrelated_tokens(keys: Kept, tmp_path: Pa
 def test_the_page_is_what_the_documentation_says(keys: Kept) -> None:
     """Opened with the library alone, by the construction that the module describes."""
     (token,) = tokens(keys, ["4111111111111111"])
-    (book,) = keys.stored_tokens.books()
+    (book,) = keys.stored_tokens.books("vault:card")
     ((number, sealed),) = keys.stored_tokens.pages(book)
     key = keys.bytes("vault:card")
     told_with = canonical.dumps(["vault:card", 1, book.until.isoformat(), "hex", number])
@@ -216,12 +223,12 @@ def test_what_was_not_committed_is_nobodys_token(keys: Kept, monkeypatch: pytest
             super().append(book, after, fail)
 
     kept = keys.stored_tokens
-    monkeypatch.setattr(keys, "stored_tokens", Dying(keys.database))
+    monkeypatch.setattr(keys, "stored_tokens", Dying(keys.database, keys.states))
     expression = apply(plan_of(card()), typed([card()], {"card": ["a", "b"]}), keys)
     with pytest.raises((OSError, pl.exceptions.ComputeError)):
         expression.collect()
     keys.stored_tokens = kept
-    (book,) = kept.books()
+    (book,) = kept.books("vault:card")
     assert [number for number, _ in kept.pages(book)] == [1]
     assert tokens(keys, ["a"]) == [before]
 
@@ -229,7 +236,7 @@ def test_what_was_not_committed_is_nobodys_token(keys: Kept, monkeypatch: pytest
 def test_a_batch_of_many_values_takes_few_pages(keys: Kept) -> None:
     made = tokens(keys, [str(n) for n in range(200_000)])
     assert len(set(made)) == 200_000
-    (book,) = keys.stored_tokens.books()
+    (book,) = keys.stored_tokens.books("vault:card")
     assert len(keys.stored_tokens.pages(book)) <= 8
     assert keys.stored_tokens.count("vault:card") == keys.stored_tokens.count("vault:card", 1) == 200_000
     assert keys.stored_tokens.count("vault:card", 2) == 0
@@ -239,7 +246,7 @@ def test_a_page_of_long_texts_ends_before_it_is_large(keys: Kept) -> None:
     values = [f"{n}".ljust(PAGE_BYTES // 3, "x") for n in range(7)] + ["y" * (PAGE_BYTES + 1), "z"]
     made = tokens(keys, values)
     assert len(set(made)) == len(values)
-    (book,) = keys.stored_tokens.books()
+    (book,) = keys.stored_tokens.books("vault:card")
     pages = keys.stored_tokens.pages(book)
     assert len(pages) >= len("".join(values)) / PAGE_BYTES
     assert tokens(keys, values[::-1]) == made[::-1]
@@ -341,7 +348,8 @@ def test_a_book_of_another_domain_or_version_does_not_open(keys: Kept) -> None:
     was = tokens(keys, ["a"])
     for statement in ("UPDATE token_book SET version = 2", "UPDATE token_book SET domain = 'vault:other'"):
         change(keys, statement)
-        assert told(keys, was) == [None]
+        with pytest.raises(IntegrityError, match="as they were written last"):
+            told(keys, was)
     other = column("card", protect={"transform": "vault", "ttl": 90}, token_domain="other")
     change(keys, "UPDATE token_book SET version = 1")
     with pytest.raises(IntegrityError):
@@ -377,9 +385,9 @@ def key_of(keys: Kept) -> Callable[[int], Any]:
 
 def test_a_closed_book_is_gone_and_begins_anew(keys: Kept) -> None:
     made = tokens(keys, ["a"])
-    (book,) = keys.stored_tokens.books()
+    (book,) = keys.stored_tokens.books("vault:card")
     keys.stored_tokens.close(book)
-    assert (keys.stored_tokens.books(), told(keys, made)) == ([], [None])
+    assert (keys.stored_tokens.books("vault:card"), told(keys, made)) == ([], [None])
     assert tokens(keys, ["a"]) != made
 
 
@@ -412,6 +420,156 @@ def test_who_has_a_book_open_from_which_tokens_were_deleted_runs_again(
     assert store.pages(book) == before
     again = OpenBook(keys.token_key("vault:card", 1), book, store)
     assert (asked_of(again, 4) == asked_of(fresh, 4)).all(), "nobody is told of an edited page"
+
+
+# --- an older copy
+
+
+def copied(keys: Kept) -> Callable[[], None]:
+    """A copy of the books as they are now; what puts it back."""
+    path = Path(keys.database._engine.url.database or "")
+    with closing(sqlite3.connect(path)) as connection:
+        books = connection.execute("SELECT * FROM token_book").fetchall()
+        pages = connection.execute("SELECT * FROM token_page").fetchall()
+
+    def put_back() -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DELETE FROM token_page")
+            connection.execute("DELETE FROM token_book")
+            connection.executemany("INSERT INTO token_book VALUES (?, ?, ?, ?, ?)", books)
+            connection.executemany("INSERT INTO token_page VALUES (?, ?, ?, ?)", pages)
+
+    return put_back
+
+
+def forget(keys: Kept, *values: str) -> None:
+    (found,) = known_tokens("vault:card", set(values), keys.stored_tokens, key_of(keys))
+    pages, known = found
+    keys.stored_tokens.rewrite(pages.book, partial(pages.without, known.keys()))
+
+
+def require_refused(keys: Kept, was: Sequence[Any]) -> None:
+    """Nobody draws, tells, looks up or forgets, in this process or another."""
+    again = Kept(Path(keys.database._engine.url.database or ""))
+    asks: list[Callable[[Kept], object]] = [
+        lambda kept: tokens(kept, ["a", "new"]),
+        lambda kept: told(kept, was),
+        lambda kept: list(known_tokens("vault:card", {"a"}, kept.stored_tokens, key_of(keys))),
+        lambda kept: kept_values("vault:card", {was[0]}, kept.stored_tokens, key_of(keys)),
+    ]
+    for kept in (keys, again):
+        for ask_ in asks:
+            with pytest.raises(IntegrityError, match="written last: an older copy was put back"):
+                ask_(kept)
+    again.database.close()
+
+
+@pytest.mark.parametrize("since", ["drawn", "forgotten", "begun"])
+def test_an_older_copy_of_a_book_tells_and_draws_nothing(keys: Kept, since: str) -> None:
+    if since == "begun":
+        put_back = copied(keys)
+        was = tokens(keys, ["a", "b"])
+    else:
+        was = tokens(keys, ["a", "b"])
+        put_back = copied(keys)
+    if since == "drawn":
+        tokens(keys, ["c"])
+    elif since == "forgotten":
+        forget(keys, "b")
+    newest = copied(keys)
+    put_back()
+    require_refused(keys, was)
+    newest()
+    assert told(keys, was)[0] == "a", "the newest copy is as good as it was"
+    assert tokens(keys, ["a"]) == was[:1]
+
+
+def test_a_book_that_is_hidden_while_somebody_is_erased_does_not_bring_them_back(keys: Kept) -> None:
+    was = tokens(keys, ["a", "b"])
+    put_back = copied(keys)
+    change(keys, "DELETE FROM token_page")
+    change(keys, "DELETE FROM token_book")
+    with pytest.raises(IntegrityError, match="an older copy was put back"):
+        forget(keys, "b")
+    put_back()
+    forget(keys, "b")
+    put_back()
+    require_refused(keys, was)
+
+
+def test_what_was_closed_is_not_brought_back_and_what_is_lost_can_be_closed(keys: Kept) -> None:
+    was = tokens(keys, ["a"])
+    put_back = copied(keys)
+    (book,) = keys.stored_tokens.books("vault:card")
+    keys.stored_tokens.close(book)
+    put_back()
+    require_refused(keys, was)
+    assert keys.stored_tokens.known() == [book]
+    keys.stored_tokens.close(book)
+    assert (keys.stored_tokens.known(), told(keys, was)) == ([], [None])
+    anew = tokens(keys, ["a"])
+    change(keys, "DELETE FROM token_page")
+    change(keys, "DELETE FROM token_book")
+    assert keys.stored_tokens.known() == [book], "the log knows that it is missing"
+    keys.stored_tokens.close(book)
+    assert told(keys, anew) == [None]
+
+
+def test_a_book_of_an_earlier_version_counts_until_it_is_changed(tmp_path: Path, keys: Kept) -> None:
+    was = tokens(keys, ["a"])
+    for path in tmp_path.glob("control.log*"):
+        path.unlink()
+    earlier = Kept(tmp_path / "control.db")
+    put_back = copied(earlier)
+    assert told(earlier, was) == ["a"]
+    tokens(earlier, ["b"])
+    put_back()
+    require_refused(earlier, was)
+    earlier.database.close()
+
+
+def test_nothing_is_added_to_an_older_copy_so_that_it_would_count_again(keys: Kept) -> None:
+    """Whoever opened the book before the copy was put back has no need to look at it again."""
+    was = tokens(keys, ["a"])
+    put_back = copied(keys)
+    forget(keys, "a")
+    (book,) = keys.stored_tokens.books("vault:card")
+    put_back()
+    with pytest.raises(IntegrityError, match="an older copy was put back"):
+        keys.stored_tokens.append(book, UNREAD, lambda _, __: [(b"sealed", 1)])
+    with pytest.raises(IntegrityError, match="an older copy was put back"):
+        keys.stored_tokens.rewrite(book, lambda page: (page[1], 1))
+    require_refused(keys, was)
+
+
+@pytest.mark.parametrize("dies", ["before", "after"])
+def test_after_a_crash_at_the_commit_the_book_goes_on(
+    keys: Kept, monkeypatch: pytest.MonkeyPatch, dies: str
+) -> None:
+    """Announced and not done: what is there counts, whether it is the one or the other, until the next."""
+    (was,) = tokens(keys, ["a"])
+    announce, unfinished = keys.states.announce, list[ExitStack]()
+
+    def die(changes: ExitStack, book: Book, state: str) -> None:
+        announce(changes, book, state)
+        unfinished.append(changes.pop_all())
+        if dies == "before":
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keys.states, "announce", die)
+        if dies == "before":
+            with pytest.raises((OSError, pl.exceptions.ComputeError)):
+                tokens(keys, ["b"])
+        else:
+            tokens(keys, ["b"])
+    put_back = copied(keys)
+    again = Kept(Path(keys.database._engine.url.database or ""))
+    assert told(again, [was]) == ["a"]
+    tokens(again, ["c"])
+    put_back()
+    require_refused(again, [was])
+    again.database.close()
 
 
 # --- in a plan
@@ -470,7 +628,7 @@ def test_of_two_parts_only_its_own_values_are_kept() -> None:
     frame = typed(columns, {"card": list("abcdef"), "n": list(range(6))})
     made = apply(plan, frame, keys).collect()["card"].to_list()
     assert [cell[:2] for cell in made] == ["t1", "t1", "v_", "v_", "t1", "t1"]
-    (book,) = keys.stored_tokens.books()
+    (book,) = keys.stored_tokens.kept
     key = keys.token_key(book.domain, 1)
     ((_, known),) = known_tokens(book.domain, set("abcdef"), keys.stored_tokens, lambda _: key)
     assert sorted(known.values()) == sorted(made[2:4])

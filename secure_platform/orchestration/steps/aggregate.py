@@ -14,6 +14,7 @@ from secure_platform.contract.aggregates import Aggregate, Aggregates
 from secure_platform.errors import UsageError
 from secure_platform.monitor.profile import Measures, Profiler
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
+from secure_platform.orchestration.steps.contributing import MadeOf, contributing, followed, made_of
 from secure_platform.orchestration.steps.observe import (
     MARTS,
     found_by,
@@ -30,6 +31,7 @@ from secure_platform.orchestration.steps.protect import (
     original_values_left,
     plan_digest,
     record_left,
+    related,
     residual_detail,
 )
 from secure_platform.orchestration.steps.reports import reported
@@ -37,7 +39,7 @@ from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.aggregate import answered
 from secure_platform.protect.aggregate_rules import subject_of
 from secure_platform.protect.budget import Spend
-from secure_platform.protect.plan import DatasetPlan
+from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.protect.residual import kept_formats
 from secure_platform.protect.told import errors, identity, noise_domain, order_key, told
 from secure_platform.store.draft import Draft
@@ -60,11 +62,12 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
     document, declared = _declared(context, name)
     source = context.input(Zone.PROTECTED, declared.source)
     require_verdicts(source, PROTECTED_VERDICTS)
-    plan = current_plan(product, services.keys).datasets[declared.source]
+    whole = current_plan(product, services.keys)
+    plan = whole.datasets[declared.source]
     key = input_key(
         stage="aggregate",
         source=source.snapshot_id,
-        plan=plan_digest(plan),
+        plans={name: plan_digest(whole.datasets[name]) for name in related(product, declared.source)},
         # Their values are looked for in what is told.
         originals={each: context.input(Zone.RAW, each).snapshot_id for each in product.contracts},
         declared=declared.model_dump(mode="json"),
@@ -75,7 +78,7 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
         services.store.set_head(known, actor=context.requester)
         return _outcome(context, known)
     began = time.monotonic()
-    table, spend, again = _tell(context, document, declared, source, plan)
+    table, spend, again = _tell(context, document, declared, made_of(context, whole, source), whole)
     with services.store.draft(product.name, name, Zone.MARTS, actor=context.requester) as draft:
         measures = _judge(context, draft, declared, plan, table, spend, again=again)
         snapshot = draft.commit(
@@ -121,14 +124,14 @@ def _declared(context: StepContext, name: str) -> tuple[Aggregates, Aggregate]:
 
 
 def _tell(
-    context: StepContext, document: Aggregates, declared: Aggregate, source: Snapshot, plan: DatasetPlan
+    context: StepContext, document: Aggregates, declared: Aggregate, source: MadeOf, plan: Plan
 ) -> tuple[pl.DataFrame, Spend, bool]:
     """Spend, and then draw the noise; returns whether it was spent before."""
     services, product = context.services, context.product
     keys, domain = services.keys, noise_domain(product.name)
     key = keys.token_key(domain)
-    frame = services.store.scan(source)
     subject = subject_of(product.contracts[declared.source])
+    frame = contributing(context, plan, source)
     answer = answered(declared, frame, subject, order_key(key))
     of_this = identity(product.name, declared, _input_digest(context, source, plan), answer)
     spend, again = services.budget.spend(
@@ -138,24 +141,30 @@ def _tell(
     return told(declared, answer, frame.collect_schema(), drawn_by, of_this), spend, again
 
 
-def _input_digest(context: StepContext, source: Snapshot, plan: DatasetPlan) -> str:
-    """What changes with the source alone: its content, or what it is made of where cells are at random."""
-    if not any(each.full_name == _AT_RANDOM for column in plan.outputs for each in column.every()):
-        return source.content_digest
-    store, made_of, waiting = context.services.store, {}, [source]
-    while waiting:
-        snapshot = waiting.pop()
-        before = snapshot.provenance["inputs"]
+def _input_digest(context: StepContext, source: MadeOf, plan: Plan) -> str:
+    """What changes with all that says which rows count: contents, or what they are made of.
+
+    Cells that are encrypted at random are others each time.
+    """
+    datasets = [each.snapshot for each, _ in followed(context, plan, source)]
+    outputs = [column for each in datasets for column in plan.datasets[each.dataset].outputs]
+    if any(part.full_name == _AT_RANDOM for column in outputs for part in column.every()):
+        return canonical.dumps(_provenance(source)).decode()
+    if len(datasets) == 1:
+        return source.snapshot.content_digest
+    return canonical.dumps([[each.dataset, each.content_digest] for each in datasets]).decode()
+
+
+def _provenance(source: MadeOf) -> dict[str, list[Any]]:
+    made: dict[str, list[Any]] = {}
+    for each in source.every():
         # The plan, and what was rewritten since.
-        how = {name: said for name, said in snapshot.provenance.items() if name not in {"run_id", "inputs"}}
-        raw = [each["content_digest"] for each in before if each["zone"] == Zone.RAW]
-        made_of[snapshot.dataset] = [how, snapshot.contract_digest, *raw]
-        waiting += [
-            store.load(snapshot.product, each["dataset"], Zone.PROTECTED, each["snapshot_id"])
-            for each in before
-            if each["zone"] == Zone.PROTECTED
-        ]
-    return canonical.dumps(made_of).decode()
+        said = each.snapshot.provenance
+        how = {name: what for name, what in said.items() if name not in {"run_id", "inputs"}}
+        found = [how, each.snapshot.contract_digest, each.raw.content_digest]
+        before = made.setdefault(each.snapshot.dataset, [])
+        before += [part for part in found if part not in before]
+    return made
 
 
 def _judge(

@@ -24,8 +24,8 @@ from secure_platform.errors import (
     UsageError,
 )
 from secure_platform.gate.records import ReleaseRecord
+from secure_platform.keys.book_states import Book
 from secure_platform.keys.catalog import KeyState, name_of_domain
-from secure_platform.keys.stored_tokens import Book
 from secure_platform.orchestration.steps.deploy import signed_package
 from secure_platform.orchestration.steps.protect import current_plan
 from secure_platform.orchestration.steps.tombstone import Tombstone
@@ -73,7 +73,7 @@ def sweep(services: Services, *, actor: str) -> int:
     today, destroyed = datetime.now(UTC).date(), _destroyed(services)
     ended = [
         book
-        for book in services.keys.stored_tokens.books()
+        for book in services.keys.stored_tokens.known()
         if book.until < today or (name_of_domain(book.domain), book.version) in destroyed
     ]
     held = held_domains(services, services.holds.all()) if ended else set()

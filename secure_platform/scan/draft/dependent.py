@@ -56,8 +56,9 @@ class _Support:
 
 def dependent(draft: TableDraft) -> TableDraft:
     """The draft with the dependencies between its columns."""
-    by = _ranked([column for column in draft.columns if _may_determine(column)])
-    determined = [column.name for column in _ranked([c for c in draft.columns if _may_be_determined(c)])]
+    kept = [column for column in draft.columns if column.protect is None]
+    by = _ranked([column for column in kept if _may_determine(column)])
+    determined = [column.name for column in _ranked([c for c in kept if _may_be_determined(c)])]
     made = _made_of_others(draft, determined)
     alone = [name for name in determined if name not in made]
     looks: dict[By, Sequence[str]] = {

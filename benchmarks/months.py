@@ -29,7 +29,15 @@ from secure_platform.monitor.freshness import judge_freshness
 from secure_platform.monitor.history import MetricsHistory
 from secure_platform.monitor.incident import Incident, Severity, Sighting, begin, join
 from secure_platform.orchestration.steps.context import StepContext, StepOutcome
-from secure_platform.orchestration.steps.observe import MONITORED, PROTECTED, RAW, keep, said_of, terms_of
+from secure_platform.orchestration.steps.observe import (
+    MONITORED,
+    PROTECTED,
+    RAW,
+    Again,
+    keep,
+    said_of,
+    terms_of,
+)
 from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.reports import sighting
@@ -133,7 +141,7 @@ class Simulation:
         context = StepContext(self._services, self._product, "months", "service:scheduler", self._source)
         pulled = pull(context, self.given.dataset)
         if pulled.snapshot.reused:
-            return [], []
+            return self._again(day, pulled), []
         seen, new = self._judged(day, pulled), [pulled.snapshot.snapshot_id]
         if pulled.snapshot.verdicts["validate"].passed:
             protected = protect(context, self.given.dataset)
@@ -179,10 +187,18 @@ class Simulation:
         at = datetime.combine(day + DAY, ARRIVES)
         keep(self._services, replace(record, verdicts={}, recorded_at=at), self._terms)
         zone = str(snapshot.zone)
-        said = said_of(metrics, snapshot.snapshot_id, self._terms, CHECKS[zone], again=False)
+        said = said_of(metrics, snapshot.snapshot_id, self._terms, CHECKS[zone], again=None)
         place = (zone, snapshot.dataset, snapshot.snapshot_id)
         others = [check for check in outcome.checks if check.name not in MONITORED]
         return [sighting(place, check) for check in (*said, *others)]
+
+    def _again(self, day: date, outcome: StepOutcome) -> list[Sighting]:
+        """What is said on the morning after the day about a file that was written again with what it held."""
+        snapshot, now = outcome.snapshot, datetime.combine(day + DAY, ARRIVES)
+        again = Again(now, written=datetime.now(UTC))
+        said = said_of(self._services.metrics, snapshot.snapshot_id, self._terms, ("freshness",), again=again)
+        place = ("raw", snapshot.dataset, snapshot.snapshot_id)
+        return [sighting(place, check) for check in said]
 
     def _forget(self, snapshots: Sequence[str]) -> None:
         with self._services.database.write() as connection:
@@ -269,10 +285,10 @@ def _try_all(simulation: Simulation, day: date, tried: Mapping[str, list[bool]])
 def _finds(name: str, given: Given, seen: Sequence[Sighting]) -> bool:
     """Whether what is told is about the fault."""
     about = {
-        "half a day missing": {"rows"},
+        "half a day missing": {"rows", f"hours:{given.moment}"},
         "unit x 100": {f"{kind}:{given.number}" for kind in ("mean", "p05", "p50", "p95", "drift")},
         "a column empty": {f"null_rate:{given.number}"},
-        "loaded twice": {"rows", "duplicate_rate"},
+        "loaded twice": {"rows", "duplicate_rate", "repeated_rate"},
         STALE: {"freshness"},
     }[name]
     return any(about & {*each.metrics} for each in seen if each.state is not None)
@@ -285,13 +301,13 @@ def _trips() -> Given:
     parts = months.with_columns(day.alias("day")).partition_by("day", as_dict=True, include_key=False)
     # One trip of the sample is dated weeks after its month.
     days = {date.fromisoformat(str(key[0])): part for key, part in parts.items() if part.height > 1}
-    return Given("city", "trips", days, "fare_amount", "pickup_datetime", first=31, every=6)
+    return Given("city", "trips", days, "fare_amount", "pickup_datetime", first=3, every=6)
 
 
 def _sales() -> Given:
     folder = test_data() / "ecommerce" / "online_retail_by_day"
     days = {date.fromisoformat(path.name[:10]): _text(path) for path in folder.glob("*.csv.gz")}
-    return Given("retail", "sales", days, "UnitPrice", "InvoiceDate", first=12, every=1)
+    return Given("retail", "sales", days, "UnitPrice", "InvoiceDate", first=3, every=1)
 
 
 PRODUCTS: Final[Mapping[str, Callable[[], Given]]] = {"city": _trips, "retail": _sales}

@@ -4,20 +4,20 @@ breaking
     Data that was accepted may be refused; a reader may meet another type, a null where there was
     none, other tokens or no column; or protection becomes weaker: column removed, or added as
     required or as a foreign key; logical type changed; requirement, uniqueness or key added or
-    dropped; limits, lengths or enum narrowed; pattern added or changed; spelling changed; classification
-    lowered, raised from public or to restricted; info type or subject mark added, changed or removed, because
-    the rules of a profile go by them, to stronger and to weaker; transform, token domain or reference
-    changed; quasi-identifier mark removed; source file changed; invalid rows or extra columns no longer
-    accepted; fewer invalid rows allowed, or more rows demanded; freshness relaxed; retention changed;
+    dropped; limits, lengths or enum narrowed; pattern added or changed; dependency added; spelling changed;
+    classification lowered, raised from public or to restricted; info type or subject mark added, changed or
+    removed, because the rules of a profile go by them, to stronger and to weaker; transform, token domain or
+    reference changed; quasi-identifier mark removed; source file changed; invalid rows or extra columns no
+    longer accepted; fewer invalid rows allowed, or more rows demanded; freshness relaxed; retention changed;
     who has to do with the data or approves its releases changed. Of a product: dataset or mart removed;
     protection profile, target or name changed; purposes added, which lets more people read, or removed;
     privacy budget or aggregate declared, changed or removed;
     the protection plan weaker, or not to be compiled.
 additive
     Everything that was accepted still is, and readers lose nothing: optional column added; limits
-    widened or removed; classification raised to confidential; quasi-identifier mark added; more
-    tolerance of the source; freshness tightened; monitoring changed. Of a product: dataset or mart added,
-    also an aggregate of the same budget.
+    widened or removed; dependency removed; classification raised to confidential; quasi-identifier mark
+    added; more tolerance of the source; freshness tightened; monitoring changed. Of a product: dataset or
+    mart added, also an aggregate of the same budget.
 none
     Words only: version, descriptions, owner, schedule, times of deployment, order of columns.
 """
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from secure_platform.contract.aggregates import Aggregates
-from secure_platform.contract.model import Column, Contract, Protect, Reference, Role
+from secure_platform.contract.model import Column, Contract, Dependency, Protect, Reference, Role
 from secure_platform.contract.product import Product
 from secure_platform.taxonomy.classification import Classification
 
@@ -242,6 +242,14 @@ def _names(old: tuple[str, ...], new: tuple[str, ...]) -> Kind:
     return "none" if set(old) == set(new) else "breaking"
 
 
+def _demands(old: tuple[Dependency, ...], new: tuple[Dependency, ...]) -> Kind:
+    """What was demanded before may be left out; what is new may refuse data."""
+    was, now = (
+        {(frozenset(each.columns), name) for each in side for name in each.determined} for side in (old, new)
+    )
+    return "none" if was == now else "additive" if now < was else "breaking"
+
+
 def _aggregates(old: Aggregates | None, new: Aggregates | None) -> Kind:
     """What is told of people: a table more of the same budget is one more mart."""
     if old is None or new is None or old.budget != new.budget:
@@ -303,6 +311,7 @@ CONTRACT_RULES: Final[Mapping[str, Rule]] = {
     "roles": _always("breaking"),
     "monitor": _always("additive"),
     "suppress": _always("breaking"),
+    "dependencies": _demands,
 }
 PRODUCT_RULES: Final[Mapping[str, Rule]] = {
     "name": _always("breaking"),

@@ -200,6 +200,22 @@ class Suppress:
     at_most: float = 1.0
 
 
+@dataclass(frozen=True)
+class Dependency:
+    """Columns whose values together determine those of others.
+
+    Attributes:
+        columns: Those that determine.
+        determined: Each of them has one value wherever these have the same.
+    """
+
+    columns: tuple[str, ...]
+    determined: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{' + '.join(self.columns)} → {' and '.join(self.determined)}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contract:
     """One dataset.
@@ -215,6 +231,7 @@ class Contract:
         roles: Who has to do with the data.
         monitor: How it is watched.
         suppress: Which rows do not leave raw.
+        dependencies: Which columns determine others.
         document: Canonical JSON of the parsed document; empty when there is none.
         digest: `sha256:<hex>` of `document`.
     """
@@ -234,6 +251,7 @@ class Contract:
     roles: tuple[Role, ...] = ()
     monitor: Monitor = field(default_factory=Monitor)
     suppress: Suppress | None = None
+    dependencies: tuple[Dependency, ...] = ()
     document: bytes = field(default=b"", repr=False, compare=False)
     digest: str
 

@@ -30,6 +30,7 @@ METRICS: Final = frozenset(
     {
         *("rows", "null_rate", "distinct_rate", "duplicate_rate", "invalid_rate", "found_rate"),
         *("mean", "quantile", "share", "drift", "schema", "freshness", "custom"),
+        *("repeated_rate", "hours", "newest"),
     }
 )
 """What can be switched off; the names are those of the metrics history."""

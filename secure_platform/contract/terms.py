@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final, get_args
 
 from secure_platform.contract.columns import only, read_custom
+from secure_platform.contract.dependencies import read_dependencies
 from secure_platform.contract.model import Column, ExtraColumns, OnInvalid, Role
 from secure_platform.contract.monitor import read_monitor
 from secure_platform.contract.place import Place, shown, suggestion
@@ -61,6 +62,7 @@ _CUSTOM: Final[Mapping[str, tuple[type, ...]]] = {
     "minimumRows": (int,),
     "monitor": (dict,),
     "suppressRows": (dict,),
+    "dependencies": (list,),
 }
 
 
@@ -182,6 +184,7 @@ def _handling(
         "extra_columns": extra_columns,
         "minimum_rows": minimum_rows,
         "monitor": read_monitor(custom.get("monitor", {}), columns, place.at("monitor")),
+        "dependencies": read_dependencies(custom.get("dependencies", []), columns, place.at("dependencies")),
         "suppress": read_suppress(custom.get("suppressRows", {}), columns, place.at("suppressRows")),
     }
 

@@ -39,6 +39,10 @@ class Feedback:
         """Whether nothing is learned from this number."""
         return (record.snapshot_id, check) in self.wrong and _was_unusual(record, metric)
 
+    def is_told(self, record: Record, metric: str, check: str) -> bool:
+        """Whether this number was unusual, and nobody called that a false alarm."""
+        return _was_unusual(record, metric) and (record.snapshot_id, check) not in self.right
+
     def allowance(self, records: Iterable[Record], metric: str, check: str) -> "Allowance":
         """How far off the metric may be, after what was called a false alarm."""
         found = [

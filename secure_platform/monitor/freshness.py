@@ -2,7 +2,7 @@
 
 A dataset that was promised and never arrived is late. A promise that is broken is `fail`; a delivery that is
 only unusual is `warn`. What is usual is learned by day of the week, so that a weekend without a delivery is
-no delay where there never is one.
+no delay where there never is one. A delivery of what was there before is none.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,8 @@ _SAME_DAY: Final = 3
 _LEEWAY: Final = 0.1
 """Share of the usual interval that is never late."""
 _FAR: Final = 5.0
+_CHANGED: Final = 3
+"""So many different contents say that there is another with every delivery."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,32 @@ def judge_freshness(
     elif expected is None and deadline is None:
         state = "learning"
     return Freshness(state, now - last, expected, deadline)
+
+
+def judge_repetition(
+    arrivals: Sequence[datetime], now: datetime, *, promised: timedelta | None, earlier: bool = False
+) -> State:
+    """Judge a source that was written again, and holds what it held before.
+
+    A table that rarely changes is written again rightly: one is stale that was another with every delivery,
+    after about as long as its deliveries usually took.
+
+    Args:
+        arrivals: When different contents came, in order, aware.
+        now: The present moment, aware.
+        promised: The greatest age that the contract allows; who promises one has data that change.
+        earlier: Whether it is the content of an earlier one than the newest.
+
+    Returns:
+        `fail` of data with a promise, else `warn`; `pass` where it is right, `learning` with too few.
+    """
+    if len(arrivals) < (_CHANGED if promised is None else _CHANGED - 1):
+        return "learning"
+    intervals = np.array([(later - before).total_seconds() for before, later in pairwise(arrivals)])
+    due = (now - arrivals[-1]).total_seconds() >= (1 - _LEEWAY) * float(median(intervals))
+    if not (earlier or due):
+        return "pass"
+    return "fail" if promised is not None else "warn"
 
 
 def _expected(arrivals: Sequence[datetime], zone: ZoneInfo) -> datetime | None:

@@ -1,7 +1,8 @@
 """What is measured of a snapshot, in the pass that writes it; no value of the data is kept.
 
 Of raw data only counts are taken. Of protected data also means, quantiles from bins 5 % wide, sketches and
-the shares of declared categories, whose labels are keyed. A cell of fewer than eleven rows is left out. Means
+the shares of declared categories, whose labels are keyed; of times that are not confidential the hours of the
+day that have rows, and the newest day. A cell of fewer than eleven rows is left out. Means
 and a contract's own metrics are rounded: the mean of equal values is the value, and two days' tell a new one.
 """
 
@@ -9,6 +10,7 @@ import hmac
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Final
 
 import polars as pl
@@ -17,6 +19,7 @@ from secure_platform.contract.model import Column, Contract
 from secure_platform.errors import DataRefusedError
 from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.distribution import Sketch, bin_middle, number_bin
+from secure_platform.taxonomy.classification import Classification
 
 SMALLEST: Final = 11
 """Rows of the smallest cell that is kept; the limit of the American health agencies."""
@@ -25,6 +28,8 @@ _DIGITS: Final = 4
 """Significant ones of a mean and of a contract's own metric: a step is less than what is worth a word."""
 _LABEL: Final = 16
 _BIN: Final = "bin"
+_HASH_SEED: Final = 0
+_EPOCH: Final = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -47,16 +52,22 @@ class Profiler:
         contract: What its columns mean; None for a mart, which has none.
         key: Keys the labels of categories; they say its version.
         values: Columns of which more than counts may be taken; none of raw data.
+        copies: Whether rows that are copies of others are counted: estimated to about 1 % of all rows.
     """
 
-    def __init__(self, contract: Contract | None, key: DigestKey, values: Collection[str]) -> None:
+    def __init__(
+        self, contract: Contract | None, key: DigestKey, values: Collection[str], *, copies: bool = False
+    ) -> None:
         self._contract = contract
         self._key = key
         self._values = values
+        self._copies = copies
         self._own = dict(contract.monitor.metrics) if contract and values else {}
         self._columns: list[str] = []
         self._numeric: list[str] = []
         self._categories: list[str] = []
+        self._days: list[str] = []
+        self._hours: list[str] = []
 
     def queries(self, frame: pl.LazyFrame) -> list[pl.LazyFrame]:
         """What is to be collected beside the frame."""
@@ -69,14 +80,25 @@ class Profiler:
                 self._numeric.append(name)
             elif _is_category(schema[name], column):
                 self._categories.append(name)
-        sketches = [_sketch(frame, name) for name in self._numeric]
-        return [self._totals(frame), *sketches, *(_counted(frame, name) for name in self._categories)]
+            elif schema[name].is_temporal() and _tells_when(column, self._contract):
+                self._days.append(name)
+                self._hours += [name] if schema[name] == pl.Datetime else []
+        return [
+            self._totals(frame),
+            *(_sketch(frame, name) for name in self._numeric),
+            *(_counted(frame, pl.col(name).cast(pl.String)) for name in self._categories),
+            *(_counted(frame, pl.col(name).cast(pl.Date)) for name in self._days),
+            *(_counted(frame, pl.col(name).dt.hour()) for name in self._hours),
+        ]
 
     def measures(self, results: Sequence[pl.DataFrame]) -> Measures:
         """Read the results of the queries, in their order."""
         totals: dict[str, float | None] = results[0].row(0, named=True)
         rows = int(totals.pop("rows") or 0)
+        different = totals.pop("different", None)
         numbers = {"rows": float(rows)}
+        if different is not None and rows:
+            numbers["repeated_rate"] = max(0.0, 1 - different / rows)
         for name, value in totals.items():
             if value is None or not math.isfinite(value) or not rows:
                 continue
@@ -86,10 +108,17 @@ class Profiler:
             elif rows - (totals.get(f"null_rate:{column}") or 0) >= SMALLEST:
                 numbers[name] = float(f"{value:.{_DIGITS}g}")
         sketches: dict[str, Sketch] = {}
-        for name, counted in zip([*self._numeric, *self._categories], results[1:], strict=True):
+        sketched = [*self._numeric, *self._categories]
+        times = 1 + len(sketched)
+        for name, counted in zip(sketched, results[1:times], strict=True):
             sketch = self._cells(name, counted)
             sketches[name] = sketch
             numbers |= _quantiles(name, sketch) if name in self._numeric else _shares(name, sketch, rows)
+        newest = results[times : times + len(self._days)]
+        for name, counted in zip(self._days, newest, strict=True):
+            numbers |= _newest(name, counted)
+        for name, counted in zip(self._hours, results[times + len(self._days) :], strict=True):
+            numbers |= _busy_hours(name, counted)
         return Measures(numbers, {name: sketch for name, sketch in sketches.items() if sketch})
 
     def _totals(self, frame: pl.LazyFrame) -> pl.LazyFrame:
@@ -103,6 +132,9 @@ class Profiler:
             )
         ]
         means = [pl.col(name).cast(pl.Float64).mean().alias(f"mean:{name}") for name in self._numeric]
+        if self._copies:
+            different = pl.struct(self._columns).hash(_HASH_SEED).approx_n_unique()
+            counts.append(different.cast(pl.Float64).alias("different"))
         query = frame.select(pl.len().cast(pl.Float64).alias("rows"), *counts, *means, *own)
         try:
             query.collect_schema()
@@ -135,14 +167,20 @@ def _is_category(dtype: pl.DataType, column: Column | None) -> bool:
     return dtype == pl.Boolean or (dtype == pl.String and column is not None and column.enum is not None)
 
 
+def _tells_when(column: Column | None, contract: Contract | None) -> bool:
+    """Of a mart nothing is known, and what is confidential may be somebody's birthday."""
+    open_to_all = column is not None and column.classification < Classification.CONFIDENTIAL
+    return open_to_all and _measured(column, contract)
+
+
 def _sketch(frame: pl.LazyFrame, name: str) -> pl.LazyFrame:
     number = pl.col(name).cast(pl.Float64)
     finite = frame.select(number).filter(pl.col(name).is_finite())
     return finite.select(number_bin(pl.col(name)).alias(_BIN)).group_by(_BIN).len()
 
 
-def _counted(frame: pl.LazyFrame, name: str) -> pl.LazyFrame:
-    return frame.select(pl.col(name).cast(pl.String).alias(_BIN)).drop_nulls().group_by(_BIN).len()
+def _counted(frame: pl.LazyFrame, label: pl.Expr) -> pl.LazyFrame:
+    return frame.select(label.alias(_BIN)).drop_nulls().group_by(_BIN).len()
 
 
 def _quantiles(name: str, sketch: Sketch) -> dict[str, float]:
@@ -156,6 +194,19 @@ def _quantiles(name: str, sketch: Sketch) -> dict[str, float]:
             if passed >= share * total:
                 found.setdefault(f"{quantile}:{name}", bin_middle(label))
     return found
+
+
+def _newest(name: str, counted: pl.DataFrame) -> dict[str, float]:
+    """The last day with enough rows, counted from 1970; one row may be dated wrongly."""
+    days = [day for day, count in counted.iter_rows() if count >= SMALLEST]
+    return {f"newest:{name}": float((max(days) - _EPOCH).days)} if days else {}
+
+
+def _busy_hours(name: str, counted: pl.DataFrame) -> dict[str, float]:
+    """Hours with enough rows; 2 says that there are so many that there hardly ever will be too few."""
+    hours = {hour: count for hour, count in counted.sort(_BIN).iter_rows() if count >= SMALLEST}
+    busy = {f"hour:{name}:{hour:02}": 1.0 + (count >= 2 * SMALLEST) for hour, count in hours.items()}
+    return {f"hours:{name}": float(len(hours)), **busy}
 
 
 def _shares(name: str, sketch: Sketch, rows: int) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """What is said about a snapshot: every metric against its own past, within the product's budget of alarms.
 
 A metric speaks when its deviation is rare by itself and stays rare among all that was judged of the product
-on that day. Schema and promises are facts, not chances: they have no budget.
+on that day. Schema, promises and what few snapshots show are facts, not chances: they have no budget.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,8 +17,9 @@ from secure_platform.contract.model import Monitor
 from secure_platform.monitor.anomaly import LEARNING_POINTS, STATES, UNUSUAL, Sensitivity, State, judge
 from secure_platform.monitor.budget import within_budget
 from secure_platform.monitor.distribution import Drift, Sketch, add, drift
+from secure_platform.monitor.facts import LASTING, Fact, Taught, facts
 from secure_platform.monitor.feedback import NONE, Feedback
-from secure_platform.monitor.freshness import judge_freshness
+from secure_platform.monitor.freshness import judge_freshness, judge_repetition
 from secure_platform.monitor.history import REFERENCE, Record
 from secure_platform.monitor.shape import schema_changes, schema_state
 
@@ -47,10 +48,14 @@ _CHECKS: Final[Mapping[str, str]] = MappingProxyType(
         "custom": "custom",
         "schema": "schema",
         "freshness": "freshness",
+        "repeated_rate": "quality",
+        "hours": "volume",
+        "newest": "volume",
     }
 )
-LASTING: Final = 3
-"""A distribution that is like so many before it is the new state."""
+REPEATS: Final = "repeats"
+"""The number of a snapshot that says whether its content was that of the one before; not judged itself."""
+STALE: Final = "what the source holds was there before, although it was written again"
 CHECKS: Final = ("volume", "freshness", "quality", "distribution", "custom", "schema")
 
 
@@ -99,6 +104,7 @@ def watch(
     promised: timedelta | None,
     today: Sequence[float] = (),
     feedback: Feedback = NONE,
+    repeats: bool = False,
 ) -> list[Observation]:
     """Judge a snapshot.
 
@@ -109,13 +115,47 @@ def watch(
         promised: The greatest age that the contract allows.
         today: The chances of all that was judged of the product today.
         feedback: What people said about earlier points.
+        repeats: Whether its content is that of the one before, from another source.
     """
     zone = ZoneInfo(monitor.timezone)
     holiday = record.recorded_at.astimezone(zone).date() in monitor.holidays
     found = [] if holiday else _judged(record, history, monitor, feedback)
     found = _within_budget([each for each in found if kind_of(each.metric) not in monitor.silent], today)
-    facts = [*_shape(record, history), _arrival(record, history, promised, zone)]
-    return found + [fact for fact in facts if fact.metric not in monitor.silent]
+    found = _with_facts(found, facts(record, _taught(history, feedback), holiday=holiday), history, feedback)
+    found += [*_shape(record, history), _arrival(record, history, promised, zone, repeats=repeats)]
+    return [each for each in found if kind_of(each.metric) not in monitor.silent]
+
+
+def _taught(history: Sequence[Record], feedback: Feedback) -> Taught:
+    """The records from which facts about a metric are learned: those that were not told, or not rightly.
+
+    What was told three times running is the new normal state, if nobody said that it was wrong.
+    """
+
+    def taught(metric: str) -> list[Record]:
+        check = _CHECKS[kind_of(metric)]
+        having = [r for r in history if metric in r.numbers and not feedback.is_wrong(r, metric, check)]
+        told = [feedback.is_told(each, metric, check) for each in having]
+        if len(told) >= LASTING and all(told[-LASTING:]):
+            return having[-LASTING:]
+        return [each for each, unusual in zip(having, told, strict=True) if not unusual]
+
+    return taught
+
+
+def _with_facts(
+    found: Sequence[Observation], wrong: Sequence[Fact], history: Sequence[Record], feedback: Feedback
+) -> list[Observation]:
+    """A fact says more than that a metric is being learned, or passes."""
+    said = {each.metric: each for each in found}
+    for fact in wrong:
+        known = said.get(fact.metric)
+        right = feedback.allowance(history, fact.metric, _CHECKS[kind_of(fact.metric)])
+        if (known is None or known.state not in UNUSUAL) and not right.covers(fact.value, fact.usual):
+            said[fact.metric] = Observation(
+                fact.metric, fact.state, 0.0, fact.value, fact.usual, note=fact.note
+            )
+    return [*said.values()]
 
 
 def _within_budget(found: Sequence[Observation], today: Sequence[float]) -> list[Observation]:
@@ -246,7 +286,7 @@ def _shape(record: Record, history: Sequence[Record]) -> Iterator[Observation]:
 
 
 def _arrival(
-    record: Record, history: Sequence[Record], promised: timedelta | None, zone: ZoneInfo
+    record: Record, history: Sequence[Record], promised: timedelta | None, zone: ZoneInfo, *, repeats: bool
 ) -> Observation:
     """Whether this one came in time; the first of all is in time."""
     if not history:
@@ -254,6 +294,10 @@ def _arrival(
     arrivals = [each.recorded_at for each in history]
     found = judge_freshness(arrivals, record.recorded_at, promised=promised, zone=zone)
     hours = (record.recorded_at - arrivals[-1]).total_seconds() / 3_600
+    if repeats and not any(each.numbers.get(REPEATS) for each in history):
+        stale = judge_repetition(arrivals, record.recorded_at, promised=promised)
+        if stale in UNUSUAL:
+            return Observation("freshness", max(found.state, stale, key=STATES.index), 0.0, hours, note=STALE)
     return Observation("freshness", found.state, 1.0, hours, note="hours since the one before")
 
 

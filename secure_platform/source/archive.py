@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Final
@@ -168,6 +169,11 @@ class Member:
             while block := file.read(CHUNK):
                 digest.update(block)
         return f"sha256:{digest.hexdigest()}"
+
+    @property
+    def written_at(self) -> datetime:
+        """When the archive was last written; aware, UTC."""
+        return self._archive.file.written_at
 
     def refusal(self, what: str, fix: str) -> DataRefusedError:
         """An error about this file."""

@@ -18,6 +18,7 @@ import codecs
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -221,6 +222,11 @@ class CsvSource(CsvText):
     def fingerprint(self) -> str:
         """Digest of the file's own bytes, `sha256:<64 hex digits>`."""
         return self._file.fingerprint()
+
+    @property
+    def written_at(self) -> datetime:
+        """When the file was last written; aware, UTC."""
+        return self._file.written_at
 
 
 def check_names(

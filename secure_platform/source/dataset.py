@@ -1,6 +1,7 @@
 """Where a dataset's file is: in a folder as CSV or Parquet, or in a zip file as CSV."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -29,6 +30,10 @@ class Source(Protocol):
 
     def fingerprint(self) -> str:
         """Digest of what is stored, `sha256:<64 hex digits>`."""
+
+    @property
+    def written_at(self) -> datetime:
+        """When the file was last written; aware, UTC."""
 
 
 def is_source_place(place: Path) -> bool:

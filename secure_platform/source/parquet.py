@@ -7,6 +7,7 @@ panic, swell and end their process. An empty text is null, as in CSV; the number
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -126,3 +127,8 @@ class ParquetSource(ParquetRows):
     def fingerprint(self) -> str:
         """Digest of the file's own bytes, `sha256:<64 hex digits>`."""
         return self._file.fingerprint()
+
+    @property
+    def written_at(self) -> datetime:
+        """When the file was last written; aware, UTC."""
+        return self._file.written_at

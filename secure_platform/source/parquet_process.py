@@ -13,6 +13,7 @@ Python does.
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
@@ -23,6 +24,8 @@ import pyarrow.parquet as pq
 from secure_platform.confined import serve
 from secure_platform.errors import DataRefusedError
 
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]{0,62}")
+"""Names that may stand in an error; this process imports no contracts."""
 ROW: Final = "row"
 RULE: Final = "rule"
 RECORD: Final = "record"
@@ -147,7 +150,10 @@ def _check_promise(parquet: pq.ParquetFile, size: int, *, anything: bool) -> int
         )
     nested = [_is_nested(parquet.schema.column(place)) for place in range(metadata.num_columns)]
     if any(nested) and not anything:
-        raise _RefusedError(f"has a nested column {nested.index(True) + 1}", "Export flat columns only.")
+        raise _RefusedError(
+            f"has a nested column {_named(parquet, nested.index(True))}",
+            "Export flat columns, or JSON as text, and describe what is in it in the contract.",
+        )
     rows = texts = 0
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
@@ -158,6 +164,12 @@ def _check_promise(parquet: pq.ParquetFile, size: int, *, anything: bool) -> int
         raise _RefusedError("does not have the rows that it promises", _FIX)
     _check_ratio(rows * (8 + CELL * metadata.num_columns) + texts, size)
     return int(8 + CELL * metadata.num_columns + texts // max(rows, 1))
+
+
+def _named(parquet: pq.ParquetFile, place: int) -> str:
+    """The place of a column, and the name above it if a contract could have it: others may be anything."""
+    name = parquet.schema.column(place).path.partition(".")[0]
+    return f"{place + 1}, {name}" if _NAME.fullmatch(name) else f"{place + 1}"
 
 
 def _is_nested(column: Any) -> bool:

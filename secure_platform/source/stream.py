@@ -14,6 +14,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -58,6 +59,10 @@ class Stored(Text, Protocol):
     def fingerprint(self) -> str:
         """Digest of what is stored, `sha256:<64 hex digits>`."""
 
+    @property
+    def written_at(self) -> datetime:
+        """When its writer says that it was last written; aware, UTC."""
+
 
 class SourceFile:
     """One file, plain or gzip by its name.
@@ -80,6 +85,15 @@ class SourceFile:
     def size(self) -> int:
         """Bytes that are stored."""
         return self._identity.size
+
+    @property
+    def written_at(self) -> datetime:
+        """When it was last written, as the file system has it; aware, UTC."""
+        try:
+            return datetime.fromtimestamp(self._identity.modified_ns / 1e9, UTC)
+        except (ValueError, OverflowError, OSError):
+            # A file system may say any year.
+            return datetime.max.replace(tzinfo=UTC)
 
     @contextmanager
     def stored(self) -> Iterator[io.FileIO]:

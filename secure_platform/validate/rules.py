@@ -4,12 +4,12 @@ All failures are found, not only the first; none of them carries a value. Every 
 however many rules it breaks.
 
 - On a row: `not_null`, `type` (see `casts.py`), `range`, `length`, `pattern`, `enum`.
-- On the dataset: `unique` and `primary_key` (every row that shares the value is invalid), `minimum_rows` (of
-  valid rows).
+- On the dataset: `unique` and `primary_key` (every row that shares the value is invalid), `dependency` (see
+  `dependencies.py`), `minimum_rows` (of valid rows).
 - On a record, from the source: `encoding`, `nul_byte`, `quoting`, `field_count`.
 
-Rows are read in batches; what grows with the data is 16 bytes for each row and key, and what is said about
-invalid rows.
+Rows are read in batches; what grows with the data is 16 bytes for each row and key, and for each determining
+value of a dependency, and what is said about invalid rows.
 """
 
 from collections import Counter
@@ -24,6 +24,8 @@ from secure_platform.contract.model import Contract
 from secure_platform.errors import DataRefusedError, IntegrityError
 from secure_platform.source.csv import LINE
 from secure_platform.validate.casts import typed
+from secure_platform.validate.dependencies import RULE as DEPENDENCY
+from secure_platform.validate.dependencies import contradictions
 from secure_platform.validate.keys import KeySearch
 
 if TYPE_CHECKING:
@@ -128,6 +130,8 @@ def validate(
             keys.add(batch)
         for key, lines in keys.duplicates():
             tally.add_lines(key.label, key.rule, lines)
+        for column, lines in contradictions(contract, text):
+            tally.add_lines(column, DEPENDENCY, lines)
     except pl.exceptions.PolarsError:
         raise IntegrityError(
             f"The raw snapshot of {contract.dataset} cannot be read to its end", "Pull the dataset again."

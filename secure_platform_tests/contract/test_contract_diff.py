@@ -25,6 +25,7 @@ from secure_platform.contract.load import load_contract
 from secure_platform.contract.model import (
     Column,
     Contract,
+    Dependency,
     Monitor,
     Protect,
     Reference,
@@ -100,6 +101,12 @@ CONTRACT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     "suppress": [(None, Suppress(k=5), "breaking", "breaking")],
     "roles": [((), (Role("reader", "read", ("clinical",), ()),), "breaking", "breaking")],
     "monitor": [(Monitor(), Monitor(severity="error"), "additive", "additive")],
+    "dependencies": [
+        ((), (Dependency(("a",), ("b",)),), "breaking", "additive"),
+        ((Dependency(("a",), ("b",)),), (Dependency(("a",), ("b", "c")),), "breaking", "additive"),
+        ((Dependency(("a",), ("b",)),), (Dependency(("b",), ("a",)),), "breaking", "breaking"),
+        ((Dependency(("a", "b"), ("c",)),), (Dependency(("b", "a"), ("c",)),), "none", "none"),
+    ],
 }
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secure_platform.contract.load import load_contract
-from secure_platform.contract.model import Protect, Reference
+from secure_platform.contract.model import Dependency, Protect, Reference
 from secure_platform.contract.schema import pandera_schema
 from secure_platform.contract.strict_yaml import MAX_INTEGER
 from secure_platform.errors import ContractError
@@ -359,6 +359,28 @@ CONTRACT_REFUSALS: dict[str, tuple[Damage, str, str]] = {
         "negative",
         "0 or more",
     ),
+    "dependency of an unknown column": (
+        lambda d, _: d.update(
+            customProperties=custom(dependencies=[{"columns": ["nowhere"], "determine": ["a"]}])
+        ),
+        "dependencies columns: names an unknown column",
+        "",
+    ),
+    "dependency of nothing": (
+        lambda d, _: d.update(customProperties=custom(dependencies=[{"columns": [], "determine": ["a"]}])),
+        "no list of columns",
+        "each once",
+    ),
+    "dependency that is no object": (
+        lambda d, _: d.update(customProperties=custom(dependencies=["id"])),
+        "dependency that is not understood",
+        "determine",
+    ),
+    "dependency on itself": (
+        lambda d, _: d.update(customProperties=custom(dependencies=[{"columns": ["a"], "determine": ["a"]}])),
+        "determines itself",
+        "one side",
+    ),
     "custom property of the dataset": (
         lambda d, _: d["schema"][0].update(customProperties=custom(infoType="US_SSN")),
         "`customProperties` is not honoured",
@@ -495,7 +517,11 @@ def test_everything_that_a_contract_says_is_in_the_model(tmp_path: Path) -> None
         foreign_key("parent", "others.id", customProperties=custom(protect="drop")),
         team={"members": [{"username": "a@example.org"}, {"username": "b.c@example.org", "role": "Owner"}]},
         customProperties=custom(
-            onInvalid="quarantine", maxInvalidRatio=0.25, extraColumns="keep_raw", minimumRows=0
+            onInvalid="quarantine",
+            maxInvalidRatio=0.25,
+            extraColumns="keep_raw",
+            minimumRows=0,
+            dependencies=[{"columns": ["kind", "at"], "determine": ["ssn"]}],
         ),
         slaProperties=[
             {"property": "Latency", "value": 2, "unit": "d", "element": "things.at, id"},
@@ -507,6 +533,7 @@ def test_everything_that_a_contract_says_is_in_the_model(tmp_path: Path) -> None
     assert (loaded.owner, loaded.source_file) == ("b.c@example.org", "things.csv")
     assert (loaded.on_invalid, loaded.max_invalid_ratio) == ("quarantine", 0.25)
     assert (loaded.extra_columns, loaded.minimum_rows) == ("keep_raw", 0)
+    assert loaded.dependencies == (Dependency(("kind", "at"), ("ssn",)),)
     assert (loaded.freshness_hours, loaded.retention_days) == (48.0, 30)
     assert loaded.primary_key == ("id",)
     assert loaded.classification is Classification.RESTRICTED

@@ -1,6 +1,9 @@
 """The steps write the metrics history and show what it says; days are made by moving the records back."""
 
+import gzip
+import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +15,7 @@ from sqlalchemy import update
 
 from secure_platform.contract.model import Monitor
 from secure_platform.control.tables import profile
-from secure_platform.monitor.watch import Observation
+from secure_platform.monitor.watch import STALE, Observation
 from secure_platform.orchestration.steps.context import CheckOutcome
 from secure_platform.orchestration.steps.observe import _outcome
 from secure_platform.store.snapshot import Zone
@@ -92,6 +95,38 @@ def test_a_snapshot_that_is_found_again_shows_what_was_said_and_its_age(line: Li
     assert now == before
     assert not check(again.checks, "freshness").passed
     assert len(line.services.metrics.before("healthcare", "patients", str(Zone.RAW))) == 1
+
+
+def test_a_delivery_of_what_was_there_before_is_stale_and_a_file_that_nobody_wrote_is_not(line: Line) -> None:
+    line.pull("patients")
+    contents = (line.source / "patients.csv").read_bytes()
+    yesterday(line)
+    line.edit("patients", lambda rows: rows[:-1])
+    assert check(line.pull("patients").checks, "freshness").passed
+    yesterday(line)
+    long_ago = time.time() - 3 * 86_400
+    os.utime(line.source / "patients.csv", (long_ago, long_ago))
+    assert check(line.pull("patients").checks, "freshness").passed
+    line.edit("patients", lambda rows: rows)
+    again = line.pull("patients")
+    stale = check(again.checks, "freshness")
+    assert (again.snapshot.reused, stale.passed, stale.detail["state"]) == (True, False, "fail")
+    assert stale.detail["unusual"][0]["note"] == STALE
+    (line.source / "patients.csv").write_bytes(contents)
+    assert check(line.pull("patients").checks, "freshness").detail["unusual"][0]["note"] == STALE
+    (line.source / "patients.csv").unlink()
+    (line.source / "patients.csv.gz").write_bytes(gzip.compress(contents))
+    other = line.pull("patients")
+    assert not other.snapshot.reused
+    assert check(other.checks, "freshness").detail["unusual"][0]["note"] == STALE
+
+
+def test_rows_that_came_twice_are_told_on_the_second_day(line: Line) -> None:
+    line.pull("patients")
+    line.edit("patients", lambda rows: [*rows, *rows[1:]])
+    quality = check(line.pull("patients").checks, "quality")
+    assert "repeated_rate" in {each["metric"] for each in quality.detail["unusual"]}
+    assert quality.detail["state"] == "fail"
 
 
 @pytest.mark.parametrize(

@@ -130,13 +130,13 @@ def test_upstream_bad_files_are_refused_or_read(shared_data: Path) -> None:
         except DataRefusedError as error:
             said[path.stem] = error.culprit.removeprefix(f"The source file '{path.name}' ")
     assert said == {
-        "ARROW-GH-41317": "has a nested column 32",
-        "ARROW-GH-41321": "has a nested column 32",
+        "ARROW-GH-41317": "has a nested column 32, list_boolean",
+        "ARROW-GH-41321": "has a nested column 32, list_boolean",
         "ARROW-GH-43605": "21186",
-        "ARROW-GH-45185": "has a nested column 1",
+        "ARROW-GH-45185": "has a nested column 1, x",
         "ARROW-GH-47662": "is not a whole Parquet file",
         "ARROW-RS-GH-6229-DICTHEADER": "has a column that does not lie in it as promised",
-        "ARROW-RS-GH-6229-LEVELS": "has a nested column 1",
+        "ARROW-RS-GH-6229-LEVELS": "has a nested column 1, outer",
         "PARQUET-1481": "is not a whole Parquet file",
     }
 

@@ -16,11 +16,11 @@ from secure_platform.control.database import utc_now
 from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.anomaly import STATES, UNUSUAL
 from secure_platform.monitor.distribution import Sketch
-from secure_platform.monitor.freshness import judge_freshness
+from secure_platform.monitor.freshness import judge_freshness, judge_repetition
 from secure_platform.monitor.history import MetricsHistory, Record
 from secure_platform.monitor.plot import plot
 from secure_platform.monitor.profile import Measures
-from secure_platform.monitor.watch import Observation, watch
+from secure_platform.monitor.watch import REPEATS, STALE, Observation, watch
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext
 from secure_platform.services import Services
 from secure_platform.store.snapshot import Snapshot, Verdict
@@ -99,6 +99,7 @@ def remember(
     *,
     findings: Findings,
     seconds: float,
+    repeats: bool = False,
 ) -> None:
     """Judge a new snapshot and keep its record.
 
@@ -109,8 +110,9 @@ def remember(
         measures: What was counted while it was written.
         findings: Column → info type → count.
         seconds: How long the step took.
+        repeats: Whether the rows are those of the snapshot before, from a source that is another.
     """
-    numbers = {**measures.numbers, "seconds": seconds}
+    numbers = {**measures.numbers, "seconds": seconds, REPEATS: float(repeats)}
     record = _record(snapshot, numbers, measures.sketches, findings)
     keep(context.services, record, terms)
 
@@ -133,6 +135,7 @@ def keep(services: Services, record: Record, terms: Terms) -> None:
         promised=terms.promised,
         today=metrics.chances(record.product, now.replace(hour=0, minute=0, second=0, microsecond=0)),
         feedback=services.incidents.feedback(record.product),
+        repeats=bool(record.numbers.get(REPEATS)),
     )
     numbers = {**record.numbers, JUDGING: time.monotonic() - began}
     metrics.add(replace(record, numbers=numbers, verdicts={each.metric: each.to_json() for each in found}))
@@ -162,14 +165,41 @@ def _record(
 
 
 def monitored(
-    context: StepContext, snapshot: Snapshot, terms: Terms, checks: Sequence[str]
+    context: StepContext,
+    snapshot: Snapshot,
+    terms: Terms,
+    checks: Sequence[str],
+    *,
+    written: datetime | None = None,
 ) -> tuple[CheckOutcome, ...]:
-    """What was said about a snapshot, as checks."""
-    return said_of(context.services.metrics, snapshot.snapshot_id, terms, checks, again=snapshot.reused)
+    """What was said about a snapshot, as checks.
+
+    Args:
+        context: The run.
+        snapshot: The snapshot.
+        terms: What is asked of its dataset.
+        checks: Names of the checks.
+        written: When its source was last written, if it has one.
+    """
+    again = Again(utc_now(), written) if snapshot.reused else None
+    return said_of(context.services.metrics, snapshot.snapshot_id, terms, checks, again=again)
+
+
+@dataclass(frozen=True)
+class Again:
+    """A snapshot that was found again.
+
+    Attributes:
+        now: When.
+        written: When its source was last written, if it has one.
+    """
+
+    now: datetime
+    written: datetime | None = None
 
 
 def said_of(
-    metrics: MetricsHistory, snapshot_id: str, terms: Terms, checks: Sequence[str], *, again: bool
+    metrics: MetricsHistory, snapshot_id: str, terms: Terms, checks: Sequence[str], *, again: Again | None
 ) -> tuple[CheckOutcome, ...]:
     """What was said about a record, as checks.
 
@@ -178,7 +208,7 @@ def said_of(
         snapshot_id: The record; one that is not known is being learned.
         terms: What is asked of its dataset.
         checks: Names of the checks.
-        again: Whether nothing new came: then its age now is shown.
+        again: That nothing new came: then its age now is shown.
     """
     record = metrics.find(snapshot_id)
     said = [Observation(name, **verdict) for name, verdict in record.verdicts.items()] if record else []
@@ -189,7 +219,7 @@ def said_of(
     for name in checks:
         found = [each for each in said if each.check == name]
         if name == "freshness" and again:
-            found = [_age([*history, *([record] if record else [])], terms)]
+            found = [_age(history, record, terms, again)]
         outcomes.append(_outcome(name, found, history, terms.monitor.severity))
     return tuple(outcomes)
 
@@ -239,11 +269,17 @@ def _lateness(history: Sequence[Record], now: datetime, promised: timedelta | No
     return max(0.0, (now - history[-1].recorded_at - promised).total_seconds() / 3_600)
 
 
-def _age(history: Sequence[Record], terms: Terms) -> Observation:
-    arrivals = sorted(each.recorded_at for each in history)
+def _age(history: Sequence[Record], record: Record | None, terms: Terms, again: Again) -> Observation:
+    arrivals = sorted(each.recorded_at for each in [*history, *([record] if record else [])])
     zone = ZoneInfo(terms.monitor.timezone)
-    found = judge_freshness(arrivals, utc_now(), promised=terms.promised, zone=zone)
+    found = judge_freshness(arrivals, again.now, promised=terms.promised, zone=zone)
     hours = found.age.total_seconds() / 3_600 if found.age is not None else None
+    if record is not None and again.written is not None and again.written > arrivals[-1]:
+        earlier = record.recorded_at < arrivals[-1]
+        stale = judge_repetition(arrivals, again.now, promised=terms.promised, earlier=earlier)
+        if stale in UNUSUAL:
+            state = max(found.state, stale, key=STATES.index)
+            return Observation("freshness", state, 0.0, hours, note=STALE)
     return Observation("freshness", found.state, 1.0, hours, note="hours since the last that was new")
 
 

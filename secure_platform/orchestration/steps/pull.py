@@ -1,8 +1,10 @@
 """Source → raw: a dataset is pulled as it is, validated, scanned, and committed whole or not at all."""
 
+import hmac
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
@@ -66,10 +68,10 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     known = store.find(context.product.name, dataset, Zone.RAW, key)
     if known is not None:
         store.set_head(known, actor=context.requester)
-        return reported(context, _outcome(context, known))
+        return reported(context, _outcome(context, known, source.written_at))
     with store.draft(context.product.name, dataset, Zone.RAW, actor=context.requester) as draft:
         malformed: list[Malformed] = []
-        profiler = Profiler(contract, labels_key(context), values=())
+        profiler = Profiler(contract, labels_key(context), values=(), copies=True)
         erased: list[int] = []
         frames = _without_erased(context, contract, _frames(source, malformed, unstored), erased)
         with stage("pull"):
@@ -80,7 +82,8 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
             corrected = scan.findings(dataset, draft.scan().drop(LINE))
         _refuse_unstorable(dataset, corrected.findings, profile)
         wrong = refused(corrected.findings, contract, scan.scanner.types)
-        usual = baseline_of(store.head(context.product.name, dataset, Zone.RAW))
+        before = store.head(context.product.name, dataset, Zone.RAW)
+        usual = baseline_of(before)
         new = drift(usual, corrected.findings, scan.scanner.types)
         if validation.quarantine.height:
             draft.write_quarantine(_quarantine(validation, malformed))
@@ -107,8 +110,9 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         profiler.measures(counts),
         findings=found_by(snapshot.verdicts["scan"]),
         seconds=time.monotonic() - began,
+        repeats=_repeats(before, snapshot),
     )
-    return reported(context, _outcome(context, snapshot))
+    return reported(context, _outcome(context, snapshot, source.written_at))
 
 
 def _frames(source: Source, malformed: list[Malformed], unstored: Collection[str]) -> Iterator[pl.DataFrame]:
@@ -201,7 +205,16 @@ def finding_record(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
+def _repeats(before: Snapshot | None, snapshot: Snapshot) -> bool:
+    """Whether another source has the same rows; the same one, read by another contract, is no other."""
+    return (
+        before is not None
+        and hmac.compare_digest(before.content_digest, snapshot.content_digest)
+        and before.provenance.get("source") != snapshot.provenance["source"]
+    )
+
+
+def _outcome(context: StepContext, snapshot: Snapshot, written: datetime) -> StepOutcome:
     validated, scanned = snapshot.verdicts["validate"], snapshot.verdicts["scan"]
     return StepOutcome(
         snapshot,
@@ -209,7 +222,9 @@ def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
             CheckOutcome("contract", validated.passed, validated.detail),
             CheckOutcome("scan", scanned.passed, _without(scanned.detail, DRIFT, BASELINE)),
             _drift_outcome(scanned),
-            *monitored(context, snapshot, terms_of(context.product.contracts[snapshot.dataset]), RAW),
+            *monitored(
+                context, snapshot, terms_of(context.product.contracts[snapshot.dataset]), RAW, written=written
+            ),
         ),
     )
 

@@ -6,7 +6,7 @@ from typing import Self
 
 import polars as pl
 
-from secure_platform.contract.model import Column, LogicalType, Protect, Reference
+from secure_platform.contract.model import Column, Dependency, LogicalType, Protect, Reference
 from secure_platform.taxonomy.classification import Classification
 
 
@@ -91,6 +91,7 @@ class TableDraft:
         left_out: Those that it cannot, as they are shown.
         doubts: About the table as a whole.
         written: What the file calls columns that have another name here: that name says what they hold.
+        dependencies: Which columns determine others.
     """
 
     dataset: str
@@ -102,6 +103,7 @@ class TableDraft:
     left_out: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
+    dependencies: tuple[Dependency, ...] = ()
 
     def column(self, name: str) -> ColumnDraft:
         """The column of this name."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from secure_platform.contract.load import API_VERSION
-from secure_platform.contract.model import Protect
+from secure_platform.contract.model import Dependency, Protect
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.draft.tables import MALFORMED
 from secure_platform.taxonomy.info_types import info_types
@@ -58,6 +58,7 @@ def _head(draft: TableDraft, owner: str) -> dict[str, Any]:
         **({"onInvalid": "quarantine", "maxInvalidRatio": MALFORMED} if draft.malformed else {}),
         **({"extraColumns": "keep_raw"} if draft.left_out else {}),
         **({"minimumRows": 0} if not draft.rows else {}),
+        **({"dependencies": [*map(_dependency, draft.dependencies)]} if draft.dependencies else {}),
     }
     return {
         "version": "1.0.0",
@@ -117,6 +118,10 @@ def _description(column: ColumnDraft) -> str:
 
 def _listed(values: tuple[str, ...]) -> dict[str, Any]:
     return {"metric": "invalidValues", "arguments": {"validValues": list(values)}, "mustBe": 0}
+
+
+def _dependency(each: Dependency) -> dict[str, list[str]]:
+    return {"columns": list(each.columns), "determine": list(each.determined)}
 
 
 def _protect(protect: Protect) -> str | dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from secure_platform.errors import UsageError
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.columns import TableDraft
+from secure_platform.scan.draft.dependent import dependent
 from secure_platform.scan.draft.keys import keyed, related
 from secure_platform.scan.draft.limits import MOST_VALUES, limited
 from secure_platform.scan.draft.meaning import understood
@@ -31,7 +32,7 @@ def drafted(tables: Sequence[Table], scanner: Scanner) -> list[TableDraft]:
     """What is proposed for the tables, before a profile says how they are protected."""
     understandings = [understood(shaped(table), scanner) for table in tables]
     told = limited(related([keyed(draft) for draft in understandings]))
-    return [_looked_at(draft) for draft in patterned(told)]
+    return [_looked_at(dependent(draft)) for draft in patterned(told)]
 
 
 def _looked_at(draft: TableDraft) -> TableDraft:

@@ -25,7 +25,8 @@ MOST_VALUES: Final = 20
 LONGEST: Final = 40
 OFTEN: Final = 5
 """A value that comes less often may be somebody's."""
-LARGEST: Final = 10**15
+LARGEST: Final = 10**14
+"""With room above it a limit is still a number that every reader of YAML and JSON takes for the same."""
 ROOM: Final = 10
 """Times the largest value: what is rare is often far out."""
 _CODE: Final = re.compile(r"[A-Za-z0-9+<>=?](?:[A-Za-z0-9 _./+&%,()<>=:-]*[A-Za-z0-9+<>=?%.)])?")

@@ -14,6 +14,7 @@ from secure_platform.contract.formats import FORMATS
 from secure_platform.contract.model import Column, LogicalType, Protect
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.draft.tables import Table
+from secure_platform.scan.sources import json
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.reading import header_tokens
 from secure_platform.validate.casts import typed
@@ -135,6 +136,10 @@ def _column(name: str, forms: Sequence[Form], counts: dict[str, int], head: pl.S
         return draft.doubted("it has no value: its type is a guess")
     fitting = [form for place, form in enumerate(forms) if counts[str(place)] == filled]
     if not fitting:
+        if _is_json(head):
+            return replace(draft, protect=Protect("drop")).doubted(
+                "it holds JSON, dropped until what is in it is described under `properties` or `items`"
+            )
         return draft.doubted(*_nearly(forms, counts, filled), *_alike(head))
     kind, spelled = fitting[0]
     if kind == "number" and not counts["fractions"]:
@@ -166,6 +171,13 @@ def _nearly(forms: Sequence[Form], counts: dict[str, int], filled: int) -> Itera
             others = f"{filled - fitting:,} cell{' is' if filled - fitting == 1 else 's are'}"
             yield f"{others} no {said}, all others are"
             return
+
+
+def _is_json(head: pl.Series) -> bool:
+    """Whether cells are objects or lists: what is found in one of them says nothing of the next."""
+    if float(head.str.contains(r"^\s*[{\[]").mean() or 0) < NEARLY:  # type: ignore[arg-type]
+        return False
+    return sum(isinstance(json.parsed(cell), dict | list) for cell in head) >= NEARLY * head.len()
 
 
 def _alike(head: pl.Series) -> Iterator[str]:

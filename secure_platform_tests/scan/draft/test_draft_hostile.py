@@ -1,8 +1,10 @@
 """Headers and cells of any kind make a contract that loads, or an error that says what to do."""
 
 import json
+import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 from draft_support import SCANNER, drafts, files, loaded
 
@@ -164,6 +166,27 @@ def test_a_cell_that_holds_several_kinds_is_dropped_until_somebody_decides(tmp_p
     home = draft.column("home")
     assert home.protect == Protect("drop")
     assert any("it holds CITY" in doubt for doubt in home.doubts)
+
+
+def test_a_column_of_json_is_dropped_until_somebody_says_what_is_in_it(tmp_path: Path) -> None:
+    records = [{"id": n, "tags": ["a", "b"], "more": {"note": f"n {n}"}, "text": "[sic]"} for n in range(40)]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    (draft,) = drafts(files(tmp_path, {"t.ndjson": lines})).values()
+    dropped = {column.name for column in draft.columns if column.protect == Protect("drop")}
+    assert dropped == {"tags", "more"}
+    assert all(any("JSON" in doubt for doubt in draft.column(name).doubts) for name in dropped)
+    loaded(draft)
+
+
+def test_a_nested_column_of_parquet_is_refused_by_its_name(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"id": [1], "tags": [["a"]], "jane@example.org": [{"a": 1}]})
+    told = {("id", "tags"): "nested column 2, tags", ("jane@example.org",): "nested column 1$"}
+    for columns, said in told.items():
+        frame.select(columns).write_parquet(tmp_path / "t.parquet")
+        with pytest.raises(DataRefusedError) as refused:
+            drafts([tmp_path / "t.parquet"])
+        assert re.search(said, refused.value.culprit)
+        assert "JSON as text" in refused.value.fix
 
 
 def test_a_large_promise_of_text_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

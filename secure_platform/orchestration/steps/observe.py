@@ -164,12 +164,24 @@ def _record(
 def monitored(
     context: StepContext, snapshot: Snapshot, terms: Terms, checks: Sequence[str]
 ) -> tuple[CheckOutcome, ...]:
-    """What was said about a snapshot, as checks."""
-    return said_of(context.services.metrics, snapshot.snapshot_id, terms, checks, again=snapshot.reused)
+    """What was said about a snapshot, as checks.
+
+    One that is found again was there before: then it is shown how old the newest data of its dataset are. A
+    snapshot that was rewritten without an erased person has no record of its own.
+    """
+    metrics = context.services.metrics
+    place = (snapshot.product, snapshot.dataset, str(snapshot.zone))
+    arrived = [at for _, at in metrics.arrivals(*place)] if snapshot.reused else None
+    return said_of(metrics, snapshot.snapshot_id, terms, checks, arrived=arrived)
 
 
 def said_of(
-    metrics: MetricsHistory, snapshot_id: str, terms: Terms, checks: Sequence[str], *, again: bool
+    metrics: MetricsHistory,
+    snapshot_id: str,
+    terms: Terms,
+    checks: Sequence[str],
+    *,
+    arrived: Sequence[datetime] | None = None,
 ) -> tuple[CheckOutcome, ...]:
     """What was said about a record, as checks.
 
@@ -178,7 +190,8 @@ def said_of(
         snapshot_id: The record; one that is not known is being learned.
         terms: What is asked of its dataset.
         checks: Names of the checks.
-        again: Whether nothing new came: then its age now is shown.
+        arrived: When the data of the dataset came, oldest first, if nothing new came: then their age now is
+            shown.
     """
     record = metrics.find(snapshot_id)
     said = [Observation(name, **verdict) for name, verdict in record.verdicts.items()] if record else []
@@ -188,8 +201,8 @@ def said_of(
     outcomes = []
     for name in checks:
         found = [each for each in said if each.check == name]
-        if name == "freshness" and again:
-            found = [_age([*history, *([record] if record else [])], terms)]
+        if name == "freshness" and arrived is not None:
+            found = [_age(arrived, terms)]
         outcomes.append(_outcome(name, found, history, terms.monitor.severity))
     return tuple(outcomes)
 
@@ -239,8 +252,7 @@ def _lateness(history: Sequence[Record], now: datetime, promised: timedelta | No
     return max(0.0, (now - history[-1].recorded_at - promised).total_seconds() / 3_600)
 
 
-def _age(history: Sequence[Record], terms: Terms) -> Observation:
-    arrivals = sorted(each.recorded_at for each in history)
+def _age(arrivals: Sequence[datetime], terms: Terms) -> Observation:
     zone = ZoneInfo(terms.monitor.timezone)
     found = judge_freshness(arrivals, utc_now(), promised=terms.promised, zone=zone)
     hours = found.age.total_seconds() / 3_600 if found.age is not None else None

@@ -187,7 +187,7 @@ class Simulation:
         at = datetime.combine(day + DAY, ARRIVES)
         keep(self._services, replace(record, verdicts={}, recorded_at=at), self._terms)
         zone = str(snapshot.zone)
-        said = said_of(metrics, snapshot.snapshot_id, self._terms, CHECKS[zone], again=None)
+        said = said_of(metrics, snapshot.snapshot_id, self._terms, CHECKS[zone])
         place = (zone, snapshot.dataset, snapshot.snapshot_id)
         others = [check for check in outcome.checks if check.name not in MONITORED]
         return [sighting(place, check) for check in (*said, *others)]

@@ -3,7 +3,6 @@
 import secrets
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Final
 
 from secure_platform.access.allowance import Limits
@@ -15,28 +14,17 @@ from secure_platform.access.holds import Holds
 from secure_platform.access.key_backups import KeyBackups
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import ANONYMOUS, Principal, Principals
-from secure_platform.access.seals import SealedRows
 from secure_platform.access.secret_custody import SecretCustody
 from secure_platform.access.sessions import Sessions
 from secure_platform.access.situation import Declared, HomeSituation
 from secure_platform.access.throttle import Throttle
 from secure_platform.access.tokens import Tokens, read_token
 from secure_platform.access.windows import read_window
-from secure_platform.audit.log import AuditLog
 from secure_platform.contract.product import Product, load_products
-from secure_platform.control.database import ControlDatabase
 from secure_platform.deploy.duckdb_target import DuckDBTarget
 from secure_platform.errors import UsageError
+from secure_platform.foundations import Foundations
 from secure_platform.gate.releases import Gate
-from secure_platform.keys.home import HomeKeys
-from secure_platform.keys.provider import KeyProvider
-from secure_platform.keys.providers.aws_session import AwsSession
-from secure_platform.keys.providers.choice import open_provider
-from secure_platform.keys.providers.vault_session import VaultSession
-from secure_platform.keys.ring import KeyRing
-from secure_platform.keys.secrets.local import LocalSecrets
-from secure_platform.keys.secrets.opened import open_secrets
-from secure_platform.keys.secrets.resolver import Secrets
 from secure_platform.monitor.access import AccessWatch
 from secure_platform.monitor.alerts import Alerts
 from secure_platform.monitor.chain import Chain
@@ -50,7 +38,6 @@ from secure_platform.notify.spans import Traces
 from secure_platform.protect.budget import Ledger
 from secure_platform.release.past import SignedPast
 from secure_platform.scan.columns import Scanner
-from secure_platform.settings import Settings
 from secure_platform.site import Event
 from secure_platform.store.snapshots import SnapshotStore
 from secure_platform.taxonomy.info_types import info_types
@@ -58,59 +45,15 @@ from secure_platform.taxonomy.info_types import info_types
 SCHEDULER: Final = "service:scheduler"
 DEPLOYER: Final = "service:deployer"
 ADMINISTRATOR: Final = "admin"
-AUDIT_LOG: Final = "audit.db"
 
 
-class Services:
+class Services(Foundations):
     """Every room of one home, opened when first needed.
 
     Args:
         settings: The resolved settings; the home must be initialised (see `initialise`).
         key_provider: Opens the keys in place of the provider that the settings choose.
     """
-
-    def __init__(self, settings: Settings, *, key_provider: KeyProvider | None = None) -> None:
-        self.settings = settings
-        self._stand_in = key_provider
-
-    @cached_property
-    def database(self) -> ControlDatabase:
-        """The control database."""
-        return ControlDatabase.at(self.settings.home / "control.db")
-
-    @property
-    def keys(self) -> KeyRing:
-        """The key ring over the provider of the settings."""
-        return self._opened.ring
-
-    @cached_property
-    def key_provider(self) -> KeyProvider:
-        """What wraps the keys."""
-        return self._stand_in or self.provider()
-
-    def provider(self, name: str | None = None) -> KeyProvider:
-        """What wraps the keys; another one than the settings choose, by its name, to move keys from or to."""
-        return open_provider(
-            self.settings.keys,
-            self.settings.home / "keys",
-            vault=lambda: self.vault,
-            aws=lambda: self.aws,
-            name=name,
-        )
-
-    @property
-    def audit(self) -> AuditLog:
-        """The tamper-evident log."""
-        return self._opened.audit
-
-    @cached_property
-    def _opened(self) -> HomeKeys:
-        return HomeKeys(
-            self.key_provider,
-            self.database,
-            self.settings.home / AUDIT_LOG,
-            fips=self.settings.keys.fips,
-        )
 
     @cached_property
     def principals(self) -> Principals:
@@ -144,11 +87,6 @@ class Services:
     def throttle(self) -> Throttle:
         """What slows guessing down."""
         return Throttle(self.database, self.audit)
-
-    @cached_property
-    def sealed_rows(self) -> SealedRows:
-        """The rows of the control database that say who somebody is and what they may do."""
-        return SealedRows(self.database, self.keys, self.audit)
 
     @cached_property
     def policy(self) -> Policy:
@@ -216,21 +154,6 @@ class Services:
         )
 
     @cached_property
-    def secrets(self) -> Secrets:
-        """What `secret://…` stands for."""
-        return open_secrets(
-            local=lambda: self.local_secrets,
-            vault=lambda: self.vault,
-            aws=lambda: self.aws,
-            ttl_seconds=self.settings.secrets.ttl_seconds,
-        )
-
-    @cached_property
-    def local_secrets(self) -> LocalSecrets:
-        """The secrets that this home keeps itself."""
-        return LocalSecrets(self.settings.home / "secrets", self.keys, self.audit)
-
-    @cached_property
     def secret_custody(self) -> SecretCustody:
         """Who may change secrets."""
         return SecretCustody(
@@ -241,28 +164,6 @@ class Services:
             self.audit,
             announce=self._announce,
         )
-
-    @cached_property
-    def vault(self) -> VaultSession:
-        """The login at Vault.
-
-        Raises:
-            UsageError: If the settings name no Vault.
-        """
-        if self.settings.vault is None:
-            raise UsageError("No Vault is named", "Set vault: in platform.yaml; see docs/settings.md.")
-        return VaultSession(self.settings.vault)
-
-    @cached_property
-    def aws(self) -> AwsSession:
-        """The connection to AWS.
-
-        Raises:
-            UsageError: If the settings name no AWS region.
-        """
-        if self.settings.aws is None:
-            raise UsageError("No AWS is named", "Set aws: in platform.yaml; see docs/settings.md.")
-        return AwsSession(self.settings.aws)
 
     @cached_property
     def store(self) -> SnapshotStore:
@@ -357,16 +258,6 @@ class Services:
     def products(self) -> dict[str, Product]:
         """Every data product of the project, by name."""
         return dict(load_products(self.settings.defs))
-
-    @property
-    def temporary(self) -> Path:
-        """Private scratch space on the same file system as the rooms."""
-        return self.settings.home / "tmp"
-
-    @property
-    def releases(self) -> Path:
-        """The folder of the signed packages."""
-        return self.settings.home / "releases"
 
     def product(self, name: str) -> Product:
         """One product by name.

@@ -8,6 +8,7 @@ below the project unless it is named, never below an arbitrary current directory
 import json
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
@@ -155,10 +156,18 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings.model_validate({**defaults, **given, "project": project, "home": home})
     except ValidationError as error:
-        names = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in error.errors()}))
+        names = ", ".join(sorted({_place(problem) for problem in error.errors()}))
         raise UsageError(
             f"These settings cannot be used: {names}", f"Correct them in {CONFIG_NAME} or the environment."
         ) from None
+
+
+def _place(problem: Mapping[str, Any]) -> str:
+    """Where it is, and which fields it lacks: these names are ours, whatever else is said may not be."""
+    named = ".".join(map(str, problem["loc"]))
+    said = getattr(problem.get("ctx", {}).get("error"), "args", ())
+    lacks = said[0] if said and isinstance(said[0], list) else []
+    return f"{named} (it lacks {', '.join(lacks)})" if lacks else named
 
 
 def find_project() -> Path:

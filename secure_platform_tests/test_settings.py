@@ -79,3 +79,10 @@ def test_a_setting_that_is_not_understood_is_named(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=said):
         load_settings()
+
+
+def test_a_channel_that_lacks_something_says_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURE_PLATFORM_CHANNELS", '[{"name": "a", "kind": "email", "url": "smtps://zq"}]')
+    with pytest.raises(UsageError, match=r"channels\.0 \(it lacks .*sender") as refused:
+        load_settings(home=tmp_path)
+    assert "zq" not in str(refused.value)

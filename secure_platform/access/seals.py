@@ -169,6 +169,15 @@ class SealedRows:
             self._whole[table.name] = changes, rows
         return rows
 
+    def require_genuine(self, table: Table) -> None:
+        """Look at every row of a table as it is now, whatever was read before.
+
+        Raises:
+            IntegrityError: As `all`.
+        """
+        with self._database.read() as connection:
+            self.whole(connection, table)
+
     def pseudonym(self, name: str) -> str:
         """How the log calls a principal."""
         return self._audit.identify(name)

@@ -131,7 +131,9 @@ def tell_unsaved(out: Console, unsaved: Sequence[str]) -> None:
     """Say that keys are in no backup, if so."""
     if unsaved:
         line(out, f"In no backup, and lost with this home: the keys {', '.join(unsaved)}. Back them up:")
-        line(out, f"  {command('--token-file admin.token keys backup FILE')}")
+        token = load_settings().home / "keys" / "admin.token"
+        given = near(token) if token.exists() else "admin.token"
+        line(out, f"  {command(f'--token-file {given} keys backup FILE')}")
 
 
 def near(path: Path) -> str:

@@ -15,7 +15,7 @@ from secure_platform.cli.access import open_services
 from secure_platform.cli.output import brief, example, json_option, line, print_json, show, table
 from secure_platform.errors import UsageError
 from secure_platform.files import replace_private
-from secure_platform.gate.releases import GATE
+from secure_platform.gate.registry import GATE
 from secure_platform.notify.outbox import NOTIFIER
 from secure_platform.scan.ocsf import finding_events
 from secure_platform.services import Services

@@ -32,7 +32,7 @@ from secure_platform.orchestration.steps.levels import propose_levels
     "added",
     multiple=True,
     metavar="COLUMN=FILE",
-    help="A hierarchy of the product that the contract does not name yet. Repeatable.",
+    help="A file in the product's hierarchies/ that the contract does not name yet. Repeatable.",
 )
 @json_option
 def levels(product: str, dataset: str, *, source: Path | None, added: Sequence[str], as_json: bool) -> None:

@@ -3,6 +3,7 @@
 Who it is comes from a file, standard input or a prompt.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -135,6 +136,8 @@ def hold_list(*, as_json: bool) -> None:
     def render(out: Console) -> None:
         rows = [(each.product, each.matter, each.person or "everybody") for each in held]
         table(out, ("product", "matter", "person"), rows)
+        if not rows:
+            line(out, "Nothing is on hold.")
 
     show([asdict(each) for each in held], as_json=as_json, render=render)
 
@@ -149,7 +152,11 @@ def _identities(services: Services, product: str, subject: Path | None, domain: 
 def _person(path: Path | None) -> str:
     """The identifier, exactly as it is in the data."""
     if path is None:
-        asked: str = click.prompt("Who", hide_input=True, confirmation_prompt=True, err=True)
+        if not sys.stdin.isatty():
+            raise UsageError("There is nobody to ask who it is", "Give it in a file: --subject.")
+        asked: str = click.prompt(
+            "Identifier of the person", hide_input=True, confirmation_prompt=True, err=True
+        )
         return asked
     nobody = UsageError("That is not the identifier of one person", "Give one line.")
     name_one, give_text = "Name a file with one line.", "Give the identifier as text."
@@ -171,6 +178,8 @@ def _render(out: Console, tombstone: Tombstone) -> None:
             heading(out, f"{title}:")
         for each in listed:
             line(out, f"  {each}")
+    if not any(getattr(tombstone, name) for name in _LISTED):
+        line(out, "Nothing of them was found: compare the identifier with the source, letter for letter.")
     if not tombstone.complete:
         line(out, "Not all is gone: release what replaces it, or have the hold lifted, and say it again.")
 

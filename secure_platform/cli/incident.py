@@ -9,6 +9,7 @@ from rich.console import Console
 from secure_platform.access.resources import Action
 from secure_platform.cli.access import open_services
 from secure_platform.cli.output import brief, example, heading, json_option, line, show, table
+from secure_platform.monitor.deeds import PLATFORM
 from secure_platform.monitor.incident import Incident, timeline
 from secure_platform.monitor.incidents import Verb
 from secure_platform.orchestration.steps.incidents import incident_resource
@@ -35,9 +36,11 @@ def incident_list(product: str | None, *, everything: bool, as_json: bool) -> No
     if product is not None:
         services.product(product)
         _require(services, Action.INCIDENT_READ, product)
-    allowed = {
-        name: _may_read(services, name) for name in {each.product for each in services.incidents.all()}
-    }
+    names = {*services.products, *(each.product for each in services.incidents.all())}
+    allowed = {name: _may_read(services, name) for name in sorted(names)}
+    if not any(allowed.values()):
+        # Who may see nothing is not told that nothing is wrong.
+        _require(services, Action.INCIDENT_READ, min(allowed, default=PLATFORM))
     found = [
         each
         for each in reversed(services.incidents.all(product))

@@ -82,7 +82,7 @@ def plan(product: str, *, since: int | None, as_json: bool) -> None:
     compiled = current_plan(services.product(product), services.keys)
     if since is not None:
         platform = open_platform()
-        before = platform.manifest(numbered(platform, product, since))["plan"]["document"]
+        before = platform.signed(numbered(platform, product, since))["plan"]["document"]
         said = changes(before, compiled.to_json())
         show(said, as_json=as_json, render=lambda out: _render_changes(out, product, since, said))
         return
@@ -108,7 +108,11 @@ def plan(product: str, *, since: int | None, as_json: bool) -> None:
 @click.argument("product")
 @click.argument("query")
 @click.option(
-    "--limit", default=100, show_default=True, type=click.IntRange(1, ROW_LIMIT), help="Most rows shown."
+    "--limit",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1, ROW_LIMIT),
+    help="Most rows.",
 )
 @click.option(
     "--csv", "as_csv", is_flag=True, help="Print CSV, safe in a spreadsheet that reads it with commas."
@@ -141,14 +145,15 @@ def sql(
     if out is not None:
         write_csv(out, frame.columns, frame.rows())
         data = {"file": str(out), "rows": frame.height}
-        show(data, as_json=as_json, render=lambda con: line(con, f"{frame.height} rows are in {out}."))
+        text = f"{frame.height} rows are in {out}.{_cut(frame.height, limit)}"
+        show(data, as_json=as_json, render=lambda con: line(con, text))
     elif as_csv:
         print_csv(frame.columns, frame.rows())
     else:
         show(
             frame.to_dicts(),
             as_json=as_json,
-            render=lambda con: _render_rows(con, frame.columns, frame.rows()),
+            render=lambda con: _render_rows(con, frame.columns, frame.rows(), limit),
         )
 
 
@@ -170,9 +175,17 @@ def _render_changes(out: Console, product: str, since: int, said: Sequence[str])
         line(out, "Nothing differs.")
 
 
-def _render_rows(out: Console, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
+def _render_rows(out: Console, columns: list[str], rows: list[tuple[Any, ...]], limit: int) -> None:
     records(out, columns, rows)
-    line(out, f"({len(rows)} row{'' if len(rows) == 1 else 's'})")
+    line(out, f"({len(rows)} row{'' if len(rows) == 1 else 's'}){_cut(len(rows), limit)}")
+
+
+def _cut(rows: int, limit: int) -> str:
+    """What is said where more rows may have been found than were given out."""
+    if rows < limit:
+        return ""
+    more = f"; --limit gives up to {ROW_LIMIT:,}" if limit < ROW_LIMIT else ": ask for less at a time"
+    return f" There may be more{more}."
 
 
 COMMANDS: Final = {"check": check, "plan": plan, "sql": sql}

@@ -54,6 +54,9 @@ class Platform(Protocol):
     def manifest(self, record: ReleaseRecord) -> Mapping[str, Any]:
         """The signed manifest of a release."""
 
+    def signed(self, record: ReleaseRecord) -> Mapping[str, Any]:
+        """The same, without a look at the payload: an erasure may have deleted that of a closed release."""
+
     def verify(self, record: ReleaseRecord) -> list[str]:
         """Derive everything again from the package's bytes; which tables it has."""
 
@@ -132,6 +135,10 @@ class Local:
     def manifest(self, record: ReleaseRecord) -> Mapping[str, Any]:
         """From the package, after everything in it was verified."""
         return review.verified_manifest(self._services, record)
+
+    def signed(self, record: ReleaseRecord) -> Mapping[str, Any]:
+        """From the package, after its signature was verified."""
+        return deploy.signed_package(self._services, record).manifest
 
     def verify(self, record: ReleaseRecord) -> list[str]:
         """On a private copy of the package."""

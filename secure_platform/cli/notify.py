@@ -9,7 +9,7 @@ from rich.console import Console
 from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import open_services
 from secure_platform.cli.output import brief, example, json_option, line, show, table
-from secure_platform.notify.outbox import Queued
+from secure_platform.notify.queued import Queued
 from secure_platform.services import Services
 
 COLUMNS: Final = ("created (UTC)", "event", "subject", "channel", "state", "attempts", "problem")

@@ -151,7 +151,7 @@ def release_diff(product: str, old: int, new: int, *, as_json: bool) -> None:
     """Compare two releases: tables, rows, columns, contracts, protection plan."""
     platform = open_platform()
     before, after = numbered(platform, product, old), numbered(platform, product, new)
-    diff = diff_manifests(platform.manifest(before), platform.manifest(after))
+    diff = diff_manifests(platform.signed(before), platform.signed(after))
 
     def render(out: Console) -> None:
         render_attention(out, diff)

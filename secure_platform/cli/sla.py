@@ -69,6 +69,8 @@ def _render(out: Console, product: str, rows: list[Mapping[str, Any]]) -> None:
     table(out, _HEADINGS, map(_row, rows))
     if not rows:
         line(out, "Nothing was delivered yet, and nothing is promised.")
+    elif all(row["promised"] is None for row in rows):
+        line(out, "No contract promises anything: say `slaProperties: latency` in one.")
 
 
 def _row(row: Mapping[str, Any]) -> tuple[Any, ...]:

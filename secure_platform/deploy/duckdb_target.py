@@ -6,11 +6,10 @@ process that is killed at any point leaves the old release or the new one in pro
 again ends with the new one. Databases that readers may have open are never changed.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import polars as pl
 
@@ -18,6 +17,15 @@ from secure_platform import canonical
 from secure_platform.audit.log import JSON, AuditLog
 from secure_platform.deploy import database
 from secure_platform.deploy.pointer import Pointer
+from secure_platform.deploy.production import (
+    Judge,
+    Production,
+    previous_of_earlier,
+    previous_of_newer,
+    production_of,
+    require_base,
+    required,
+)
 from secure_platform.deploy.shelf import PUBLISH, RESIGN, ROLLBACK, SETTLE, Shelf
 from secure_platform.errors import GateRefusedError, IntegrityError, UsageError
 from secure_platform.files import file_sha256, private_directory, sync_directory
@@ -29,30 +37,6 @@ from secure_platform.store.temporary import claimed_directory
 
 KEEP: Final = 3
 """Databases that remain after a publication; fewer would not hold the current and the two before it."""
-
-
-@dataclass(frozen=True)
-class Production:
-    """A state of production.
-
-    Attributes:
-        release: Digest of the release.
-        number: Its number.
-        file: Its database.
-        rows: Rows per table.
-        previous: Digest of the release that a rollback goes back to.
-        sequence: Grows by one with every change.
-    """
-
-    product: str
-    environment: str
-    release: str
-    number: int
-    file: Path
-    rows: Mapping[str, int]
-    previous: str | None
-    sequence: int
-    deployed_at: str
 
 
 class DuckDBTarget:
@@ -93,7 +77,7 @@ class DuckDBTarget:
         """
         shelf = self._shelf(product)
         pointer = shelf.current()
-        return None if pointer is None else _production(pointer, shelf.database(pointer))
+        return None if pointer is None else production_of(pointer, shelf.database(pointer))
 
     def base(self, product: str) -> str | None:
         """Digest of the release in production.
@@ -110,7 +94,7 @@ class DuckDBTarget:
         pointer = shelf.current()
         newest = 0 if pointer is None else pointer.sequence
         return [
-            _production(record, shelf.folder / record.file)
+            production_of(record, shelf.folder / record.file)
             for record in shelf.records()
             if record.sequence <= newest
         ]
@@ -128,7 +112,7 @@ class DuckDBTarget:
             IntegrityError: If production, or the database that was built, is not what it must be.
         """
         shelf = self._shelf(release.contents.product)
-        return self._change(PUBLISH, shelf, release, expected_base, actor, _previous_of_newer)
+        return self._change(PUBLISH, shelf, release, expected_base, actor, previous_of_newer)
 
     def rollback(
         self, product: str, release: VerifiedRelease, *, expected_base: str | None, actor: str
@@ -150,7 +134,7 @@ class DuckDBTarget:
                 f"The release is one of {release.contents.product}, not of {product}", "Name its own product."
             )
         return self._change(
-            ROLLBACK, self._shelf(product), release, expected_base, actor, _previous_of_earlier
+            ROLLBACK, self._shelf(product), release, expected_base, actor, previous_of_earlier
         )
 
     def settle(self, product: str, *, actor: str) -> None:
@@ -220,7 +204,7 @@ class DuckDBTarget:
         if purpose is not None:
             detail["purpose"] = purpose
         with self._audit.effect("query.run", actor=actor, subject=product, detail=detail) as outcome:
-            pointer = _required(shelf.current(), product)
+            pointer = required(shelf.current(), product)
             rows = query(shelf.database(pointer), self._key(pointer), sql, limit=limit)
             outcome |= {"release": pointer.release, "rows": rows.height}
         return rows
@@ -238,7 +222,7 @@ class DuckDBTarget:
         """
         document = canonical.dumps(dict(manifest))
         shelf = self._shelf(product)
-        pointer = _required(shelf.current(), product)
+        pointer = required(shelf.current(), product)
         if pointer.release != canonical.sha256(document):
             raise IntegrityError(
                 f"Production of {product} holds another release", "Compare it with the release in production."
@@ -255,7 +239,7 @@ class DuckDBTarget:
         release: VerifiedRelease,
         expected_base: str | None,
         actor: str,
-        judge: "_Judge",
+        judge: Judge,
     ) -> Production:
         product = release.contents.product
         detail: dict[str, JSON] = {
@@ -269,12 +253,12 @@ class DuckDBTarget:
         ):
             pointer = shelf.current()
             if pointer is None or pointer.release != release.digest:
-                _require_base(pointer, expected_base, product)
+                require_base(pointer, expected_base, product)
                 pointer = self._switch(shelf, pointer, release, judge(shelf, pointer, release))
             elif not shelf.intact(pointer):
                 pointer = self._switch(shelf, pointer, release, pointer.previous)
             outcome["sequence"], outcome["file_digest"] = pointer.state
-        return _production(pointer, shelf.folder / pointer.file)
+        return production_of(pointer, shelf.folder / pointer.file)
 
     def _switch(
         self, shelf: Shelf, present: Pointer | None, release: VerifiedRelease, previous: str | None
@@ -328,60 +312,5 @@ class DuckDBTarget:
         return self._keys.open_data_key(pointer.wrapped_key, _key_context(pointer.product, pointer.release))
 
 
-_Judge: TypeAlias = Callable[[Shelf, Pointer | None, VerifiedRelease], str | None]
-
-
-def _previous_of_newer(_: Shelf, present: Pointer | None, release: VerifiedRelease) -> str | None:
-    """A published release is newer than what it replaces; an old but valid one is a matter for a rollback."""
-    if present is None:
-        return None
-    if release.contents.number <= present.number:
-        raise GateRefusedError(
-            f"Release {present.number} of {present.product} in production is newer", "Roll back instead."
-        )
-    return present.release
-
-
-def _previous_of_earlier(shelf: Shelf, present: Pointer | None, release: VerifiedRelease) -> str | None:
-    """A release that is rolled back to was in production; what came before it then comes before it again."""
-    newest = 0 if present is None else present.sequence
-    for record in shelf.records():
-        if record.sequence <= newest and record.release == release.digest:
-            return record.previous
-    raise GateRefusedError(
-        f"Release {release.contents.number} of {release.contents.product} was never in production",
-        "Roll back to one of its history.",
-    )
-
-
-def _require_base(present: Pointer | None, expected: str | None, product: str) -> None:
-    base = None if present is None else present.release
-    if base != expected:
-        raise GateRefusedError(
-            f"Production of {product} is not what this release was approved against",
-            "Compare the release with what is in production now, and approve it again.",
-        )
-
-
-def _required(pointer: Pointer | None, product: str) -> Pointer:
-    if pointer is None:
-        raise UsageError(f"Nothing of {product} is in production yet", "Approve and deploy a release.")
-    return pointer
-
-
 def _key_context(product: str, release: str) -> dict[str, str]:
     return {"purpose": "production", "product": product, "release": release}
-
-
-def _production(pointer: Pointer, file: Path) -> Production:
-    return Production(
-        product=pointer.product,
-        environment=pointer.environment,
-        release=pointer.release,
-        number=pointer.number,
-        file=file,
-        rows=dict(pointer.rows),
-        previous=pointer.previous,
-        sequence=pointer.sequence,
-        deployed_at=pointer.deployed_at,
-    )

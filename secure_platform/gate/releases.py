@@ -5,39 +5,33 @@ decisions at the same instant are made one after the other. Every change of stat
 log before it happens, and its outcome recorded after.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import IntegrityError as DuplicateError
+from sqlalchemy import Connection
 
 from secure_platform import canonical
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import Principal, Principals
 from secure_platform.access.resources import Action
-from secure_platform.audit.log import JSON, AuditLog
+from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase, utc_now
-from secure_platform.control.tables import release as release_table
 from secure_platform.errors import AccessDeniedError, GateRefusedError, UsageError
 from secure_platform.gate.approvals import Approval, Given, Verb, decide, reason_hash, say, store, stored
-from secure_platform.gate.closed import REGISTERED, Closings, release_subject
+from secure_platform.gate.closed import Closings, release_subject
 from secure_platform.gate.records import (
     ReleaseRecord,
-    add,
     load,
     move,
     require_digest,
     require_transition,
-    select_records,
 )
+from secure_platform.gate.registry import LIFETIME, Registry
 from secure_platform.gate.standing import Position, Standing, resource
-from secure_platform.gate.states import OPEN, OVERTAKEN, REPORTED, ReleaseState
+from secure_platform.gate.states import OVERTAKEN, REPORTED, ReleaseState
 from secure_platform.keys.ring import KeyRing
-from secure_platform.taxonomy.classification import Classification
 
-LIFETIME: Final = timedelta(days=7)
-GATE: Final = "service:gate"
 # What the policy is asked, and the state that follows; a rollback changes no state before it has happened.
 _VERBS: Final[Mapping[Verb, tuple[Action, ReleaseState | None]]] = {
     "approve": (Action.RELEASE_APPROVE, ReleaseState.APPROVED),
@@ -47,7 +41,7 @@ _VERBS: Final[Mapping[Verb, tuple[Action, ReleaseState | None]]] = {
 }
 
 
-class Gate:
+class Gate(Registry):
     """The releases of one home.
 
     Args:
@@ -71,128 +65,10 @@ class Gate:
         lifetime: timedelta = LIFETIME,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._database = database
-        self._audit = audit
+        super().__init__(database, audit, lifetime=lifetime, clock=clock)
         self._policy = policy
         self._keys = keys
         self._standing = Standing(policy, keys, principals)
-        self._lifetime = lifetime
-        self._clock = clock
-
-    def register(  # noqa: PLR0913 - one argument per fact of a release
-        self,
-        *,
-        digest: str,
-        product: str,
-        environment: str,
-        classification: str,
-        requested_by: str,
-        run_id: str,
-        input_key: str,
-        number: int,
-        base: str | None,
-        approver_groups: Sequence[str] = (),
-        second_approver_groups: Sequence[str] = (),
-    ) -> ReleaseRecord:
-        """Hold a new release at the gate; older ones of the product that are still open are superseded.
-
-        Args:
-            digest: SHA-256 of the manifest.
-            product: The data product.
-            environment: Where it is to be deployed.
-            classification: Label of the highest classification in its tables.
-            requested_by: Name of the principal that it was built for.
-            run_id: The run that built it.
-            input_key: What it was made from.
-            number: Its number within the product.
-            base: Digest of the release in production.
-            approver_groups: Who may approve it, as its contracts say; empty for every steward.
-            second_approver_groups: Of whom one must approve it besides.
-
-        Raises:
-            GateRefusedError: If the digest or the number is taken.
-        """
-        require_digest(digest)
-        Classification.parse(classification)
-        now = self._clock()
-        record = ReleaseRecord(
-            digest=digest,
-            product=product,
-            number=number,
-            environment=environment,
-            state=ReleaseState.PENDING,
-            base=base,
-            classification=classification,
-            requested_by=requested_by,
-            run_id=run_id,
-            input_key=input_key,
-            approver_groups=tuple(approver_groups),
-            second_approver_groups=tuple(second_approver_groups),
-            created_at=now,
-            expires_at=now + self._lifetime,
-            decided_at=None,
-        )
-        detail: dict[str, JSON] = {
-            "product": product,
-            "number": number,
-            "environment": environment,
-            "base": base,
-        }
-        with (
-            self._audit.effect(
-                REGISTERED, actor=requested_by, subject=release_subject(digest), detail=detail
-            ) as outcome,
-            self._database.write() as connection,
-        ):
-            outcome["superseded"] = [older.digest for older in _supersede(connection, product, now)]
-            try:
-                add(connection, record)
-            except DuplicateError:
-                raise GateRefusedError(
-                    f"{record.title} is registered already", "Build it again: it gets the next number."
-                ) from None
-        return record
-
-    def get(self, digest: str) -> ReleaseRecord:
-        """The release with this digest.
-
-        Raises:
-            GateRefusedError: If none is registered.
-        """
-        self._write_expiry()
-        with self._database.read() as connection:
-            return load(connection, digest, self._clock())
-
-    def pending(self, product: str | None = None) -> list[ReleaseRecord]:
-        """The releases that wait for a decision."""
-        return [record for record in self.list(product) if record.state is ReleaseState.PENDING]
-
-    def next_number(self, product: str) -> int:
-        """The number after the product's newest release."""
-        query = select(func.coalesce(func.max(release_table.c.number), 0) + 1)
-        with self._database.read() as connection:
-            number: int = connection.execute(query.where(release_table.c.product == product)).scalar_one()
-        return number
-
-    def find(self, product: str, input_key: str) -> ReleaseRecord | None:
-        """The release that was made from the same input and still counts: nothing new is needed then.
-
-        It is in production, or open for a decision against what is in production, or was rejected against it:
-        what a steward refused is not put to the vote again because the schedule ran.
-        """
-        records = self.list(product)
-        deployed = [record for record in records if record.state is ReleaseState.DEPLOYED]
-        production = deployed[-1] if deployed else None
-        live = [
-            record
-            for record in records
-            if record.state in {ReleaseState.PENDING, ReleaseState.APPROVED, ReleaseState.REJECTED}
-            and record.base == (production.digest if production else None)
-        ]
-        for record in [*live[::-1], *deployed[-1:]]:
-            if record.input_key == input_key:
-                return record
-        return None
 
     def approvals(self, digest: str) -> list[Approval]:
         """All decisions on a release, verified.
@@ -371,33 +247,6 @@ class Gate:
                 return record
         decided_at = now if target is ReleaseState.APPROVED else None
         return move(connection, record, target, decided_at=decided_at)
-
-    def _write_expiry(self) -> None:
-        """Write down which releases have expired, so that a clock set back does not revive them."""
-        now = self._clock()
-        due = (release_table.c.state.in_(OPEN), release_table.c.expires_at <= now)
-        with self._database.read() as connection:
-            expired = select_records(connection, now, *due)
-        for record in expired:
-            with (
-                self._audit.effect("release.expire", actor=GATE, subject=release_subject(record.digest)),
-                self._database.write() as connection,
-            ):
-                for present in select_records(connection, now, *due, release_table.c.digest == record.digest):
-                    move(connection, present, ReleaseState.EXPIRED)
-
-    def list(self, product: str | None = None) -> list[ReleaseRecord]:
-        """All releases, by product and number."""
-        self._write_expiry()
-        where = [] if product is None else [release_table.c.product == product]
-        with self._database.read() as connection:
-            return select_records(connection, self._clock(), *where)
-
-
-def _supersede(connection: Connection, product: str, now: datetime) -> list[ReleaseRecord]:
-    where = (release_table.c.product == product, release_table.c.state.in_(OPEN))
-    older = [r for r in select_records(connection, now, *where) if r.state in OPEN]
-    return [move(connection, record, ReleaseState.SUPERSEDED) for record in older]
 
 
 def _require_fit(record: ReleaseRecord, target: ReleaseState | None, base: str | None) -> None:

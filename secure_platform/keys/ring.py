@@ -7,13 +7,11 @@ key that was disabled elsewhere stops working at once. Material and keys derived
 import hmac
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
 from secure_platform import canonical
 from secure_platform.control.database import ControlDatabase, utc_now
-from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError
+from secure_platform.errors import GateRefusedError, IntegrityError
 from secure_platform.keys.algorithms import require_making
 from secure_platform.keys.book_states import BookStates
 from secure_platform.keys.catalog import (
@@ -26,8 +24,6 @@ from secure_platform.keys.catalog import (
     SIGN,
     SINGLE,
     TOKEN,
-    KeyState,
-    KeyVersion,
     StoredKey,
     kind_of,
     name_of_domain,
@@ -35,6 +31,7 @@ from secure_platform.keys.catalog import (
     readable,
 )
 from secure_platform.keys.envelope import Envelope, commitment
+from secure_platform.keys.inventory import Inventory
 from secure_platform.keys.lifecycle import Lifecycle
 from secure_platform.keys.log_key import RingLogSigner, identity
 from secure_platform.keys.making import make_version
@@ -45,25 +42,22 @@ from secure_platform.keys.material import (
     CellKey,
     DataKey,
     DigestKey,
-    NotPickled,
     TokenKey,
     hmac_sha256,
     random_key,
 )
-from secure_platform.keys.opened import OpenedKeys
 from secure_platform.keys.provider import KeyProvider
-from secure_platform.keys.rows import KeyLog, KeyRows
+from secure_platform.keys.rows import KeyLog
 from secure_platform.keys.signing import Signature, keyid_of, verify_pem
 from secure_platform.keys.stored_tokens import StoredTokens
 from secure_platform.keys.subjects import DomainPersons, SubjectKeys
-from secure_platform.keys.usage import Due, KeyUses
 from secure_platform.keys.wrapped import WrappedDataKey
 
 RING: Final = "service:key-ring"
 _IDENTIFIER_HEX: Final = 32
 
 
-class KeyRing(NotPickled):
+class KeyRing(Inventory):
     """The keys of one home.
 
     Args:
@@ -76,10 +70,7 @@ class KeyRing(NotPickled):
     def __init__(
         self, provider: KeyProvider, database: ControlDatabase, log: KeyLog, *, fips: bool = False
     ) -> None:
-        self._database = database
-        self._opened = OpenedKeys(provider, fips=fips)
-        self._uses = KeyUses(database, self._opened)
-        self._rows = KeyRows(database, log, self._opened, self._uses)
+        super().__init__(provider, database, log, fips=fips)
         self._subjects = SubjectKeys(database, self._rows, self._opened, self._uses)
         self.stored_tokens = StoredTokens(database, BookStates(log, self._rows.witness))
         self.lifecycle = Lifecycle(self._rows, self._opened, self._subjects, database)
@@ -315,52 +306,6 @@ class KeyRing(NotPickled):
             UsageError: If it is.
         """
         require_making(algorithm, fips=self._opened.fips)
-
-    def due(self, now: datetime, rotate_after_days: Mapping[str, int] = MappingProxyType({})) -> list[Due]:
-        """The keys that are to be rotated by now.
-
-        Args:
-            now: The present moment.
-            rotate_after_days: Kind of key → days, in place of the built-in ones.
-        """
-        return self._uses.due(self._rows.all(), now, rotate_after_days)
-
-    def uses(self) -> dict[tuple[str, int], int]:
-        """How often each version that makes new things was used at most, if its uses are limited."""
-        return self._uses.counts(self._rows.all())
-
-    def versions(self) -> list[KeyVersion]:
-        """Every version of every key, without material."""
-        return [key.about for key in self._rows.all()]
-
-    @property
-    def provider(self) -> KeyProvider:
-        """What wraps the keys now."""
-        return self._opened.provider
-
-    def taken_out(self) -> list[tuple[KeyVersion, bytes | None]]:
-        """Every version of every key with its material, for a backup; None where it has none here.
-
-        Raises:
-            IntegrityError: If one does not open.
-        """
-        return [
-            (key.about, None if key.wrapped is None else self._opened.material(key))
-            for key in self._rows.all()
-        ]
-
-    def broken(self) -> dict[str, str]:
-        """Open every version; those that do not open, or whose provider does not sign with them, and why."""
-        found = {}
-        for key in self._rows.all():
-            try:
-                if key.wrapped is not None:
-                    self._opened.material(key)
-                elif key.about.state == KeyState.ACTIVE:
-                    self._opened.held(key)
-            except SecurePlatformError as error:
-                found[key.about.title] = error.culprit
-        return found
 
     def _newest(self, name: str) -> StoredKey:
         return newest(self._rows.of(name), name)

@@ -18,7 +18,8 @@ from secure_platform.monitor.incident import Incident
 from secure_platform.monitor.incidents import Incidents
 from secure_platform.notify.channels import wants_alert
 from secure_platform.notify.notice import Alert
-from secure_platform.notify.outbox import Alerted, Notices
+from secure_platform.notify.outbox import Notices
+from secure_platform.notify.queued import Alerted
 from secure_platform.site import AlertSettings, ChannelSettings, Event
 
 Held: TypeAlias = Literal["quiet hours", "maintenance", "budget"]

@@ -82,6 +82,14 @@ class Incidents:
             self._read = rows, sorted(map(self._opened, rows), key=lambda each: each.opened_at)
         return [each for each in self._read[1] if product in {None, each.product}]
 
+    def require_genuine(self) -> None:
+        """Look at the rows themselves: what was read before is believed until one of them is changed by us.
+
+        Raises:
+            IntegrityError: As `all`.
+        """
+        self._rows.require_genuine(incident_table)
+
     def get(self, incident_id: str) -> Incident:
         """The incident whose id begins so.
 

@@ -52,7 +52,7 @@ class SlaMonth:
 
 
 @dataclass
-class Tally:
+class MonthCounts:
     """What is counted of one month; times in hours."""
 
     delivered: int = 0
@@ -64,7 +64,7 @@ class Tally:
     incidents: int = 0
     contained: list[float] = field(default_factory=list)
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "MonthCounts") -> None:
         """Count another one with it."""
         self.delivered += other.delivered
         self.in_time += other.in_time
@@ -76,13 +76,13 @@ class Tally:
         self.contained += other.contained
 
 
-Tallies = Mapping[str, Tally]
+Counted = Mapping[str, MonthCounts]
 """By month."""
 
 
 def deliveries(
     arrivals: Sequence[datetime], now: datetime, *, promised: timedelta | None, zone: ZoneInfo
-) -> Tallies:
+) -> Counted:
     """Count what came.
 
     Args:
@@ -91,13 +91,13 @@ def deliveries(
         promised: The greatest age that is allowed; None if nothing is promised.
         zone: Whose months they are.
     """
-    found: defaultdict[str, Tally] = defaultdict(Tally)
+    found: defaultdict[str, MonthCounts] = defaultdict(MonthCounts)
     for at in arrivals:
         found[_month(at, zone)].delivered += 1
     if promised is None:
         return found
     if not arrivals:
-        found[_month(now, zone)].add(Tally(never=1, stale=promised / _HOUR))
+        found[_month(now, zone)].add(MonthCounts(never=1, stale=promised / _HOUR))
         return found
     found[_month(arrivals[0], zone)].in_time += 1
     for start, end in pairwise([*arrivals, max(now, arrivals[-1])]):
@@ -108,31 +108,31 @@ def deliveries(
             found[_month(at, zone)].in_time += 1
         else:
             # Of all that was due in this silence, one came after all.
-            found[_month(due, zone)].add(Tally(never=-1, late=[(at - due) / _HOUR]))
+            found[_month(due, zone)].add(MonthCounts(never=-1, late=[(at - due) / _HOUR]))
     return found
 
 
-def containments(incidents: Iterable[Incident], zone: ZoneInfo) -> Tallies:
+def containments(incidents: Iterable[Incident], zone: ZoneInfo) -> Counted:
     """Count incidents in the month in which they were opened."""
-    found: defaultdict[str, Tally] = defaultdict(Tally)
+    found: defaultdict[str, MonthCounts] = defaultdict(MonthCounts)
     for each in incidents:
         looked = each.contained_at
         hours = [] if looked is None else [(looked - each.opened_at) / _HOUR]
-        found[_month(each.opened_at, zone)].add(Tally(incidents=1, contained=hours))
+        found[_month(each.opened_at, zone)].add(MonthCounts(incidents=1, contained=hours))
     return found
 
 
-def months(parts: Iterable[Tallies]) -> list[SlaMonth]:
+def months(parts: Iterable[Counted]) -> list[SlaMonth]:
     """What all parts have together, the newest month first."""
-    found: defaultdict[str, Tally] = defaultdict(Tally)
+    found: defaultdict[str, MonthCounts] = defaultdict(MonthCounts)
     for part in parts:
-        for month, tally in part.items():
-            found[month].add(tally)
+        for month, counts in part.items():
+            found[month].add(counts)
     return [_told(month, found[month]) for month in sorted(found, reverse=True)]
 
 
 def _silence(
-    found: defaultdict[str, Tally], start: datetime, end: datetime, promised: timedelta, zone: ZoneInfo
+    found: defaultdict[str, MonthCounts], start: datetime, end: datetime, promised: timedelta, zone: ZoneInfo
 ) -> None:
     """The time from one delivery to the next, fresh until it was due, and what was due in it."""
     due = start + promised
@@ -158,24 +158,24 @@ def _month(at: datetime, zone: ZoneInfo) -> str:
     return f"{at.astimezone(zone):%Y-%m}"
 
 
-def _told(month: str, tally: Tally) -> SlaMonth:
-    promised = tally.in_time + len(tally.late) + tally.never
-    whole = tally.fresh + tally.stale
+def _told(month: str, counts: MonthCounts) -> SlaMonth:
+    promised = counts.in_time + len(counts.late) + counts.never
+    whole = counts.fresh + counts.stale
     stated = bool(promised or whole)
     return SlaMonth(
         month=month,
-        delivered=tally.delivered,
+        delivered=counts.delivered,
         promised=promised if stated else None,
-        in_time=tally.in_time if stated else None,
-        late=len(tally.late) if stated else None,
-        never=tally.never if stated else None,
-        fresh=tally.fresh / whole if whole else None,
-        late_p50=_quantile(tally.late, 0.5),
-        late_p95=_quantile(tally.late, 0.95),
-        incidents=tally.incidents,
-        contained=len(tally.contained),
-        contain_p50=_quantile(tally.contained, 0.5),
-        contain_p95=_quantile(tally.contained, 0.95),
+        in_time=counts.in_time if stated else None,
+        late=len(counts.late) if stated else None,
+        never=counts.never if stated else None,
+        fresh=counts.fresh / whole if whole else None,
+        late_p50=_quantile(counts.late, 0.5),
+        late_p95=_quantile(counts.late, 0.95),
+        incidents=counts.incidents,
+        contained=len(counts.contained),
+        contain_p50=_quantile(counts.contained, 0.5),
+        contain_p95=_quantile(counts.contained, 0.95),
     )
 
 

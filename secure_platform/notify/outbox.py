@@ -8,7 +8,7 @@ same time and one that dies leaves it to be sent again. Sending never stops what
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from secure_platform.errors import SecurePlatformError, UsageError
 from secure_platform.keys.secrets.resolver import Secrets
 from secure_platform.notify.channels import send, wants
 from secure_platform.notify.notice import Alert, Notice, page_of
+from secure_platform.notify.queued import Alerted, Queued
 from secure_platform.site import ChannelSettings, Event
 
 ALIVE: Final = "monitor.alive"
@@ -33,46 +34,6 @@ _PROBLEM_CHARACTERS: Final = 255
 _FACTS: Final = ("product", "release", "number", "ticket", "environment")
 _logger = logging.getLogger(__name__)
 _columns = notice_table.c
-
-
-@dataclass(frozen=True)
-class Queued:
-    """A notice for one channel, and what became of it.
-
-    Attributes:
-        problem: Why the last attempt failed, without anything secret.
-    """
-
-    notice: Notice
-    channel: str
-    attempts: int
-    due_at: datetime
-    delivered_at: datetime | None
-    given_up_at: datetime | None
-    problem: str | None
-
-    @property
-    def state(self) -> str:
-        """`waiting`, `delivered` or `given up`."""
-        if self.delivered_at:
-            return "delivered"
-        return "given up" if self.given_up_at else "waiting"
-
-
-@dataclass(frozen=True)
-class Alerted:
-    """That a channel was told of an incident.
-
-    Attributes:
-        subject: The incident's id, a slash, and the occasion.
-    """
-
-    channel: str
-    event: Event
-    subject: str
-    at: datetime
-    product: str
-    alert: Alert
 
 
 class Notices:

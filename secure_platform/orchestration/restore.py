@@ -14,6 +14,7 @@ from secure_platform.control.database import utc_now
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import IntegrityError, SecurePlatformError, UsageError
 from secure_platform.files import private_directory, require_private
+from secure_platform.foundations import AUDIT_LOG
 from secure_platform.homes import INITIALISED, ROOMS
 from secure_platform.keys.backup import Backup
 from secure_platform.keys.catalog import LOG, StoredKey, stored_keys
@@ -21,7 +22,7 @@ from secure_platform.keys.providers.choice import prepare_provider
 from secure_platform.keys.providers.local import ROOT_KEY_FILE
 from secure_platform.keys.restored import BackupProvider, first_rows
 from secure_platform.orchestration.home import prepare
-from secure_platform.services import AUDIT_LOG, Services
+from secure_platform.services import Services
 from secure_platform.settings import Settings
 
 _ACTION: Final = "key.restore"

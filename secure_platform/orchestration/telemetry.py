@@ -43,6 +43,18 @@ def measure(services: Services, instance: dg.DagsterInstance, tally: Tally) -> l
 
 
 def _incidents(services: Services, now: datetime) -> Iterator[Family]:
+    """What is wrong; of incidents that cannot be believed nothing is told but that."""
+    tampered = 0.0
+    try:
+        services.incidents.require_genuine()
+        yield from _believed(services, now)
+    except IntegrityError:
+        tampered = 1.0
+    about = "Whether an incident is not the one that was recorded last, or one is missing."
+    yield Family("incidents_tampered", about, samples((), {(): tampered}))
+
+
+def _believed(services: Services, now: datetime) -> Iterator[Family]:
     # Denials of the platform itself are incidents of it.
     products = [*services.products, PLATFORM]
     incidents = [each for each in services.incidents.all() if each.product in products]

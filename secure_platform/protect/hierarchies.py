@@ -47,7 +47,8 @@ def read_levels(product: Path, file: str) -> list[dict[str, str]]:
 def _read(product: Path, file: str) -> list[list[str]]:
     if not _FILE.fullmatch(file):
         raise PlanRefusedError(
-            "A hierarchy has an unusable file name", "Use letters, digits, - and _, and .csv."
+            "A hierarchy has an unusable file name",
+            f"Name a file in the product's {FOLDER}/ without its folder: letters, digits, - and _, and .csv.",
         )
     try:
         with (product / FOLDER / file).open(encoding="utf-8", newline="") as lines:

@@ -86,8 +86,9 @@ def column_of(plans: Mapping[str, DatasetPlan], dataset: str, name: str) -> Colu
     plan = plans.get(dataset)
     column = next((each for each in plan.outputs if each.column == name), None) if plan else None
     if column is None:
+        left = sorted(f"{each}.{one.column}" for each in plans for one in plans[each].outputs)
         raise UsageError(
             f"The release has no column {dataset}.{name}",
-            "See: secure-platform plan PRODUCT, and secure-platform release show.",
+            f"Name TABLE.COLUMN, of what it left in: {', '.join(left)}.",
         )
     return column

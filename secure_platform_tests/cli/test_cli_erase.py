@@ -54,6 +54,12 @@ def test_one_line_names_one_person(bank: Bank, content: bytes, monkeypatch: pyte
     assert (refused.code, refused.out) == (2, "")
 
 
+def test_without_a_terminal_nobody_is_asked_who_it_is(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"somebody\nsomebody\ny\n")))
+    refused = Cli(bank.home)("erase", "bank", token="petra")
+    assert (refused.code, "--subject" in refused.err) == (2, True)
+
+
 def test_it_is_asked_before_it_is_done(bank: Bank, who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"n\n")))
     assert Cli(bank.home)("erase", "bank", "--subject", who, token="petra").code == 130
@@ -65,3 +71,12 @@ def test_who_may_not_is_refused(bank: Bank, who: str) -> None:
     for token in ("sam", None):
         assert cli("erase", "bank", "--subject", who, "--yes", token=token).code == 4
     assert cli("hold", "list", token="dana").code == 4
+
+
+def test_a_release_without_its_payload_can_still_be_compared(bank: Bank) -> None:
+    for file in (bank.home / "releases" / "bank" / "1" / "payload").iterdir():
+        file.unlink()
+    cli = Cli(bank.home)
+    assert "Nothing differs." in cli("plan", "bank", "--since", "1").out
+    assert cli("release", "diff", "bank", "1", "1").code == 0
+    assert cli("release", "verify", "bank", "1").code == 5

@@ -144,6 +144,8 @@ def test_production_is_read_by_principals(told: Cli) -> None:
     assert told("sql", "healthcare", query, "--purpose", "research", token="sam").out.endswith(
         f"({len(rows)} rows)\n"
     )
+    first = told("sql", "healthcare", query, "--purpose", "research", "--limit", "1", token="sam").out
+    assert first.endswith("(1 row) There may be more; --limit gives up to 1,000.\n")
     assert told("sql", "healthcare", query, "--purpose", "research").code == 4
 
 

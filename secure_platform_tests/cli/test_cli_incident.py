@@ -45,8 +45,7 @@ def test_who_may_not_look_sees_nothing_and_settles_nothing(cli: Cli, opened: Inc
     cli.add("ana", "analyst")
     cli.add("audra", "auditor")
     name = opened.incident_id
-    assert cli("incident", "list", "--json", token="ana").json == []
-    for words in (("list", "healthcare"), ("show", name), ("resolve", name, "--reason", "x")):
+    for words in (("list",), ("list", "healthcare"), ("show", name), ("resolve", name, "--reason", "x")):
         assert cli("incident", *words, "--json", token="ana").code == 4
     assert cli("incident", "show", name, "--json", token="audra").json["incident_id"] == name
     assert cli("incident", "resolve", name, "--reason", "x", token="audra").code == 4

@@ -94,6 +94,37 @@ def test_what_cannot_be_searched_is_said(
     assert message in capsys.readouterr().err
 
 
+def changed(project: Path, name: str, **more: Any) -> None:
+    path = project / "defs/town/contracts/people.odcs.yaml"
+    body = json.loads(path.read_text("utf-8"))
+    for each in body["schema"][0]["properties"]:
+        if each["name"] == name:
+            each.update(more)
+    path.write_text(canonical.dumps(body).decode(), encoding="utf-8")
+
+
+def test_what_the_profile_requires_and_no_level_stands_for_is_not_searched(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    custom = {"quasiIdentifier": True, "infoType": "DATE_OF_BIRTH"}
+    listed = [{"property": key, "value": value} for key, value in custom.items()]
+    changed(project, "age", customProperties=listed, logicalType="date", classification="confidential")
+    assert levels(project, "--hierarchy", "age=age.csv") == 3
+    assert "people.age: generalize.hierarchy is weaker than generalize.year" in capsys.readouterr().err
+
+
+def test_the_value_itself_is_no_level_where_it_may_not_be_kept(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    custom = {"quasiIdentifier": True, "protect": {"transform": "generalize", "to": "bucket", "width": 10}}
+    listed = [{"property": key, "value": value} for key, value in custom.items()]
+    changed(project, "age", customProperties=listed, classification="restricted")
+    assert levels(project, "--hierarchy", "age=age.csv", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["proposed"]["levels"] == {"age": 1}
+    assert found["nodes"] == 2, "two levels of the hierarchy, without the value itself"
+
+
 def test_a_dataset_that_is_not_there_or_empty_is_said(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

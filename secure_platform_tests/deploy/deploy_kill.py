@@ -15,7 +15,7 @@ from typing import Any
 from deploy_support import Home, open_home
 
 from secure_platform import canonical
-from secure_platform.deploy.duckdb_target import Production
+from secure_platform.deploy.production import Production
 from secure_platform.errors import SecurePlatformError
 
 STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "fcntl.flock"}

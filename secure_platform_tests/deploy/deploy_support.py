@@ -9,7 +9,8 @@ import polars as pl
 
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
-from secure_platform.deploy.duckdb_target import DuckDBTarget, Production
+from secure_platform.deploy.duckdb_target import DuckDBTarget
+from secure_platform.deploy.production import Production
 from secure_platform.keys.home import HomeKeys
 from secure_platform.keys.providers.local import LocalKeyProvider
 from secure_platform.keys.ring import KeyRing

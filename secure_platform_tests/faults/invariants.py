@@ -13,8 +13,8 @@ from typing import Any
 import re2
 
 from secure_platform.audit.reader import Entry
-from secure_platform.deploy.duckdb_target import Production
 from secure_platform.deploy.pointer import Pointer
+from secure_platform.deploy.production import Production
 from secure_platform.deploy.shelf import PUBLISH, Shelf
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.steps.deploy import matches_release, verified_package

@@ -127,7 +127,9 @@ def test_many_cost_a_few_statements_and_no_request_to_the_provider(home: Home) -
     ring, provider = counted(home)
     ring.subject_keys("patient", ["somebody"])
     asked, statements = provider.asked, []
-    event.listen(ring._database._engine, "before_cursor_execute", lambda *said: statements.append(said[2]))
+    event.listen(
+        ring._subjects._database._engine, "before_cursor_execute", lambda *said: statements.append(said[2])
+    )
     made = ring.subject_keys("patient", MANY)
     making = len(statements)
     assert ring.subject_keys("patient", MANY) == made

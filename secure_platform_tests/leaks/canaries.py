@@ -46,6 +46,8 @@ CORES: Final = {
 }
 EXPENSES: Final = "918273.64"
 LATITUDE: Final = "41.7182736"
+TOTAL: Final = 4_182_736_459
+"""The sum of a column that is told with noise only; no value of it is in a cell."""
 MOMENT: Final = datetime(2013, 3, 14, 5, 9, 26, tzinfo=UTC)
 BORN: Final = "1931-07-19"
 KEY: Final = bytes.fromhex("a0a18081b5b7aaaacad0b2b4")
@@ -62,6 +64,7 @@ def needles() -> dict[str, bytes]:
     }
     for label, number in (("expenses", EXPENSES), ("latitude", LATITUDE)):
         found |= {f"{label} as {spelling}": needle for spelling, needle in _number(number)}
+    found |= {f"total as {spelling}": needle for spelling, needle in _total()}
     seconds = int(MOMENT.timestamp())
     found |= {
         f"moment as {unit}": struct.pack("<q", seconds * scale)
@@ -127,6 +130,13 @@ def _number(text: str) -> Iterator[tuple[str, bytes]]:
     yield "UTF-16", text.encode("utf-16-le").rstrip(b"\0")
     yield "float", struct.pack("<d", float(text))
     yield "decimal", struct.pack("<q", int(text.replace(".", "")))
+
+
+def _total() -> Iterator[tuple[str, bytes]]:
+    yield "UTF-8", str(TOTAL).encode()
+    yield "with commas", f"{TOTAL:,}".encode()
+    yield "float", struct.pack("<d", float(TOTAL))
+    yield "integer", struct.pack("<q", TOTAL)
 
 
 def plant_in_patient(row: Row) -> Row:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from contract_body import contract_body as contract
@@ -37,8 +38,9 @@ FRAME = pl.DataFrame(
 )
 
 
-def context_of(folder: Path) -> StepContext:
-    made = product_context(folder, "gdpr_pseudonymous", [contract("stays", STAYS)], {"stays": FRAME})
+def context_of(folder: Path, **promised: Any) -> StepContext:
+    body = {**contract("stays", STAYS), **promised}
+    made = product_context(folder, "gdpr_pseudonymous", [body], {"stays": FRAME})
     services = Services(load_settings(home=folder / "home", defs=folder / "defs"))
     return replace(made, services=services, product=services.product("small"))
 
@@ -71,3 +73,15 @@ def test_no_cell_of_fewer_than_eleven_is_kept_and_the_tombstone_names_what_was_c
     assert min(shares) * len(WARDS) >= SMALLEST - 0.001
     assert not any(text in repr(kept) for text in ("rare", PERSON))
     assert "777" not in repr(protected.sketches)
+
+
+def test_a_source_that_was_rewritten_is_as_fresh_as_before(tmp_path: Path) -> None:
+    context = context_of(tmp_path, slaProperties=[{"property": "latency", "value": 26, "unit": "h"}])
+    services = context.services
+    pull(context, "stays")
+    petra = services.principals.add("petra", kind="user", roles=("privacy_officer",), actor="admin")
+    erase(services, "small", PERSON, petra)
+    outcome = pull(context, "stays")
+    assert outcome.snapshot.reused
+    (fresh,) = [check for check in outcome.checks if check.name == "freshness"]
+    assert (fresh.passed, fresh.detail["state"]) == (True, "pass")

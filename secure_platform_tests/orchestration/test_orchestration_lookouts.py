@@ -141,6 +141,25 @@ def test_what_somebody_settled_is_the_usual_from_then_on(place: Place) -> None:
     assert len(place.open_incidents()) == 1
 
 
+def test_what_was_settled_and_returns_is_told_again(place: Place) -> None:
+    services = place.services
+    engineer = services.principals.add("dana", kind="user", roles=("data_engineer",), actor="admin")
+    resource = ProductResource("small", services.settings.environment, 1)
+    place.write(FRAME)
+    place.look()
+    for _ in range(2):
+        place.write(FRAME.drop("cost"))
+        place.look()
+        (incident,) = place.open_incidents()
+        services.incidents.settle(engineer, resource, incident, "resolve", note="agreed with the source")
+        for _ in range(3):
+            place.look()
+            assert place.open_incidents() == [], "it was settled, and is as it was"
+        place.write(FRAME)
+        place.look()
+        assert place.open_incidents() == []
+
+
 def test_a_source_that_changed_more_often_than_the_history_is_read_is_still_recorded(tmp_path: Path) -> None:
     place = Place(tmp_path, extraColumns="keep_raw")
     history = place.services.metrics

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from secure_platform.control.database import utc_now
+from secure_platform.control.tables import incident as incident_table
 from secure_platform.control.tables import profile
 from secure_platform.errors import SecurePlatformError
 from secure_platform.homes import initialise
 from secure_platform.monitor.history import Record
+from secure_platform.monitor.incident import Sighting
 from secure_platform.orchestration.exposition import Family
 from secure_platform.orchestration.monitoring import _watch
 from secure_platform.orchestration.tally import Tally
@@ -95,3 +97,28 @@ def test_a_scrape_goes_on_and_names_the_place(services: Services) -> None:
     assert tampered[PRODUCT, "raw", "patients"] == 1
     assert sum(tampered.values()) == 1
     assert set(values(families, "data_age_seconds")) == {(PRODUCT, "raw", "encounters")}
+
+
+def test_an_edited_incident_is_told_and_everything_else_is_measured(services: Services) -> None:
+    wrong = Sighting("production", "patient_summary", "matches_release", "p1", "fail", blocking=True)
+    services.incidents.report(PRODUCT, [wrong])
+    with dg.DagsterInstance.ephemeral() as instance:
+        whole = measure(services, instance, Tally(services))
+        with services.database.write() as connection:
+            connection.execute(update(incident_table).values(severity="warn", blocking=False))
+        # Whoever has read the incidents before sees it, too.
+        edited = measure(services, instance, Tally(services))
+        afresh = measure(Services(services.settings), instance, Tally(services))
+        with services.database.write() as connection:
+            connection.execute(delete(incident_table))
+        gone = measure(services, instance, Tally(services))
+    assert values(whole, "incidents_tampered") == {(): 0}
+    about_incidents = {each.name for each in whole} - {each.name for each in edited}
+    assert about_incidents == {
+        *("incidents", "deployments_blocked", "incident_oldest_seconds"),
+        *("containment_seconds_sum", "containment_seconds_count"),
+    }
+    for told_now in (edited, afresh, gone):
+        assert values(told_now, "incidents_tampered") == {(): 1}
+        assert {each.name for each in told_now} == {each.name for each in edited}
+        assert values(told_now, "releases") == values(whole, "releases")

@@ -3,11 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 from api_support import Api, api
+from sqlalchemy import update
 
+from secure_platform.control.tables import incident
 from secure_platform.homes import initialise
 from secure_platform.monitor.incident import Sighting
 from secure_platform.orchestration.exposition import Family, exposition
@@ -102,3 +105,16 @@ def test_what_rules_and_dashboard_ask_for_is_there(place: Api) -> None:
 def test_a_label_cannot_break_out_of_its_line() -> None:
     text = exposition([Family("runs", "Runs.", [({"job": 'a"b\\c\nd'}, 2.0)])])
     assert text.splitlines()[-1] == 'secure_platform_runs{job="a\\"b\\\\c\\nd"} 2'
+
+
+def test_an_edited_incident_does_not_blind_the_scrape(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path / "home")
+    initialise(settings)
+    with api(Services(settings)) as place:
+        place.services.incidents.report("healthcare", [LOST])
+        with place.services.database.write() as connection:
+            connection.execute(update(incident).values(blocking=False))
+        told = scrape(place)
+    assert told["secure_platform_incidents_tampered"] == "1"
+    assert float(told["secure_platform_audit_entries_total"]) > 0
+    assert not [sample for sample in told if sample.startswith("secure_platform_incidents{")]

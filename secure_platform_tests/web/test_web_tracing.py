@@ -1,13 +1,19 @@
-"""Requests of those who are known are spans; nobody else decides where in a trace something stands."""
+"""Requests of those who are known are spans; nobody else decides where in a trace something stands.
 
+What a request decides or reveals is below it; what it launches, and a deployment, are told as they arrive.
+"""
+
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_support import Api, api
-from otlp_receiver import Receiver, receiving
+from api_support import API, Api, api
+from bank_home import PRODUCT, STAFF, Bank, people
+from otlp_receiver import Receiver, Seen, receiving
 
 from secure_platform.homes import initialise
+from secure_platform.orchestration.launch import run_deploy
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.site import TraceSettings
@@ -67,3 +73,60 @@ def test_without_a_receiver_nothing_is_collected(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path / "home")
     initialise(settings)
     assert Services(settings).traces is None
+
+
+def named(seen: list[Seen], name: str) -> Seen:
+    (only,) = [each for each in seen if each.name == name]
+    return only
+
+
+def asked(place: Api, who: str, path: str, body: dict[str, object], *scopes: str) -> None:
+    answer = place.of(*STAFF[who], name=who, scopes=scopes).post(f"{API}{path}", json=body, headers=PARENT)
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.slow
+def test_deciding_deploying_and_revealing_are_seen_where_they_belong(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving() as receiver:
+        told = {"url": receiver.inbox.url, "allow": ["127.0.0.0/8"]}
+        monkeypatch.setenv("SECURE_PLATFORM_TRACES", json.dumps(told))
+        digest = bank.services.gate.list(PRODUCT)[-1].digest
+        with api(bank.services) as place:
+            asked(place, "sam", f"/releases/{digest}/approve", {"base": None, "reason": "Given7 agreed"})
+            decided = flushed(place, receiver).spans
+            report = run_deploy(bank.settings, bank.services.product(PRODUCT), listener=lambda _: None)
+            deployed = receiver.spans[len(decided) :]
+            body: dict[str, object] = {"table": "accounts", "column": "login", "purpose": "fraud"}
+            asked(place, "petra", f"/products/{PRODUCT}/reveal", body, f"data_reveal:{PRODUCT}")
+            revealed = flushed(place, receiver).spans[len(decided) + len(deployed) :]
+        sent = b"".join(receiver.inbox.bodies)
+    assert report.succeeded
+    of_product = {"secure_platform.product": PRODUCT}
+    for seen, stage in ((decided, "gate"), (revealed, "reveal")):
+        request = next(each for each in seen if each.parent == SPAN)
+        done = named(seen, stage)
+        assert {each.trace for each in seen} == {TRACE}
+        assert (done.parent, done.attributes, done.failed) == (request.span, of_product, False)
+    run, step = named(deployed, f"run {PRODUCT}_deploy"), named(deployed, "step")
+    assert run.parent == ""
+    assert {each.trace for each in deployed} == {run.trace}
+    assert step.parent == run.span
+    for stage in ("deploy", "compare"):
+        assert named(deployed, stage).parent == step.span
+    secret = [*STAFF, digest, *people()["login"], *people()["name"], "Given7", "fraud", "v_"]
+    assert not [text for text in secret if text.encode() in sent]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["reject", "withdraw"])
+def test_closing_a_release_is_a_decision_too(bank: Bank, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving() as receiver:
+        told = {"url": receiver.inbox.url, "allow": ["127.0.0.0/8"]}
+        monkeypatch.setenv("SECURE_PLATFORM_TRACES", json.dumps(told))
+        digest = bank.services.gate.list(PRODUCT)[-1].digest
+        with api(bank.services) as place:
+            asked(place, "sam", f"/releases/{digest}/{verb}", {"reason": "wrong"})
+            seen = flushed(place, receiver).spans
+    assert named(seen, "gate").attributes == {"secure_platform.product": PRODUCT}

@@ -66,8 +66,8 @@ def reject(
         GateRefusedError: If it is no longer pending.
         UsageError: If the ticket is none.
     """
-    _require_not_live(services, digest)
-    with begun(services.traces, "gate", About()):
+    record = _require_not_live(services, digest)
+    with begun(services.traces, "gate", About(record.product)):
         decided = services.gate.reject(digest, principal, reason=_with_ticket(reason, ticket))
     _note_ticket(services, digest, principal, ticket)
     tell(services, "release.rejected", decided, ticket=ticket)
@@ -78,8 +78,8 @@ def withdraw(
     services: Services, digest: str, principal: Principal, *, reason: str, ticket: str | None = None
 ) -> ReleaseRecord:
     """Withdraw a release that is not deployed; raises what `reject` does."""
-    _require_not_live(services, digest)
-    with begun(services.traces, "gate", About()):
+    record = _require_not_live(services, digest)
+    with begun(services.traces, "gate", About(record.product)):
         decided = services.gate.withdraw(digest, principal, reason=_with_ticket(reason, ticket))
     _note_ticket(services, digest, principal, ticket)
     tell(services, "release.withdrawn", decided, ticket=ticket)
@@ -104,10 +104,11 @@ def _note_ticket(services: Services, digest: str, principal: Principal, ticket: 
         )
 
 
-def _require_not_live(services: Services, digest: str) -> None:
-    """Refuse to close what readers see, even if a deployment died before it could record that."""
+def _require_not_live(services: Services, digest: str) -> ReleaseRecord:
+    """The release; refused if readers see it, even if a deployment died before it could record that."""
     record = services.gate.get(digest)
     if services.target.base(record.product) == digest:
         raise GateRefusedError(
             f"{record.title} is in production", f"Roll back: secure-platform rollback {record.product}."
         )
+    return record

@@ -14,7 +14,7 @@ from secure_platform.contract.place import Place
 from secure_platform.contract.product import Product, approver_levels
 from secure_platform.contract.terms import read_roles
 from secure_platform.control.locks import WORK_SECONDS, file_lock
-from secure_platform.deploy.duckdb_target import Production
+from secure_platform.deploy.production import Production
 from secure_platform.errors import (
     AlreadyRolledBackError,
     GateRefusedError,

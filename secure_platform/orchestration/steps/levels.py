@@ -8,6 +8,7 @@ that k and l are about are protected, and nothing is stored: no token is drawn f
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,15 +16,17 @@ import polars as pl
 
 from secure_platform.access.principals import Principal
 from secure_platform.access.resources import Action
-from secure_platform.contract.model import Contract
+from secure_platform.contract.model import Contract, Protect
 from secure_platform.contract.product import Product
-from secure_platform.errors import DataRefusedError, UsageError
+from secure_platform.errors import DataRefusedError, PlanRefusedError, UsageError
 from secure_platform.orchestration.steps.protect import current_plan, product_resource
+from secure_platform.protect.decide import Decider
 from secure_platform.protect.execute import apply
 from secure_platform.protect.hierarchies import read_levels
 from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.levels import Found, Lattice, Search, Wanted
 from secure_platform.protect.plan import DatasetPlan
+from secure_platform.protect.profile import load_profile
 from secure_platform.protect.suppression import Suppression, chosen
 from secure_platform.protect.vault import VAULT
 from secure_platform.services import Services
@@ -103,21 +106,50 @@ def propose_levels(
             "Mark its quasi-identifiers, and say `suppressRows: {k: 5}` in its contract.",
         )
     files = _files(plan, rule, added)
+    least = {name: _least(product, contract, name, file) for name, file in files.items()}
     searched = _searched(plan, rule)
     with services.audit.effect(AUDITED, actor=caller.name, subject=f"{product.name}/{dataset}") as outcome:
         typed, protected = _read(services, searched, rule, source, contract)
         outcome["rows"] = typed.height
     columns = {
-        name: _levels(product, typed[name], files[name]) if name in files else [protected[name]]
+        name: _levels(product, typed[name], files[name])[least[name] :]
+        if name in files
+        else [protected[name]]
         for name in rule.quasi
     }
     sensitive = [protected[name] for name in rule.sensitive]
     subject = protected[rule.subject] if rule.subject else None
     lattice = Lattice(columns, Wanted(rule.k, rule.l, rule.at_most), sensitive, subject)
     now = {name: level for name, (_, level) in _asked(plan).items() if name in files}
-    now = {name: now.get(name, 0) for name in files}
-    reached = lattice.at(tuple(min(now.get(name, 0), len(columns[name]) - 1) for name in rule.quasi))
-    return Proposal(rule, files, now, reached, lattice.best(), typed.height)
+    now = {name: now.get(name, least[name]) for name in files}
+    place = {name: now.get(name, 0) - least.get(name, 0) for name in rule.quasi}
+    reached = lattice.at(tuple(min(max(0, at), len(columns[name]) - 1) for name, at in place.items()))
+    return Proposal(rule, files, now, reached, _counted(lattice.best(), least), typed.height)
+
+
+def _least(product: Product, contract: Contract, name: str, file: str) -> int:
+    """The lowest level of a hierarchy that the plan would be compiled with: 1 where the value is not kept.
+
+    Raises:
+        PlanRefusedError: If the profile requires what no level of a hierarchy stands for.
+    """
+    decider = Decider(product, load_profile(product.profile), datetime.now(UTC).date())
+    column = contract.column(name)
+    try:
+        decider.decide(contract, replace(column, protect=Protect("keep")))
+    except PlanRefusedError:
+        raised = Protect("generalize", {"to": "hierarchy", "file": file, "level": 1})
+        decider.decide(contract, replace(column, protect=raised))
+        return 1
+    return 0
+
+
+def _counted(search: Search, least: Mapping[str, int]) -> Search:
+    """The levels as the hierarchies number them: the search numbers those from which it began."""
+    if search.found is None:
+        return search
+    levels = {name: level + least.get(name, 0) for name, level in search.found.levels.items()}
+    return replace(search, found=replace(search.found, levels=levels))
 
 
 def _searched(plan: DatasetPlan, rule: Suppression) -> DatasetPlan:

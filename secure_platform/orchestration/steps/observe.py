@@ -174,6 +174,9 @@ def monitored(
 ) -> tuple[CheckOutcome, ...]:
     """What was said about a snapshot, as checks.
 
+    One that is found again was there before: then it is shown how old the newest data of its dataset are. A
+    snapshot that was rewritten without an erased person has no record of its own.
+
     Args:
         context: The run.
         snapshot: The snapshot.
@@ -181,8 +184,12 @@ def monitored(
         checks: Names of the checks.
         written: When its source was last written, if it has one.
     """
-    again = Again(utc_now(), written) if snapshot.reused else None
-    return said_of(context.services.metrics, snapshot.snapshot_id, terms, checks, again=again)
+    metrics = context.services.metrics
+    place = (snapshot.product, snapshot.dataset, str(snapshot.zone))
+    again = None
+    if snapshot.reused:
+        again = Again(utc_now(), [at for _, at in metrics.arrivals(*place)], written)
+    return said_of(metrics, snapshot.snapshot_id, terms, checks, again=again)
 
 
 @dataclass(frozen=True)
@@ -191,15 +198,22 @@ class Again:
 
     Attributes:
         now: When.
+        arrived: When the data of its dataset came, oldest first.
         written: When its source was last written, if it has one.
     """
 
     now: datetime
+    arrived: Sequence[datetime]
     written: datetime | None = None
 
 
 def said_of(
-    metrics: MetricsHistory, snapshot_id: str, terms: Terms, checks: Sequence[str], *, again: Again | None
+    metrics: MetricsHistory,
+    snapshot_id: str,
+    terms: Terms,
+    checks: Sequence[str],
+    *,
+    again: Again | None = None,
 ) -> tuple[CheckOutcome, ...]:
     """What was said about a record, as checks.
 
@@ -208,7 +222,7 @@ def said_of(
         snapshot_id: The record; one that is not known is being learned.
         terms: What is asked of its dataset.
         checks: Names of the checks.
-        again: That nothing new came: then its age now is shown.
+        again: That nothing new came: then the age of the data now is shown.
     """
     record = metrics.find(snapshot_id)
     said = [Observation(name, **verdict) for name, verdict in record.verdicts.items()] if record else []
@@ -219,7 +233,7 @@ def said_of(
     for name in checks:
         found = [each for each in said if each.check == name]
         if name == "freshness" and again:
-            found = [_age(history, record, terms, again)]
+            found = [_age(record, terms, again)]
         outcomes.append(_outcome(name, found, history, terms.monitor.severity))
     return tuple(outcomes)
 
@@ -269,8 +283,8 @@ def _lateness(history: Sequence[Record], now: datetime, promised: timedelta | No
     return max(0.0, (now - history[-1].recorded_at - promised).total_seconds() / 3_600)
 
 
-def _age(history: Sequence[Record], record: Record | None, terms: Terms, again: Again) -> Observation:
-    arrivals = sorted(each.recorded_at for each in [*history, *([record] if record else [])])
+def _age(record: Record | None, terms: Terms, again: Again) -> Observation:
+    arrivals = again.arrived
     zone = ZoneInfo(terms.monitor.timezone)
     found = judge_freshness(arrivals, again.now, promised=terms.promised, zone=zone)
     hours = found.age.total_seconds() / 3_600 if found.age is not None else None

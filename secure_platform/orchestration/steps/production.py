@@ -126,7 +126,7 @@ def _told(release: ReleaseRecord, why: str, now: str) -> tuple[str, str]:
 def _said(services: Services, product: Product, record: Record) -> tuple[CheckOutcome, ...]:
     terms = product_terms(product)
     keep(services, record, terms)
-    return said_of(services.metrics, record.snapshot_id, terms, PRODUCTION, again=None)
+    return said_of(services.metrics, record.snapshot_id, terms, PRODUCTION)
 
 
 def production_record(release: str, table: str) -> str:

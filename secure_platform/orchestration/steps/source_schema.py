@@ -36,7 +36,8 @@ class Look:
     """What one look at the source of a dataset found.
 
     Attributes:
-        schema: Names the columns and types that it has, the same for the same; or that it is unreadable.
+        schema: Names the columns and types that it has and what they came after, the same for the same; or
+            that it is unreadable.
         state: None if the next pull will not fail for it.
         notes: What changed, in words.
     """
@@ -78,8 +79,8 @@ def _look(services: Services, product: Product, contract: Contract, accepted: se
         return Look(contract.dataset, f"{UNREADABLE}/{utc_now().date()}", "fail", (error.culprit,))
     names = {name: _named(services, contract, name) for name in source.header}
     columns = {names[name]: source.types.get(name, TEXT) for name in source.header}
-    schema = canonical.sha256(canonical.dumps([contract.dataset, columns])).removeprefix("sha256:")[:32]
     services.metrics.require_whole(product.name, contract.dataset, ZONE)
+    schema = _identity(services, product, contract, columns)
     usual = _usual(services, product, contract)
     changes = [*_against_contract(contract, columns), *_against_usual(contract, usual, columns)]
     notes = tuple(_note(each) for each in changes if _STATES[each.change] is not None)
@@ -88,6 +89,14 @@ def _look(services: Services, product: Product, contract: Contract, accepted: se
     if usual != columns and (state is None or schema in accepted):
         services.metrics.add(_record(services, product, contract, columns))
     return Look(contract.dataset, schema, state, notes)
+
+
+def _identity(services: Services, product: Product, contract: Contract, columns: Mapping[str, str]) -> str:
+    """Names the columns, and what they came after: what returns after it was settled is told again."""
+    seen = services.metrics.before(product.name, contract.dataset, ZONE, limit=2)
+    others = [each.snapshot_id for each in seen if each.columns != columns]
+    told = canonical.dumps([contract.dataset, columns, *others[-1:]])
+    return canonical.sha256(told).removeprefix("sha256:")[:32]
 
 
 def _usual(services: Services, product: Product, contract: Contract) -> Mapping[str, str]:

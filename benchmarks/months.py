@@ -195,8 +195,10 @@ class Simulation:
     def _again(self, day: date, outcome: StepOutcome) -> list[Sighting]:
         """What is said on the morning after the day about a file that was written again with what it held."""
         snapshot, now = outcome.snapshot, datetime.combine(day + DAY, ARRIVES)
-        again = Again(now, written=datetime.now(UTC))
-        said = said_of(self._services.metrics, snapshot.snapshot_id, self._terms, ("freshness",), again=again)
+        metrics = self._services.metrics
+        arrived = [at for _, at in metrics.arrivals(snapshot.product, snapshot.dataset, str(snapshot.zone))]
+        again = Again(now, arrived, written=datetime.now(UTC))
+        said = said_of(metrics, snapshot.snapshot_id, self._terms, ("freshness",), again=again)
         place = ("raw", snapshot.dataset, snapshot.snapshot_id)
         return [sighting(place, check) for check in said]
 

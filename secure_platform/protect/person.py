@@ -155,13 +155,32 @@ def require_books(plans: Iterable[Plan], values: Values, store: TokenStore) -> N
     """
     for column, _ in _columns(plans, values):
         for part in column.every():
-            if part.full_name == VAULT and not _is_kept(part, store):
+            if part.full_name == VAULT and (book := _book_of(part)) not in store.books(book.domain):
                 raise UsageError(
                     f"{column.column} names rows of a release by stored tokens that ended on"
                     f" {part.params[UNTIL]} and are deleted: what it has of a person cannot be found",
                     "Put another release into production, delete the files in the payload of that one, and"
                     " say it again. Tokenize a key that names people.",
                 )
+
+
+def naming_books(plan: Plan, values: Values) -> dict[str, set[Book]]:
+    """Dataset → the books of the stored tokens that name its rows; none for a dataset whose rows have others.
+
+    Args:
+        plan: Of a product.
+        values: Of keys.
+    """
+    return {
+        dataset: {
+            _book_of(part)
+            for column in each.columns
+            if values.get((dataset, column.column))
+            for part in column.every()
+            if part.full_name == VAULT
+        }
+        for dataset, each in plan.datasets.items()
+    }
 
 
 def stored_of(
@@ -230,10 +249,9 @@ def values_at(values: Values, places: Iterable[tuple[str, str]]) -> Iterator[str
         yield from values.get(place, ())
 
 
-def _is_kept(column: ColumnPlan, store: TokenStore) -> bool:
+def _book_of(column: ColumnPlan) -> Book:
     domain, until = column.token_domain or "", date.fromisoformat(str(column.params[UNTIL]))
-    book = Book(domain, column.token_version or 1, until, str(column.params[FORM]))
-    return book in store.books(domain)
+    return Book(domain, column.token_version or 1, until, str(column.params[FORM]))
 
 
 def _opener(

@@ -1,5 +1,6 @@
 """Unchanged data keep their stored tokens, ended ones are deleted, of an erased person none is left."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,19 +12,22 @@ from bank_home import PRODUCT, Bank, people
 
 from secure_platform.access.holds import Hold
 from secure_platform.access.resources import ProductResource
-from secure_platform.errors import UsageError
+from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.gate.records import ReleaseRecord
 from secure_platform.keys.book_states import Book
 from secure_platform.keys.stored_tokens import UNREAD
 from secure_platform.orchestration.steps import stored_tokens
+from secure_platform.orchestration.steps.deploy import signed_package
 from secure_platform.orchestration.steps.emergency import emergency
 from secure_platform.orchestration.steps.erase import erase
 from secure_platform.orchestration.steps.key_usage import usage_of
-from secure_platform.orchestration.steps.protect import current_plan
+from secure_platform.orchestration.steps.protect import current_plan, plan_digest
 from secure_platform.orchestration.steps.reveal import Asked, reveal
-from secure_platform.protect.person import own_values, vaults
-from secure_platform.services import SCHEDULER
+from secure_platform.protect.person import Values, own_values, vaults
+from secure_platform.release.verify import SignedManifest
+from secure_platform.services import SCHEDULER, Services
 from secure_platform.source.csv import LINE
-from secure_platform.store.snapshot import Zone
+from secure_platform.store.snapshot import Snapshot, Zone
 
 DOMAIN = "vault:login"
 TODAY = datetime.now(UTC).date()
@@ -121,6 +125,25 @@ def test_what_a_destroyed_key_sealed_is_deleted_with_it(bank: Bank) -> None:
     assert swept(bank) == 0
     keys.lifecycle.destroy(name, 1, actor="admin")
     assert (swept(bank), books(bank)) == (1, [])
+
+
+def test_after_an_older_copy_a_rotation_goes_on_and_the_end_of_the_key_lets_erase(bank: Bank) -> None:
+    services, name, petra = bank.services, f"token/{DOMAIN}", bank.person("petra")
+    with services.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM token_page")
+    asked = Asked(PRODUCT, "accounts", "login", 1, "fraud", bank.released("login")[:1])
+    with pytest.raises(IntegrityError, match="an older copy was put back"):
+        reveal(services, asked, petra)
+    with pytest.raises(IntegrityError, match="an older copy was put back"):
+        erase(services, PRODUCT, "person-3", petra)
+    services.keys.lifecycle.rotate(name, actor="admin")
+    bank.build()
+    assert sorted(book.version for book in books(bank)) == [1, 2]
+    assert not set(bank.released("login", 2)) & set(bank.released("login", 1))
+    services.keys.lifecycle.disable(name, 1, actor="admin")
+    services.keys.lifecycle.destroy(name, 1, actor="admin")
+    assert swept(bank) == 1
+    assert erase(services, PRODUCT, "person-3", petra).standing == [f"{PRODUCT}/releases/2: pending"]
 
 
 def test_a_leaked_key_is_told_with_all_that_it_sealed(bank: Bank) -> None:
@@ -245,7 +268,9 @@ def test_what_only_a_release_has_is_on_hold_with_its_product(
     monkeypatch.setattr(
         stored_tokens, "current_plan", lambda *_: type(plan)(**{**vars(plan), "datasets": bare})
     )
-    assert stored_tokens.held_domains(services, [Hold(PRODUCT, "24-cv-0117", None)]) == {DOMAIN}
+    assert stored_tokens.held_domains(
+        services, [Hold(PRODUCT, "24-cv-0117", None)], stored_tokens.Plans(services)
+    ) == {DOMAIN}
 
 
 def test_a_release_whose_rows_are_named_by_tokens_that_are_gone_is_not_called_free_of_somebody(
@@ -257,7 +282,7 @@ def test_a_release_whose_rows_are_named_by_tokens_that_are_gone_is_not_called_fr
     (login,) = (each for each in columns if each.column == "login")
     named = tuple(replace(login, column="id") if each.column == "id" else each for each in columns)
     datasets = {**plan.datasets, "people": replace(plan.datasets["people"], columns=named)}
-    monkeypatch.setattr(stored_tokens, "released_plan", lambda *_: replace(plan, datasets=datasets))
+    monkeypatch.setattr(stored_tokens.Plans, "released", lambda *_: replace(plan, datasets=datasets))
     (book,) = books(bank)
     services.keys.stored_tokens.close(book)
     head = services.store.head(PRODUCT, "people", Zone.RAW)
@@ -267,3 +292,83 @@ def test_a_release_whose_rows_are_named_by_tokens_that_are_gone_is_not_called_fr
     for file in (bank.home / "releases").glob(f"{PRODUCT}/*/payload/*"):
         file.unlink()
     assert erase(services, PRODUCT, "person-3", petra).rewritten
+
+
+def test_snapshots_without_a_package_that_are_named_by_tokens_that_are_gone_are_deleted(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest, which another build makes anew, refuses before anything is changed."""
+    services, petra, product = bank.services, bank.person("petra"), bank.services.product(PRODUCT)
+    present = stored_tokens.Plans(services).of(product)
+    people = present[0].datasets["people"]
+    (login,) = (each for each in people.columns if each.column == "login")
+    named = replace(
+        people,
+        columns=tuple(
+            replace(login, column="id") if each.column == "id" else each for each in people.columns
+        ),
+    )
+    earlier = replace(present[0], datasets={**present[0].datasets, "people": named})
+    monkeypatch.setattr(stored_tokens.Plans, "of", lambda *_: [*present, earlier])
+    newest = services.store.head(PRODUCT, "people", Zone.PROTECTED) or pytest.fail("no snapshot")
+    mart = services.store.head(PRODUCT, "accounts", Zone.MARTS) or pytest.fail("no mart")
+    older = written(bank, newest, plan_digest(named), [])
+    made_of_it = written(bank, mart, "", [{"dataset": "people", "snapshot_id": older.snapshot_id}])
+    values: Values = {("people", "id"): {"person-3"}}
+
+    def lost() -> list[Snapshot]:
+        return list(stored_tokens.unsearchable(services, product, [*present, earlier], values))
+
+    assert lost() == [], "while their tokens are there, they are searched"
+    (book,) = books(bank)
+    services.keys.stored_tokens.close(book)
+    assert [each.snapshot_id for each in lost()] == [made_of_it.snapshot_id, older.snapshot_id]
+    with pytest.raises(UsageError, match="newest accounts in marts are named by stored tokens that"):
+        erase(services, PRODUCT, "person-3", petra)
+    assert services.keys.any_erased("person") is False, "nothing was changed"
+    for snapshot in (newest, mart):
+        services.store.set_head(snapshot, actor="t")
+    deleted = erase(services, PRODUCT, "person-3", petra).deleted
+    for snapshot in (older, made_of_it):
+        assert any(each.endswith(snapshot.snapshot_id) for each in deleted)
+    assert lost() == []
+
+
+def written(bank: Bank, like: Snapshot, plan: str, inputs: list[dict[str, str]]) -> Snapshot:
+    """A newer snapshot with the same rows, of another origin."""
+    store = bank.services.store
+    with store.draft(PRODUCT, like.dataset, like.zone, actor="t") as draft:
+        draft.write(store.scan(like).with_columns(pl.all().str.replace_all("_", "-")))
+        return draft.commit(
+            input_key=plan or "k",
+            contract_version=like.contract_version,
+            contract_digest=like.contract_digest,
+            provenance={**like.provenance, "plan": plan, "inputs": inputs},
+        )
+
+
+def test_each_signed_manifest_is_verified_once(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[str]()
+
+    def counted(services: Services, record: ReleaseRecord) -> SignedManifest:
+        seen.append(record.digest)
+        return signed_package(services, record)
+
+    monkeypatch.setattr(stored_tokens, "signed_package", counted)
+    erase(bank.services, PRODUCT, "person-3", bank.person("petra"))
+    assert len(seen) == len(bank.services.gate.list(PRODUCT)) == 1
+
+
+def test_a_manifest_that_is_changed_during_an_erasure_is_not_taken_for_the_verified_one(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget = stored_tokens.unsearchable
+
+    def changed(*given: object) -> Iterator[Snapshot]:
+        for path in (bank.home / "releases").glob(f"{PRODUCT}/*/manifest.json"):
+            path.write_bytes(path.read_bytes().replace(b"login", b"nigol"))
+        return forget(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stored_tokens, "unsearchable", changed)
+    with pytest.raises(IntegrityError, match="no signature over"):
+        erase(bank.services, PRODUCT, "person-3", bank.person("petra"))

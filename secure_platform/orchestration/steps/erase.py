@@ -30,6 +30,7 @@ from secure_platform.keys.catalog import KeyState
 from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.deploy import one_at_a_time, verified_package
 from secure_platform.orchestration.steps.protect import product_resource
+from secure_platform.orchestration.steps.stored_tokens import REWRITTEN
 from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
 from secure_platform.protect.person import (
     Values,
@@ -52,8 +53,6 @@ from secure_platform.store.temporary import claimed_directory
 from secure_platform.validate.rules import cast_typed
 
 AUDITED: Final = "subject.erase"
-REWRITTEN: Final = "rewritten"
-"""In the provenance of a snapshot: the ones that it stands in place of."""
 LONG: Final = 16
 """Tokens are longer; shorter cells are looked for as whole cells only."""
 _MALFORMED: Final = "record"
@@ -153,9 +152,10 @@ def _carry_out(
     tombstone.held = [f"{hold.product}: {hold.matter}" for each in held.values() for hold in each]
     tombstone.standing, tombstone.ended_at = [], None
     free = [each for each in products if not held[each.name]]
-    works = [_Work(services, each, person, caller.name, tombstone, save) for each in free]
+    plans = stored_tokens.Plans(services)
+    works = [_Work(services, each, person, caller.name, tombstone, save, plans) for each in free]
     known = {work.product.name: work.look() for work in works}
-    kept = stored_tokens.held_of(services, [each.name for each in products], identities)
+    kept = stored_tokens.held_of(services, [each.name for each in products], identities, plans)
     save()
     if len(free) == len(products):
         services.keys.destroy_subject_key(tombstone.domain, person, actor=caller.name)
@@ -181,6 +181,7 @@ class _Work:
     actor: str
     tombstone: Tombstone
     save: Callable[[], None]
+    plans: stored_tokens.Plans
 
     def look(self) -> Values:
         """The keys of the rows about the person; what stands for these is added to the tombstone."""
@@ -195,8 +196,9 @@ class _Work:
         packed = [
             each for each in services.gate.list(self.product.name) if any(self._payload(each).iterdir())
         ]
-        plans = [stored_tokens.released_plan(services, each) for each in packed]
+        plans = [self.plans.released(each) for each in packed]
         require_books(plans, values, services.keys.stored_tokens)
+        stored_tokens.require_searchable(services, self._unsearchable(values))
         left = cells_of(self._plans(), values, services.keys, lambda *key: key not in destroyed)
         self.tombstone.cells |= left
         return values
@@ -217,6 +219,9 @@ class _Work:
             held: The domains whose stored tokens stay; None for all.
         """
         values = known[self.product.name]
+        for snapshot in list(self._unsearchable(values)):
+            self._note(self.tombstone.deleted, _named(snapshot))
+            self.services.store.delete(snapshot, actor=self.actor)
         for zone in (Zone.MARTS, Zone.PROTECTED):
             for snapshot in list(self.services.store.stored(self.product.name, zone)):
                 self._forget_cells(snapshot)
@@ -239,8 +244,11 @@ class _Work:
                 for snapshot in list(self._raw(contract)):
                     self._forget_rows(contract, named, snapshot)
 
+    def _unsearchable(self, values: Values) -> Iterator[Snapshot]:
+        return stored_tokens.unsearchable(self.services, self.product, self._plans(), values)
+
     def _plans(self) -> list[Plan]:
-        return stored_tokens.plans_of(self.services, self.product)
+        return self.plans.of(self.product)
 
     def _rows(self, known: Mapping[str, Values]) -> stored_tokens.Rows:
         values = known.get(self.product.name, {})
@@ -293,7 +301,7 @@ class _Work:
     def _replace(self, snapshot: Snapshot, rows: pl.LazyFrame, quarantine: pl.LazyFrame | None) -> None:
         """Put a snapshot without the person's rows in place of the newest, and delete the one with them."""
         store = self.services.store
-        name = f"{snapshot.product}/{snapshot.zone}/{snapshot.dataset}/{snapshot.snapshot_id}"
+        name = _named(snapshot)
         if self.services.metrics.find(snapshot.snapshot_id) is not None:
             self._note(self.tombstone.counted, name)
         newest = store.head(snapshot.product, snapshot.dataset, snapshot.zone)
@@ -371,6 +379,10 @@ class _Work:
         if name not in names:
             names.append(name)
             self.save()
+
+
+def _named(snapshot: Snapshot) -> str:
+    return f"{snapshot.product}/{snapshot.zone}/{snapshot.dataset}/{snapshot.snapshot_id}"
 
 
 def _fits(snapshot: Snapshot, contract: Contract) -> bool:

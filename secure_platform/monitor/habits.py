@@ -1,8 +1,9 @@
 """What somebody usually does with a product's data, learned from their deeds, and what is unusual beside it.
 
 A day is judged by the days before it: by their typical size and by the largest of them. Weeks and months are
-judged as well, so that who takes a little more every day is found late rather than never. A newcomer is
-judged by the busiest of the others. What was told teaches nothing until a person calls it a false alarm.
+judged as well, and how often a day was above the usual (`steady.py`), so that who takes a little more every
+day is found late rather than never. A newcomer is judged by the busiest of the others. What was told teaches
+nothing until a person calls it a false alarm.
 
 Everything here is a function of the deeds in their order: what is kept can be computed again from the log.
 """
@@ -19,6 +20,7 @@ from secure_platform.access.allowance import WINDOW, Limits
 from secure_platform.monitor.anomaly import UTC
 from secure_platform.monitor.deeds import Deed
 from secure_platform.monitor.incident import Severity
+from secure_platform.monitor.steady import LATELY, Steady
 
 KEPT_DAYS: Final = 120
 """Whoever did nothing for so long is new again."""
@@ -36,7 +38,7 @@ _BEYOND: Final = 1.8
 """How far above the busiest earlier day."""
 _GRAVE: Final = 4.0
 """How far above the limit a warning becomes a failure."""
-_SPANS: Final[Mapping[int, tuple[int, float]]] = {7: (42, 1.8), 28: (84, 1.7)}
+_SPANS: Final[Mapping[int, tuple[int, float]]] = {7: (42, 2.2), 28: (84, 2.0)}
 """Days of a span → days of a past that it needs, and how far above the busiest earlier span it may be."""
 _SPAN_COUNTS: Final = ("rows", "revealed")
 _NEAR_HOURS: Final = 3
@@ -177,6 +179,7 @@ class Habits:
         self._limits = limits
         self._right = right
         self._bands: dict[tuple[str, str, str, int], float | None] = {}
+        self._steady: dict[tuple[str, str, str, int], Steady | None] = {}
 
     def take(self, deed: Deed) -> Iterator[Unusual]:
         """Learn from a deed, and say what is unusual about it; deeds come in the order of the log.
@@ -256,6 +259,7 @@ class Habits:
             yield from self._volume(deed, habit, day)
         if deed.count in _SPAN_COUNTS:
             yield from self._spans(deed, habit, day)
+            yield from self._steadily(deed, habit, day)
         if deed.count == "denied":
             yield from self._denied(deed, habit, day)
         if deed.count in {"asked", "limited"}:
@@ -276,6 +280,25 @@ class Habits:
             if 0 < band < count and not self._is_right(deed, name):
                 # Told once in such a span.
                 yield self._told(deed, "access_volume", name, day - day % span, count, band)
+
+    def _steadily(self, deed: Deed, habit: Habit, day: int) -> Iterator[Unusual]:
+        """A little more than ever before, every day."""
+        name = f"{deed.count}_steadily"
+        key = (deed.product, deed.who, name, day)
+        if key not in self._steady:
+            counts = {each: counted.get(deed.count, 0) for each, counted in habit.days.items()}
+            aside = {*habit.aside.get(deed.count, ())}
+            right = self._is_right(deed, name)
+            self._steady[key] = None if right else Steady.of(counts, day, aside, habit.aside.get(name, ()))
+        steady, count = self._steady[key], habit.total(deed.count, day)
+        lately = habit.total(deed.count, day, LATELY)
+        if steady is not None and lately > _LEAST[deed.count] and steady.is_over(count):
+            # Told once in such a span.
+            point = _point(deed.who, name, day - day % LATELY, "warn")
+            note = (
+                f"{deed.count} {lately:,} in {LATELY} days, many above the usual {steady.usual:,.0f} of a day"
+            )
+            yield Unusual(deed.who, deed.product, "access_volume", "warn", point, note)
 
     def _busiest(self, deed: Deed, habit: Habit, count: str, span: int, day: int) -> float:
         """The most in so many days together, all of them before the last so many."""

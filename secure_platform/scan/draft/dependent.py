@@ -70,7 +70,7 @@ def dependent(draft: TableDraft) -> TableDraft:
     found = [each for each in likely if _evidence(each, shares) >= EVIDENCE]
     if not found:
         return draft
-    doubt = "these dependencies hold in all rows: do they by their meaning?"
+    doubt = "columns determine others (`dependencies`) in all rows: do they by their meaning?"
     return replace(draft, dependencies=_chosen(draft, found), doubts=(*draft.doubts, doubt))
 
 

@@ -15,12 +15,13 @@ import polars as pl
 from secure_platform.errors import ContractError
 from secure_platform.scan.cells import Shape, column_of, shape, text_of
 from secure_platform.scan.evidence import Look, Tally, tallies
-from secure_platform.scan.forms import STRUCTURED
+from secure_platform.scan.first_look import FirstLook, Search
+from secure_platform.scan.forms import FORMS
 from secure_platform.scan.fuse import Judgement, by_type, judge
 from secure_platform.scan.headers import Headers
 from secure_platform.scan.keys import numbered_through, told_by
 from secure_platform.scan.nested import Values, inside, told
-from secure_platform.scan.patterns import compile_types, matches, union
+from secure_platform.scan.patterns import compile_types, matches, parts, union
 from secure_platform.scan.secrets.columns import scan_columns
 from secure_platform.scan.secrets.document import own_rules
 from secure_platform.scan.secrets.engine import Engine
@@ -70,6 +71,11 @@ class Scanner:
         self.types = types
         self._patterns = compile_types(types)
         self._union = union(self._patterns)
+        self._first = FirstLook(
+            candidates=Search(parts(self._patterns)),
+            documents=Search(form.cell for form in FORMS),
+            prose=Search([PROSE]),
+        )
         self._headers = Headers(types)
         if types is not info_types():
             self._require_searchable()
@@ -101,9 +107,7 @@ class Scanner:
         Raises:
             DataRefusedError: If a column holds bytes, which cannot be searched.
         """
-        schema = frame.collect_schema()
-        first = [self._first_look(name, schema[name]) for name in columns or schema.names()]
-        return frame.select(look for look in first if look is not None)
+        return self._first.over(frame, columns or frame.collect_schema().names())
 
     def findings(self, observed: pl.DataFrame, frame: pl.LazyFrame, header: Sequence[str]) -> list[Finding]:
         """The second look, over the same frame that `observed` was computed from.
@@ -144,21 +148,6 @@ class Scanner:
         """Both looks at once, over every row and column."""
         observed = self.observe(frame).collect(engine="streaming")
         return self.findings(observed, frame, frame.collect_schema().names())
-
-    def _first_look(self, name: str, dtype: pl.DataType) -> pl.Expr | None:
-        form = shape(name, dtype)
-        if form == "none":
-            return None
-        text = text_of(name, dtype)
-        filled, searched = column_of(name).count(), form == "text"
-        counts = {
-            "filled": filled,
-            "candidates": matches(text, self._union).sum() if searched else pl.lit(0),
-            "documents": matches(text, STRUCTURED).sum() if searched else pl.lit(0),
-            "prose": matches(text, PROSE).sum() if searched else pl.lit(0),
-            "distinct": text.approx_n_unique() if searched else filled,
-        }
-        return pl.struct(count.cast(pl.UInt64).alias(key) for key, count in counts.items()).alias(name)
 
     def _look(self, name: str, form: Shape, values: Values, counts: "_Counts") -> Look:
         wanted = {
@@ -272,15 +261,15 @@ class _Counts:
         filled: Non-null cells.
         candidates: Cells that the prefilter matches.
         distinct: Estimated distinct values.
-        documents: Cells that are JSON objects or arrays.
-        prose: Cells that read like sentences.
+        documents: Whether cells hold values under names.
+        prose: Whether cells read like sentences.
     """
 
     filled: int
     candidates: int
     distinct: int
-    documents: int = 0
-    prose: int = 0
+    documents: bool = False
+    prose: bool = False
 
 
 def secret_findings(engine: Engine, frame: pl.LazyFrame, filled: Mapping[str, int]) -> list[Finding]:

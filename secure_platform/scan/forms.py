@@ -145,4 +145,3 @@ FORMS: Final = (
     Form(_LABEL, _labelled),
     Form(LAYOUT, placed),
 )
-STRUCTURED: Final = "|".join(f"(?:{form.cell})" for form in FORMS)

@@ -145,8 +145,12 @@ def compile_types(types: Mapping[str, InfoType]) -> tuple[TypePatterns, ...]:
 
 def union(patterns: Iterable[TypePatterns]) -> str:
     """One pattern that matches wherever a value can be evidence without a header."""
-    parts = [part for each in patterns for part in (each.cell, each.text, each.context) if part]
-    return "|".join(f"(?:{part})" for part in parts) or "[^\\s\\S]"
+    return "|".join(f"(?:{part})" for part in parts(patterns)) or "[^\\s\\S]"
+
+
+def parts(patterns: Iterable[TypePatterns]) -> list[str]:
+    """What the union joins."""
+    return [part for each in patterns for part in (each.cell, each.text, each.context) if part]
 
 
 def matches(text: pl.Expr, pattern: str | None) -> pl.Expr:

@@ -20,6 +20,7 @@ from secure_platform.protect.decide import Decider, Place
 from secure_platform.protect.plan import DatasetPlan
 from secure_platform.protect.profile import load_profile
 from secure_platform.protect.strength import strengths
+from secure_platform.validate.dependencies import RULE as DEPENDENCY
 
 _OWN: Final = "__own"
 
@@ -143,6 +144,27 @@ def require_own_keys(
                 "aside for it: numbers with noise would tell more of each of them than they say",
                 "Correct the key at the source.",
             )
+
+
+def require_undisputed(contract: Contract, aside: pl.LazyFrame) -> None:
+    """Refuse data in which rows were set aside because of what most rows say of them (`dependencies`).
+
+    Whoever is taken out may turn a majority: then the others' rows come back, or go.
+
+    Args:
+        contract: Of the dataset.
+        aside: The `rule` of each row that validation set aside.
+
+    Raises:
+        DataRefusedError: Naming the dataset.
+    """
+    disputed = aside.filter(pl.col("rule").str.contains(f":{DEPENDENCY}", literal=True))
+    if disputed.head(1).collect(engine="streaming").height:
+        raise DataRefusedError(
+            f"Rows of {contract.dataset} contradict what other rows say (`dependencies`), and were set aside "
+            "for it: numbers with noise would tell more of a person than they say",
+            "Correct them at the source, or leave out the dependency.",
+        )
 
 
 def _same_person(

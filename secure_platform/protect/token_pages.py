@@ -3,7 +3,7 @@
 A page is a table of keyed hashes, tokens and texts (Arrow IPC), under AES-256-GCM with a key of the domain;
 the book and the page's number are authenticated with it. So whoever can write to the database can neither
 give a token another value, nor a page another book or a later day; a page that is missing is noticed by its
-number, but for the last ones.
+number, and the last ones by the chain of seals that the audit log witnesses (`keys/book_states.py`).
 
 In memory a token takes 32 bytes. Nothing here calls Polars: it is called by its threads, under a lock.
 """

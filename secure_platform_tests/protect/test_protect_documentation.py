@@ -30,7 +30,7 @@ TWELVE: Final = (
     "re-identification",
     "not twice",
 )
-SKIPPED: Final = frozenset({"skip", "xfail"})
+SKIPPED: Final = frozenset({"skip", "skipif", "xfail", "importorskip"})
 """Marks of a test that need not hold."""
 HEAD: Final = ("transform", "parameters", "of", "unique", "same", "undone", "leaves", "stands for")
 
@@ -93,10 +93,10 @@ def _is_run(file: Path, test: str) -> bool:
     """Whether a module has a test of this name that is not skipped or let fail."""
     module = ast.parse(file.read_text("utf-8"))
     found = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == test]
+    for_all = [node for node in module.body if isinstance(node, ast.Assign | ast.Expr)]
     marks = {
         each.attr
-        for node in found
-        for mark in node.decorator_list
+        for mark in (*for_all, *(mark for node in found for mark in node.decorator_list))
         for each in ast.walk(mark)
         if isinstance(each, ast.Attribute)
     }

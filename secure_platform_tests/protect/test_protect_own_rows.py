@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from protect_examples import AS_OF, KEYS, column, contract, product
 
 from secure_platform import canonical
-from secure_platform.contract.model import Column, Contract, Reference, Suppress
+from secure_platform.contract.model import Column, Contract, Dependency, Reference, Suppress
 from secure_platform.contract.product import Product
 from secure_platform.errors import DataRefusedError, PlanRefusedError
 from secure_platform.orchestration.steps.rows import leaving
 from secure_platform.protect.aggregate import Answer, answered
 from secure_platform.protect.compiler import compile_plan
-from secure_platform.protect.own_rows import Made, own_rows, require_own_keys
+from secure_platform.protect.own_rows import Made, own_rows, require_own_keys, require_undisputed
 from secure_platform.protect.plan import Plan
 from secure_platform.protect.sensitivity import queries
 from secure_platform.source.csv import LINE
@@ -88,14 +88,16 @@ def released(database: Database, of: tuple[Product, Plan]) -> dict[str, Made]:
     """Every dataset validated and protected, with those that it was made with.
 
     Raises:
-        DataRefusedError: If persons share a key.
+        DataRefusedError: If persons share a key, or rows contradict each other.
     """
     (clinic, plan), made = of, dict[str, Made]()
     for name, each in clinic.contracts.items():
         names = [column.name for column in each.columns]
         text = pl.DataFrame(database.get(name, []), dict.fromkeys(names, pl.String()), orient="row")
         lined = text.with_row_index(LINE, offset=1).cast({LINE: pl.UInt64}).lazy()
-        aside = validate(each, lined).quarantine.select(LINE).lazy()
+        quarantine = validate(each, lined).quarantine.lazy()
+        require_undisputed(each, quarantine)
+        aside = quarantine.select(LINE)
         person = next(column.name for column in each.columns if column.subject_id)
         invalid = cast_typed(each, lined.join(aside, on=LINE, how="semi"))
         require_own_keys(each, person, invalid, (key.columns for key in keys_of(each)))
@@ -246,6 +248,35 @@ def test_persons_who_share_a_key_are_refused(visits: list[Row], *, shared: bool)
             counting(database)
     else:
         counting(database)
+
+
+DETERMINED = replace(ORDERS, dependencies=(Dependency(("ward",), ("cost",)),))
+
+
+@pytest.mark.parametrize(
+    "contracts",
+    [
+        (PEOPLE, VISITS, CASES, DETERMINED),
+        (PEOPLE, replace(VISITS, dependencies=(Dependency(("ward",), ("person",)),)), CASES, ORDERS),
+    ],
+    ids=["its own", "those that it goes with"],
+)
+def test_rows_that_a_majority_sets_aside_are_refused(contracts: Sequence[Contract]) -> None:
+    """One person more or less may turn a majority, and with it the rows of all others."""
+    of = hospital(*contracts)
+    undisputed: Database = {
+        "people": OF_ANOTHER["people"],
+        "visits": [("A1", "A", "N"), ("B1", "B", "S")],
+        "orders": [("B", "B1", None, "S", "1"), ("B", "B1", None, "S", "1")],
+    }
+    assert len(counting(undisputed, of)) == 2
+    disputed: Database = {
+        **undisputed,
+        "visits": [*undisputed["visits"], ("B2", "B", "N"), ("B3", "B", "N")],
+        "orders": [*undisputed["orders"], ("A", "A1", None, "S", "4")],
+    }
+    with pytest.raises(DataRefusedError, match="contradict what other rows say"):
+        counting(disputed, of)
 
 
 def test_a_key_that_names_its_person_is_shared_with_nobody() -> None:

@@ -11,6 +11,7 @@ import pytest
 from api_support import API, Api, api
 from bank_home import PRODUCT, STAFF, Bank, people
 from otlp_receiver import Receiver, Seen, receiving
+from waiting import wait_for
 
 from secure_platform.homes import initialise
 from secure_platform.orchestration.launch import run_deploy
@@ -38,12 +39,22 @@ def flushed(place: Api, receiver: Receiver) -> Receiver:
     return receiver
 
 
+def arrived(place: Api, receiver: Receiver, *names: str, after: int = 0) -> list[Seen]:
+    """What has arrived after the first ones, once spans of these names are among it."""
+
+    def have() -> bool:
+        return set(names) <= {each.name for each in flushed(place, receiver).spans[after:]}
+
+    assert wait_for(have, 60), [each.name for each in receiver.spans[after:]]
+    return receiver.spans[after:]
+
+
 def test_a_known_caller_says_where_the_request_stands(site: tuple[Api, Receiver]) -> None:
     place, receiver = site
     digest = "sha256:" + "c" * 64
     asked = place.of("auditor", name="frida").get(f"/approvals/{digest}", headers=PARENT)
     assert asked.status_code == 409
-    (only,) = [each for each in flushed(place, receiver).spans if each.trace == TRACE]
+    (only,) = [each for each in arrived(place, receiver, "GET /approvals/{digest}") if each.trace == TRACE]
     assert (only.parent, only.name) == (SPAN, "GET /approvals/{digest}")
     assert only.attributes == {"http.route": "/approvals/{digest}", "secure_platform.state": "409"}
     sent = b"".join(receiver.inbox.bodies)
@@ -64,7 +75,7 @@ def test_what_is_no_traceparent_begins_a_trace_of_its_own(site: tuple[Api, Recei
     forged = {"traceparent": f"00-{TRACE}-{'0' * 16}-01"}
     before = len(flushed(place, receiver).spans)
     place.of("auditor").get("/audit", headers=forged)
-    new = flushed(place, receiver).spans[before:]
+    new = arrived(place, receiver, "GET /audit", after=before)
     assert [(each.name, each.parent) for each in new] == [("GET /audit", "")]
     assert new[0].trace != TRACE
 
@@ -95,12 +106,15 @@ def test_deciding_deploying_and_revealing_are_seen_where_they_belong(
         digest = bank.services.gate.list(PRODUCT)[-1].digest
         with api(bank.services) as place:
             asked(place, "sam", f"/releases/{digest}/approve", {"base": None, "reason": "Given7 agreed"})
-            decided = flushed(place, receiver).spans
+            decided = arrived(place, receiver, "gate", f"POST {API}/releases/{{digest}}/approve")
             report = run_deploy(bank.settings, bank.services.product(PRODUCT), listener=lambda _: None)
-            deployed = receiver.spans[len(decided) :]
+            before = len(decided)
+            deployed = arrived(place, receiver, "deploy", "compare", f"run {PRODUCT}_deploy", after=before)
             body: dict[str, object] = {"table": "accounts", "column": "login", "purpose": "fraud"}
             asked(place, "petra", f"/products/{PRODUCT}/reveal", body, f"data_reveal:{PRODUCT}")
-            revealed = flushed(place, receiver).spans[len(decided) + len(deployed) :]
+            before += len(deployed)
+            asking = f"POST {API}/products/{{product}}/reveal"
+            revealed = arrived(place, receiver, "reveal", asking, after=before)
         sent = b"".join(receiver.inbox.bodies)
     assert report.succeeded
     of_product = {"secure_platform.product": PRODUCT}
@@ -128,5 +142,5 @@ def test_closing_a_release_is_a_decision_too(bank: Bank, verb: str, monkeypatch:
         digest = bank.services.gate.list(PRODUCT)[-1].digest
         with api(bank.services) as place:
             asked(place, "sam", f"/releases/{digest}/{verb}", {"reason": "wrong"})
-            seen = flushed(place, receiver).spans
+            seen = arrived(place, receiver, "gate")
     assert named(seen, "gate").attributes == {"secure_platform.product": PRODUCT}

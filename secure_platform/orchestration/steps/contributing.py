@@ -15,7 +15,14 @@ from secure_platform.orchestration.steps.context import StepContext, require_con
 from secure_platform.orchestration.steps.erase import still_there
 from secure_platform.orchestration.steps.protect import VERDICTS, plan_digest
 from secure_platform.protect.aggregate_rules import subject_of
-from secure_platform.protect.own_rows import Made, follows, own_rows, require_own_keys, subject_in
+from secure_platform.protect.own_rows import (
+    Made,
+    follows,
+    own_rows,
+    require_own_keys,
+    require_undisputed,
+    subject_in,
+)
 from secure_platform.protect.plan import Plan
 from secure_platform.source.csv import LINE
 from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
@@ -92,10 +99,10 @@ def contributing(context: StepContext, plan: Plan, source: MadeOf) -> pl.LazyFra
     """The rows of a protected dataset that count: each is there because of its own person alone.
 
     Raises:
-        DataRefusedError: If rows of several persons were set aside for one key.
+        DataRefusedError: If rows of several persons were set aside for one key, or some for what others say.
     """
     for each, person in followed(context, plan, source):
-        _require_own_keys(context, each, person)
+        _require_independent(context, each, person)
     return own_rows(_made(context, source), context.product, plan.datasets)
 
 
@@ -104,10 +111,11 @@ def _made(context: StepContext, made: MadeOf) -> Made:
     return Made(made.snapshot.dataset, context.services.store.scan(made.snapshot), parents)
 
 
-def _require_own_keys(context: StepContext, made: MadeOf, person: str) -> None:
+def _require_independent(context: StepContext, made: MadeOf, person: str) -> None:
     store, contract = context.services.store, context.product.contracts[made.snapshot.dataset]
     quarantine = store.quarantine(made.raw)
     if quarantine is not None:
+        require_undisputed(contract, quarantine)
         aside = store.scan(made.raw).join(quarantine.select(LINE).unique(), on=LINE, how="semi")
         keys = (key.columns for key in keys_of(contract))
         require_own_keys(contract, person, cast_typed(contract, aside), keys)

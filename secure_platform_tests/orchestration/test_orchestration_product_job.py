@@ -78,7 +78,8 @@ def test_a_part_of_it_is_launched_alone() -> None:
     repository = definitions(job).get_repository_def()
     part = repository.get_job("job").get_subset(asset_selection={D})
     assert part.asset_layer.selected_asset_keys == {D}
-    assert part.execute_in_process(instance=dg.DagsterInstance.ephemeral()).success
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert part.execute_in_process(instance=instance).success
 
 
 def test_the_jobs_of_our_products_are_those_that_dagster_makes(parsed_home: Path) -> None:

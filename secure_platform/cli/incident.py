@@ -33,19 +33,7 @@ def incident() -> None:
 def incident_list(product: str | None, *, everything: bool, as_json: bool) -> None:
     """List what is wrong with PRODUCT, or with every product you may look at, newest first."""
     services = open_services()
-    if product is not None:
-        services.product(product)
-        _require(services, Action.INCIDENT_READ, product)
-    names = {*services.products, *(each.product for each in services.incidents.all())}
-    allowed = {name: _may_read(services, name) for name in sorted(names)}
-    if not any(allowed.values()):
-        # Who may see nothing is not told that nothing is wrong.
-        _require(services, Action.INCIDENT_READ, min(allowed, default=PLATFORM))
-    found = [
-        each
-        for each in reversed(services.incidents.all(product))
-        if allowed[each.product] and (everything or each.unsettled)
-    ]
+    found = [each for each in _readable(services, product) if everything or each.unsettled]
 
     def render(out: Console) -> None:
         table(out, COLUMNS, [_row(each) for each in found])
@@ -101,6 +89,22 @@ incident.add_command(
         "campaign of November",
     )
 )
+
+
+def _readable(services: Services, product: str | None) -> list[Incident]:
+    """The incidents of a product, or of every one that the caller may look at, newest first."""
+    if product is not None:
+        services.product(product)
+        _require(services, Action.INCIDENT_READ, product)
+        return services.incidents.all(product)[::-1]
+    incidents = services.incidents.all()
+    names = {each.product for each in incidents}
+    allowed = {name for name in names if _may_read(services, name)}
+    others = services.products.keys() - names
+    if not allowed and not any(_may_read(services, name) for name in sorted(others)):
+        # Who may see nothing is not told that nothing is wrong.
+        _require(services, Action.INCIDENT_READ, min(names | others, default=PLATFORM))
+    return [each for each in reversed(incidents) if each.product in allowed]
 
 
 def _may_read(services: Services, product: str) -> bool:

@@ -1,14 +1,21 @@
 """What the policy is asked about an incident: its product, as it is now."""
 
+from contextlib import suppress
+
 from secure_platform.access.resources import ProductResource
+from secure_platform.errors import PlanRefusedError
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.services import Services
 from secure_platform.taxonomy.classification import Classification
 
 
 def incident_resource(services: Services, product: str) -> ProductResource:
-    """The product as the policy sees it; one that is gone from the project counts as restricted."""
+    """The product as the policy sees it; one that is gone, or whose plan is refused, counts as restricted.
+
+    When a plan is refused is just when somebody looks for incidents, of this product and of the others.
+    """
     known = services.products.get(product)
     if known is not None:
-        return product_resource(services, known)
+        with suppress(PlanRefusedError):
+            return product_resource(services, known)
     return ProductResource(product, services.settings.environment, int(Classification.RESTRICTED))

@@ -12,7 +12,7 @@ from secure_platform.cli.output import brief, example, heading, json_option, lin
 from secure_platform.monitor.deeds import PLATFORM
 from secure_platform.monitor.incident import Incident, timeline
 from secure_platform.monitor.incidents import Verb
-from secure_platform.orchestration.steps.incidents import incident_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.services import Services
 
 COLUMNS: Final = ("id", "product", "kind", "state", "severity", "since (UTC)", "blocks", "signals")
@@ -64,7 +64,7 @@ def _command(verb: Verb, text: str, reason: str) -> click.Command:
     def settle(incident_id: str, reason: str, *, as_json: bool) -> None:
         services = open_services()
         found = services.incidents.get(incident_id)
-        resource = incident_resource(services, found.product)
+        resource = named_resource(services, found.product)
         settled = services.incidents.settle(services.caller(), resource, found, verb, note=reason)
         said = f"The incident {settled.incident_id[:_ID]} of {settled.product} is {_words(settled.state)}."
         show(_data(settled), as_json=as_json, render=lambda out: line(out, said))
@@ -108,12 +108,12 @@ def _readable(services: Services, product: str | None) -> list[Incident]:
 
 
 def _may_read(services: Services, product: str) -> bool:
-    resource = incident_resource(services, product)
+    resource = named_resource(services, product)
     return services.policy.evaluate(services.caller(), Action.INCIDENT_READ, resource).allowed
 
 
 def _require(services: Services, action: Action, product: str) -> None:
-    services.policy.require(services.caller(), action, incident_resource(services, product))
+    services.policy.require(services.caller(), action, named_resource(services, product))
 
 
 def _data(each: Incident) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from refused_product import REFUSED, with_refused_product
 
 from secure_platform.errors import PlanRefusedError
 from secure_platform.monitor.incident import Incident, Sighting
-from secure_platform.orchestration.steps.incidents import incident_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
@@ -78,7 +78,7 @@ def test_a_product_whose_plan_is_refused_hides_no_incident(
     assert cli("sla", REFUSED, "--json", token="admin").code == 0
     assert cli("incident", "acknowledge", name, "--reason", "the contract", token="admin").code == 0
     # It counts as restricted, and gives nobody a right.
-    assert incident_resource(services, REFUSED).classification == Classification.RESTRICTED
+    assert named_resource(services, REFUSED).classification == Classification.RESTRICTED
     cli.add("ana", "analyst")
     for words in (("list",), ("list", REFUSED), ("show", name)):
         assert cli("incident", *words, "--json", token="ana").code == 4

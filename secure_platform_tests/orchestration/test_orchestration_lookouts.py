@@ -30,7 +30,7 @@ from secure_platform.orchestration.steps import recount as recount_step
 from secure_platform.orchestration.steps import source_schema
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import one_at_a_time
-from secure_platform.orchestration.steps.incidents import incident_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.orchestration.steps.production import go_live
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.recount import recount
@@ -327,7 +327,7 @@ def test_production_that_differs_again_after_it_was_settled_is_told_again_and_bl
     production.file.write_bytes(wrong)
     on_day(monkeypatch, recount_step, 1)
     recount(services, product)
-    settle(services, "healthcare", incident_resource(services, "healthcare"))
+    settle(services, "healthcare", named_resource(services, "healthcare"))
     recount(services, product)
     assert not services.incidents.blocks("healthcare")
     for day, content, blocks in ((2, right, False), (3, wrong, True)):

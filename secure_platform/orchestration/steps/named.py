@@ -1,4 +1,4 @@
-"""What the policy is asked about an incident: its product, as it is now."""
+"""What the policy is asked where products are listed or looked at: whatever became of one stops no other."""
 
 from contextlib import suppress
 
@@ -9,10 +9,10 @@ from secure_platform.services import Services
 from secure_platform.taxonomy.classification import Classification
 
 
-def incident_resource(services: Services, product: str) -> ProductResource:
+def named_resource(services: Services, product: str) -> ProductResource:
     """The product as the policy sees it; one that is gone, or whose plan is refused, counts as restricted.
 
-    When a plan is refused is just when somebody looks for incidents, of this product and of the others.
+    When a plan is refused is just when somebody looks what is wrong, with this product and with the others.
     """
     known = services.products.get(product)
     if known is not None:

@@ -12,7 +12,7 @@ from secure_platform.cli.output import brief, example, heading, json_option, lin
 from secure_platform.monitor.deeds import PLATFORM
 from secure_platform.monitor.incident import Incident, timeline
 from secure_platform.monitor.incidents import Verb
-from secure_platform.orchestration.steps.incidents import incident_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.services import Services
 
 COLUMNS: Final = ("id", "product", "kind", "state", "severity", "since (UTC)", "blocks", "signals")
@@ -33,19 +33,7 @@ def incident() -> None:
 def incident_list(product: str | None, *, everything: bool, as_json: bool) -> None:
     """List what is wrong with PRODUCT, or with every product you may look at, newest first."""
     services = open_services()
-    if product is not None:
-        services.product(product)
-        _require(services, Action.INCIDENT_READ, product)
-    names = {*services.products, *(each.product for each in services.incidents.all())}
-    allowed = {name: _may_read(services, name) for name in sorted(names)}
-    if not any(allowed.values()):
-        # Who may see nothing is not told that nothing is wrong.
-        _require(services, Action.INCIDENT_READ, min(allowed, default=PLATFORM))
-    found = [
-        each
-        for each in reversed(services.incidents.all(product))
-        if allowed[each.product] and (everything or each.unsettled)
-    ]
+    found = [each for each in _readable(services, product) if everything or each.unsettled]
 
     def render(out: Console) -> None:
         table(out, COLUMNS, [_row(each) for each in found])
@@ -76,7 +64,7 @@ def _command(verb: Verb, text: str, reason: str) -> click.Command:
     def settle(incident_id: str, reason: str, *, as_json: bool) -> None:
         services = open_services()
         found = services.incidents.get(incident_id)
-        resource = incident_resource(services, found.product)
+        resource = named_resource(services, found.product)
         settled = services.incidents.settle(services.caller(), resource, found, verb, note=reason)
         said = f"The incident {settled.incident_id[:_ID]} of {settled.product} is {_words(settled.state)}."
         show(_data(settled), as_json=as_json, render=lambda out: line(out, said))
@@ -103,13 +91,29 @@ incident.add_command(
 )
 
 
+def _readable(services: Services, product: str | None) -> list[Incident]:
+    """The incidents of a product, or of every one that the caller may look at, newest first."""
+    if product is not None:
+        services.product(product)
+        _require(services, Action.INCIDENT_READ, product)
+        return services.incidents.all(product)[::-1]
+    incidents = services.incidents.all()
+    names = {each.product for each in incidents}
+    allowed = {name for name in names if _may_read(services, name)}
+    others = services.products.keys() - names
+    if not allowed and not any(_may_read(services, name) for name in sorted(others)):
+        # Who may see nothing is not told that nothing is wrong.
+        _require(services, Action.INCIDENT_READ, min(names | others, default=PLATFORM))
+    return [each for each in reversed(incidents) if each.product in allowed]
+
+
 def _may_read(services: Services, product: str) -> bool:
-    resource = incident_resource(services, product)
+    resource = named_resource(services, product)
     return services.policy.evaluate(services.caller(), Action.INCIDENT_READ, resource).allowed
 
 
 def _require(services: Services, action: Action, product: str) -> None:
-    services.policy.require(services.caller(), action, incident_resource(services, product))
+    services.policy.require(services.caller(), action, named_resource(services, product))
 
 
 def _data(each: Incident) -> dict[str, Any]:

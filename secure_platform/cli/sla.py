@@ -13,7 +13,7 @@ from secure_platform.cli.export import print_csv, write_csv
 from secure_platform.cli.output import example, heading, json_option, line, require_new, show, table
 from secure_platform.control.database import utc_now
 from secure_platform.errors import UsageError
-from secure_platform.orchestration.steps.incidents import incident_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.orchestration.steps.sla import COLUMNS, MONTHS, sla_report, sla_rows
 
 _HEADINGS: Final = (
@@ -50,7 +50,7 @@ def sla(product: str, months: int, out: Path | None, *, as_csv: bool, as_json: b
         require_new(out)
     services = open_services()
     found = services.product(product)
-    resource = incident_resource(services, found.name)
+    resource = named_resource(services, found.name)
     services.policy.require(services.caller(), Action.INCIDENT_READ, resource)
     rows = sla_rows(sla_report(services, found, utc_now()), months)
     cells = [tuple(row.values()) for row in rows]

@@ -80,7 +80,7 @@ def _looked(services: Services, product: Product) -> str:
 def _each_product(context: Any, name: str, look: Callable[[Services, Product], str | None]) -> None:
     """One product that cannot be looked at stops no other, and has an incident; the run fails at the end.
 
-    One that is being changed is left for the next day, and nothing is said about what was known of it.
+    One that is being changed is left for the next day, once, and nothing is said about what was known of it.
 
     Raises:
         AccessDeniedError: If somebody else asked for the run.

@@ -5,7 +5,8 @@ no value has so many, those rows are believed that are in the majority by anothe
 the rest nobody can tell who is wrong: all of them are invalid, as rows are that share a key.
 
 In one pass the least and the greatest 64-bit hash of each determined value are kept for every determining
-one; rows where they differ are read again and compared exactly. Values are compared as their contract types.
+one; rows where they differ are read again and their values counted exactly, and then once more for the lines
+of the invalid ones: a valid row is never held. Values are compared as their contract types.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,9 +23,11 @@ _SEED: Final = 0
 _BY, _VALUE, _LEAST, _GREATEST = "__by", "__value", "__least", "__greatest"
 _ALL, _ALIKE = "__all", "__alike"
 """Names that no column of a contract can have."""
+_HASH: Final = pl.col(_BY).hash(_SEED)
 _MOST: Final = pl.col(_ALIKE).max().over(_BY)
 _OUTVOTED: Final = (pl.col(_ALL) < 2 * _MOST) & (2 * pl.col(_ALIKE) <= pl.col(_ALL))
 _UNDECIDED: Final = pl.col(_ALL) >= 2 * _MOST
+_BELIEVED: Final = (2 * pl.col(_ALIKE) > pl.col(_ALL)) & (pl.col(_ALIKE) > 1)
 
 
 def contradictions(contract: Contract, text: pl.LazyFrame) -> Iterator[tuple[str, pl.Series]]:
@@ -58,9 +61,10 @@ def _invalid(
         place = each.determined.index(name)
         hashes = suspects.filter(pl.col(f"{_LEAST}{place}") != pl.col(f"{_GREATEST}{place}"))[_BY]
         if hashes.len():
-            rows = _compared(_rows(text, types, each.columns, name), pl.col(_BY).hash(_SEED), hashes)
-            wrong = pl.concat([wrong, rows.filter(_OUTVOTED)[LINE]])
-            open_ = pl.concat([open_, rows.filter(_UNDECIDED)[LINE]])
+            rows = _rows(text, types, each.columns, name)
+            counts = _counted(rows, hashes)
+            wrong = pl.concat([wrong, _lines(rows, counts.filter(_OUTVOTED))])
+            open_ = pl.concat([open_, _lines(rows, counts.filter(_UNDECIDED))])
     if open_.len():
         for each in ways:
             open_ = open_.filter(~open_.is_in(_believed(text, types, (each.columns, name), open_).implode()))
@@ -105,13 +109,23 @@ def _rows(text: pl.LazyFrame, types: Mapping[str, pl.Expr], by: Sequence[str], n
     return known.select(LINE, pl.struct(by).alias(_BY), pl.col(name).alias(_VALUE))
 
 
-def _compared(rows: pl.LazyFrame, what: pl.Expr, among: pl.Series) -> pl.DataFrame:
-    """Those of the rows, with how many have the same determining values, and of these the same value."""
+def _counted(rows: pl.LazyFrame, among: pl.Series) -> pl.DataFrame:
+    """Of the rows with these hashes: how many have a value, and how many all with its determining ones."""
     return (
-        rows.filter(what.is_in(among.implode()))
+        rows.filter(_HASH.is_in(among.implode()))
+        .group_by(_BY, _VALUE)
+        .agg(pl.len().alias(_ALIKE))
         .collect(engine="streaming")
-        .with_columns(pl.len().over(_BY).alias(_ALL), pl.len().over(_BY, _VALUE).alias(_ALIKE))
+        .with_columns(pl.col(_ALIKE).sum().over(_BY).alias(_ALL))
     )
+
+
+def _lines(rows: pl.LazyFrame, pairs: pl.DataFrame) -> pl.Series:
+    """Lines of the rows that have one of the pairs of determining values and determined one."""
+    if pairs.is_empty():
+        return pl.Series(LINE, [], pl.UInt64)
+    found = rows.join(pairs.lazy(), on=[_BY, _VALUE], how="semi").select(LINE)
+    return found.collect(engine="streaming")[LINE]
 
 
 def _believed(
@@ -119,7 +133,6 @@ def _believed(
 ) -> pl.Series:
     """Those of the lines whose value most of several rows with the same determining values have."""
     rows = _rows(text, types, *pair)
-    by = pl.col(_BY).hash(_SEED)
-    hashes = rows.filter(pl.col(LINE).is_in(lines.implode())).select(by).unique().collect(engine="streaming")
-    told = _compared(rows, by, hashes[_BY])
-    return told.filter((2 * pl.col(_ALIKE) > pl.col(_ALL)) & (pl.col(_ALIKE) > 1))[LINE]
+    asked = rows.filter(pl.col(LINE).is_in(lines.implode()))
+    hashes = asked.select(_HASH).unique().collect(engine="streaming")
+    return _lines(asked, _counted(rows, hashes[_BY]).filter(_BELIEVED))

@@ -12,7 +12,7 @@ from secure_platform.access.resources import Action, Resource
 from secure_platform.contract.product import Product
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.standing import resource as release_resource
-from secure_platform.orchestration.steps.protect import product_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.orchestration.steps.query import ROW_LIMIT
 from secure_platform.services import Services
 
@@ -112,7 +112,7 @@ class Call:
 
     def is_shown(self, product: Product) -> bool:
         """Whether the caller may read the releases of a product."""
-        asked = product_resource(self.services, product)
+        asked = named_resource(self.services, product.name)
         return self.services.policy.evaluate(self.principal, Action.RELEASE_READ, asked).allowed
 
 

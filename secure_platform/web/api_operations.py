@@ -11,6 +11,7 @@ from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps import decide
 from secure_platform.orchestration.steps.deploy import in_production, rollback, signed_package
 from secure_platform.orchestration.steps.exchange import record_data
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.orchestration.steps.query import read_production
 from secure_platform.orchestration.steps.reveal import Asked, reveal
@@ -52,7 +53,7 @@ def _products(call: Call) -> Any:
 
 
 def _product(call: Call) -> Any:
-    call.may_read(Action.RELEASE_READ, product_resource(call.services, call.product))
+    call.may_read(Action.RELEASE_READ, named_resource(call.services, call.product.name))
     return _product_data(call, call.product)
 
 
@@ -73,7 +74,7 @@ def _releases(call: Call) -> Any:
     known = call.services.products.values()
     products = [call.services.product(named)] if named is not None else [p for p in known if call.is_shown(p)]
     for product in products:
-        call.may_read(Action.RELEASE_READ, product_resource(call.services, product))
+        call.may_read(Action.RELEASE_READ, named_resource(call.services, product.name))
     return [record_data(record) for product in products for record in call.services.gate.list(product.name)]
 
 

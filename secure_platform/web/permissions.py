@@ -18,7 +18,7 @@ from starlette.requests import HTTPConnection
 from secure_platform.access.principals import ANONYMOUS, Principal
 from secure_platform.access.resources import Action, PlatformResource, Resource
 from secure_platform.orchestration.stamp import backfill_stamp
-from secure_platform.orchestration.steps.protect import product_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.rights import PERMISSIONS, UNKNOWN
@@ -66,9 +66,7 @@ class Rights:
     @cached_property
     def products(self) -> Mapping[str, Resource]:
         """Every product as the policy sees it."""
-        return {
-            name: product_resource(self.services, product) for name, product in self.services.products.items()
-        }
+        return {name: named_resource(self.services, name) for name in self.services.products}
 
     @cached_property
     def owned(self) -> Mapping[str, frozenset[str]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,11 +13,14 @@ import pytest
 from built_home import Built
 from contract_body import contract_body as contract
 from small_product import product_context, prop
+from sqlalchemy import delete, update
 
 from secure_platform.access.principals import Principal
 from secure_platform.access.resources import ProductResource
+from secure_platform.control.database import utc_now
+from secure_platform.control.tables import profile
 from secure_platform.deploy.duckdb_target import DuckDBTarget
-from secure_platform.errors import AccessDeniedError, GateRefusedError
+from secure_platform.errors import AccessDeniedError, GateRefusedError, IntegrityError, ServiceError
 from secure_platform.monitor.anomaly import HISTORY
 from secure_platform.monitor.history import Record
 from secure_platform.monitor.incident import Incident
@@ -27,7 +30,7 @@ from secure_platform.orchestration.steps import recount as recount_step
 from secure_platform.orchestration.steps import source_schema
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import one_at_a_time
-from secure_platform.orchestration.steps.incidents import incident_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.orchestration.steps.production import go_live
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.recount import recount
@@ -222,6 +225,61 @@ def test_a_product_whose_source_is_named_with_each_run_is_not_looked_at(tmp_path
     assert look_at_sources(context.services, context.product) == []
 
 
+def busy(place: Place, day: int, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """What the comparison of a day says while somebody holds the lock of deployments."""
+    on_day(monkeypatch, recount_step, day)
+    monkeypatch.setattr(recount_step, "TURN_SECONDS", 0.05)
+    with one_at_a_time(place.services, "small"):
+        return recount(place.services, place.context.product)
+
+
+def test_production_that_is_being_changed_is_left_out_for_one_day_only(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for first in (1, 11):
+        on_day(monkeypatch, recount_step, first)
+        assert recount(place.services, place.context.product) == "Nothing of small is in production."
+        assert busy(place, first, monkeypatch) is None
+        assert busy(place, first + 1, monkeypatch) is None
+        for later in (first + 2, first + 5):
+            with pytest.raises(ServiceError, match=f"not been compared since 2026-05-{first:02}"):
+                busy(place, later, monkeypatch)
+
+
+def test_a_deployment_compares_as_well(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    (table,) = place.context.product.models
+    deployed = Record(
+        "small", table, "production", "p1", numbers={}, recorded_at=datetime(2026, 5, 7, tzinfo=UTC)
+    )
+    place.services.metrics.add(deployed)
+    assert busy(place, 8, monkeypatch) is None
+    with pytest.raises(ServiceError, match="since 2026-05-07"):
+        busy(place, 9, monkeypatch)
+
+
+def test_what_was_never_compared_is_left_out_only_while_nothing_is_in_production(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert busy(place, 1, monkeypatch) is None
+    monkeypatch.setattr(DuckDBTarget, "base", lambda _target, _product: "sha256:1")
+    with pytest.raises(ServiceError, match="never been compared"):
+        busy(place, 1, monkeypatch)
+
+
+@pytest.mark.parametrize("day", [datetime(2026, 5, 8, tzinfo=UTC), None])
+def test_nobody_says_beside_the_history_that_production_was_compared(
+    place: Place, monkeypatch: pytest.MonkeyPatch, day: datetime | None
+) -> None:
+    on_day(monkeypatch, recount_step, 1)
+    recount(place.services, place.context.product)
+    mine = profile.c.zone == recount_step.COMPARED
+    with place.services.database.write() as connection:
+        edited = delete(profile) if day is None else update(profile).values(recorded_at=day)
+        connection.execute(edited.where(mine))
+    with pytest.raises(IntegrityError):
+        busy(place, 9, monkeypatch)
+
+
 @pytest.fixture
 def instance(built: Built) -> Iterator[dg.DagsterInstance]:
     with open_instance(built.services.settings) as opened:
@@ -269,7 +327,7 @@ def test_production_that_differs_again_after_it_was_settled_is_told_again_and_bl
     production.file.write_bytes(wrong)
     on_day(monkeypatch, recount_step, 1)
     recount(services, product)
-    settle(services, "healthcare", incident_resource(services, "healthcare"))
+    settle(services, "healthcare", named_resource(services, "healthcare"))
     recount(services, product)
     assert not services.incidents.blocks("healthcare")
     for day, content, blocks in ((2, right, False), (3, wrong, True)):
@@ -309,6 +367,12 @@ def test_a_product_that_could_not_be_looked_at_has_an_incident_until_it_can(
     assert recount_job.execute_in_process(instance=instance).success
     (after,) = built.services.incidents.all()
     assert (after.incident_id, after.state) == (incident.incident_id, "resolved")
+    with monkeypatch.context() as patch, one_at_a_time(built.services, "healthcare"):
+        patch.setattr(recount_step, "TURN_SECONDS", 0.1)
+        patch.setattr(recount_step, "utc_now", lambda: utc_now() + timedelta(days=2))
+        assert not recount_job.execute_in_process(instance=instance, raise_on_error=False).success
+    (_, held) = built.services.incidents.all()
+    assert (held.product, held.kind, held.severity) == ("healthcare", "run", "fail")
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from secure_platform.contract.model import Column, Contract, Dependency, LogicalType
 from secure_platform.source.csv import LINE
 from secure_platform.taxonomy.classification import Classification
+from secure_platform.validate.dependencies import contradictions
 from secure_platform.validate.rules import Failure, Validation, validate
 
 Cells = list[str | None]
@@ -99,18 +100,35 @@ def test_what_is_told_holds_no_value() -> None:
     assert CANARY not in f"{result!r}{result.quarantine}"
 
 
-_CELL = st.one_of(st.none(), st.sampled_from("abc"))
+@pytest.mark.parametrize("dependencies", [(ZIP,), (ZIP, PHONE)])
+def test_no_valid_row_is_held(monkeypatch: pytest.MonkeyPatch, dependencies: tuple[Dependency, ...]) -> None:
+    heights = []
+    collect = pl.LazyFrame.collect
+
+    def watched(query: pl.LazyFrame, **how: Any) -> pl.DataFrame:
+        found: pl.DataFrame = collect(query, **how)
+        heights.append(found.height)
+        return found
+
+    monkeypatch.setattr(pl.LazyFrame, "collect", watched)
+    # One wrong cell in each of two places, and one place where nobody can tell by the first alone.
+    cells = [("1", "7", "a")] * 500 + [("2", "8", "b")] * 500 + [("1", "7", "x"), ("2", "8", "y")]
+    cells += [("3", "7", "a"), ("3", "9", "b")]
+    zips, phones, cities = (list(column) for column in zip(*cells, strict=True))
+    (found,) = contradictions(contract(*dependencies), text(zip=zips, phone=phones, city=cities))
+    assert found[1].to_list() == [1000, 1001, *([1002] if len(dependencies) == 1 else []), 1003]
+    assert 0 < max(heights) < 10
 
 
-@settings(deadline=None)
-@given(st.lists(st.tuples(_CELL, _CELL, _CELL), max_size=24), st.booleans())
-def test_it_is_what_counting_by_hand_says(rows: list[tuple[str | None, ...]], both: bool) -> None:  # noqa: FBT001
+def by_hand(rows: list[tuple[Any, ...]], ways: list[tuple[int, ...]]) -> list[int]:
+    """Lines that are wrong in the third column by the rule of the module, with every row in memory."""
     wrong, open_, believed = (set[int]() for _ in range(3))
-    for place in (0, 1) if both else (0,):
-        groups: dict[str, list[int]] = defaultdict(list)
+    for way in ways:
+        groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for line, row in enumerate(rows):
-            if row[place] is not None and row[2] is not None:
-                groups[row[place]].append(line)  # type: ignore[index]
+            by = tuple(row[place] for place in way)
+            if None not in by and row[2] is not None:
+                groups[by].append(line)
         for lines in groups.values():
             counts = Counter(rows[line][2] for line in lines)
             (most, often), *others = counts.most_common()
@@ -120,11 +138,27 @@ def test_it_is_what_counting_by_hand_says(rows: list[tuple[str | None, ...]], bo
                 (wrong if decided else open_).update(
                     line for line in lines if not decided or rows[line][2] != most
                 )
-    given_rows = text(
-        zip=[row[0] for row in rows], phone=[row[1] for row in rows], city=[row[2] for row in rows]
-    )
-    result = validate(contract(ZIP, *([PHONE] if both else [])), given_rows)
-    assert invalid(result) == sorted(wrong | (open_ - believed))
+    return sorted(wrong | (open_ - believed))
+
+
+WAYS: list[tuple[int, ...]] = [(0,), (1,), (0, 1)]
+NAMES = ("zip", "phone", "city")
+_TEXT = st.one_of(st.none(), st.sampled_from("abc"))
+_NUMBER = st.one_of(st.none(), st.sampled_from(["0", "-0.0", "1", "1.00", "1e0", "0.5"]))
+
+
+@settings(deadline=None)
+@given(st.data(), st.sampled_from([1, 2, 3]), st.booleans())
+def test_it_is_what_counting_by_hand_says(data: st.DataObject, ways: int, numbers: bool) -> None:  # noqa: FBT001
+    cell = _NUMBER if numbers else _TEXT
+    rows = data.draw(st.lists(st.tuples(cell, cell, cell), max_size=24))
+    dependencies = [Dependency(tuple(NAMES[place] for place in way), ("city",)) for way in WAYS[:ways]]
+    types: Types = dict.fromkeys(NAMES, "number") if numbers else {}
+    given_rows = text(**{name: [row[place] for row in rows] for place, name in enumerate(NAMES)})
+    result = validate(contract(*dependencies, types=types), given_rows)
+    read: type = float if numbers else str
+    values = [tuple(None if each is None else read(each) for each in row) for row in rows]
+    assert invalid(result) == by_hand(values, WAYS[:ways])
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -22,7 +22,7 @@ from web_login import person
 from secure_platform.control.database import utc_now
 from secure_platform.errors import AccessDeniedError
 from secure_platform.monitor.incident import Sighting
-from secure_platform.orchestration.steps.incidents import incident_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.services import Services
 from secure_platform.settings import PACKAGE, load_settings
 
@@ -68,7 +68,7 @@ def _incidents(services: Services) -> None:
     (seen,) = services.incidents.all(PRODUCT)
     who = services.principals.get("dana")
     assert who is not None
-    services.incidents.settle(who, incident_resource(services, PRODUCT), seen, "acknowledge", note="seen")
+    services.incidents.settle(who, named_resource(services, PRODUCT), seen, "acknowledge", note="seen")
     services.incidents.report(PRODUCT, [LOST])
 
 

@@ -2,13 +2,19 @@
 
 Nothing is taken back: who changed production beside the gate is a matter for a person. What differs is told
 once a day until it does not: a person settles a day, not the release.
+
+One day may be left out because production is being changed. When it was last compared is in the metrics
+history, which is sealed: whoever holds the lock of deployments night after night is told of.
 """
 
 from contextlib import ExitStack
+from datetime import datetime
 
+from secure_platform import canonical
 from secure_platform.contract.product import Product
 from secure_platform.control.database import utc_now
-from secure_platform.errors import GateRefusedError, IntegrityError
+from secure_platform.errors import GateRefusedError, IntegrityError, ServiceError
+from secure_platform.monitor.history import Record
 from secure_platform.monitor.incident import Sighting
 from secure_platform.orchestration.steps.deploy import matches_release, one_at_a_time
 from secure_platform.orchestration.steps.production import MATCHES, ZONE, production_record
@@ -18,6 +24,8 @@ TURN_SECONDS = 60.0
 """How long a deployment is waited for: a run that waits holds a place that others need."""
 UNKNOWN = "unknown"
 """Stands for the release where it cannot be told which one is in production."""
+COMPARED = "recount"
+"""In the metrics history: the zone of what says on which days production was compared."""
 
 
 def recount(services: Services, product: Product) -> str | None:
@@ -25,6 +33,10 @@ def recount(services: Services, product: Product) -> str | None:
 
     Returns:
         What was found; None if production is being changed, which is compared when it is done.
+
+    Raises:
+        ServiceError: If it is being changed, and was not compared the day before either.
+        IntegrityError: If the metrics history does not say any more when it was.
     """
     with ExitStack() as stack:
         # A deployment meanwhile would look like a difference.
@@ -32,26 +44,69 @@ def recount(services: Services, product: Product) -> str | None:
         try:
             stack.enter_context(turn)
         except GateRefusedError:
+            _may_be_left_out(services, product)
             return None
         release, problem = _compared(services, product)
+    if release is not None:
+        services.incidents.report(
+            product.name,
+            _sightings(product, release, problem),
+            release=None if release == UNKNOWN else release,
+        )
+    services.metrics.add(_mark(product))
     if release is None:
         return f"Nothing of {product.name} is in production."
-    services.incidents.report(
-        product.name,
-        [
-            Sighting(
-                ZONE,
-                table,
-                MATCHES,
-                _point(release, table),
-                "fail" if problem else None,
-                blocking=problem is not None,
-            )
-            for table in product.models
-        ],
-        release=None if release == UNKNOWN else release,
-    )
     return problem or f"Production of {product.name} is what was released."
+
+
+def _sightings(product: Product, release: str, problem: str | None) -> list[Sighting]:
+    return [
+        Sighting(
+            ZONE,
+            table,
+            MATCHES,
+            _point(release, table),
+            "fail" if problem else None,
+            blocking=problem is not None,
+        )
+        for table in product.models
+    ]
+
+
+def _mark(product: Product) -> Record:
+    now = utc_now()
+    name = canonical.sha256(canonical.dumps([product.name, COMPARED, str(now.date())]))
+    return Record(
+        product.name,
+        ZONE,
+        COMPARED,
+        name.removeprefix("sha256:")[:32],
+        numbers={},
+        recorded_at=now,
+    )
+
+
+def _may_be_left_out(services: Services, product: Product) -> None:
+    last = _last_compared(services, product)
+    if last is None and services.target.base(product.name) is None:
+        # The first deployment is under way.
+        return
+    if last is None or (utc_now().date() - last.date()).days > 1:
+        since = "never been compared" if last is None else f"not been compared since {last.date()}"
+        raise ServiceError(
+            f"Production of {product.name} has {since}: whenever it was to be, it was being changed",
+            f"End what holds up the deployments of {product.name}: a run that hangs, or a process of no run.",
+        )
+
+
+def _last_compared(services: Services, product: Product) -> datetime | None:
+    """When production was compared, here or after a deployment, which records the tables then."""
+    places = [(ZONE, COMPARED), *((table, ZONE) for table in product.models)]
+    days = []
+    for dataset, zone in places:
+        services.metrics.require_whole(product.name, dataset, zone)
+        days += [each.recorded_at for each in services.metrics.before(product.name, dataset, zone, limit=1)]
+    return max(days, default=None)
 
 
 def _point(release: str, table: str) -> str:

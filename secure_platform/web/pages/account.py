@@ -13,7 +13,7 @@ from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.access.tokens import LONGEST_DAYS, IssuedToken
 from secure_platform.control.database import utc_now
 from secure_platform.errors import SecurePlatformError, UsageError
-from secure_platform.orchestration.steps.protect import product_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.services import Services
 from secure_platform.web.authentication import principal_of, session_of
 from secure_platform.web.forms import form_of
@@ -152,10 +152,10 @@ class Account(Desk):
         """Products on which they could break the glass, once they proved a second factor."""
         proven = replace(principal, circumstances=replace(principal.circumstances, mfa_at=utc_now()))
         return [
-            product.name
-            for product in self.services.products.values()
+            name
+            for name in self.services.products
             if self.services.policy.evaluate(
-                proven, Action.BREAK_GLASS, product_resource(self.services, product)
+                proven, Action.BREAK_GLASS, named_resource(self.services, name)
             ).allowed
         ]
 
@@ -167,9 +167,9 @@ class Account(Desk):
             if policy.evaluate(principal, action, PlatformResource()).allowed
         ]
         products = {}
-        for product in self.services.products.values():
-            resource = product_resource(self.services, product)
-            products[product.name] = tuple(
+        for name in self.services.products:
+            resource = named_resource(self.services, name)
+            products[name] = tuple(
                 words
                 for action, words in _ON_PRODUCT.items()
                 if policy.evaluate(principal, action, resource).allowed

@@ -20,7 +20,7 @@ from secure_platform.monitor.anomaly import UNUSUAL
 from secure_platform.monitor.history import Record
 from secure_platform.monitor.incident import HISTORY_SEALED, Signal, timeline
 from secure_platform.monitor.incidents import FROM, Verb
-from secure_platform.orchestration.steps.incidents import incident_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.orchestration.steps.production import ZONE, recorded_places
 from secure_platform.services import Services
 from secure_platform.store.snapshot import Zone
@@ -111,7 +111,7 @@ class Observability(Watching):
             )
         self.services.incidents.settle(
             principal_of(request),
-            incident_resource(self.services, found.product),
+            named_resource(self.services, found.product),
             found,
             verb,
             note=form.get("reason", ""),

@@ -3,7 +3,7 @@
 from starlette.requests import Request
 
 from secure_platform.access.resources import Action
-from secure_platform.orchestration.steps.incidents import incident_resource
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.web.authentication import principal_of
 from secure_platform.web.pages.desk import Desk
 
@@ -13,7 +13,7 @@ class Watching(Desk):
 
     def may_on(self, request: Request, action: Action, product: str) -> bool:
         """Whether the reader has a right on a product."""
-        asked = incident_resource(self.services, product)
+        asked = named_resource(self.services, product)
         return self.services.policy.evaluate(principal_of(request), action, asked).allowed
 
     def may_read(self, request: Request, product: str) -> bool:
@@ -27,5 +27,5 @@ class Watching(Desk):
             AccessDeniedError: If the policy does not let them; that is on record.
         """
         if not self.may_read(request, product):
-            asked = incident_resource(self.services, product)
+            asked = named_resource(self.services, product)
             self.services.policy.require(principal_of(request), Action.INCIDENT_READ, asked)

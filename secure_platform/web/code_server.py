@@ -158,6 +158,7 @@ def running_code_servers(settings: Settings) -> Iterator[Path]:
     Raises:
         StepFailedError: If a server ended by itself, or nobody reaches it any more.
     """
+    files = Files(settings)  # What is edited while the code is being loaded is a change.
     origins = WorkspaceFileTarget([str(workspace_file(settings))]).create_origins()
     with ExitStack() as stack:
         directory = stack.enter_context(socket_directory(settings.home))
@@ -168,7 +169,7 @@ def running_code_servers(settings: Settings) -> Iterator[Path]:
             )
         for server in servers:
             server.await_code()
-        stack.enter_context(looked_after(servers, Files(settings)))
+        stack.enter_context(looked_after(servers, files))
         foreign = [_entry(origin) for origin in origins if isinstance(origin, GrpcServerCodeLocationOrigin)]
         entries = [{"grpc_server": entry} for entry in (*(server.entry for server in servers), *foreign)]
         workspace = directory / "workspace.yaml"
@@ -208,9 +209,11 @@ def files_digest(settings: Settings) -> str:
     Told from size, time and number of the files, so that it costs little; Python files are not among them.
     """
     names = [settings.project / CONFIG_NAME]
-    for folder in (settings.defs, settings.dbt_project):
-        below = (p for p in folder.rglob("*") if p.suffix in SUFFIXES)
-        names += (p for p in below if p.relative_to(folder).parts[0] not in WRITTEN_BY_DBT)
+    for top in (settings.defs, settings.dbt_project):
+        for folder, folders, files in os.walk(top):  # A folder that has gone meanwhile is passed over.
+            if Path(folder) == top:
+                folders[:] = [name for name in folders if name not in WRITTEN_BY_DBT]
+            names += (Path(folder, name) for name in files if Path(name).suffix in SUFFIXES)
     digest = hashlib.sha256()
     for name in sorted(names):
         with suppress(OSError):  # It has gone meanwhile.
@@ -281,6 +284,8 @@ def _look_after(
                 lost.append(error)
                 os.kill(os.getpid(), signal.SIGTERM)
             return
+        except Exception as error:  # noqa: BLE001 - the next round may succeed
+            _logger.error("The code could not be looked after: %s", type(error).__name__)  # noqa: TRY400
 
 
 def _load_changed(servers: Sequence[CodeServer], files: Files) -> None:

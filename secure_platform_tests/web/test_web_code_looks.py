@@ -1,5 +1,7 @@
-"""What looks after the code does not stand by when nobody reaches it, and takes nothing from others."""
+"""What looks after the code goes on, misses no change, and does not stand by when nobody reaches the code."""
 
+import logging
+import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,7 @@ from secure_platform.web.code_server import (
     CodeServer,
     Files,
     code_servers,
+    files_digest,
     looked_after,
     socket_directory,
 )
@@ -124,3 +127,67 @@ def test_code_that_died_behind_a_process_that_answers_is_loaded_again(
         front.holds = False
         assert wait_for(lambda: front.reloads, SECONDS) == 1
         server.look()
+
+
+def test_what_is_edited_before_anybody_looks_is_a_change_and_told_once(
+    tmp_path: Path, settings: Settings
+) -> None:
+    front, server = Front(), CodeServer(ORIGIN, tmp_path / "it.sock")
+    files = Files(settings)
+    (settings.defs / "late.yaml").write_text("")
+    with listening(front, server.socket), stopped_by_signals(), looked_after([server], files):
+        assert wait_for(lambda: front.reloads, SECONDS)
+        (settings.defs / "later.yaml").write_text("")
+        assert wait_for(lambda: front.reloads == 2, SECONDS)
+    assert front.reloads == 2
+
+
+def test_a_look_that_fails_is_told_and_the_next_one_follows(
+    tmp_path: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    front, server = Front(), CodeServer(ORIGIN, tmp_path / "it.sock")
+    files, scandir = Files(settings), os.scandir
+    failed: list[Any] = []
+
+    def fail_once(path: Any) -> Any:
+        if os.fspath(path) == os.fspath(settings.defs) and not failed:
+            failed.append(path)
+            raise MemoryError("what it read")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fail_once)
+    with (
+        caplog.at_level(logging.ERROR),
+        listening(front, server.socket),
+        stopped_by_signals(),
+        looked_after([server], files),
+    ):
+        assert wait_for(lambda: failed, SECONDS)
+        (settings.defs / "late.yaml").write_text("")
+        assert wait_for(lambda: front.reloads, SECONDS)
+    assert "could not be looked after: MemoryError" in caplog.text
+    assert "what it read" not in caplog.text
+
+
+def test_folders_that_vanish_are_passed_over_and_those_of_dbt_not_entered(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("target/run", "models/target", "models/gone"):
+        (settings.dbt_project / folder).mkdir(parents=True)
+    before, scandir, entered = files_digest(settings), os.scandir, []
+
+    def vanish(path: Any) -> Any:
+        if Path(path).name == "gone":
+            Path(path).rmdir()
+        entered.append(Path(path).name)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanish)
+    assert files_digest(settings) == before
+    assert "gone" in entered
+    assert "run" not in entered
+    (settings.dbt_project / "models" / "target" / "one.sql").write_text("select 1")
+    assert files_digest(settings) != before, "dbt writes at the top only"

@@ -39,7 +39,10 @@ from pathlib import Path
 
 import dagster as dg
 
-names = (path.stem for path in sorted((Path(__file__).parent / "defs").glob("*.yaml")))
+folder = Path(__file__).parent / "defs"
+names = [path.stem for path in sorted(folder.glob("*.yaml"))]
+if "late" not in names:  # Somebody writes it while the code is being loaded.
+    (folder / "late.yaml").write_text("")
 defs = dg.Definitions(assets=[dg.AssetSpec(name) for name in names])
 """
 WORKSPACE = """\
@@ -147,6 +150,10 @@ def test_who_reloads_it_reloads_it_for_everybody(served: Served, viewer: Workspa
     viewer.reload_code_location("ours")
     assert served.client.get_server_id() != held
     assert wait_for(lambda: len(holders(served.settings)) == 1, SECONDS), "the one before has ended"
+
+
+def test_a_contract_that_came_while_it_started_is_seen(viewer: WorkspaceProcessContext) -> None:
+    assert wait_for(lambda: "late" in assets(viewer), SECONDS)
 
 
 def test_a_changed_contract_is_seen_without_anybody(served: Served, viewer: WorkspaceProcessContext) -> None:

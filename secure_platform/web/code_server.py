@@ -2,18 +2,21 @@
 
 It listens on a socket in a directory that only the home's owner may enter; there the code and its runs have
 their temporary files, too. It is loaded again when somebody reloads it in the UI, when a contract has changed
-on disk, and when the process that holds it has died. Runs that go on keep the process that started them.
+on disk, and when the process that holds it has died. Runs that go on keep the process that started them. If
+not even the process in front of it answers, the server ends.
 """
 
 import hashlib
 import logging
 import os
+import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,7 @@ from typing import Any, Final
 import yaml
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.remote_origin import (
+    CodeLocationOrigin,
     GrpcServerCodeLocationOrigin,
     ManagedGrpcPythonEnvCodeLocationOrigin,
 )
@@ -29,6 +33,7 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.constants import GrpcServerCommand
 
+from secure_platform.errors import StepFailedError
 from secure_platform.files import private_directory, write_private
 from secure_platform.orchestration.dbt_rules import WRITTEN_BY_DBT
 from secure_platform.settings import CONFIG_NAME, Settings
@@ -73,7 +78,7 @@ class CodeServer:
 
     def __post_init__(self) -> None:
         self.client = DagsterGrpcClient(socket=str(self.socket))
-        self._missed = 0
+        self._missed = self._unheard = 0
         self._loaded = -AGAIN_SECONDS
 
     @property
@@ -110,13 +115,21 @@ class CodeServer:
                 return
 
     def look(self) -> None:
-        """Load the code again if the process that holds it has died."""
-        try:
-            self.client.get_server_id(timeout=ANSWER_SECONDS)
-        except DagsterUserCodeUnreachableError:
-            self._missed += 1
-        else:
-            self._missed = 0
+        """Load the code again if the process that holds it has died.
+
+        Raises:
+            StepFailedError: If not even the process in front of it was reached, time after time.
+        """
+        if _reached(lambda: self.client.get_server_id(timeout=ANSWER_SECONDS)):
+            self._missed = self._unheard = 0
+            return
+        self._missed += 1
+        self._unheard = 0 if _reached(self.client.heartbeat) else self._unheard + 1
+        if self._unheard >= PATIENCE:
+            raise StepFailedError(
+                f"Nobody reaches the code server of {self.origin.location_name} any more",
+                "Look whether its socket was removed or its process hangs, then start again.",
+            )
         if self._missed >= PATIENCE and time.monotonic() - self._loaded >= AGAIN_SECONDS:
             _logger.warning("The code of %s does not answer: it is loaded again.", self.origin.location_name)
             self.load()
@@ -143,28 +156,38 @@ def running_code_servers(settings: Settings) -> Iterator[Path]:
         file names are in it as they are.
 
     Raises:
-        StepFailedError: If a server ended by itself.
+        StepFailedError: If a server ended by itself, or nobody reaches it any more.
     """
+    files = Files(settings)  # What is edited while the code is being loaded is a change.
     origins = WorkspaceFileTarget([str(workspace_file(settings))]).create_origins()
     with ExitStack() as stack:
         directory = stack.enter_context(socket_directory(settings.home))
-        servers = [
-            CodeServer(origin, directory / f"{number}.sock")
-            for number, origin in enumerate(origins)
-            if isinstance(origin, ManagedGrpcPythonEnvCodeLocationOrigin)
-        ]
+        servers = code_servers(origins, directory)
         for server in servers:
             stack.enter_context(
                 companion("A code server", server.command, variables={"TMPDIR": str(directory)})
             )
         for server in servers:
             server.await_code()
-        stack.enter_context(_looked_after(settings, servers))
+        stack.enter_context(looked_after(servers, files))
         foreign = [_entry(origin) for origin in origins if isinstance(origin, GrpcServerCodeLocationOrigin)]
         entries = [{"grpc_server": entry} for entry in (*(server.entry for server in servers), *foreign)]
         workspace = directory / "workspace.yaml"
         write_private(workspace, yaml.safe_dump({"load_from": entries}).encode())
         yield workspace
+
+
+def code_servers(origins: Sequence[CodeLocationOrigin], directory: Path) -> list[CodeServer]:
+    """A server, not yet started, for each code location of ours.
+
+    Each start has socket names of its own: a code server of a killed `serve` ends when its runs have, and
+    removes then what has the name of its socket.
+    """
+    return [
+        CodeServer(origin, directory / f"{number}-{secrets.token_hex(4)}.sock")
+        for number, origin in enumerate(origins)
+        if isinstance(origin, ManagedGrpcPythonEnvCodeLocationOrigin)
+    ]
 
 
 @contextmanager
@@ -186,15 +209,30 @@ def files_digest(settings: Settings) -> str:
     Told from size, time and number of the files, so that it costs little; Python files are not among them.
     """
     names = [settings.project / CONFIG_NAME]
-    for folder in (settings.defs, settings.dbt_project):
-        below = (p for p in folder.rglob("*") if p.suffix in SUFFIXES)
-        names += (p for p in below if p.relative_to(folder).parts[0] not in WRITTEN_BY_DBT)
+    for top in (settings.defs, settings.dbt_project):
+        for folder, folders, files in os.walk(top):  # A folder that has gone meanwhile is passed over.
+            if Path(folder) == top:
+                folders[:] = [name for name in folders if name not in WRITTEN_BY_DBT]
+            names += (Path(folder, name) for name in files if Path(name).suffix in SUFFIXES)
     digest = hashlib.sha256()
     for name in sorted(names):
         with suppress(OSError):  # It has gone meanwhile.
             status = name.stat()
             digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}\n".encode())
     return digest.hexdigest()
+
+
+class Files:
+    """What definitions are made of, as it was when it was last looked at."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._seen = files_digest(settings)
+
+    def changed(self) -> bool:
+        """Whether it has changed since."""
+        before, self._seen = self._seen, files_digest(self._settings)
+        return before != self._seen
 
 
 def _entry(origin: GrpcServerCodeLocationOrigin) -> Mapping[str, Any]:
@@ -210,24 +248,55 @@ def _entry(origin: GrpcServerCodeLocationOrigin) -> Mapping[str, Any]:
 
 
 @contextmanager
-def _looked_after(settings: Settings, servers: Sequence[CodeServer]) -> Iterator[None]:
+def looked_after(servers: Sequence[CodeServer], files: Files) -> Iterator[None]:
+    """Load the code again whenever it must be while the block runs.
+
+    Should nobody reach a server any more, the block is interrupted by SIGTERM.
+
+    Raises:
+        StepFailedError: If nobody did.
+    """
     stopping = threading.Event()
-    thread = threading.Thread(target=_look_after, args=(settings, servers, stopping), daemon=True)
+    lost: list[StepFailedError] = []
+    thread = threading.Thread(target=_look_after, args=(servers, files, stopping, lost), daemon=True)
     thread.start()
     try:
         yield
     finally:
         stopping.set()
+        if lost:
+            raise lost[0]
 
 
-def _look_after(settings: Settings, servers: Sequence[CodeServer], stopping: threading.Event) -> None:
-    seen, due = files_digest(settings), time.monotonic() + FILES_SECONDS
+def _look_after(
+    servers: Sequence[CodeServer], files: Files, stopping: threading.Event, lost: list[StepFailedError]
+) -> None:
+    due = time.monotonic() + FILES_SECONDS
     while not stopping.wait(LOOK_SECONDS):
-        if time.monotonic() >= due:
-            now, due = files_digest(settings), time.monotonic() + FILES_SECONDS
-            if now != seen:
-                seen = now
-                for server in servers:
-                    server.load()
+        try:
+            for server in servers:
+                server.look()
+            if time.monotonic() >= due:
+                due = time.monotonic() + FILES_SECONDS
+                _load_changed(servers, files)
+        except StepFailedError as error:
+            if not stopping.is_set():
+                lost.append(error)
+                os.kill(os.getpid(), signal.SIGTERM)
+            return
+        except Exception as error:  # noqa: BLE001 - the next round may succeed
+            _logger.error("The code could not be looked after: %s", type(error).__name__)  # noqa: TRY400
+
+
+def _load_changed(servers: Sequence[CodeServer], files: Files) -> None:
+    if files.changed():
         for server in servers:
-            server.look()
+            server.load()
+
+
+def _reached(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except DagsterUserCodeUnreachableError:
+        return False
+    return True

@@ -121,7 +121,9 @@ def watch(
     holiday = record.recorded_at.astimezone(zone).date() in monitor.holidays
     found = [] if holiday else _judged(record, history, monitor, feedback)
     found = _within_budget([each for each in found if kind_of(each.metric) not in monitor.silent], today)
-    found = _with_facts(found, facts(record, _taught(history, feedback), holiday=holiday), history, feedback)
+    taught, told = _taught(history, feedback), _told(history, feedback)
+    wrong = facts(record, taught, told=told, zone=zone, holiday=holiday)
+    found = _with_facts(found, wrong, history, feedback)
     found += [*_shape(record, history), _arrival(record, history, promised, zone, repeats=repeats)]
     return [each for each in found if kind_of(each.metric) not in monitor.silent]
 
@@ -143,15 +145,26 @@ def _taught(history: Sequence[Record], feedback: Feedback) -> Taught:
     return taught
 
 
+def _told(history: Sequence[Record], feedback: Feedback) -> Taught:
+    """The records of which it was told, and of which nobody said anything."""
+
+    def told(metric: str) -> list[Record]:
+        check = _CHECKS[kind_of(metric)]
+        having = [r for r in history if metric in r.numbers and not feedback.is_wrong(r, metric, check)]
+        return [each for each in having if feedback.is_told(each, metric, check)]
+
+    return told
+
+
 def _with_facts(
     found: Sequence[Observation], wrong: Sequence[Fact], history: Sequence[Record], feedback: Feedback
 ) -> list[Observation]:
-    """A fact says more than that a metric is being learned, or passes."""
+    """A fact says more than that a metric is being learned; of one that was learned its detector speaks."""
     said = {each.metric: each for each in found}
     for fact in wrong:
         known = said.get(fact.metric)
         right = feedback.allowance(history, fact.metric, _CHECKS[kind_of(fact.metric)])
-        if (known is None or known.state not in UNUSUAL) and not right.covers(fact.value, fact.usual):
+        if (known is None or known.state == "learning") and not right.covers(fact.value, fact.usual):
             said[fact.metric] = Observation(
                 fact.metric, fact.state, 0.0, fact.value, fact.usual, note=fact.note
             )

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -143,6 +143,58 @@ def test_what_was_told_teaches_nothing_until_it_lasts() -> None:
         assert told == (number < 4)
         history.append(record)
     assert "repeated_rate" not in said(day(5, repeated_rate=0.5), history)
+
+
+def told_days(days: Sequence[Record], metric: str) -> list[int]:
+    """On which days it is told of a metric, if they come one after the other."""
+    history: list[Record] = []
+    for record in days:
+        history.append(remembered(record, history))
+    return [
+        number
+        for number, each in enumerate(history)
+        if each.verdicts.get(metric, {}).get("state") in {"warn", "fail"}
+    ]
+
+
+def open_hours(number: int, *hours: int, rows: float = 1_000.0) -> Record:
+    shut: dict[str, float | None] = dict.fromkeys((name.replace(":", "__") for name in HOURS), None)
+    busy = {f"hour__at__{hour:02}": 2.0 for hour in hours}
+    return day(number, **{**shut, **busy, "hours__at": float(len(hours)), "rows": rows})
+
+
+def test_what_every_weekend_shows_is_told_in_the_first_week_only() -> None:
+    """The fifth and the sixth day, and every seventh after them, are Saturdays and Sundays."""
+    weekend = [number % 7 >= 5 for number in range(42)]
+    shop = [
+        open_hours(n, *range(9, 14), rows=420.0) if free else open_hours(n, *range(8, 20))
+        for n, free in enumerate(weekend)
+    ]
+    assert told_days(shop, "hours:at") == [5, 6]
+    filled = [day(n, null_rate__note=1.0 if free else 0.3) for n, free in enumerate(weekend)]
+    told = told_days(filled, "null_rate:note")
+    assert {5, 6} <= {*told}
+    assert len(told) <= 4, "and of what the detector has not learned after the second one"
+
+
+def test_other_hours_than_those_that_were_told_are_told() -> None:
+    whole, late, early = range(8, 20), range(15, 20), range(8, 12)
+    usual = [open_hours(n, *whole) for n in range(7)]
+    faults = [open_hours(7, *late), open_hours(8, *whole), open_hours(9, *early), open_hours(10, *late)]
+    again = [open_hours(n, *whole) for n in (11, 12, 13)]
+    series = [*usual, *faults, *again, open_hours(14, *early)]
+    assert told_days(series, "hours:at") == [7, 9, 10, 14], "of this weekday another half was told"
+    assert told_days([*series[:-1], open_hours(14, *late)], "hours:at") == [7, 9, 10]
+    closed = [*series[:11], open_hours(11, *late), *again[1:], open_hours(14, *whole), open_hours(15, *late)]
+    assert told_days(closed, "hours:at") == [7, 9, 10, 11], "three times is usual on any day"
+
+
+@pytest.mark.parametrize("changed", [{"rows": 0.0}, {"null_rate__note": 1.0}, {"null_rate__id": 1.0}])
+def test_what_the_detector_has_learned_it_tells_itself(changed: dict[str, float | None]) -> None:
+    history = [day(number) for number in range(15)]
+    ((metric, seen),) = said(day(15, **changed), history).items()
+    assert metric == next(iter(changed)).replace("__", ":")
+    assert (seen.state, seen.note) == ("fail", "")
 
 
 def test_what_a_person_said_counts() -> None:

@@ -20,7 +20,7 @@ from secure_platform.monitor.distribution import Drift, Sketch, add, drift
 from secure_platform.monitor.facts import LASTING, Fact, Taught, facts
 from secure_platform.monitor.feedback import NONE, Feedback
 from secure_platform.monitor.freshness import judge_freshness, judge_repetition
-from secure_platform.monitor.history import REFERENCE, Record
+from secure_platform.monitor.history import REFERENCE, REPEATS, Record, arrival, delivered
 from secure_platform.monitor.shape import schema_changes, schema_state
 
 SENSITIVITIES: Final[Mapping[str, Sensitivity]] = MappingProxyType(
@@ -53,8 +53,6 @@ _CHECKS: Final[Mapping[str, str]] = MappingProxyType(
         "newest": "volume",
     }
 )
-REPEATS: Final = "repeats"
-"""The number of a snapshot that says whether its content was that of the one before; not judged itself."""
 STALE: Final = "what the source holds was there before, although it was written again"
 CHECKS: Final = ("volume", "freshness", "quality", "distribution", "custom", "schema")
 
@@ -304,14 +302,14 @@ def _arrival(
     """Whether this one came in time; the first of all is in time."""
     if not history:
         return Observation("freshness", "learning", 1.0)
-    arrivals = [each.recorded_at for each in history]
+    arrivals = delivered(map(arrival, history))
     found = judge_freshness(arrivals, record.recorded_at, promised=promised, zone=zone)
     hours = (record.recorded_at - arrivals[-1]).total_seconds() / 3_600
     if repeats and not any(each.numbers.get(REPEATS) for each in history):
         stale = judge_repetition(arrivals, record.recorded_at, promised=promised)
         if stale in UNUSUAL:
             return Observation("freshness", max(found.state, stale, key=STATES.index), 0.0, hours, note=STALE)
-    return Observation("freshness", found.state, 1.0, hours, note="hours since the one before")
+    return Observation("freshness", found.state, 1.0, hours, note="hours since the last other content")
 
 
 def _moment(record: Record) -> np.datetime64:

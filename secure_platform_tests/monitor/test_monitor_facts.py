@@ -260,6 +260,19 @@ def test_another_file_with_the_same_rows_is_stale_unless_that_is_usual() -> None
     assert fresh(history[:2]).state in {"pass", "learning"}
 
 
+@pytest.mark.parametrize("promised", [None, 90 * DAY])
+def test_edits_of_its_contract_are_no_deliveries_of_a_reference_table(promised: timedelta | None) -> None:
+    edited = [day(0), day(1, same_content=1.0), day(2, same_content=1.0)]
+    for number in (3, 4, 10, 60):
+        record = day(number, repeats=1.0, same_content=1.0)
+        found = watch(record, edited, WATCHED, promised=promised, repeats=True)
+        assert not [each for each in found if each.check == "freshness" and each.state in {"warn", "fail"}]
+    late = watch(day(91, same_content=1.0), edited, WATCHED, promised=promised)
+    (fresh,) = (each for each in late if each.check == "freshness")
+    assert fresh.state == ("learning" if promised is None else "fail")
+    assert fresh.value == 91 * 24
+
+
 def test_times_that_are_open_tell_their_hours_and_newest_day_and_others_nothing() -> None:
     stamps = [*[datetime(2026, 3, 1, 9, tzinfo=UTC)] * 11, *[datetime(2026, 3, 2, 10, tzinfo=UTC)] * 10]
     frame = pl.DataFrame({"at": stamps, "born": stamps, "note": ["a"] * 20 + ["b"]})

@@ -18,6 +18,7 @@ from secure_platform.control.tables import profile
 from secure_platform.monitor.watch import STALE, Observation
 from secure_platform.orchestration.steps.context import CheckOutcome
 from secure_platform.orchestration.steps.observe import _outcome
+from secure_platform.orchestration.steps.pull import pull
 from secure_platform.store.snapshot import Zone
 
 CANARY = "Zyxwvut-Canary"
@@ -119,6 +120,13 @@ def test_a_delivery_of_what_was_there_before_is_stale_and_a_file_that_nobody_wro
     other = line.pull("patients")
     assert not other.snapshot.reused
     assert check(other.checks, "freshness").detail["unusual"][0]["note"] == STALE
+    context = line.context()
+    contracts = context.product.contracts
+    edited = replace(contracts["patients"], digest="of another wording")
+    product = replace(context.product, contracts={**contracts, "patients": edited})
+    assert not pull(replace(context, product=product), "patients").snapshot.reused
+    came = line.services.metrics.arrivals("healthcare", "patients", str(Zone.RAW))
+    assert [each.new for each in came] == [True, True, False, False]
 
 
 def test_rows_that_came_twice_are_told_on_the_second_day(line: Line) -> None:

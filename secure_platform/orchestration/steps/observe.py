@@ -17,10 +17,17 @@ from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.anomaly import STATES, UNUSUAL
 from secure_platform.monitor.distribution import Sketch
 from secure_platform.monitor.freshness import judge_freshness, judge_repetition
-from secure_platform.monitor.history import MetricsHistory, Record
+from secure_platform.monitor.history import (
+    REPEATS,
+    SAME_CONTENT,
+    MetricsHistory,
+    Record,
+    arrival,
+    delivered,
+)
 from secure_platform.monitor.plot import plot
 from secure_platform.monitor.profile import Measures
-from secure_platform.monitor.watch import REPEATS, STALE, Observation, watch
+from secure_platform.monitor.watch import STALE, Observation, watch
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext
 from secure_platform.services import Services
 from secure_platform.store.snapshot import Snapshot, Verdict
@@ -100,6 +107,7 @@ def remember(
     findings: Findings,
     seconds: float,
     repeats: bool = False,
+    same_content: bool = False,
 ) -> None:
     """Judge a new snapshot and keep its record.
 
@@ -111,8 +119,10 @@ def remember(
         findings: Column → info type → count.
         seconds: How long the step took.
         repeats: Whether the rows are those of the snapshot before, from a source that is another.
+        same_content: Whether they are, from whatever source: then nothing was delivered.
     """
-    numbers = {**measures.numbers, "seconds": seconds, REPEATS: float(repeats)}
+    said = {REPEATS: float(repeats), SAME_CONTENT: float(same_content)}
+    numbers = {**measures.numbers, "seconds": seconds, **said}
     record = _record(snapshot, numbers, measures.sketches, findings)
     keep(context.services, record, terms)
 
@@ -188,7 +198,7 @@ def monitored(
     place = (snapshot.product, snapshot.dataset, str(snapshot.zone))
     again = None
     if snapshot.reused:
-        again = Again(utc_now(), [at for _, at in metrics.arrivals(*place)], written)
+        again = Again(utc_now(), delivered(metrics.arrivals(*place)), written)
     return said_of(metrics, snapshot.snapshot_id, terms, checks, again=again)
 
 
@@ -198,7 +208,7 @@ class Again:
 
     Attributes:
         now: When.
-        arrived: When the data of its dataset came, oldest first.
+        arrived: When other data of its dataset came, oldest first.
         written: When its source was last written, if it has one.
     """
 
@@ -277,10 +287,10 @@ def _found_rates(findings: Findings, rows: int) -> dict[str, float]:
 
 
 def _lateness(history: Sequence[Record], now: datetime, promised: timedelta | None) -> float:
-    """Hours beyond the promise since the one before."""
+    """Hours beyond the promise since the last other content."""
     if not history or promised is None:
         return 0.0
-    return max(0.0, (now - history[-1].recorded_at - promised).total_seconds() / 3_600)
+    return max(0.0, (now - delivered(map(arrival, history))[-1] - promised).total_seconds() / 3_600)
 
 
 def _age(record: Record | None, terms: Terms, again: Again) -> Observation:

@@ -111,6 +111,7 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         findings=found_by(snapshot.verdicts["scan"]),
         seconds=time.monotonic() - began,
         repeats=_repeats(before, snapshot),
+        same_content=_same_content(before, snapshot),
     )
     return reported(context, _outcome(context, snapshot, source.written_at))
 
@@ -205,11 +206,15 @@ def finding_record(finding: Finding) -> dict[str, Any]:
     }
 
 
+def _same_content(before: Snapshot | None, snapshot: Snapshot) -> bool:
+    return before is not None and hmac.compare_digest(before.content_digest, snapshot.content_digest)
+
+
 def _repeats(before: Snapshot | None, snapshot: Snapshot) -> bool:
     """Whether another source has the same rows; the same one, read by another contract, is no other."""
     return (
         before is not None
-        and hmac.compare_digest(before.content_digest, snapshot.content_digest)
+        and _same_content(before, snapshot)
         and before.provenance.get("source") != snapshot.provenance["source"]
     )
 

@@ -122,6 +122,7 @@ def watch(
     taught, told = _taught(history, feedback), _told(history, feedback)
     wrong = facts(record, taught, told=told, zone=zone, holiday=holiday)
     found = _with_facts(found, wrong, history, feedback)
+    repeats = repeats and not _may_repeat(history, feedback)
     found += [*_shape(record, history), _arrival(record, history, promised, zone, repeats=repeats)]
     return [each for each in found if kind_of(each.metric) not in monitor.silent]
 
@@ -296,6 +297,12 @@ def _shape(record: Record, history: Sequence[Record]) -> Iterator[Observation]:
     yield Observation("schema", schema_state(changes), 1.0, float(len(changes)), note=note)
 
 
+def _may_repeat(history: Sequence[Record], feedback: Feedback) -> bool:
+    """Whether somebody was told that the source was written again as it was, and said that this is right."""
+    again = (each for each in history if each.numbers.get(REPEATS))
+    return any(feedback.is_right(each, "freshness", "freshness") for each in again)
+
+
 def _arrival(
     record: Record, history: Sequence[Record], promised: timedelta | None, zone: ZoneInfo, *, repeats: bool
 ) -> Observation:
@@ -305,8 +312,8 @@ def _arrival(
     arrivals = delivered(map(arrival, history))
     found = judge_freshness(arrivals, record.recorded_at, promised=promised, zone=zone)
     hours = (record.recorded_at - arrivals[-1]).total_seconds() / 3_600
-    if repeats and not any(each.numbers.get(REPEATS) for each in history):
-        stale = judge_repetition(arrivals, record.recorded_at, promised=promised)
+    if repeats:
+        stale = judge_repetition(arrivals, record.recorded_at, promised=promised, zone=zone)
         if stale in UNUSUAL:
             return Observation("freshness", max(found.state, stale, key=STATES.index), 0.0, hours, note=STALE)
     return Observation("freshness", found.state, 1.0, hours, note="hours since the last other content")

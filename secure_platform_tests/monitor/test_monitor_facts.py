@@ -34,7 +34,7 @@ USUAL = {
 }
 
 
-def day(number: int, **changed: float | None) -> Record:
+def day(number: float, **changed: float | None) -> Record:
     named = {name.replace("__", ":"): value for name, value in changed.items()}
     numbers = {**USUAL, "newest:at": 20_000.0 + number, **named}
     told = {name: value for name, value in numbers.items() if value is not None}
@@ -247,15 +247,46 @@ def test_what_is_written_again_as_it_was_is_stale_where_it_always_changed(
     assert judge_repetition(arrivals, now, promised=promised, earlier=content == "earlier") == state
 
 
-def test_another_file_with_the_same_rows_is_stale_unless_that_is_usual() -> None:
+def test_a_source_that_stays_stale_is_told_every_day_and_the_next_time() -> None:
+    stale = {5, 6, 7, 8, 15}
+    promised = timedelta(hours=26)
+    history: list[Record] = []
+    for number in range(18):
+        record = day(number, repeats=float(number in stale))
+        found = watch(record, history, WATCHED, promised=promised, repeats=number in stale)
+        (fresh,) = (each for each in found if each.metric == "freshness")
+        # On the ninth and the sixteenth day the promise was broken until then.
+        assert (fresh.state == "fail") == (number in stale | {9, 16}), number
+        assert (fresh.note == STALE) == (number in stale)
+        history.append(replace(record, verdicts={each.metric: each.to_json() for each in found}))
+
+
+def test_a_file_of_friday_may_be_written_again_at_weekends() -> None:
+    """After three weeks it is known, without anybody."""
+    told, history = [], list[Record]()
+    for number in range(35):
+        again = number % 7 >= 5
+        record = day(number, repeats=float(again))
+        found = watch(record, history, WATCHED, promised=None, repeats=again)
+        told += [number for each in found if each.metric == "freshness" and each.state in {"warn", "fail"}]
+        history.append(replace(record, verdicts={each.metric: each.to_json() for each in found}))
+    assert told == [5, 6, 12, 13, 19, 20]
+
+
+def test_another_file_with_the_same_rows_is_stale_unless_somebody_calls_it_right() -> None:
     history = [day(number, repeats=0.0) for number in range(3)]
     record = day(3, repeats=1.0)
 
-    def fresh(history: list[Record]) -> Observation:
-        found = watch(record, history, WATCHED, promised=None, repeats=True)
+    def fresh(history: list[Record], feedback: Feedback = NONE) -> Observation:
+        found = watch(record, history, WATCHED, promised=None, repeats=True, feedback=feedback)
         return next(each for each in found if each.metric == "freshness")
 
     assert (fresh(history).state, fresh(history).note) == ("warn", STALE)
+    told = replace(day(2.5, repeats=1.0), verdicts={"freshness": {"state": "warn"}})
+    right, wrong = ({name: frozenset({(told.snapshot_id, "freshness")})} for name in ("right", "wrong"))
+    assert fresh([*history, told]).note == STALE
+    assert fresh([*history, told], Feedback(**wrong)).note == STALE
+    assert fresh([*history, told], Feedback(**right)).state in {"pass", "learning"}
     assert fresh([*history[:2], day(2, repeats=1.0)]).state in {"pass", "learning"}
     assert fresh(history[:2]).state in {"pass", "learning"}
 

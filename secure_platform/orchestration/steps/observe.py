@@ -300,7 +300,7 @@ def _age(record: Record | None, terms: Terms, again: Again) -> Observation:
     hours = found.age.total_seconds() / 3_600 if found.age is not None else None
     if record is not None and again.written is not None and again.written > arrivals[-1]:
         earlier = record.recorded_at < arrivals[-1]
-        stale = judge_repetition(arrivals, again.now, promised=terms.promised, earlier=earlier)
+        stale = judge_repetition(arrivals, again.now, promised=terms.promised, earlier=earlier, zone=zone)
         if stale in UNUSUAL:
             state = max(found.state, stale, key=STATES.index)
             return Observation("freshness", state, 0.0, hours, note=STALE)

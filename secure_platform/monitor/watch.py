@@ -53,6 +53,8 @@ _CHECKS: Final[Mapping[str, str]] = MappingProxyType(
         "newest": "volume",
     }
 )
+PLAN: Final = "plan"
+"""The number that stands for what was done to the rows on purpose; not judged itself."""
 STALE: Final = "what the source holds was there before, although it was written again"
 CHECKS: Final = ("volume", "freshness", "quality", "distribution", "custom", "schema")
 
@@ -119,7 +121,8 @@ def watch(
     holiday = record.recorded_at.astimezone(zone).date() in monitor.holidays
     found = [] if holiday else _judged(record, history, monitor, feedback)
     found = _within_budget([each for each in found if kind_of(each.metric) not in monitor.silent], today)
-    taught, told = _taught(history, feedback), _told(history, feedback)
+    taught = _taught([each for each in history if _treated_alike(each, record)], feedback)
+    told = _told(history, feedback)
     wrong = facts(record, taught, told=told, zone=zone, holiday=holiday)
     found = _with_facts(found, wrong, history, feedback)
     repeats = repeats and not _may_repeat(history, feedback)
@@ -142,6 +145,11 @@ def _taught(history: Sequence[Record], feedback: Feedback) -> Taught:
         return [each for each, unusual in zip(having, told, strict=True) if not unusual]
 
     return taught
+
+
+def _treated_alike(*records: Record) -> bool:
+    """Whether the same was done to the rows: what somebody decided to empty or to generalize is no fault."""
+    return len({each.numbers.get(PLAN) for each in records}) == 1
 
 
 def _told(history: Sequence[Record], feedback: Feedback) -> Taught:

@@ -145,6 +145,17 @@ def test_what_was_told_teaches_nothing_until_it_lasts() -> None:
     assert "repeated_rate" not in said(day(5, repeated_rate=0.5), history)
 
 
+def test_what_was_decided_is_no_fault() -> None:
+    """A column is redacted from the third day on, and is empty by mistake later."""
+    plans = [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
+    for changed in ({"null_rate__id": 1.0}, {"distinct_rate__id": 0.001}, {"p50__cost": 1_200.0}):
+        metric = next(iter(changed)).replace("__", ":")
+        days = [day(n, plan=plan, **(changed if plan == 2 else {})) for n, plan in enumerate(plans)]
+        assert told_days(days, metric) == []
+        assert told_days([*days, day(6, plan=3.0, **changed)], metric) == [6]
+        assert told_days([replace(each, numbers={**each.numbers, "plan": 1.0}) for each in days], metric)
+
+
 def told_days(days: Sequence[Record], metric: str) -> list[int]:
     """On which days it is told of a metric, if they come one after the other."""
     history: list[Record] = []

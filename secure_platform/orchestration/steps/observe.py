@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from secure_platform import canonical
 from secure_platform.contract.model import Contract, Monitor, Severity
 from secure_platform.contract.product import Product
 from secure_platform.control.database import utc_now
@@ -17,17 +18,10 @@ from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.anomaly import STATES, UNUSUAL
 from secure_platform.monitor.distribution import Sketch
 from secure_platform.monitor.freshness import judge_freshness, judge_repetition
-from secure_platform.monitor.history import (
-    REPEATS,
-    SAME_CONTENT,
-    MetricsHistory,
-    Record,
-    arrival,
-    delivered,
-)
+from secure_platform.monitor.history import REPEATS, MetricsHistory, Record, arrival, delivered
 from secure_platform.monitor.plot import plot
 from secure_platform.monitor.profile import Measures
-from secure_platform.monitor.watch import STALE, Observation, watch
+from secure_platform.monitor.watch import PLAN, STALE, Observation, watch
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext
 from secure_platform.services import Services
 from secure_platform.store.snapshot import Snapshot, Verdict
@@ -106,8 +100,7 @@ def remember(
     *,
     findings: Findings,
     seconds: float,
-    repeats: bool = False,
-    same_content: bool = False,
+    said: Mapping[str, float],
 ) -> None:
     """Judge a new snapshot and keep its record.
 
@@ -118,13 +111,16 @@ def remember(
         measures: What was counted while it was written.
         findings: Column → info type → count.
         seconds: How long the step took.
-        repeats: Whether the rows are those of the snapshot before, from a source that is another.
-        same_content: Whether they are, from whatever source: then nothing was delivered.
+        said: What the step says of the snapshot itself: how its rows were treated, and what it repeats.
     """
-    said = {REPEATS: float(repeats), SAME_CONTENT: float(same_content)}
     numbers = {**measures.numbers, "seconds": seconds, **said}
     record = _record(snapshot, numbers, measures.sketches, findings)
     keep(context.services, record, terms)
+
+
+def treated(how: Sequence[Any]) -> dict[str, float]:
+    """What was done to the rows on purpose (canonical JSON), as a number: 48 bits of its digest."""
+    return {PLAN: float(int(canonical.sha256(canonical.dumps([*how])).rpartition(":")[2][:12], 16))}
 
 
 def keep(services: Services, record: Record, terms: Terms) -> None:

@@ -26,7 +26,7 @@ from secure_platform.control.tables import profile
 from secure_platform.monitor.anomaly import State
 from secure_platform.monitor.chain import Chain
 from secure_platform.monitor.freshness import judge_freshness
-from secure_platform.monitor.history import MetricsHistory
+from secure_platform.monitor.history import MetricsHistory, delivered
 from secure_platform.monitor.incident import Incident, Severity, Sighting, begin, join
 from secure_platform.orchestration.steps.context import StepContext, StepOutcome
 from secure_platform.orchestration.steps.observe import (
@@ -160,12 +160,12 @@ class Simulation:
         came = self._services.metrics.arrivals(self.given.product, self.given.dataset, "raw")
         now = datetime.combine(day + DAY, ARRIVES) + LOOKED
         zone = ZoneInfo(self._terms.monitor.timezone)
-        arrivals = [at for _, at in came]
+        arrivals = delivered(came)
         found = judge_freshness(arrivals, now, promised=self._terms.promised, zone=zone)
         wrong: dict[State, Severity] = {"warn": "warn", "fail": "fail"}
         state = wrong.get(found.state)
         place = ("raw", self.given.dataset, "freshness")
-        return [Sighting(*place, came[-1][0], state, metrics=("freshness",))] if state else []
+        return [Sighting(*place, came[-1].snapshot_id, state, metrics=("freshness",))] if state else []
 
     def take_in(self, day: date, seen: Sequence[Sighting]) -> None:
         """Let the incident of the product grow, and count what people are told: opened, or worse."""
@@ -196,7 +196,7 @@ class Simulation:
         """What is said on the morning after the day about a file that was written again with what it held."""
         snapshot, now = outcome.snapshot, datetime.combine(day + DAY, ARRIVES)
         metrics = self._services.metrics
-        arrived = [at for _, at in metrics.arrivals(snapshot.product, snapshot.dataset, str(snapshot.zone))]
+        arrived = delivered(metrics.arrivals(snapshot.product, snapshot.dataset, str(snapshot.zone)))
         again = Again(now, arrived, written=datetime.now(UTC))
         said = said_of(metrics, snapshot.snapshot_id, self._terms, ("freshness",), again=again)
         place = ("raw", snapshot.dataset, snapshot.snapshot_id)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from secure_platform.monitor.anomaly import State
 from secure_platform.monitor.history import Record
@@ -51,16 +52,20 @@ class Fact:
     note: str
 
 
-def facts(record: Record, taught: Taught, *, holiday: bool = False) -> list[Fact]:
+def facts(
+    record: Record, taught: Taught, *, told: Taught, zone: ZoneInfo, holiday: bool = False
+) -> list[Fact]:
     """What is wrong with a snapshot.
 
     Args:
         record: Its measures.
         taught: Metric → earlier records of the dataset in its zone that have it and from which may be
             learned, oldest first.
+        told: Metric → those of them of which it was told, and nobody said that it was wrong or right.
+        zone: Whose weekdays they are.
         holiday: Whether fewer rows than ever, and at other hours, are right.
     """
-    found = [*_empty(record, taught), *_hours(record, taught)] if not holiday else []
+    found = [*_empty(record, taught), *_hours(record, taught, told, zone)] if not holiday else []
     if record.numbers.get("rows", 0.0) >= ENOUGH:
         found += [*_copied(record, taught), *_blank(record, taught)]
         found += [*_constant(record, taught), *_leapt(record, taught)]
@@ -150,8 +155,12 @@ def _leapt(record: Record, taught: Taught) -> Iterator[Fact]:
             yield Fact(metric, "warn", value, usual, "many times what it was: another unit?")
 
 
-def _hours(record: Record, taught: Taught) -> Iterator[Fact]:
-    """Hours of the day without rows that had some in every snapshot."""
+def _hours(record: Record, taught: Taught, told: Taught, zone: ZoneInfo) -> Iterator[Fact]:
+    """Hours of the day without rows that had some in every snapshot.
+
+    No detector learns them: what was told of such hours on this weekday, or `LASTING` times, is known.
+    """
+    weekday = record.recorded_at.astimezone(zone).weekday()
     for metric in _of("hours", record):
         column = metric.partition(":")[2]
         known = taught(metric)
@@ -160,6 +169,10 @@ def _hours(record: Record, taught: Taught) -> Iterator[Fact]:
         always = set.intersection(*({*_busy(column, each)} for each in known))
         left = len(always & {*_of(f"hour:{column}", record)})
         if len(always) >= _HOURS and left <= _LEFT * len(always):
+            alike = [each for each in told(metric) if _alike(column, each, record)]
+            days = {each.recorded_at.astimezone(zone).weekday() for each in alike}
+            if weekday in days or len(alike) >= LASTING:
+                continue
             note = f"{left} of {len(always)} hours of the day that always had rows"
             yield Fact(
                 metric, "warn", record.numbers[metric], min(each.numbers[metric] for each in known), note
@@ -168,6 +181,12 @@ def _hours(record: Record, taught: Taught) -> Iterator[Fact]:
 
 def _busy(column: str, record: Record) -> Iterator[str]:
     return (name for name in _of(f"hour:{column}", record) if record.numbers[name] > 1)
+
+
+def _alike(column: str, *records: Record) -> bool:
+    """Whether two snapshots share at least half of the hours that either has."""
+    one, other = ({*_of(f"hour:{column}", each)} for each in records)
+    return len(one & other) >= _LEFT * len(one | other)
 
 
 def _back(record: Record, taught: Taught) -> Iterator[Fact]:

@@ -43,13 +43,13 @@ class Feedback:
         """Whether this number was unusual, and nobody called that a false alarm."""
         return _was_unusual(record, metric) and (record.snapshot_id, check) not in self.right
 
+    def is_right(self, record: Record, metric: str, check: str) -> bool:
+        """Whether this number was unusual, and somebody called that a false alarm."""
+        return _was_unusual(record, metric) and (record.snapshot_id, check) in self.right
+
     def allowance(self, records: Iterable[Record], metric: str, check: str) -> "Allowance":
         """How far off the metric may be, after what was called a false alarm."""
-        found = [
-            record.verdicts[metric]
-            for record in records
-            if (record.snapshot_id, check) in self.right and _was_unusual(record, metric)
-        ]
+        found = [record.verdicts[metric] for record in records if self.is_right(record, metric, check)]
         off = [
             said["value"] - said["expected"]
             for said in found

@@ -13,9 +13,12 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import numpy.typing as npt
 
 from secure_platform.monitor.anomaly import UTC, State
 from secure_platform.monitor.statistics import median, spread
+
+Vector = npt.NDArray[np.float64]
 
 LEARNING_ARRIVALS: Final = 8
 _SAME_DAY: Final = 3
@@ -71,7 +74,12 @@ def judge_freshness(
 
 
 def judge_repetition(
-    arrivals: Sequence[datetime], now: datetime, *, promised: timedelta | None, earlier: bool = False
+    arrivals: Sequence[datetime],
+    now: datetime,
+    *,
+    promised: timedelta | None,
+    earlier: bool = False,
+    zone: ZoneInfo = UTC,
 ) -> State:
     """Judge a source that was written again, and holds what it held before.
 
@@ -83,26 +91,33 @@ def judge_repetition(
         now: The present moment, aware.
         promised: The greatest age that the contract allows; who promises one has data that change.
         earlier: Whether it is the content of an earlier one than the newest.
+        zone: Whose weekdays they are.
 
     Returns:
         `fail` of data with a promise, else `warn`; `pass` where it is right, `learning` with too few.
     """
     if len(arrivals) < (_CHANGED if promised is None else _CHANGED - 1):
         return "learning"
-    intervals = np.array([(later - before).total_seconds() for before, later in pairwise(arrivals)])
+    intervals, same = _intervals(arrivals, zone)
+    intervals = same if len(same) >= _SAME_DAY else intervals
     due = (now - arrivals[-1]).total_seconds() >= (1 - _LEEWAY) * float(median(intervals))
     if not (earlier or due):
         return "pass"
     return "fail" if promised is not None else "warn"
 
 
+def _intervals(arrivals: Sequence[datetime], zone: ZoneInfo) -> tuple[Vector, Vector]:
+    """Seconds from each arrival to the next: all, and those after an arrival on the last one's weekday."""
+    intervals = np.array([(later - earlier).total_seconds() for earlier, later in pairwise(arrivals)])
+    weekdays = np.array([moment.astimezone(zone).weekday() for moment in arrivals])
+    return intervals, intervals[weekdays[:-1] == weekdays[-1]]
+
+
 def _expected(arrivals: Sequence[datetime], zone: ZoneInfo) -> datetime | None:
     """The end of the usual interval after the last arrival, with leeway."""
     if len(arrivals) <= LEARNING_ARRIVALS:
         return None
-    intervals = np.array([(later - earlier).total_seconds() for earlier, later in pairwise(arrivals)])
-    weekdays = np.array([moment.astimezone(zone).weekday() for moment in arrivals])
-    same = intervals[weekdays[:-1] == weekdays[-1]]
+    intervals, same = _intervals(arrivals, zone)
     if len(same) < _SAME_DAY:
         same = intervals
         usual = float(np.max(intervals))

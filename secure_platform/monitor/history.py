@@ -4,10 +4,10 @@ A record holds numbers, counts and names of columns; what was said about it when
 what is read is verified (`chain.py`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import insert, select, update
 
@@ -21,6 +21,10 @@ from secure_platform.monitor.incident import MONITOR
 
 REFERENCE: Final = 14
 """Snapshots whose sketches together are what a new one is compared with."""
+REPEATS: Final = "repeats"
+"""The number of a snapshot that says whether another source had the content of the one before."""
+SAME_CONTENT: Final = "same_content"
+"""The same, whatever made it another snapshot: a contract that was edited, too. Neither is judged itself."""
 _PLACE: Final = ("product", "dataset", "zone")
 _BY_TIME: Final = select(profile).order_by(profile.c.recorded_at, profile.c.snapshot_id)
 
@@ -47,6 +51,28 @@ class Record:
     findings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recorded_at: datetime = field(default_factory=utc_now)
+
+
+class Arrival(NamedTuple):
+    """When a snapshot came, and whether it has other content than the one before."""
+
+    snapshot_id: str
+    at: datetime
+    new: bool
+
+
+def arrival(record: Record) -> Arrival:
+    """When the snapshot of a record came."""
+    numbers = record.numbers
+    return Arrival(
+        record.snapshot_id, record.recorded_at, new=not (numbers.get(SAME_CONTENT) or numbers.get(REPEATS))
+    )
+
+
+def delivered(came: Iterable[Arrival]) -> list[datetime]:
+    """When there was other content than before, oldest first; if there never was, when the oldest came."""
+    known = [*came]
+    return [each.at for each in known if each.new] or [each.at for each in known[:1]]
 
 
 class MetricsHistory:
@@ -189,8 +215,8 @@ class MetricsHistory:
 
     def arrivals(
         self, product: str, dataset: str, zone: str, *, limit: int | None = HISTORY
-    ) -> list[tuple[str, datetime]]:
-        """When the newest snapshots of a dataset came, each with its id, oldest first; all without a limit.
+    ) -> list[Arrival]:
+        """When the newest snapshots of a dataset came, oldest first; all without a limit.
 
         Raises:
             IntegrityError: If the newest record is not what was written, or one has no seal; without a limit,
@@ -199,8 +225,9 @@ class MetricsHistory:
         if limit is None:
             return self._all_arrivals((product, dataset, zone))
         here = (profile.c.product == product) & (profile.c.dataset == dataset) & (profile.c.zone == zone)
+        same = [profile.c.numbers[name].as_float() for name in (SAME_CONTENT, REPEATS)]
         query = (
-            select(profile.c.snapshot_id, profile.c.recorded_at, profile.c.seal)
+            select(profile.c.snapshot_id, profile.c.recorded_at, profile.c.seal, *same)
             .where(here)
             .order_by(profile.c.recorded_at.desc())
             .limit(limit)
@@ -212,9 +239,11 @@ class MetricsHistory:
             # What is late hangs on the newest; to verify all of them every minute would take too long.
             for snapshot_id in (rows[0].snapshot_id, *unsealed[:1]):
                 self.find(snapshot_id)
-        return [(row.snapshot_id, as_utc(row.recorded_at)) for row in reversed(rows)]
+        return [
+            Arrival(row.snapshot_id, as_utc(row.recorded_at), new=not any(row[3:])) for row in reversed(rows)
+        ]
 
-    def _all_arrivals(self, place: Place) -> list[tuple[str, datetime]]:
+    def _all_arrivals(self, place: Place) -> list[Arrival]:
         """Every record is verified, but for its sketches."""
         slim = [column for column in profile.c if column.name != "sketches"]
         here = [profile.c[name] == each for name, each in zip(_PLACE, place, strict=True)]
@@ -225,8 +254,8 @@ class MetricsHistory:
         if rows:
             self._chain.require_first(rows[-1])
         self._chain.require_newest(place, [row[SEAL] for row in rows])
-        came = [(row["snapshot_id"], as_utc(row["recorded_at"])) for row in rows]
-        return sorted(came, key=lambda each: each[1])
+        came = [arrival(_record({**row, "sketches": {}})) for row in rows]
+        return sorted(came, key=lambda each: each.at)
 
     def chances(self, product: str, since: datetime) -> list[float]:
         """How likely by chance everything was that was judged of a product since then.

@@ -20,7 +20,7 @@ from secure_platform.monitor.distribution import Drift, Sketch, add, drift
 from secure_platform.monitor.facts import LASTING, Fact, Taught, facts
 from secure_platform.monitor.feedback import NONE, Feedback
 from secure_platform.monitor.freshness import judge_freshness, judge_repetition
-from secure_platform.monitor.history import REFERENCE, Record
+from secure_platform.monitor.history import REFERENCE, REPEATS, Record, arrival, delivered
 from secure_platform.monitor.shape import schema_changes, schema_state
 
 SENSITIVITIES: Final[Mapping[str, Sensitivity]] = MappingProxyType(
@@ -53,8 +53,8 @@ _CHECKS: Final[Mapping[str, str]] = MappingProxyType(
         "newest": "volume",
     }
 )
-REPEATS: Final = "repeats"
-"""The number of a snapshot that says whether its content was that of the one before; not judged itself."""
+PLAN: Final = "plan"
+"""The number that stands for what was done to the rows on purpose; not judged itself."""
 STALE: Final = "what the source holds was there before, although it was written again"
 CHECKS: Final = ("volume", "freshness", "quality", "distribution", "custom", "schema")
 
@@ -121,7 +121,11 @@ def watch(
     holiday = record.recorded_at.astimezone(zone).date() in monitor.holidays
     found = [] if holiday else _judged(record, history, monitor, feedback)
     found = _within_budget([each for each in found if kind_of(each.metric) not in monitor.silent], today)
-    found = _with_facts(found, facts(record, _taught(history, feedback), holiday=holiday), history, feedback)
+    taught = _taught([each for each in history if _treated_alike(each, record)], feedback)
+    told = _told(history, feedback)
+    wrong = facts(record, taught, told=told, zone=zone, holiday=holiday)
+    found = _with_facts(found, wrong, history, feedback)
+    repeats = repeats and not _may_repeat(history, feedback)
     found += [*_shape(record, history), _arrival(record, history, promised, zone, repeats=repeats)]
     return [each for each in found if kind_of(each.metric) not in monitor.silent]
 
@@ -143,15 +147,31 @@ def _taught(history: Sequence[Record], feedback: Feedback) -> Taught:
     return taught
 
 
+def _treated_alike(*records: Record) -> bool:
+    """Whether the same was done to the rows: what somebody decided to empty or to generalize is no fault."""
+    return len({each.numbers.get(PLAN) for each in records}) == 1
+
+
+def _told(history: Sequence[Record], feedback: Feedback) -> Taught:
+    """The records of which it was told, and of which nobody said anything."""
+
+    def told(metric: str) -> list[Record]:
+        check = _CHECKS[kind_of(metric)]
+        having = [r for r in history if metric in r.numbers and not feedback.is_wrong(r, metric, check)]
+        return [each for each in having if feedback.is_told(each, metric, check)]
+
+    return told
+
+
 def _with_facts(
     found: Sequence[Observation], wrong: Sequence[Fact], history: Sequence[Record], feedback: Feedback
 ) -> list[Observation]:
-    """A fact says more than that a metric is being learned, or passes."""
+    """A fact says more than that a metric is being learned; of one that was learned its detector speaks."""
     said = {each.metric: each for each in found}
     for fact in wrong:
         known = said.get(fact.metric)
         right = feedback.allowance(history, fact.metric, _CHECKS[kind_of(fact.metric)])
-        if (known is None or known.state not in UNUSUAL) and not right.covers(fact.value, fact.usual):
+        if (known is None or known.state == "learning") and not right.covers(fact.value, fact.usual):
             said[fact.metric] = Observation(
                 fact.metric, fact.state, 0.0, fact.value, fact.usual, note=fact.note
             )
@@ -285,20 +305,26 @@ def _shape(record: Record, history: Sequence[Record]) -> Iterator[Observation]:
     yield Observation("schema", schema_state(changes), 1.0, float(len(changes)), note=note)
 
 
+def _may_repeat(history: Sequence[Record], feedback: Feedback) -> bool:
+    """Whether somebody was told that the source was written again as it was, and said that this is right."""
+    again = (each for each in history if each.numbers.get(REPEATS))
+    return any(feedback.is_right(each, "freshness", "freshness") for each in again)
+
+
 def _arrival(
     record: Record, history: Sequence[Record], promised: timedelta | None, zone: ZoneInfo, *, repeats: bool
 ) -> Observation:
     """Whether this one came in time; the first of all is in time."""
     if not history:
         return Observation("freshness", "learning", 1.0)
-    arrivals = [each.recorded_at for each in history]
+    arrivals = delivered(map(arrival, history))
     found = judge_freshness(arrivals, record.recorded_at, promised=promised, zone=zone)
     hours = (record.recorded_at - arrivals[-1]).total_seconds() / 3_600
-    if repeats and not any(each.numbers.get(REPEATS) for each in history):
-        stale = judge_repetition(arrivals, record.recorded_at, promised=promised)
+    if repeats:
+        stale = judge_repetition(arrivals, record.recorded_at, promised=promised, zone=zone)
         if stale in UNUSUAL:
             return Observation("freshness", max(found.state, stale, key=STATES.index), 0.0, hours, note=STALE)
-    return Observation("freshness", found.state, 1.0, hours, note="hours since the one before")
+    return Observation("freshness", found.state, 1.0, hours, note="hours since the last other content")
 
 
 def _moment(record: Record) -> np.datetime64:

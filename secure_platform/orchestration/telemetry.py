@@ -15,6 +15,7 @@ from secure_platform.control.database import utc_now
 from secure_platform.errors import IntegrityError
 from secure_platform.monitor.anomaly import UNUSUAL
 from secure_platform.monitor.deeds import PLATFORM
+from secure_platform.monitor.history import delivered
 from secure_platform.monitor.incident import Incident
 from secure_platform.orchestration.automation import build_job_name, deploy_job_name
 from secure_platform.orchestration.exposition import Family, Key, Sample, samples
@@ -102,14 +103,14 @@ def _data(services: Services, now: datetime) -> Iterator[Family]:
     for product, zone, dataset in _places(services):
         try:
             came = services.metrics.arrivals(product, dataset, zone)
-            record = services.metrics.find(came[-1][0]) if came else None
+            record = services.metrics.find(came[-1].snapshot_id) if came else None
         except IntegrityError:
             tampered[product, zone, dataset] = 1.0
             continue
         tampered[product, zone, dataset] = 0.0
         if not came:
             continue
-        ages[product, zone, dataset] = (now - came[-1][1]).total_seconds()
+        ages[product, zone, dataset] = (now - delivered(came)[-1]).total_seconds()
         if record and JUDGING in record.numbers:
             judging[product, zone, dataset] = record.numbers[JUDGING]
             judged[product, zone, dataset] = float(len(record.verdicts))

@@ -98,6 +98,17 @@ class ColumnPlan:
             **({"waived": self.waived} if self.waived else {}),
         }
 
+    def treatment(self) -> dict[str, Any]:
+        """What decides which values come out, but for the version of a key; as canonical JSON."""
+        parts = {name: part.treatment() for name, part in self.parts.items()}
+        return {
+            "column": self.column,
+            "transform": self.transform,
+            "params": dict(self.params),
+            "output_type": self.output_type,
+            "parts": parts,
+        }
+
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         """The reverse of `to_json`."""
@@ -125,6 +136,12 @@ class DatasetPlan:
     def outputs(self) -> tuple[ColumnPlan, ...]:
         """The columns that the protected frame has."""
         return tuple(column for column in self.columns if column.transform != DROP)
+
+    @property
+    def treatment(self) -> list[dict[str, Any]]:
+        """What is done to the columns, and which rows stay behind: not why, nor by which version of a key."""
+        rows = [{**self.suppression.to_json(), "token_version": None}] if self.suppression else []
+        return [*(column.treatment() for column in self.columns), *rows]
 
 
 @dataclass(frozen=True)

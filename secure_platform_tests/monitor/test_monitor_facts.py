@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -34,7 +34,7 @@ USUAL = {
 }
 
 
-def day(number: int, **changed: float | None) -> Record:
+def day(number: float, **changed: float | None) -> Record:
     named = {name.replace("__", ":"): value for name, value in changed.items()}
     numbers = {**USUAL, "newest:at": 20_000.0 + number, **named}
     told = {name: value for name, value in numbers.items() if value is not None}
@@ -145,6 +145,69 @@ def test_what_was_told_teaches_nothing_until_it_lasts() -> None:
     assert "repeated_rate" not in said(day(5, repeated_rate=0.5), history)
 
 
+def test_what_was_decided_is_no_fault() -> None:
+    """A column is redacted from the third day on, and is empty by mistake later."""
+    plans = [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
+    for changed in ({"null_rate__id": 1.0}, {"distinct_rate__id": 0.001}, {"p50__cost": 1_200.0}):
+        metric = next(iter(changed)).replace("__", ":")
+        days = [day(n, plan=plan, **(changed if plan == 2 else {})) for n, plan in enumerate(plans)]
+        assert told_days(days, metric) == []
+        assert told_days([*days, day(6, plan=3.0, **changed)], metric) == [6]
+        assert told_days([replace(each, numbers={**each.numbers, "plan": 1.0}) for each in days], metric)
+
+
+def told_days(days: Sequence[Record], metric: str) -> list[int]:
+    """On which days it is told of a metric, if they come one after the other."""
+    history: list[Record] = []
+    for record in days:
+        history.append(remembered(record, history))
+    return [
+        number
+        for number, each in enumerate(history)
+        if each.verdicts.get(metric, {}).get("state") in {"warn", "fail"}
+    ]
+
+
+def open_hours(number: int, *hours: int, rows: float = 1_000.0) -> Record:
+    shut: dict[str, float | None] = dict.fromkeys((name.replace(":", "__") for name in HOURS), None)
+    busy = {f"hour__at__{hour:02}": 2.0 for hour in hours}
+    return day(number, **{**shut, **busy, "hours__at": float(len(hours)), "rows": rows})
+
+
+def test_what_every_weekend_shows_is_told_in_the_first_week_only() -> None:
+    """The fifth and the sixth day, and every seventh after them, are Saturdays and Sundays."""
+    weekend = [number % 7 >= 5 for number in range(42)]
+    shop = [
+        open_hours(n, *range(9, 14), rows=420.0) if free else open_hours(n, *range(8, 20))
+        for n, free in enumerate(weekend)
+    ]
+    assert told_days(shop, "hours:at") == [5, 6]
+    filled = [day(n, null_rate__note=1.0 if free else 0.3) for n, free in enumerate(weekend)]
+    told = told_days(filled, "null_rate:note")
+    assert {5, 6} <= {*told}
+    assert len(told) <= 4, "and of what the detector has not learned after the second one"
+
+
+def test_other_hours_than_those_that_were_told_are_told() -> None:
+    whole, late, early = range(8, 20), range(15, 20), range(8, 12)
+    usual = [open_hours(n, *whole) for n in range(7)]
+    faults = [open_hours(7, *late), open_hours(8, *whole), open_hours(9, *early), open_hours(10, *late)]
+    again = [open_hours(n, *whole) for n in (11, 12, 13)]
+    series = [*usual, *faults, *again, open_hours(14, *early)]
+    assert told_days(series, "hours:at") == [7, 9, 10, 14], "of this weekday another half was told"
+    assert told_days([*series[:-1], open_hours(14, *late)], "hours:at") == [7, 9, 10]
+    closed = [*series[:11], open_hours(11, *late), *again[1:], open_hours(14, *whole), open_hours(15, *late)]
+    assert told_days(closed, "hours:at") == [7, 9, 10, 11], "three times is usual on any day"
+
+
+@pytest.mark.parametrize("changed", [{"rows": 0.0}, {"null_rate__note": 1.0}, {"null_rate__id": 1.0}])
+def test_what_the_detector_has_learned_it_tells_itself(changed: dict[str, float | None]) -> None:
+    history = [day(number) for number in range(15)]
+    ((metric, seen),) = said(day(15, **changed), history).items()
+    assert metric == next(iter(changed)).replace("__", ":")
+    assert (seen.state, seen.note) == ("fail", "")
+
+
 def test_what_a_person_said_counts() -> None:
     history = [day(0), day(1)]
     history.append(remembered(day(2, repeated_rate=0.5), history))
@@ -195,17 +258,61 @@ def test_what_is_written_again_as_it_was_is_stale_where_it_always_changed(
     assert judge_repetition(arrivals, now, promised=promised, earlier=content == "earlier") == state
 
 
-def test_another_file_with_the_same_rows_is_stale_unless_that_is_usual() -> None:
+def test_a_source_that_stays_stale_is_told_every_day_and_the_next_time() -> None:
+    stale = {5, 6, 7, 8, 15}
+    promised = timedelta(hours=26)
+    history: list[Record] = []
+    for number in range(18):
+        record = day(number, repeats=float(number in stale))
+        found = watch(record, history, WATCHED, promised=promised, repeats=number in stale)
+        (fresh,) = (each for each in found if each.metric == "freshness")
+        # On the ninth and the sixteenth day the promise was broken until then.
+        assert (fresh.state == "fail") == (number in stale | {9, 16}), number
+        assert (fresh.note == STALE) == (number in stale)
+        history.append(replace(record, verdicts={each.metric: each.to_json() for each in found}))
+
+
+def test_a_file_of_friday_may_be_written_again_at_weekends() -> None:
+    """After three weeks it is known, without anybody."""
+    told, history = [], list[Record]()
+    for number in range(35):
+        again = number % 7 >= 5
+        record = day(number, repeats=float(again))
+        found = watch(record, history, WATCHED, promised=None, repeats=again)
+        told += [number for each in found if each.metric == "freshness" and each.state in {"warn", "fail"}]
+        history.append(replace(record, verdicts={each.metric: each.to_json() for each in found}))
+    assert told == [5, 6, 12, 13, 19, 20]
+
+
+def test_another_file_with_the_same_rows_is_stale_unless_somebody_calls_it_right() -> None:
     history = [day(number, repeats=0.0) for number in range(3)]
     record = day(3, repeats=1.0)
 
-    def fresh(history: list[Record]) -> Observation:
-        found = watch(record, history, WATCHED, promised=None, repeats=True)
+    def fresh(history: list[Record], feedback: Feedback = NONE) -> Observation:
+        found = watch(record, history, WATCHED, promised=None, repeats=True, feedback=feedback)
         return next(each for each in found if each.metric == "freshness")
 
     assert (fresh(history).state, fresh(history).note) == ("warn", STALE)
+    told = replace(day(2.5, repeats=1.0), verdicts={"freshness": {"state": "warn"}})
+    right, wrong = ({name: frozenset({(told.snapshot_id, "freshness")})} for name in ("right", "wrong"))
+    assert fresh([*history, told]).note == STALE
+    assert fresh([*history, told], Feedback(**wrong)).note == STALE
+    assert fresh([*history, told], Feedback(**right)).state in {"pass", "learning"}
     assert fresh([*history[:2], day(2, repeats=1.0)]).state in {"pass", "learning"}
     assert fresh(history[:2]).state in {"pass", "learning"}
+
+
+@pytest.mark.parametrize("promised", [None, 90 * DAY])
+def test_edits_of_its_contract_are_no_deliveries_of_a_reference_table(promised: timedelta | None) -> None:
+    edited = [day(0), day(1, same_content=1.0), day(2, same_content=1.0)]
+    for number in (3, 4, 10, 60):
+        record = day(number, repeats=1.0, same_content=1.0)
+        found = watch(record, edited, WATCHED, promised=promised, repeats=True)
+        assert not [each for each in found if each.check == "freshness" and each.state in {"warn", "fail"}]
+    late = watch(day(91, same_content=1.0), edited, WATCHED, promised=promised)
+    (fresh,) = (each for each in late if each.check == "freshness")
+    assert fresh.state == ("learning" if promised is None else "fail")
+    assert fresh.value == 91 * 24
 
 
 def test_times_that_are_open_tell_their_hours_and_newest_day_and_others_nothing() -> None:

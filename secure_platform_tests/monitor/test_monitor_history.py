@@ -15,7 +15,15 @@ from secure_platform.errors import DataRefusedError, IntegrityError
 from secure_platform.homes import initialise
 from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.anomaly import HISTORY
-from secure_platform.monitor.history import REFERENCE, MetricsHistory, Record
+from secure_platform.monitor.history import (
+    REFERENCE,
+    REPEATS,
+    SAME_CONTENT,
+    MetricsHistory,
+    Record,
+    arrival,
+    delivered,
+)
 from secure_platform.monitor.profile import SMALLEST, Measures, Profiler
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
@@ -249,6 +257,26 @@ def test_nobody_edits_when_it_came(
         edit(connection)
     with pytest.raises(IntegrityError, match="metrics history of p/raw/stays"):
         services.metrics.arrivals("p", "stays", "raw", limit=None)
+
+
+@pytest.mark.parametrize("limit", [HISTORY, 3, None])
+def test_what_was_there_before_is_no_delivery(history: MetricsHistory, limit: int | None) -> None:
+    numbers = [
+        {SAME_CONTENT: 0.0},
+        {},
+        {SAME_CONTENT: 1.0},
+        {SAME_CONTENT: 1.0, REPEATS: 1.0},
+        {REPEATS: 1.0},
+    ]
+    given = records(5, numbers)
+    for record in given:
+        history.add(record)
+    came = history.arrivals("p", "stays", "raw", limit=limit)
+    assert [each.snapshot_id for each in came] == ["s0", "s1", "s2", "s3", "s4"][-(limit or 5) :]
+    right = [given[2]] if limit == 3 else given[:2]
+    assert delivered(came) == [each.recorded_at for each in right]
+    assert came == [*map(arrival, given)][-len(came) :]
+    assert delivered([]) == []
 
 
 def test_what_has_no_seal_is_no_arrival(services: Services, history: MetricsHistory) -> None:

@@ -8,16 +8,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
+from contract_body import contract_body as contract
 from orchestration_support import Line, new_line
+from small_product import product_context, prop
 from sqlalchemy import update
 
+from secure_platform import canonical
 from secure_platform.contract.model import Monitor
+from secure_platform.contract.product import load_product
 from secure_platform.control.tables import profile
 from secure_platform.monitor.watch import STALE, Observation
 from secure_platform.orchestration.steps.context import CheckOutcome
 from secure_platform.orchestration.steps.observe import _outcome
+from secure_platform.orchestration.steps.protect import protect
+from secure_platform.orchestration.steps.pull import pull
 from secure_platform.store.snapshot import Zone
 
 CANARY = "Zyxwvut-Canary"
@@ -119,6 +127,32 @@ def test_a_delivery_of_what_was_there_before_is_stale_and_a_file_that_nobody_wro
     other = line.pull("patients")
     assert not other.snapshot.reused
     assert check(other.checks, "freshness").detail["unusual"][0]["note"] == STALE
+    context = line.context()
+    contracts = context.product.contracts
+    edited = replace(contracts["patients"], digest="of another wording")
+    product = replace(context.product, contracts={**contracts, "patients": edited})
+    assert not pull(replace(context, product=product), "patients").snapshot.reused
+    came = line.services.metrics.arrivals("healthcare", "patients", str(Zone.RAW))
+    assert [each.new for each in came] == [True, True, False, False]
+
+
+def test_a_column_that_is_redacted_by_the_contract_is_no_fault(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"id": range(1, 61), "ward": [f"ward {n % 20}" for n in range(60)]})
+
+    def declared(how: str) -> dict[str, Any]:
+        key = prop("id", "integer", primaryKey=True, required=True)
+        return contract("stays", [key, prop("ward", protect=how)])
+
+    context = product_context(tmp_path, "gdpr_pseudonymous", [declared("keep")], {"stays": frame})
+    path = tmp_path / "defs" / "small" / "contracts" / "stays.odcs.yaml"
+    for how in ("keep", "redact"):
+        path.write_bytes(canonical.dumps(declared(how)))
+        context = replace(context, product=load_product(tmp_path / "defs" / "small"))
+        pull(context, "stays")
+        quality = check(protect(context, "stays").checks, "quality")
+    assert (quality.passed, quality.detail["snapshots"]) == (True, 1)
+    history = context.services.metrics.before("small", "stays", str(Zone.PROTECTED))
+    assert [each.numbers["null_rate:ward"] for each in history] == [0, 1]
 
 
 def test_rows_that_came_twice_are_told_on_the_second_day(line: Line) -> None:

@@ -1,5 +1,6 @@
 """What a plan decides for each column, and what it refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,21 @@ def test_the_healthcare_product_under_safe_harbor() -> None:
         for c in dataset.outputs:
             assert c.classification < Classification.RESTRICTED
             assert c.input_classification < Classification.RESTRICTED or c.transform != "keep"
+
+
+def test_a_treatment_is_another_one_only_if_other_values_come_out() -> None:
+    healthcare = load_product(HEALTHCARE)
+    plans, newer = (compile_plan(healthcare, given, AS_OF).datasets for given in (lambda _: 1, lambda _: 2))
+    patients = plans["patients"]
+    assert patients.columns != newer["patients"].columns
+    assert {name: each.treatment for name, each in plans.items()} == {
+        name: each.treatment for name, each in newer.items()
+    }
+    first, *others = patients.columns
+    for changed in (replace(first, transform="redact"), replace(first, params={"to": "month"})):
+        assert replace(patients, columns=(changed, *others)).treatment != patients.treatment
+    worded = replace(first, reason="another", classification=Classification.PUBLIC)
+    assert replace(patients, columns=(worded, *others)).treatment == patients.treatment
 
 
 def test_a_column_plan_says_everything() -> None:

@@ -22,6 +22,7 @@ from secure_platform.orchestration.steps.observe import (
     monitored,
     product_terms,
     remember,
+    treated,
 )
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
 from secure_platform.orchestration.steps.protect import (
@@ -98,7 +99,8 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
         )
     findings = found_by(snapshot.verdicts["residual"])
     terms, seconds = product_terms(product), time.monotonic() - began
-    remember(context, snapshot, terms, measures, findings=findings, seconds=seconds)
+    said = treated([declaration_digest(declared), plan.treatment])
+    remember(context, snapshot, terms, measures, findings=findings, seconds=seconds, said=said)
     return _outcome(context, snapshot)
 
 

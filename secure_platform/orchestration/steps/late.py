@@ -1,6 +1,6 @@
 """What does not come says nothing: somebody has to look whether it is late.
 
-A source is as old as its newest new snapshot, production as old as the last deployment that found or made it
+A source is as old as its newest new content, production as old as the last deployment that found or made it
 right. What was never made is late as soon as what it is made from is older than the promise.
 """
 
@@ -14,6 +14,7 @@ from secure_platform.control.database import utc_now
 from secure_platform.errors import IntegrityError
 from secure_platform.monitor.anomaly import State
 from secure_platform.monitor.freshness import judge_freshness
+from secure_platform.monitor.history import Arrival, delivered
 from secure_platform.monitor.incident import HISTORY_SEALED, Severity, Sighting
 from secure_platform.orchestration.steps.observe import Terms, product_terms, terms_of
 from secure_platform.orchestration.steps.production import FRESHNESS, ZONE, recorded_places
@@ -23,7 +24,7 @@ from secure_platform.store.snapshot import Zone
 NEVER: Final = "never"
 Deployed = Callable[[str], datetime | None]
 """When a table was last found or made right in production."""
-_Known: TypeAlias = Mapping[tuple[str, str], Sequence[tuple[str, datetime]]]
+_Known: TypeAlias = Mapping[tuple[str, str], Sequence[Arrival]]
 """(Zone, dataset) → snapshots that came, oldest first."""
 
 
@@ -40,7 +41,7 @@ def look_for_late(services: Services, product: Product, deployed: Deployed) -> l
 
 def _arrivals(services: Services, product: Product) -> tuple[_Known, list[Sighting]]:
     """When what came, without the places whose history cannot be believed; and which these are."""
-    known: dict[tuple[str, str], list[tuple[str, datetime]]] = {}
+    known: dict[tuple[str, str], list[Arrival]] = {}
     seals: list[Sighting] = []
     # A point of its own every day: what is still wrong after somebody settled it is told again.
     today = f"{utc_now():%Y-%m-%d}"
@@ -58,8 +59,8 @@ def _sources(product: Product, known: _Known) -> Iterator[Sighting]:
     for name, contract in product.contracts.items():
         came = known.get((str(Zone.RAW), name))
         if came:
-            state = _judged([at for _, at in came], terms_of(contract))
-            yield Sighting(str(Zone.RAW), name, FRESHNESS, came[-1][0], state)
+            state = _judged(delivered(came), terms_of(contract))
+            yield Sighting(str(Zone.RAW), name, FRESHNESS, came[-1].snapshot_id, state)
 
 
 def _production(product: Product, known: _Known, deployed: Deployed) -> Iterator[Sighting]:
@@ -68,11 +69,13 @@ def _production(product: Product, known: _Known, deployed: Deployed) -> Iterator
         at = deployed(table)
         if at is not None:
             here = known.get((ZONE, table))
-            yield Sighting(ZONE, table, FRESHNESS, here[-1][0] if here else NEVER, _judged([at], terms))
+            yield Sighting(
+                ZONE, table, FRESHNESS, here[-1].snapshot_id if here else NEVER, _judged([at], terms)
+            )
             continue
         waiting = known.get((str(Zone.MARTS), table))
         if waiting:
-            yield Sighting(ZONE, table, FRESHNESS, NEVER, _judged([waiting[0][1]], terms))
+            yield Sighting(ZONE, table, FRESHNESS, NEVER, _judged([waiting[0].at], terms))
 
 
 def _judged(arrivals: list[datetime], terms: Terms) -> Severity | None:

@@ -39,6 +39,7 @@ from secure_platform.orchestration.steps.observe import (
     monitored,
     product_terms,
     remember,
+    treated,
 )
 from secure_platform.orchestration.steps.protect import (
     KEYED,
@@ -123,9 +124,11 @@ def build_marts(context: StepContext, marts: Mapping[str, Mart]) -> MartsOutcome
     began, terms = time.monotonic(), product_terms(product)
     built = _build(context, marts, inputs, key, digest)
     seconds = time.monotonic() - began
+    plans = current_plan(product, services.keys).datasets
+    said = treated([plans[name].treatment for name in sorted(plans)])
     for snapshot, measures in built.values():
         findings = found_by(snapshot.verdicts["residual"])
-        remember(context, snapshot, terms, measures, findings=findings, seconds=seconds)
+        remember(context, snapshot, terms, measures, findings=findings, seconds=seconds, said=said)
     return _outcome(context, {name: snapshot for name, (snapshot, _) in built.items()})
 
 

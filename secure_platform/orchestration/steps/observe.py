@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from secure_platform import canonical
 from secure_platform.contract.model import Contract, Monitor, Severity
 from secure_platform.contract.product import Product
 from secure_platform.control.database import utc_now
@@ -17,10 +18,10 @@ from secure_platform.keys.material import DigestKey
 from secure_platform.monitor.anomaly import STATES, UNUSUAL
 from secure_platform.monitor.distribution import Sketch
 from secure_platform.monitor.freshness import judge_freshness, judge_repetition
-from secure_platform.monitor.history import MetricsHistory, Record
+from secure_platform.monitor.history import REPEATS, MetricsHistory, Record, arrival, delivered
 from secure_platform.monitor.plot import plot
 from secure_platform.monitor.profile import Measures
-from secure_platform.monitor.watch import REPEATS, STALE, Observation, watch
+from secure_platform.monitor.watch import PLAN, STALE, Observation, watch
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext
 from secure_platform.services import Services
 from secure_platform.store.snapshot import Snapshot, Verdict
@@ -99,7 +100,7 @@ def remember(
     *,
     findings: Findings,
     seconds: float,
-    repeats: bool = False,
+    said: Mapping[str, float],
 ) -> None:
     """Judge a new snapshot and keep its record.
 
@@ -110,11 +111,16 @@ def remember(
         measures: What was counted while it was written.
         findings: Column → info type → count.
         seconds: How long the step took.
-        repeats: Whether the rows are those of the snapshot before, from a source that is another.
+        said: What the step says of the snapshot itself: how its rows were treated, and what it repeats.
     """
-    numbers = {**measures.numbers, "seconds": seconds, REPEATS: float(repeats)}
+    numbers = {**measures.numbers, "seconds": seconds, **said}
     record = _record(snapshot, numbers, measures.sketches, findings)
     keep(context.services, record, terms)
+
+
+def treated(how: Sequence[Any]) -> dict[str, float]:
+    """What was done to the rows on purpose (canonical JSON), as a number: 48 bits of its digest."""
+    return {PLAN: float(int(canonical.sha256(canonical.dumps([*how])).rpartition(":")[2][:12], 16))}
 
 
 def keep(services: Services, record: Record, terms: Terms) -> None:
@@ -188,7 +194,7 @@ def monitored(
     place = (snapshot.product, snapshot.dataset, str(snapshot.zone))
     again = None
     if snapshot.reused:
-        again = Again(utc_now(), [at for _, at in metrics.arrivals(*place)], written)
+        again = Again(utc_now(), delivered(metrics.arrivals(*place)), written)
     return said_of(metrics, snapshot.snapshot_id, terms, checks, again=again)
 
 
@@ -198,7 +204,7 @@ class Again:
 
     Attributes:
         now: When.
-        arrived: When the data of its dataset came, oldest first.
+        arrived: When other data of its dataset came, oldest first.
         written: When its source was last written, if it has one.
     """
 
@@ -277,10 +283,10 @@ def _found_rates(findings: Findings, rows: int) -> dict[str, float]:
 
 
 def _lateness(history: Sequence[Record], now: datetime, promised: timedelta | None) -> float:
-    """Hours beyond the promise since the one before."""
+    """Hours beyond the promise since the last other content."""
     if not history or promised is None:
         return 0.0
-    return max(0.0, (now - history[-1].recorded_at - promised).total_seconds() / 3_600)
+    return max(0.0, (now - delivered(map(arrival, history))[-1] - promised).total_seconds() / 3_600)
 
 
 def _age(record: Record | None, terms: Terms, again: Again) -> Observation:
@@ -290,7 +296,7 @@ def _age(record: Record | None, terms: Terms, again: Again) -> Observation:
     hours = found.age.total_seconds() / 3_600 if found.age is not None else None
     if record is not None and again.written is not None and again.written > arrivals[-1]:
         earlier = record.recorded_at < arrivals[-1]
-        stale = judge_repetition(arrivals, again.now, promised=terms.promised, earlier=earlier)
+        stale = judge_repetition(arrivals, again.now, promised=terms.promised, earlier=earlier, zone=zone)
         if stale in UNUSUAL:
             state = max(found.state, stale, key=STATES.index)
             return Observation("freshness", state, 0.0, hours, note=STALE)

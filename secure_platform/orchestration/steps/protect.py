@@ -26,7 +26,14 @@ from secure_platform.orchestration.steps.context import (
     input_key,
     require_contract,
 )
-from secure_platform.orchestration.steps.observe import PROTECTED, labels_key, monitored, remember, terms_of
+from secure_platform.orchestration.steps.observe import (
+    PROTECTED,
+    labels_key,
+    monitored,
+    remember,
+    terms_of,
+    treated,
+)
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.pull import finding_record
 from secure_platform.orchestration.steps.record import record_scan
@@ -126,8 +133,8 @@ def protect(context: StepContext, dataset: str) -> StepOutcome:
                 "inputs": [lineage_record(raw), *map(lineage_record, parents.values())],
             },
         )
-    seconds = time.monotonic() - began
-    remember(context, snapshot, terms_of(contract), measures, findings={}, seconds=seconds)
+    terms, seconds = terms_of(contract), time.monotonic() - began
+    remember(context, snapshot, terms, measures, findings={}, seconds=seconds, said=treated(plan.treatment))
     return reported(context, _outcome(context, snapshot))
 
 

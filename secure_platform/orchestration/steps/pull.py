@@ -12,6 +12,7 @@ import polars as pl
 from secure_platform.contract.model import Contract
 from secure_platform.errors import DataRefusedError
 from secure_platform.monitor.drift import BASELINE, Baseline, baseline_of, drift
+from secure_platform.monitor.history import REPEATS, SAME_CONTENT
 from secure_platform.monitor.profile import SMALLEST, Profiler
 from secure_platform.notify.spans import stage
 from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
@@ -22,6 +23,7 @@ from secure_platform.orchestration.steps.observe import (
     monitored,
     remember,
     terms_of,
+    treated,
 )
 from secure_platform.orchestration.steps.record import record_scan
 from secure_platform.orchestration.steps.reports import reported
@@ -110,7 +112,11 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         profiler.measures(counts),
         findings=found_by(snapshot.verdicts["scan"]),
         seconds=time.monotonic() - began,
-        repeats=_repeats(before, snapshot),
+        said={
+            **treated(unstored),
+            REPEATS: float(_repeats(before, snapshot)),
+            SAME_CONTENT: float(_same_content(before, snapshot)),
+        },
     )
     return reported(context, _outcome(context, snapshot, source.written_at))
 
@@ -205,11 +211,15 @@ def finding_record(finding: Finding) -> dict[str, Any]:
     }
 
 
+def _same_content(before: Snapshot | None, snapshot: Snapshot) -> bool:
+    return before is not None and hmac.compare_digest(before.content_digest, snapshot.content_digest)
+
+
 def _repeats(before: Snapshot | None, snapshot: Snapshot) -> bool:
     """Whether another source has the same rows; the same one, read by another contract, is no other."""
     return (
         before is not None
-        and hmac.compare_digest(before.content_digest, snapshot.content_digest)
+        and _same_content(before, snapshot)
         and before.provenance.get("source") != snapshot.provenance["source"]
     )
 

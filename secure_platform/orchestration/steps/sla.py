@@ -12,6 +12,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from secure_platform.contract.product import Product
+from secure_platform.monitor.history import delivered
 from secure_platform.monitor.sla import SlaMonth, containments, deliveries, months
 from secure_platform.orchestration.steps.observe import product_terms, terms_of
 from secure_platform.services import Services
@@ -54,7 +55,7 @@ def sla_report(services: Services, product: Product, now: datetime) -> list[Sla]
         clock = terms.monitor.timezone
         zone = ZoneInfo(clock)
         came = services.metrics.arrivals(product.name, name, str(Zone.RAW), limit=None)
-        counts = deliveries([at for _, at in came], now, promised=terms.promised, zone=zone)
+        counts = deliveries(delivered(came), now, promised=terms.promised, zone=zone)
         about = [
             each
             for each in incidents

@@ -17,7 +17,7 @@ from secure_platform.access.resources import Action
 from secure_platform.contract.product import Product
 from secure_platform.errors import GateRefusedError, IntegrityError, SecurePlatformError, UsageError
 from secure_platform.monitor.anomaly import UNUSUAL
-from secure_platform.monitor.history import Record
+from secure_platform.monitor.history import Record, delivered
 from secure_platform.monitor.incident import HISTORY_SEALED, Signal, timeline
 from secure_platform.monitor.incidents import FROM, Verb
 from secure_platform.orchestration.steps.named import named_resource
@@ -167,7 +167,7 @@ class Observability(Watching):
         for dataset in datasets:
             # A history that was tampered with is an incident, and hides nothing else.
             with suppress(IntegrityError):
-                known += [at for _, at in self.services.metrics.arrivals(product, dataset, zone)[-1:]]
+                known += delivered(self.services.metrics.arrivals(product, dataset, zone))[-1:]
         return max(known, default=None)
 
     def _courses(self, product: Product) -> Iterator[tuple[str, list[Course]]]:

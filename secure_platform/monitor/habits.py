@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from statistics import median
 from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
@@ -20,7 +19,7 @@ from secure_platform.access.allowance import WINDOW, Limits
 from secure_platform.monitor.anomaly import UTC
 from secure_platform.monitor.deeds import Deed
 from secure_platform.monitor.incident import Severity
-from secure_platform.monitor.steady import LATELY, Steady
+from secure_platform.monitor.steady import LATELY, Steady, typical
 
 KEPT_DAYS: Final = 120
 """Whoever did nothing for so long is new again."""
@@ -32,7 +31,6 @@ _COUNTS: Final = ("queries", "rows", "revealed", "scans", "denied")
 _LEAST: Final[Mapping[str, int]] = {"queries": 150, "rows": 5_000, "revealed": 50, "scans": 10}
 """Less in a day is never worth a word."""
 _WIDTH: Final = 3.0
-_NARROWEST: Final = 0.35
 """Spreads, of the logarithm of a day's count, above the typical day."""
 _BEYOND: Final = 1.8
 """How far above the busiest earlier day."""
@@ -407,9 +405,7 @@ def _limit(earlier: Iterable[int], least: int) -> float:
     days = list(earlier)
     if not days:
         return float(least)
-    logs = [math.log1p(each) for each in days]
-    middle = median(logs)
-    spread = max(1.4826 * median(abs(each - middle) for each in logs), _NARROWEST)
+    middle, spread = typical([math.log1p(each) for each in days])
     return max(float(least), math.expm1(middle + _WIDTH * spread), _BEYOND * max(days))
 
 

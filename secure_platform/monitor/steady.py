@@ -6,7 +6,7 @@ which are those that are looked at.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -61,8 +61,7 @@ class Steady:
         past = [size for each, size in known.items() if each <= day - LATELY and each not in told]
         if len(past) < ENOUGH:
             return None
-        middle = median(past)
-        spread = max(1.4826 * median(abs(size - middle) for size in past), _NARROWEST)
+        middle, spread = typical(past)
         steady = cls(middle, spread, 0.0)
         for each in sorted(each for each in known if each > day - LATELY):
             steady = cls(middle, spread, steady.after(known[each]))
@@ -81,3 +80,9 @@ class Steady:
     def is_over(self, count: int) -> bool:
         """Whether today, with so much so far, is too much of it."""
         return self.after(math.log1p(count)) > LIMIT
+
+
+def typical(sizes: Sequence[float]) -> tuple[float, float]:
+    """Middle and spread of the logarithms of some days' counts, whatever a few of them are."""
+    middle = median(sizes)
+    return middle, max(1.4826 * median(abs(size - middle) for size in sizes), _NARROWEST)

@@ -137,12 +137,11 @@ def _taught(history: Sequence[Record], feedback: Feedback) -> Taught:
     """
 
     def taught(metric: str) -> list[Record]:
-        check = _CHECKS[kind_of(metric)]
-        having = [r for r in history if metric in r.numbers and not feedback.is_wrong(r, metric, check)]
-        told = [feedback.is_told(each, metric, check) for each in having]
-        if len(told) >= LASTING and all(told[-LASTING:]):
-            return having[-LASTING:]
-        return [each for each, unusual in zip(having, told, strict=True) if not unusual]
+        having = _having(metric, history, feedback)
+        lately = having[-LASTING:]
+        if len(lately) == LASTING and all(told for _, told in lately):
+            return [each for each, _ in lately]
+        return [each for each, told in having if not told]
 
     return taught
 
@@ -156,11 +155,19 @@ def _told(history: Sequence[Record], feedback: Feedback) -> Taught:
     """The records of which it was told, and of which nobody said anything."""
 
     def told(metric: str) -> list[Record]:
-        check = _CHECKS[kind_of(metric)]
-        having = [r for r in history if metric in r.numbers and not feedback.is_wrong(r, metric, check)]
-        return [each for each in having if feedback.is_told(each, metric, check)]
+        return [each for each, unusual in _having(metric, history, feedback) if unusual]
 
     return told
+
+
+def _having(metric: str, history: Sequence[Record], feedback: Feedback) -> list[tuple[Record, bool]]:
+    """The records of which nobody said that the metric was wrong, each with whether it was told."""
+    check = _CHECKS[kind_of(metric)]
+    return [
+        (each, feedback.is_told(each, metric, check))
+        for each in history
+        if metric in each.numbers and not feedback.is_wrong(each, metric, check)
+    ]
 
 
 def _with_facts(

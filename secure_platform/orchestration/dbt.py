@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from secure_platform.children import inherited_environment, running
 from secure_platform.control.locks import file_lock
 from secure_platform.errors import ContractError, StorageError
 from secure_platform.files import private_directory, replace_private
-from secure_platform.orchestration.dbt_rules import WRITTEN_BY_DBT, require_confined
+from secure_platform.orchestration.dbt_rules import files_below, require_confined
 from secure_platform.settings import Settings
 from secure_platform.store.temporary import claimed_directory
 
@@ -55,23 +55,11 @@ class DbtRun:
 def project_digest(project: Path) -> str:
     """SHA-256 over the dbt project's files, in path order, without what dbt writes."""
     digest = hashlib.sha256()
-    for parts, path in sorted(_files(project)):
+    for parts, path in sorted(files_below(project)):
         content = path.read_bytes()
         digest.update(f"{'/'.join(parts)}\n{len(content)}\n".encode())
         digest.update(content)
     return f"sha256:{digest.hexdigest()}"
-
-
-def _files(project: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
-    """Every file of the project as its path's parts and its path; what dbt writes is not gone through."""
-    for folder, folders, names in os.walk(project):
-        below = Path(folder).relative_to(project).parts
-        if not below:
-            folders[:] = [name for name in folders if name not in WRITTEN_BY_DBT]
-        for name in names:
-            path = Path(folder, name)
-            if (below or name not in WRITTEN_BY_DBT) and path.is_file():
-                yield (*below, name), path
 
 
 def load_manifest(settings: Settings) -> dict[str, Any]:

@@ -4,9 +4,10 @@ The session that dbt gets is closed whatever a project says (`dbt_plugin`); this
 only one around what dbt itself reads: a seed is a file that no contract and no scan has seen.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from secure_platform.errors import ContractError
@@ -19,6 +20,21 @@ ALLOWED: Final = frozenset({"model", "test", "analysis"})
 HOOKS: Final = ("pre-hook", "post-hook")
 LEADING_OUT: Final = ("plugin", "external_location")
 SHOWN: Final = 5
+
+
+def files_below(project: Path) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """Every file of a project as its path's parts and its path; what dbt writes is not gone through.
+
+    A folder that vanishes meanwhile is passed over.
+    """
+    for folder, folders, names in os.walk(project):
+        below = Path(folder).relative_to(project).parts
+        if not below:
+            folders[:] = [name for name in folders if name not in WRITTEN_BY_DBT]
+        for name in names:
+            path = Path(folder, name)
+            if (below or name not in WRITTEN_BY_DBT) and path.is_file():
+                yield (*below, name), path
 
 
 def require_confined(manifest: Mapping[str, Any]) -> None:

@@ -35,7 +35,7 @@ from dagster._grpc.constants import GrpcServerCommand
 
 from secure_platform.errors import StepFailedError
 from secure_platform.files import private_directory, write_private
-from secure_platform.orchestration.dbt_rules import WRITTEN_BY_DBT
+from secure_platform.orchestration.dbt_rules import files_below
 from secure_platform.settings import CONFIG_NAME, Settings
 from secure_platform.web.companion import companion
 from secure_platform.web.workspace import workspace_file
@@ -210,10 +210,7 @@ def files_digest(settings: Settings) -> str:
     """
     names = [settings.project / CONFIG_NAME]
     for top in (settings.defs, settings.dbt_project):
-        for folder, folders, files in os.walk(top):  # A folder that has gone meanwhile is passed over.
-            if Path(folder) == top:
-                folders[:] = [name for name in folders if name not in WRITTEN_BY_DBT]
-            names += (Path(folder, name) for name in files if Path(name).suffix in SUFFIXES)
+        names += (path for _, path in files_below(top) if path.suffix in SUFFIXES)
     digest = hashlib.sha256()
     for name in sorted(names):
         with suppress(OSError):  # It has gone meanwhile.

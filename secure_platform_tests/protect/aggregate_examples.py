@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from secure_platform.contract.aggregates import Aggregate, Aggregates, Budget
+from secure_platform.protect.aggregate import Answer
 
 
 def aggregate(**changes: Any) -> Aggregate:
@@ -36,3 +37,11 @@ def document(**changes: Any) -> Aggregates:
 def column(kind: str, **more: Any) -> dict[str, Any]:
     """A measure of the column `cost`."""
     return {"name": "m", "kind": kind, "column": "cost", "lowest": -2, "highest": 5, "step": 0.5, **more}
+
+
+def moved(whole: Answer, less: Answer, place: int) -> list[float]:
+    """Of each group, how far the numbers of the query at this place are from each other."""
+    return [
+        sum(abs(a - b) for a, b in zip(one[place], other[place], strict=True))
+        for one, other in zip(whole.numbers, less.numbers, strict=True)
+    ]

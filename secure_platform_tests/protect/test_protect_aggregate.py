@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from aggregate_examples import aggregate, column
+from aggregate_examples import aggregate, column, moved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -71,20 +71,17 @@ def test_one_person_moves_no_query_more_than_declared(rows: list[Row]) -> None:
     whole, less = count(ALL, rows), count(ALL, [row for row in rows if row[0] != "A"])
     assert whole.groups == less.groups == (("N",), ("S",), ("E",))
     for place, query in enumerate(queries(ALL)):
-        moved = [
-            sum(abs(a - b) for a, b in zip(one[place], other[place], strict=True))
-            for one, other in zip(whole.numbers, less.numbers, strict=True)
-        ]
-        assert max(moved) <= query.most
-        assert sum(each > 0 for each in moved) <= ALL.contribution.groups
+        by = moved(whole, less, place)
+        assert max(by) <= query.most
+        assert sum(each > 0 for each in by) <= ALL.contribution.groups
 
 
 def test_what_is_declared_is_reached_so_no_noise_is_wasted() -> None:
     most = [(("A"), ward, math.inf) for ward in "NSE" for _ in range(9)]
     answer = count(ALL, most)
     for place, query in enumerate(queries(ALL)):
-        moved = [sum(map(abs, row[place])) for row in answer.numbers]
-        assert sorted(moved) == [0, query.most, query.most]
+        by = [sum(map(abs, row[place])) for row in answer.numbers]
+        assert sorted(by) == [0, query.most, query.most]
 
 
 @settings(max_examples=25, deadline=None)

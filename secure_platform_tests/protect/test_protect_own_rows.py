@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from aggregate_examples import aggregate, document
+from aggregate_examples import aggregate, document, moved
 from aggregate_examples import column as measure
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -187,12 +187,9 @@ def test_no_person_moves_a_number_more_than_declared_through_references(
 ) -> None:
     whole, less = answer(database, of), answer(without(database, "A"), of)
     for place, query in enumerate(queries(ASKED)):
-        moved = [
-            sum(abs(a - b) for a, b in zip(one[place], other[place], strict=True))
-            for one, other in zip(whole.numbers, less.numbers, strict=True)
-        ]
-        assert max(moved) <= query.most
-        assert sum(each > 0 for each in moved) <= ASKED.contribution.groups
+        by = moved(whole, less, place)
+        assert max(by) <= query.most
+        assert sum(each > 0 for each in by) <= ASKED.contribution.groups
 
 
 def test_what_another_person_holds_up_is_released_and_not_counted() -> None:

@@ -102,7 +102,8 @@ class SealedRows:
             check(connection)
             for change, row in zip(changes, rows, strict=True):
                 _write(connection, change, row)
-                if change.before is None and self._witness.is_known(self._name(change.table, row)):
+                known = self._witness.was_known(self._name(change.table, row), self._witness.seen())
+                if change.before is None and known:
                     raise _tampered(change.table)
             outcome["sealed"] = names
 
@@ -133,7 +134,7 @@ class SealedRows:
         since = self._witness.seen()
         found = self._kept.get((table.name, key), lambda: self._found(table, key))
         if found is None:
-            if self._witness.is_known(self._name_of(table, key)):
+            if self._witness.was_known(self._name_of(table, key), since):
                 raise _tampered(table)
             return None
         name, row = found

@@ -76,6 +76,7 @@ class SealWitness:
         self._read = read
         self._read_up_to = 0
         self._marks: defaultdict[str, dict[str, dict[str, _Mark]]] = defaultdict(dict)
+        self._settled: dict[str, int] = {}
         self._open: dict[int, Mapping[str, str]] = {}
         self._changes: Counter[str] = Counter()
         self._lock = Lock()
@@ -99,11 +100,15 @@ class SealWitness:
                 self._catch_up()
             return self._counted(name, seal, since)
 
-    def is_known(self, name: str) -> bool:
-        """Whether such a row was written for certain."""
+    def was_known(self, name: str, since: int) -> bool:
+        """Whether such a row was written for certain when the log had this size.
+
+        Args:
+            name: Of the row.
+            since: As `seen` told it before the row was looked for: it may have been written after that look.
+        """
         with self._lock:
-            self._catch_up()
-            return self._is_settled(name)
+            return self._settled.get(name, since) < since
 
     def name_in_use(self, names: Sequence[str]) -> str:
         """Which of the names that a row may have the log has for it, as far as it was read; else the first.
@@ -118,7 +123,7 @@ class SealWitness:
         """The names of the rows of this table that were written for certain."""
         with self._lock:
             self._catch_up()
-            return {name for name in self._marks[table] if self._is_settled(name)}
+            return {name for name in self._marks[table] if name in self._settled}
 
     def is_silent(self, table: str) -> bool:
         """Whether the log has never named a row of this table."""
@@ -136,9 +141,6 @@ class SealWitness:
         """Whether a change is announced that may still happen without another word in the log."""
         with self._lock:
             return any(_table(name) == table for sealed in self._open.values() for name in sealed)
-
-    def _is_settled(self, name: str) -> bool:
-        return any(mark.written is not None for mark in self._of(name).values())
 
     def _of(self, name: str) -> dict[str, _Mark]:
         return self._marks[_table(name)].get(name, {})
@@ -177,6 +179,7 @@ class SealWitness:
                 self._open[seq] = {name: seal for name, seal in others.items() if name not in sealed}
         self._open = {seq: others for seq, others in self._open.items() if others}
         for name, seal in sealed.items():
+            self._settled.setdefault(name, entry.seq)
             self._note_written(self._of(name), seal, intent, entry.seq)
 
     @staticmethod

@@ -90,7 +90,7 @@ class BookStates(NotPickled):
         Raises:
             IntegrityError: If pages of it were put back, exchanged or removed, or it was deleted.
         """
-        if self._witness.is_known(book.name) and not self._witness.counts(book.name, state, since):
+        if self._witness.was_known(book.name, since) and not self._witness.counts(book.name, state, since):
             raise _older(book)
 
     def announce(self, changes: ExitStack, book: Book, state: str) -> None:

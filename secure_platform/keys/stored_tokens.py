@@ -128,8 +128,8 @@ class StoredTokens(NotPickled):
 
     def append(self, book: Book, after: Seen, make: Callable[[Sequence[Page], int], Sequence[Made]]) -> None:
         """As `TokenStore.append`."""
-        since = self._states.seen()
         with ExitStack() as changes, self._database.write() as connection:
+            since = self._states.seen()
             number = _number(connection, book)
             _require_unchanged(connection, number, book, after)
             newer = _pages(connection, number, after.page)
@@ -185,8 +185,8 @@ class StoredTokens(NotPickled):
         Raises:
             IntegrityError: If the book is not as it was recorded last.
         """
-        since = self._states.seen()
         with ExitStack() as changes, self._database.write() as connection:
+            since = self._states.seen()
             number = _number(connection, book)
             pages = _pages(connection, number, 0)
             self._states.require(book, _state(EMPTY, pages), since)

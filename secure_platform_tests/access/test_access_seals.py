@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.synchronize import Event, Semaphore
@@ -310,6 +311,25 @@ def test_a_row_that_is_written_just_before_it_is_read_counts_as_does_the_one_tha
     assert home.rows._witness.counts(name, before["seal"], since)
     assert not home.rows._witness.counts(name, before["seal"], home.rows._witness.seen())
     assert not home.rows._witness.counts(name, "m1:" + "0" * 64, since)
+
+
+def test_a_row_that_is_new_just_after_it_was_looked_for_was_not_deleted(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, read = Home.reopen(home.directory), home.database.read
+
+    @contextmanager
+    def read_and_wait() -> Iterator[Connection]:
+        with read() as connection:
+            yield connection
+        monkeypatch.setattr(home.database, "read", read)
+        other.principals.add("bob", roles=["analyst"], actor="admin")
+
+    monkeypatch.setattr(home.database, "read", read_and_wait)
+    assert home.rows.one(principal, "bob") is None
+    assert home.rows.one(principal, "bob") is not None
+    other.audit.close()
+    other.database.close()
 
 
 def test_a_deleted_freeze_is_missed(home: Home) -> None:

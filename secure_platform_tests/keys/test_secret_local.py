@@ -11,6 +11,7 @@ import pytest
 
 from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.homes import initialise
+from secure_platform.keys.secret_file import read_secret
 from secure_platform.keys.secrets.local import LocalSecrets
 from secure_platform.keys.secrets.secret import LARGEST
 from secure_platform.services import Services
@@ -187,6 +188,22 @@ def test_a_writer_that_dies_leaves_the_old_secret_or_the_new(
     assert local(home).read("mail").value == b"new"
     local(home).set("mail", b"newest", actor="ada")
     assert secrets.read("mail").value == b"newest"
+
+
+def test_a_secret_that_is_set_just_after_it_was_looked_for_is_not_missing(
+    secrets: LocalSecrets, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_and_wait(file: Path, **more: Any) -> bytes:
+        monkeypatch.undo()
+        try:
+            return read_secret(file, **more)
+        finally:
+            local(home).set("mail", b"x", actor="ada")
+
+    monkeypatch.setattr("secure_platform.keys.secrets.local.read_secret", read_and_wait)
+    with pytest.raises(UsageError, match="mail does not exist"):
+        secrets.read("mail")
+    assert secrets.read("mail").value == b"x"
 
 
 def _dying_outcome(secrets: LocalSecrets) -> object:

@@ -8,7 +8,7 @@ import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -209,6 +209,28 @@ def test_processes_agree(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         made = pool.starmap(ask, [(tmp_path / "control.db", turn) for turn in (0, 300, 600, 900)])
     assert made[0] == made[1] == made[2] == made[3]
+
+
+@pytest.mark.parametrize("before", [[], ["b"]])
+def test_a_book_that_is_changed_just_after_it_was_read_counts(
+    keys: Kept, monkeypatch: pytest.MonkeyPatch, before: list[str]
+) -> None:
+    """Also if that was the first change of which the log told: an empty book was never announced."""
+    was = tokens(keys, before) if before else []
+    other, read = Kept(Path(keys.database._engine.url.database or "")), keys.database.read
+    drawn: list[Any] = []
+
+    @contextmanager
+    def read_and_wait() -> Iterator[Any]:
+        with read() as connection:
+            yield connection
+        drawn.extend(tokens(other, ["a"]) if not drawn else [])
+
+    monkeypatch.setattr(keys.database, "read", read_and_wait)
+    made = tokens(keys, ["a", "b"])
+    assert made[0] == drawn[0]
+    assert was == made[1:][: len(before)]
+    other.database.close()
 
 
 def test_what_was_not_committed_is_nobodys_token(keys: Kept, monkeypatch: pytest.MonkeyPatch) -> None:

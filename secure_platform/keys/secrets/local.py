@@ -138,7 +138,7 @@ class LocalSecrets(SecretsProvider, NotPickled):
         try:
             sealed = read_secret(file, name="The secret", limit=_LARGEST_FILE)
         except FileNotFoundError:
-            if self._witness.is_known(_row(name)):
+            if self._witness.was_known(_row(name), since):
                 raise _tampered(name) from None
             return None
         if not self._witness.counts(_row(name), sha256(sealed).hexdigest(), since):

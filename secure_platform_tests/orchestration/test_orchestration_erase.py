@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,11 +14,13 @@ import pytest
 from bank_home import PRODUCT, Bank, cards, people
 
 from secure_platform.access.principals import ANONYMOUS, Principal
-from secure_platform.errors import AccessDeniedError, IntegrityError, UsageError
+from secure_platform.audit.log import AuditLog
+from secure_platform.errors import AccessDeniedError, GateRefusedError, IntegrityError, UsageError
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import deploy
-from secure_platform.orchestration.steps.erase import AUDITED, _Work, concerned, erase, identities_of
+from secure_platform.orchestration.steps.erase import AUDITED, concerned, erase, identities_of
+from secure_platform.orchestration.steps.erasing import Work
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.reveal import Asked, reveal
 from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
@@ -218,6 +221,118 @@ def test_a_call_that_died_anywhere_is_said_again_and_finishes(
     assert outcomes == ["intent", "failed"] * len(turns) + ["intent", "done"]
 
 
+def test_a_call_that_dies_at_every_step_in_turn_is_said_again_and_finishes(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each thing that is written to the log, and before each time the tombstone is."""
+    before = kept(bank)
+    rejected(bank)
+    died = 0
+    for turn in itertools.count(1):
+        with monkeypatch.context() as patch:
+            step = dying(lambda: None, turn)
+            patch.setattr(AuditLog, "_append", counted(step, AuditLog._append))
+            patch.setattr(Tombstones, "save", counted(step, Tombstones.save))
+            try:
+                tombstone = erased(bank)
+            except KilledError:
+                died += 1
+                continue
+        break
+    assert died > 7
+    assert tombstone.complete
+    require_gone(bank, before)
+    assert tombstone.shredded == ["bank/cards.note", "bank/people.mail"]
+    assert bank.services.keys.erased("person", [PERSON, "person-4"]) == {PERSON}
+    assert sorted(tombstone.rewritten) == sorted(
+        f"{name}/{old} as {heads(bank)[name]}" for name, old in before.ids.items()
+    )
+
+
+def counted(step: Callable[[], None], genuine: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*given: Any, **named: Any) -> Any:
+        step()
+        return genuine(*given, **named)
+
+    return call
+
+
+def an_older_copy_of_tokens(bank: Bank) -> None:
+    with bank.services.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM token_page")
+
+
+def a_damaged_file(bank: Bank, pattern: str) -> None:
+    path = max(bank.home.glob(pattern), key=lambda each: each.stat().st_size)
+    path.chmod(0o600)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def a_changed_record_of_the_metrics(bank: Bank) -> None:
+    with bank.services.database.write() as connection:
+        connection.exec_driver_sql("UPDATE profile SET numbers = '{}' WHERE zone = 'marts'")
+
+
+def a_newest_child_of_another_contract(bank: Bank) -> None:
+    store = bank.services.store
+    snapshot = store.head(PRODUCT, "cards", Zone.RAW)
+    assert snapshot is not None
+    with store.draft(PRODUCT, "cards", Zone.RAW, actor="t") as draft:
+        draft.write(store.scan(snapshot).drop("note"))
+        draft.commit(input_key="k", contract_version="9.0.0", contract_digest="x", provenance={})
+
+
+DAMAGES: dict[str, tuple[Callable[[Bank], None], str]] = {
+    "tokens": (an_older_copy_of_tokens, "an older copy was put back"),
+    "mart": (partial(a_damaged_file, pattern="lake/bank/marts/accounts/*/*.parquet"), "accounts"),
+    "raw": (partial(a_damaged_file, pattern="lake/bank/raw/cards/*/*.parquet"), "cards"),
+    "package": (partial(a_damaged_file, pattern="releases/bank/*/payload/*"), "release"),
+    "manifest": (partial(a_damaged_file, pattern="releases/bank/*/manifest.json"), "manifest"),
+    "metrics": (a_changed_record_of_the_metrics, "metrics"),
+    "child": (a_newest_child_of_another_contract, "newest raw snapshot of cards"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_what_refuses_does_so_before_anything_is_changed(bank: Bank, name: str) -> None:
+    damage, said = DAMAGES[name]
+    damage(bank)
+    before, size = files_of(bank), bank.services.audit.size()
+    with pytest.raises((IntegrityError, UsageError), match=said):
+        erased(bank)
+    assert not bank.services.keys.any_erased("person")
+    assert files_of(bank) == before
+    told = {entry.body["action"] for entry in bank.services.audit.entries() if entry.seq >= size}
+    assert told <= {AUDITED, "policy.decide"}, "nothing but that it was asked for"
+
+
+def files_of(bank: Bank) -> dict[str, bytes]:
+    found = (path for folder in ("lake", "releases", "erasures") for path in (bank.home / folder).rglob("*"))
+    return {
+        str(path): path.read_bytes() for path in found if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def test_a_hold_that_is_set_while_all_is_read_keeps_the_key(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey = Work.survey
+
+    def held(*given: Any) -> None:
+        survey(*given)
+        bank.services.holds.set(bank.person("petra"), bank.resource, "24-cv-0117", None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "survey", held)
+        with pytest.raises(GateRefusedError, match="legal hold was set or lifted"):
+            erased(bank)
+    assert not bank.services.keys.any_erased("person")
+    assert erased(bank).held == ["bank: 24-cv-0117"]
+    assert not bank.services.keys.any_erased("person")
+
+
 def test_what_is_on_hold_stays_until_the_hold_is_lifted(bank: Bank) -> None:
     services, petra = bank.services, bank.person("petra")
     before, resource = kept(bank), bank.resource
@@ -311,5 +426,5 @@ def test_a_token_inside_json_stands_for_the_person_and_a_short_key_does_not(cell
     texts = ["12", "13", f'{{"patient": "{TOKEN}", "n": 1}}', '{"n": 12}', None]
     frame = pl.LazyFrame({"n": range(5), "text": texts})
     work = SimpleNamespace(tombstone=SimpleNamespace(cells=set(cells)))
-    found = frame.filter(_Work._standing(cast("_Work", work), frame)).collect()
+    found = frame.filter(Work._standing(cast("Work", work), frame)).collect()
     assert found["n"].to_list() == ([0, 2] if TOKEN in cells else [0])

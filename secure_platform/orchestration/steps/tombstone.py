@@ -17,6 +17,8 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.store import records
 
 FOLDER: Final = "erasures"
+WHOLE: Final = ": whole, for nobody can tell any more whose its rows are"
+"""After the name of what was deleted without its being known whether the person was in it."""
 _PURPOSE: Final = "erasure"
 _SEALED: Final = ("cells", "tokens")
 

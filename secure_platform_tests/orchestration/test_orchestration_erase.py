@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from secure_platform.orchestration.steps.erase import AUDITED, concerned, erase,
 from secure_platform.orchestration.steps.erasing import Work
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.reveal import Asked, reveal
+from secure_platform.orchestration.steps.review import verified_manifest
 from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
 from secure_platform.store.snapshot import Zone
 from secure_platform.store.snapshots import SnapshotStore
@@ -119,7 +121,7 @@ def test_a_person_is_gone_from_everything_that_is_kept_and_it_is_said_exactly(ba
     assert again.rewritten == tombstone.rewritten
     assert again.deleted == [login, "bank/releases/1/payload"]
     assert written(bank).cells == set()
-    with pytest.raises(IntegrityError):
+    with pytest.raises(GateRefusedError, match="were deleted on"):
         bank.released("person")
     assert erased(bank).deleted == again.deleted
 
@@ -249,6 +251,30 @@ def test_a_call_that_dies_at_every_step_in_turn_is_said_again_and_finishes(
     )
 
 
+def test_a_call_that_died_between_two_files_of_a_package_is_said_again_and_finishes(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rejected(bank)
+    payload = bank.home / "releases" / PRODUCT / "1" / "payload"
+    moved = list[Path]()
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.parent == payload and moved:
+            raise KilledError
+        if path.parent == payload:
+            moved.append(path)
+        return path.replace(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(KilledError):
+            erased(bank)
+    assert len(list(payload.iterdir())) == 1
+    tombstone = erased(bank)
+    assert (tombstone.complete, list(payload.iterdir())) == (True, [])
+    assert tombstone.deleted.count("bank/releases/1/payload") == 1
+
+
 def counted(step: Callable[[], None], genuine: Callable[..., Any]) -> Callable[..., Any]:
     def call(*given: Any, **named: Any) -> Any:
         step()
@@ -331,6 +357,19 @@ def test_a_hold_that_is_set_while_all_is_read_keeps_the_key(
     assert not bank.services.keys.any_erased("person")
     assert erased(bank).held == ["bank: 24-cv-0117"]
     assert not bank.services.keys.any_erased("person")
+
+
+def test_rows_that_came_back_from_a_copy_are_not_shown_or_deployed(bank: Bank) -> None:
+    payload = bank.home / "releases" / PRODUCT / "1" / "payload"
+    copy = shutil.copytree(payload, bank.home.parent / "copy")
+    rejected(bank)
+    erased(bank)
+    shutil.copytree(copy, payload, dirs_exist_ok=True)
+    (record,) = bank.services.gate.list(PRODUCT)
+    with pytest.raises(GateRefusedError, match="No copy may be put back"):
+        verified_manifest(bank.services, record)
+    erased(bank)
+    assert not list(payload.iterdir()), "and the erasure said again deletes them"
 
 
 def test_what_is_on_hold_stays_until_the_hold_is_lifted(bank: Bank) -> None:

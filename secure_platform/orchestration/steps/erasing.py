@@ -7,7 +7,6 @@ for again, for these never change.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -20,6 +19,7 @@ from secure_platform.gate.states import OPEN
 from secure_platform.keys.catalog import KeyState
 from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.deploy import one_at_a_time, verified_package
+from secure_platform.orchestration.steps.payload import ERASED, PERSON, is_being_erased, is_packed, payload_of
 from secure_platform.orchestration.steps.stored_tokens import REWRITTEN
 from secure_platform.orchestration.steps.tombstone import WHOLE, Tombstone
 from secure_platform.protect.person import (
@@ -33,7 +33,7 @@ from secure_platform.protect.person import (
 )
 from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import Plan
-from secure_platform.release.layout import PAYLOAD, release_directory
+from secure_platform.release.layout import PAYLOAD
 from secure_platform.release.verify import scan_table
 from secure_platform.services import Services
 from secure_platform.source.csv import LINE
@@ -77,7 +77,7 @@ class Work:
         destroyed = {
             (each.name, each.version) for each in services.keys.versions() if each.state == KeyState.DESTROYED
         }
-        packed = [each for each in services.gate.list(self.product.name) if self._is_packed(each)]
+        packed = [each for each in services.gate.list(self.product.name) if is_packed(services, each)]
         plans = [self.plans.released(each) for each in packed]
         require_books(plans, values, services.keys.stored_tokens)
         stored_tokens.require_searchable(services, self._unsearchable(values))
@@ -108,7 +108,7 @@ class Work:
                 if snapshot.snapshot_id not in lost and self._has(snapshot):
                     self._require_replaceable(snapshot)
         for record in self.services.gate.list(self.product.name):
-            if self._is_packed(record) and self._package_has(record):
+            if is_packed(self.services, record) and self._package_has(record):
                 self.services.target.base(self.product.name)
         for _ in self._tokens(known, held):
             pass
@@ -263,11 +263,10 @@ class Work:
                 provenance={**snapshot.provenance, REWRITTEN: former},
             )
 
-    def _is_packed(self, record: ReleaseRecord) -> bool:
-        return any(self._payload(record).iterdir())
-
     def _package_has(self, record: ReleaseRecord) -> bool:
-        """Whether a verified package has what stands for the person."""
+        """Whether a verified package has what stands for the person, or is to go anyway."""
+        if record.digest not in self.seen and is_being_erased(self.services, record):
+            self.seen[record.digest] = True
         if record.digest not in self.seen:
             with verified_package(self.services, record) as release:
                 tables = (scan_table(release, name, self.services.keys) for name in release.contents.tables)
@@ -276,9 +275,8 @@ class Work:
 
     def _forget_release(self, record: ReleaseRecord) -> None:
         services = self.services
-        payload = self._payload(record)
         place = f"{record.product}/releases/{record.number}"
-        if not self._is_packed(record) or not self._package_has(record):
+        if not is_packed(self.services, record) or not self._package_has(record):
             return
         if record.digest == services.target.base(record.product):
             self._note(self.tombstone.standing, f"{place}: in production")
@@ -286,17 +284,15 @@ class Work:
             self._note(self.tombstone.standing, f"{place}: {record.state}")
         else:
             self._note(self.tombstone.deleted, f"{place}/{PAYLOAD}")
+            whose = {PERSON: self.tombstone.person}
             with (
                 claimed_directory(services.temporary, "build") as scratch,
-                services.audit.effect("release.erase", actor=self.actor, subject=record.digest),
+                services.audit.effect(ERASED, actor=self.actor, subject=record.digest, detail=whose),
             ):
-                for file in payload.iterdir():
+                for file in payload_of(services, record).iterdir():
                     file.rename(scratch / file.name)
             for name in services.target.forget(record.product, record.digest, actor=self.actor):
                 self._note(self.tombstone.deleted, f"{record.product}/warehouse/{name}")
-
-    def _payload(self, record: ReleaseRecord) -> Path:
-        return release_directory(self.services.releases, record.product, record.number) / PAYLOAD
 
     def _count(self, frame: pl.LazyFrame) -> int:
         with parquet.value_free("look for a person's tokens"):

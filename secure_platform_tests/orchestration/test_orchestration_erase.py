@@ -20,6 +20,7 @@ from secure_platform.errors import AccessDeniedError, GateRefusedError, Integrit
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import deploy
+from secure_platform.orchestration.steps.emergency import emergency
 from secure_platform.orchestration.steps.erase import AUDITED, concerned, erase, identities_of
 from secure_platform.orchestration.steps.erasing import Work
 from secure_platform.orchestration.steps.pull import pull
@@ -370,6 +371,18 @@ def test_rows_that_came_back_from_a_copy_are_not_shown_or_deployed(bank: Bank) -
         verified_manifest(bank.services, record)
     erased(bank)
     assert not list(payload.iterdir()), "and the erasure said again deletes them"
+
+
+def test_a_leaked_key_is_answered_though_the_rows_of_a_release_that_was_deployed_are_gone(bank: Bank) -> None:
+    gate, sam = bank.services.gate, bank.person("sam")
+    (record,) = gate.list(PRODUCT)
+    gate.approve(record.digest, sam, reason="reviewed", base=None)
+    gate.withdraw(record.digest, sam, reason="made anew")
+    assert erased(bank).complete
+    # As one that another release has replaced in production.
+    bank.services.gate.record(record.digest, ReleaseState.DEPLOYED, actor="test")
+    done = emergency(bank.services, bank.person("admin"), "sign")
+    assert (done.signed_again["releases"], done.left) == (1, ())
 
 
 def test_what_is_on_hold_stays_until_the_hold_is_lifted(bank: Bank) -> None:

@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 REQUIREMENTS := infra/python/requirements.txt
 
-.PHONY: help setup run serve servers test soak bench peers pictures lint types imports check lock clean
+.PHONY: help setup run serve servers test soak bench peers pictures lint types imports secrets check lock clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -66,7 +66,10 @@ types: $(READY) ## Strict type check
 imports: $(READY) ## The import contract: imports go down only
 	@$(BIN)/lint-imports
 
-check: lint types imports test ## What CI runs
+secrets: $(READY) ## No secret in the repository that .secure-platform-secrets.yaml does not excuse
+	@$(BIN)/python -m secure_platform scan repo .
+
+check: lint types imports secrets test ## What CI runs, and no new secret
 
 lock: $(READY) ## Recompile the pinned requirements (needs uv)
 	@uv pip compile pyproject.toml --extra dev --extra otel --universal --python-version 3.11 --generate-hashes \

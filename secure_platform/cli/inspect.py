@@ -22,7 +22,8 @@ from secure_platform.cli.output import (
     table,
 )
 from secure_platform.contract.product import Product
-from secure_platform.errors import ContractError, UsageError
+from secure_platform.errors import ContractError, PlanRefusedError, UsageError
+from secure_platform.orchestration.steps.named import refusals
 from secure_platform.orchestration.steps.protect import current_plan
 from secure_platform.orchestration.steps.query import ROW_LIMIT
 from secure_platform.orchestration.steps.scanning import product_scan
@@ -37,7 +38,7 @@ from secure_platform.services import Services
 def check(*, as_json: bool) -> None:
     """Validate every document of every product, and compile every protection plan.
 
-    Exits 3 and names the first document that is refused.
+    Exits 3 and names the first document that is refused, or every product whose plan is.
     """
     services = open_services()
     if not services.products:
@@ -45,6 +46,9 @@ def check(*, as_json: bool) -> None:
             f"There is no data product in {services.settings.defs}",
             "Put one folder per product there: defs.yaml and contracts/*.odcs.yaml.",
         )
+    if refused := refusals(services):
+        fixes = dict.fromkeys(each.fix for each in refused.values())
+        raise PlanRefusedError("; ".join(each.culprit for each in refused.values()), " ".join(fixes))
     data = [_checked(product, services) for product in services.products.values()]
 
     def render(out: Console) -> None:

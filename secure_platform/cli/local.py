@@ -9,7 +9,7 @@ import polars as pl
 from secure_platform.access.resources import Action
 from secure_platform.errors import UsageError
 from secure_platform.gate.records import ReleaseRecord
-from secure_platform.orchestration.steps import decide, deploy, review
+from secure_platform.orchestration.steps import decide, deploy, payload, review
 from secure_platform.orchestration.steps.exchange import Listener, RunReport
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.orchestration.steps.query import read_production
@@ -56,6 +56,9 @@ class Platform(Protocol):
 
     def signed(self, record: ReleaseRecord) -> Mapping[str, Any]:
         """The same, without a look at the payload: an erasure may have deleted that of a closed release."""
+
+    def erased(self, record: ReleaseRecord) -> Mapping[str, Any] | None:
+        """What became of the rows of a release when somebody was erased, as `Erased`; None if nothing did."""
 
     def verify(self, record: ReleaseRecord) -> list[str]:
         """Derive everything again from the package's bytes; which tables it has."""
@@ -139,6 +142,11 @@ class Local:
     def signed(self, record: ReleaseRecord) -> Mapping[str, Any]:
         """From the package, after its signature was verified."""
         return deploy.signed_package(self._services, record).manifest
+
+    def erased(self, record: ReleaseRecord) -> Mapping[str, Any] | None:
+        """From the audit log."""
+        gone = payload.erased(self._services, record)
+        return None if gone is None else gone.to_json()
 
     def verify(self, record: ReleaseRecord) -> list[str]:
         """On a private copy of the package."""

@@ -82,14 +82,20 @@ def release_list(product: str | None, *, as_json: bool) -> None:
 def release_show(product: str, number: int | None, *, as_json: bool) -> None:
     """Show what a steward looks at: rows, schema, checks, findings, protection, difference to production.
 
-    Without NUMBER it is the newest release.
+    Without NUMBER it is the newest release. One whose rows went with an erased person says so first.
     """
     platform = open_platform()
     record = _record(platform, product, number)
-    manifest, base = platform.manifest(record), platform.base(product)
+    gone, base = platform.erased(record), platform.base(product)
+    manifest = platform.signed(record) if gone else platform.manifest(record)
     diff = compared(record, manifest, base, lambda digest: platform.manifest(platform.record(digest)))
-    data = {"release": record_data(record), "manifest": dict(manifest), "difference": diff.to_json()}
-    show(data, as_json=as_json, render=lambda out: render_review(out, record, manifest, diff))
+    data = {
+        "release": record_data(record),
+        "manifest": dict(manifest),
+        "difference": diff.to_json(),
+        "erased": gone,
+    }
+    show(data, as_json=as_json, render=lambda out: render_review(out, record, manifest, diff, gone))
 
 
 @release.command(

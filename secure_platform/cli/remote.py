@@ -203,6 +203,11 @@ class Remote:
         """From the API, which does not look at the payload either."""
         return self.manifest(record)
 
+    def erased(self, record: ReleaseRecord) -> Mapping[str, Any] | None:
+        """From the API; None too if the server is of an earlier version."""
+        gone: Mapping[str, Any] | None = self._review(record.digest).get("erased")
+        return gone
+
     def verify(self, record: ReleaseRecord) -> list[str]:
         """Done by the server."""
         return list(self._server.get(f"/releases/{record.digest}/verify")["tables"])

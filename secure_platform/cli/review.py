@@ -13,9 +13,13 @@ from secure_platform.release.diff import ReleaseDiff
 
 
 def render_review(
-    out: Console, record: ReleaseRecord, manifest: Mapping[str, Any], diff: ReleaseDiff
+    out: Console,
+    record: ReleaseRecord,
+    manifest: Mapping[str, Any],
+    diff: ReleaseDiff,
+    erased: Mapping[str, Any] | None = None,
 ) -> None:
-    """Draw a release for whoever decides on it."""
+    """Draw a release for whoever decides on it; first, that its rows are gone, as `Erased` says it."""
     heading(out, f"Release {record.number} of {record.product}: {record.state}")
     line(
         out,
@@ -23,6 +27,9 @@ def render_review(
         f"profile {manifest['profile']}",
     )
     line(out, record.digest)
+    if erased:
+        line(out, f"  ! {erased['said']}.")
+        line(out, f"    {erased['fix']}")
     render_attention(out, diff)
     heading(out, "Schema")
     table(out, ("table", "column", "type"), _schema_rows(manifest))

@@ -1,6 +1,5 @@
 """What starts a product's runs: its cron schedule, and an approval."""
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,16 +9,13 @@ from secure_platform.contract.product import Product
 from secure_platform.gate.states import OPEN, ReleaseState
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import PRODUCT_TAG, asset_key
-from secure_platform.orchestration.product_job import product_job
+from secure_platform.orchestration.product_job import expect_owners, product_job
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.store.snapshot import Zone
 
 SENSOR_SECONDS = 15
 RETOKENIZE: Final = {"resources": {"platform": {"config": {"retokenize": True}}}}
-
-# Owners of jobs are beta in Dagster: the tests say what this platform needs of them, nobody needs a warning.
-warnings.filterwarnings("ignore", message="Parameter `owners` of", category=dg.BetaWarning)
 
 
 def build_job_name(product: str) -> str:
@@ -39,6 +35,7 @@ def retokenize_job_name(product: str) -> str:
 
 def jobs(product: Product) -> list[Any]:
     """The product's jobs, with the gate between them; by their owner the UI knows who may launch them."""
+    expect_owners()
     # A run that died is done again as a whole: what it finished is found and reused.
     tags = {PRODUCT_TAG: product.name, "dagster/retry_strategy": "ALL_STEPS"}
     pulled = [asset_key(product, Zone.RAW, name) for name in product.contracts]

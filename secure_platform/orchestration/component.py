@@ -8,9 +8,11 @@ from typing import Any
 import dagster as dg
 
 from secure_platform.contract.product import Product, ProductAttributes, product_from_attributes
+from secure_platform.errors import PlanRefusedError
 from secure_platform.orchestration.aggregates import aggregate_assets
 from secure_platform.orchestration.assets import production_assets, protected_asset, raw_asset, release_asset
 from secure_platform.orchestration.automation import approval_sensor, jobs, schedule, unchanged_sensor
+from secure_platform.orchestration.broken import broken_definitions
 from secure_platform.orchestration.home import prepare
 from secure_platform.orchestration.marts import marts_assets
 from secure_platform.orchestration.presentation import with_page
@@ -25,11 +27,18 @@ class DataProduct(dg.Component, ProductAttributes, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Everything Dagster knows of the product."""
         product = product_from_attributes(context.path, ProductAttributes(**self.model_dump()))
-        return product_definitions(product)
+        try:
+            return product_definitions(product)
+        except PlanRefusedError as refused:
+            return broken_definitions(product, refused, load_settings())
 
 
 def product_definitions(product: Product) -> dg.Definitions:
-    """The product's assets, checks, jobs, schedule and sensor, with the resources they use."""
+    """The product's assets, checks, jobs, schedule and sensor, with the resources they use.
+
+    Raises:
+        PlanRefusedError: If its plan is.
+    """
     settings = load_settings()
     prepare(settings)
     plan = current_plan(product, Services(settings).keys)

@@ -27,7 +27,7 @@ from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.protect.profile import load_profile
 from secure_platform.protect.resolve import domain_of
 from secure_platform.protect.token_pages import OpenBook
-from secure_platform.protect.vault import FORM, UNTIL, VAULT, kept_values, known_tokens
+from secure_platform.protect.vault import FORM, UNTIL, VAULT, kept_values, known_tokens, unknown_tokens
 
 FOUND_BY: Final = frozenset({"tokenize", "hash", "encrypt.deterministic", VAULT})
 _NOTHING_LEFT: Final = frozenset({"drop", "redact"})
@@ -164,23 +164,29 @@ def require_books(plans: Iterable[Plan], values: Values, store: TokenStore) -> N
                 )
 
 
-def naming_books(plan: Plan, values: Values) -> dict[str, set[Book]]:
-    """Dataset → the books of the stored tokens that name its rows; none for a dataset whose rows have others.
+def naming_books(plan: Plan, values: Values) -> dict[str, dict[str, set[Book]]]:
+    """Dataset → those of its columns that name rows by stored tokens, or refer to such → the books of these.
 
     Args:
         plan: Of a product.
         values: Of keys.
     """
-    return {
-        dataset: {
-            _book_of(part)
-            for column in each.columns
-            if values.get((dataset, column.column))
-            for part in column.every()
-            if part.full_name == VAULT
-        }
-        for dataset, each in plan.datasets.items()
-    }
+    found: dict[str, dict[str, set[Book]]] = {dataset: {} for dataset in plan.datasets}
+    for dataset, each in plan.datasets.items():
+        for column in each.columns:
+            key = column.reference
+            place = (key.dataset, key.column) if key else (dataset, column.column)
+            books = {_book_of(part) for part in column.every() if part.full_name == VAULT}
+            if books and values.get(place):
+                found[dataset][column.column] = books
+    return found
+
+
+def all_stored(
+    domain: str, cells: Collection[str], keys: PlanKeys, is_left: Callable[[str, int], bool]
+) -> bool:
+    """Whether each of some cells is a stored token that is still there."""
+    return not unknown_tokens(domain, cells, keys.stored_tokens, _opener(domain, keys, is_left))
 
 
 def stored_of(

@@ -104,6 +104,13 @@ class OpenBook(NotPickled):
             found |= zip(table[_TOKEN].take(pa.array(places, pa.int64())).to_pylist(), values, strict=True)
         return found
 
+    def among(self, tokens: Collection[bytes]) -> set[bytes]:
+        """Those tokens that are in the book."""
+        found: set[bytes] = set()
+        for page in self._numbered(self._store.each(self.book)):
+            found |= {token for token in _each(_words(self._opened(page)[_TOKEN])) if token in tokens}
+        return found
+
     def without(self, lookups: Collection[bytes], page: Page) -> Made | None:
         """A page without the tokens of some values; None if it has none of them."""
         table = self._opened(page)

@@ -128,6 +128,18 @@ def kept_values(
     return found
 
 
+def unknown_tokens(
+    domain: str, cells: Collection[str], store: TokenStore, key: Callable[[int], TokenKey | None]
+) -> set[str]:
+    """Those among some cells that are no tokens of any book of a domain; else as `known_tokens`."""
+    left = set(cells)
+    for book in store.books(domain):
+        opener, asked = key(book.version), {bits: cell for cell in left if (bits := _bits(cell, book.form))}
+        if opener is not None and asked:
+            left -= {asked[bits] for bits in OpenBook(opener, book, store).among(asked)}
+    return left
+
+
 def _book(inputs: Inputs) -> OpenBook:
     key = inputs.required_key()
     if inputs.store is None or not isinstance(key, TokenKey):

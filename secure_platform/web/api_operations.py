@@ -12,6 +12,7 @@ from secure_platform.orchestration.steps import decide
 from secure_platform.orchestration.steps.deploy import in_production, rollback, signed_package
 from secure_platform.orchestration.steps.exchange import record_data
 from secure_platform.orchestration.steps.named import named_resource
+from secure_platform.orchestration.steps.payload import erased
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.orchestration.steps.query import read_production
 from secure_platform.orchestration.steps.reveal import Asked, reveal
@@ -80,12 +81,13 @@ def _releases(call: Call) -> Any:
 
 def _release(call: Call) -> Any:
     record = call.release
-    manifest = signed_package(call.services, record).manifest
+    manifest, gone = signed_package(call.services, record).manifest, erased(call.services, record)
     return {
         "release": record_data(record),
         "manifest": dict(manifest),
         "base": call.services.target.base(record.product),
         "difference": difference(call.services, record, manifest).to_json(),
+        "erased": None if gone is None else gone.to_json(),
     }
 
 

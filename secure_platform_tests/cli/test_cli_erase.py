@@ -4,8 +4,10 @@ import io
 from pathlib import Path
 
 import pytest
-from bank_home import Bank
+from bank_home import PRODUCT, Bank
 from cli_support import Cli
+
+from secure_platform.orchestration.steps.erase import erase
 
 WHO = "person-3"
 
@@ -80,3 +82,35 @@ def test_a_release_without_its_payload_can_still_be_compared(bank: Bank) -> None
     assert "Nothing differs." in cli("plan", "bank", "--since", "1").out
     assert cli("release", "diff", "bank", "1", "1").code == 0
     assert cli("release", "verify", "bank", "1").code == 5
+
+
+def erased(bank: Bank) -> str:
+    """Erase somebody from the bank's release, which was rejected; returns the name of the tombstone."""
+    (record,) = bank.services.gate.list(PRODUCT)
+    bank.services.gate.reject(record.digest, bank.person("sam"), reason="made anew")
+    tombstone = erase(bank.services, PRODUCT, WHO, bank.person("petra"))
+    return f"erasures/{tombstone.person.removeprefix('p:')}.json"
+
+
+def test_the_command_line_shows_it_and_what_became_of_its_rows(bank: Bank) -> None:
+    cli = Cli(bank.home)
+    assert cli("release", "show", PRODUCT, "1", "--json").json["erased"] is None
+    tombstone = erased(bank)
+    assert (bank.home / tombstone).is_file()
+    shown = cli("release", "show", PRODUCT, "1")
+    assert shown.code == 0
+    text = " ".join(shown.out.split())
+    assert "has no rows any more: they were deleted on " in text
+    assert f"for somebody was erased, see {tombstone} in the home." in text
+    assert f"build another release, secure-platform run {PRODUCT}." in text
+    gone = cli("release", "show", PRODUCT, "1", "--json").json["erased"]
+    assert gone["tombstone"] == tombstone
+    refused = cli("release", "verify", PRODUCT, "1")
+    assert (refused.code, "were deleted on" in refused.err, "estore it" in refused.err) == (4, True, False)
+
+
+def test_rows_that_nobody_erased_are_missing_as_before(bank: Bank) -> None:
+    for file in (bank.home / "releases" / PRODUCT / "1" / "payload").iterdir():
+        file.unlink()
+    refused = Cli(bank.home)("release", "show", PRODUCT, "1")
+    assert (refused.code, "restore it from a copy" in " ".join(refused.err.split())) == (5, True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from cli_support import Cli
+from refused_product import REFUSED, with_refused_product
 
 from secure_platform.settings import PACKAGE
 
@@ -94,3 +95,14 @@ def test_before_the_first_deployment_there_is_nothing_to_read(cli: Cli) -> None:
     result = cli("sql", "healthcare", "select 1", "--purpose", "research", "--json", token="ana")
     assert result.code == 2
     assert cli("rollback", "healthcare", "--reason", "x", "--json", token="ana").code in {2, 4}
+
+
+def test_every_product_whose_plan_is_refused_is_named(cli: Cli, tmp_path: Path) -> None:
+    os.environ["SECURE_PLATFORM_DEFS"] = str(with_refused_product(tmp_path / "two"))
+    said = f"The plan of {REFUSED} is refused: patients.BIRTHDATE"
+    build = ("run", REFUSED, "--source", str(tmp_path))
+    for words in (("check",), ("plan", REFUSED), build, ("deploy", REFUSED), ("map", REFUSED)):
+        refused = cli(*words, "--json")
+        assert (refused.code, refused.json["error"]) == (3, "PlanRefusedError"), words
+        assert said in refused.json["culprit"]
+    assert cli("plan", "healthcare", "--json").code == 0

@@ -1,14 +1,18 @@
 """After a key leaked, what stands is vouched for by another, and what nobody made is found."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Event, Thread
+from typing import Any
 
 import pytest
 from built_home import PRODUCT, Built
 from sqlalchemy import insert
 
 from secure_platform.control.database import utc_now
+from secure_platform.control.locks import file_lock
 from secure_platform.control.tables import approval
-from secure_platform.errors import AccessDeniedError, IntegrityError, UsageError
+from secure_platform.errors import AccessDeniedError, GateRefusedError, IntegrityError, UsageError
 from secure_platform.gate.approvals import decide, say
 from secure_platform.keys.catalog import KeyState
 from secure_platform.keys.signing import keyid_of
@@ -133,6 +137,41 @@ def test_said_again_after_it_died_it_finishes_the_same_leak(
     assert (done.leaked, done.version) == (1, 2)
     assert state(deployed.services, "sign", 1) == KeyState.DISABLED
     assert leak(deployed, "sign").leaked == 2
+
+
+def test_two_answers_at_once_rotate_once_and_the_second_is_refused_by_name(
+    built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second has looked which version leaked while the first is at work."""
+    waits, refused, lock = Event(), list[BaseException](), file_lock
+
+    def second() -> None:
+        try:
+            leak(built, "token/patient")
+        except GateRefusedError as error:
+            refused.append(error)
+
+    other = Thread(target=second)
+
+    def first(self: answer._Answer) -> Emergency:
+        monkeypatch.setattr(answer, "file_lock", waiting)
+        other.start()
+        assert waits.wait(60)
+        return give(self)
+
+    def waiting(*given: Any, **named: Any) -> AbstractContextManager[None]:
+        waits.set()
+        return lock(*given, **named)
+
+    give = answer._Answer.give
+    monkeypatch.setattr(answer._Answer, "give", first)
+    assert leak(built, "token/patient").version == 2
+    other.join()
+    assert [str(each).partition(".")[0] for each in refused] == [
+        "Version 1 of key 'token/patient' leaked, and somebody else has answered it at the same time"
+    ]
+    versions = [each for each in built.services.keys.versions() if each.name == "token/patient"]
+    assert len(versions) == 2
 
 
 def test_a_leaked_token_key_says_which_products_carry_it(deployed: Built) -> None:

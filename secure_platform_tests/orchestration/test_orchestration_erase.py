@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,13 +15,17 @@ import pytest
 from bank_home import PRODUCT, Bank, cards, people
 
 from secure_platform.access.principals import ANONYMOUS, Principal
-from secure_platform.errors import AccessDeniedError, IntegrityError, UsageError
+from secure_platform.audit.log import AuditLog
+from secure_platform.errors import AccessDeniedError, GateRefusedError, IntegrityError, UsageError
 from secure_platform.gate.states import ReleaseState
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.deploy import deploy
-from secure_platform.orchestration.steps.erase import AUDITED, _Work, concerned, erase, identities_of
+from secure_platform.orchestration.steps.emergency import emergency
+from secure_platform.orchestration.steps.erase import AUDITED, concerned, erase, identities_of
+from secure_platform.orchestration.steps.erasing import Work
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.reveal import Asked, reveal
+from secure_platform.orchestration.steps.review import verified_manifest
 from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
 from secure_platform.store.snapshot import Zone
 from secure_platform.store.snapshots import SnapshotStore
@@ -116,7 +122,7 @@ def test_a_person_is_gone_from_everything_that_is_kept_and_it_is_said_exactly(ba
     assert again.rewritten == tombstone.rewritten
     assert again.deleted == [login, "bank/releases/1/payload"]
     assert written(bank).cells == set()
-    with pytest.raises(IntegrityError):
+    with pytest.raises(GateRefusedError, match="were deleted on"):
         bank.released("person")
     assert erased(bank).deleted == again.deleted
 
@@ -218,6 +224,167 @@ def test_a_call_that_died_anywhere_is_said_again_and_finishes(
     assert outcomes == ["intent", "failed"] * len(turns) + ["intent", "done"]
 
 
+def test_a_call_that_dies_at_every_step_in_turn_is_said_again_and_finishes(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each thing that is written to the log, and before each time the tombstone is."""
+    before = kept(bank)
+    rejected(bank)
+    died = 0
+    for turn in itertools.count(1):
+        with monkeypatch.context() as patch:
+            step = dying(lambda: None, turn)
+            patch.setattr(AuditLog, "_append", counted(step, AuditLog._append))
+            patch.setattr(Tombstones, "save", counted(step, Tombstones.save))
+            try:
+                tombstone = erased(bank)
+            except KilledError:
+                died += 1
+                continue
+        break
+    assert died > 7
+    assert tombstone.complete
+    require_gone(bank, before)
+    assert tombstone.shredded == ["bank/cards.note", "bank/people.mail"]
+    assert bank.services.keys.erased("person", [PERSON, "person-4"]) == {PERSON}
+    assert sorted(tombstone.rewritten) == sorted(
+        f"{name}/{old} as {heads(bank)[name]}" for name, old in before.ids.items()
+    )
+
+
+def test_a_call_that_died_between_two_files_of_a_package_is_said_again_and_finishes(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rejected(bank)
+    payload = bank.home / "releases" / PRODUCT / "1" / "payload"
+    moved = list[Path]()
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.parent == payload and moved:
+            raise KilledError
+        if path.parent == payload:
+            moved.append(path)
+        return path.replace(target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(KilledError):
+            erased(bank)
+    assert len(list(payload.iterdir())) == 1
+    tombstone = erased(bank)
+    assert (tombstone.complete, list(payload.iterdir())) == (True, [])
+    assert tombstone.deleted.count("bank/releases/1/payload") == 1
+
+
+def counted(step: Callable[[], None], genuine: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*given: Any, **named: Any) -> Any:
+        step()
+        return genuine(*given, **named)
+
+    return call
+
+
+def an_older_copy_of_tokens(bank: Bank) -> None:
+    with bank.services.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM token_page")
+
+
+def a_damaged_file(bank: Bank, pattern: str) -> None:
+    path = max(bank.home.glob(pattern), key=lambda each: each.stat().st_size)
+    path.chmod(0o600)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def a_changed_record_of_the_metrics(bank: Bank) -> None:
+    with bank.services.database.write() as connection:
+        connection.exec_driver_sql("UPDATE profile SET numbers = '{}' WHERE zone = 'marts'")
+
+
+def a_newest_child_of_another_contract(bank: Bank) -> None:
+    store = bank.services.store
+    snapshot = store.head(PRODUCT, "cards", Zone.RAW)
+    assert snapshot is not None
+    with store.draft(PRODUCT, "cards", Zone.RAW, actor="t") as draft:
+        draft.write(store.scan(snapshot).drop("note"))
+        draft.commit(input_key="k", contract_version="9.0.0", contract_digest="x", provenance={})
+
+
+DAMAGES: dict[str, tuple[Callable[[Bank], None], str]] = {
+    "tokens": (an_older_copy_of_tokens, "an older copy was put back"),
+    "mart": (partial(a_damaged_file, pattern="lake/bank/marts/accounts/*/*.parquet"), "accounts"),
+    "raw": (partial(a_damaged_file, pattern="lake/bank/raw/cards/*/*.parquet"), "cards"),
+    "package": (partial(a_damaged_file, pattern="releases/bank/*/payload/*"), "release"),
+    "manifest": (partial(a_damaged_file, pattern="releases/bank/*/manifest.json"), "manifest"),
+    "metrics": (a_changed_record_of_the_metrics, "metrics"),
+    "child": (a_newest_child_of_another_contract, "newest raw snapshot of cards"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_what_refuses_does_so_before_anything_is_changed(bank: Bank, name: str) -> None:
+    damage, said = DAMAGES[name]
+    damage(bank)
+    before, size = files_of(bank), bank.services.audit.size()
+    with pytest.raises((IntegrityError, UsageError), match=said):
+        erased(bank)
+    assert not bank.services.keys.any_erased("person")
+    assert files_of(bank) == before
+    told = {entry.body["action"] for entry in bank.services.audit.entries() if entry.seq >= size}
+    assert told <= {AUDITED, "policy.decide"}, "nothing but that it was asked for"
+
+
+def files_of(bank: Bank) -> dict[str, bytes]:
+    found = (path for folder in ("lake", "releases", "erasures") for path in (bank.home / folder).rglob("*"))
+    return {
+        str(path): path.read_bytes() for path in found if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def test_a_hold_that_is_set_while_all_is_read_keeps_the_key(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    survey = Work.survey
+
+    def held(*given: Any) -> None:
+        survey(*given)
+        bank.services.holds.set(bank.person("petra"), bank.resource, "24-cv-0117", None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Work, "survey", held)
+        with pytest.raises(GateRefusedError, match="legal hold was set or lifted"):
+            erased(bank)
+    assert not bank.services.keys.any_erased("person")
+    assert erased(bank).held == ["bank: 24-cv-0117"]
+    assert not bank.services.keys.any_erased("person")
+
+
+def test_rows_that_came_back_from_a_copy_are_not_shown_or_deployed(bank: Bank) -> None:
+    payload = bank.home / "releases" / PRODUCT / "1" / "payload"
+    copy = shutil.copytree(payload, bank.home.parent / "copy")
+    rejected(bank)
+    erased(bank)
+    shutil.copytree(copy, payload, dirs_exist_ok=True)
+    (record,) = bank.services.gate.list(PRODUCT)
+    with pytest.raises(GateRefusedError, match="No copy may be put back"):
+        verified_manifest(bank.services, record)
+    erased(bank)
+    assert not list(payload.iterdir()), "and the erasure said again deletes them"
+
+
+def test_a_leaked_key_is_answered_though_the_rows_of_a_release_that_was_deployed_are_gone(bank: Bank) -> None:
+    gate, sam = bank.services.gate, bank.person("sam")
+    (record,) = gate.list(PRODUCT)
+    gate.approve(record.digest, sam, reason="reviewed", base=None)
+    gate.withdraw(record.digest, sam, reason="made anew")
+    assert erased(bank).complete
+    # As one that another release has replaced in production.
+    bank.services.gate.record(record.digest, ReleaseState.DEPLOYED, actor="test")
+    done = emergency(bank.services, bank.person("admin"), "sign")
+    assert (done.signed_again["releases"], done.left) == (1, ())
+
+
 def test_what_is_on_hold_stays_until_the_hold_is_lifted(bank: Bank) -> None:
     services, petra = bank.services, bank.person("petra")
     before, resource = kept(bank), bank.resource
@@ -311,5 +478,5 @@ def test_a_token_inside_json_stands_for_the_person_and_a_short_key_does_not(cell
     texts = ["12", "13", f'{{"patient": "{TOKEN}", "n": 1}}', '{"n": 12}', None]
     frame = pl.LazyFrame({"n": range(5), "text": texts})
     work = SimpleNamespace(tombstone=SimpleNamespace(cells=set(cells)))
-    found = frame.filter(_Work._standing(cast("_Work", work), frame)).collect()
+    found = frame.filter(Work._standing(cast("Work", work), frame)).collect()
     assert found["n"].to_list() == ([0, 2] if TOKEN in cells else [0])

@@ -10,6 +10,7 @@ from sqlalchemy import update
 
 from secure_platform.control.database import utc_now
 from secure_platform.control.tables import profile
+from secure_platform.monitor.history import Record
 from secure_platform.monitor.incident import Incident, Sighting
 from secure_platform.orchestration.home import open_instance
 from secure_platform.orchestration.monitoring import run_sensors, watch_sensor
@@ -75,6 +76,24 @@ def test_production_is_as_old_as_its_last_deployment_that_found_it_right(built: 
     assert "production/patient_summary" in look_for_late(services, product, lambda _: before)
     assert not any("production" in each for each in look_for_late(services, product, lambda _: utc_now()))
     assert [each.kind for each in open_incidents(built)] in ([], ["data"])
+
+
+def test_what_is_said_of_a_stale_source_stays_until_other_data_come(
+    built: Built, instance: dg.DagsterInstance
+) -> None:
+    metrics = built.services.metrics
+    newest = metrics.arrivals(PRODUCT, "patients", "raw")[-1].snapshot_id
+    built.services.incidents.report(
+        PRODUCT, [Sighting("raw", "patients", "freshness", newest, "warn", metrics=("freshness",))]
+    )
+    for _ in range(2):
+        assert watch(built, instance) == "Nothing is late."
+        assert [signal.title for each in open_incidents(built) for signal in each.waiting] == [
+            "freshness of raw/patients"
+        ]
+    metrics.add(Record(PRODUCT, "patients", "raw", "5" * 32, numbers={"rows": 1.0}))
+    watch(built, instance)
+    assert open_incidents(built) == []
 
 
 @dg.op

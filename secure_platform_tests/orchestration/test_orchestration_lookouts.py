@@ -262,8 +262,22 @@ def test_what_was_never_compared_is_left_out_only_while_nothing_is_in_production
 ) -> None:
     assert busy(place, 1, monkeypatch) is None
     monkeypatch.setattr(DuckDBTarget, "base", lambda _target, _product: "sha256:1")
-    with pytest.raises(ServiceError, match="never been compared"):
-        busy(place, 1, monkeypatch)
+    for _ in range(2):
+        assert busy(place, 1, monkeypatch) is None, "of a home of an earlier version nothing is known"
+    for day in (2, 4):
+        with pytest.raises(ServiceError, match="never been compared"):
+            busy(place, day, monkeypatch)
+
+
+def test_an_old_deployment_of_an_earlier_version_says_nothing_of_the_days_since(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (table,) = place.context.product.models
+    deployed = datetime(2026, 4, 1, tzinfo=UTC)
+    place.services.metrics.add(Record("small", table, "production", "p1", numbers={}, recorded_at=deployed))
+    assert busy(place, 7, monkeypatch) is None
+    with pytest.raises(ServiceError, match="not been compared since 2026-04-01"):
+        busy(place, 8, monkeypatch)
 
 
 @pytest.mark.parametrize("day", [datetime(2026, 5, 8, tzinfo=UTC), None])

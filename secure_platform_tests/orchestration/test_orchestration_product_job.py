@@ -1,5 +1,6 @@
 """A job that is resolved among its own assets is the job that Dagster makes of the whole project."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._core.remote_representation.external_data import JobDataSnap
 from dagster_shared.record import as_dict
 
-from secure_platform.orchestration.product_job import ProductJob, product_job, surroundings
+from secure_platform.orchestration.product_job import ProductJob, expect_owners, product_job, surroundings
 
 A, B, C, D, E = (dg.AssetKey(["p", name]) for name in "abcde")
 
@@ -98,3 +99,33 @@ def test_the_jobs_of_our_products_are_those_that_dagster_makes(parsed_home: Path
             for each in (job, stock)
         )
         assert first == second
+
+
+@pytest.mark.parametrize(
+    ("text", "category", "module", "told"),
+    [
+        ("Parameter `owners` of function", dg.BetaWarning, "dagster._core.definitions.job_definition", 0),
+        ("Parameter `owners` of function", dg.BetaWarning, "secure_platform.orchestration.automation", 0),
+        ("Parameter `owners` of function", dg.BetaWarning, "adopter.jobs", 1),
+        ("Parameter `freshness` of function", dg.BetaWarning, "dagster._core.definitions.job_definition", 1),
+        ("Parameter `owners` of function", UserWarning, "dagster._core.definitions.job_definition", 1),
+    ],
+)
+def test_owners_of_jobs_and_nothing_else_is_silenced(
+    recwarn: pytest.WarningsRecorder, text: str, category: type[Warning], module: str, told: int
+) -> None:
+    expect_owners()
+    warnings.warn_explicit(text, category, "x.py", 1, module)
+    assert len(recwarn) == told
+
+
+def test_a_project_that_was_loaded_among_other_filters_makes_its_jobs_without_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """As the code server does: Dagster loads the folder in `catch_warnings`, and makes the jobs later."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        job = product_job(dg.define_asset_job("j", selection="*", owners=["team:x"]))
+    made = dg.Definitions(assets=[dg.asset(name="b")(lambda: None)], jobs=[job])
+    assert made.resolve_job_def("j").owners == ["team:x"]
+    assert [str(each.message) for each in recwarn] == []

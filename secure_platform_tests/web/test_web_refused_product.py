@@ -1,5 +1,6 @@
 """A product whose plan is refused stops neither pages nor lists of the others, nor its own incidents."""
 
+import html
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,3 +64,21 @@ def test_the_rights_of_dagsters_ui_are_judged_as_for_restricted_data(services: S
     assert asked.classification == Classification.RESTRICTED
     assert rights.judge(person(services, "dana"), Action.BUILD, rights.products["healthcare"]).enabled
     assert not rights.judge(person(services, "nil"), Action.BUILD, asked).enabled
+
+
+def test_the_data_map_says_which_product_is_broken_and_why(app: Starlette, services: Services) -> None:
+    dana = Reader(app, services, "dana")
+    said = f"The plan of {REFUSED} is refused: patients.BIRTHDATE: tokenize is weaker than"
+    overview = dana.open("/data-map")
+    assert (overview.status_code, said in html.unescape(overview.text)) == (200, True)
+    found = dana.open("/data-map?q=birthdate")
+    assert f"Not searched, for their plans are refused: {REFUSED}." in found.text
+    assert "/data-map/healthcare/patients#BIRTHDATE" in found.text
+    for path in (f"/data-map/{REFUSED}", f"/data-map/{REFUSED}/patients"):
+        page = dana.open(path)
+        text = html.unescape(page.text)
+        assert page.status_code == 422
+        assert said in text
+        assert f"Nothing of {REFUSED} is built or deployed until its plan is mended" in text
+        assert "team:" in text
+    assert dana.open("/data-map/healthcare").status_code == 200

@@ -25,6 +25,7 @@ from secure_platform.files import private_directory
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.notify.spans import stage
+from secure_platform.orchestration.steps.payload import require_rows
 from secure_platform.orchestration.steps.tell import tell
 from secure_platform.release.layout import release_directory
 from secure_platform.release.verify import SignedManifest, VerifiedRelease, signed_manifest, verified
@@ -245,8 +246,10 @@ def verified_package(services: Services, record: ReleaseRecord) -> Iterator[Veri
 
     Raises:
         IntegrityError: If the package is not what was signed.
-        GateRefusedError: If it is another package, or the gate's record says other things about it.
+        GateRefusedError: If it is another package, or the gate's record says other things about it, or its
+            rows were deleted when somebody was erased.
     """
+    require_rows(services, record)
     directory = release_directory(services.releases, record.product, record.number)
     with verified(directory, services.keys, services.temporary) as release:
         _require_registered(release, record)

@@ -18,7 +18,8 @@ from secure_platform.access.principals import Principal
 from secure_platform.access.resources import Action
 from secure_platform.audit.reader import Entry
 from secure_platform.control.database import utc_now
-from secure_platform.errors import IntegrityError
+from secure_platform.control.locks import file_lock
+from secure_platform.errors import GateRefusedError, IntegrityError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.resign import resign as resign_decisions
 from secure_platform.gate.states import OPEN, ReleaseState
@@ -32,6 +33,7 @@ from secure_platform.orchestration.steps.deploy import (
 )
 from secure_platform.orchestration.steps.key_usage import usage_of
 from secure_platform.orchestration.steps.package import packing
+from secure_platform.orchestration.steps.payload import erased
 from secure_platform.orchestration.steps.retokenize import carriers
 from secure_platform.release.bundle import signer_of
 from secure_platform.release.layout import SIGNATURE, release_directory
@@ -41,6 +43,7 @@ from secure_platform.services import DEPLOYER, Services
 from secure_platform.store.temporary import replace_by_way_of
 
 EMERGENCY: Final = "key.emergency"
+LOCK: Final = ".emergency.lock"
 PUBLISH: Final = "trust_root.publish"
 STANDING: Final = OPEN | {ReleaseState.DEPLOYED}
 """What is live, kept for a rollback, or may still be deployed: one that is not ours stops everything."""
@@ -89,24 +92,17 @@ def emergency(services: Services, caller: Principal, name: str, version: int | N
 
     Raises:
         AccessDeniedError: If the policy does not let the caller.
+        GateRefusedError: If somebody else has answered it at the same time, or still does.
         IntegrityError: If something that stands was not made here, whatever its signature says.
         UsageError: If there is no such key.
     """
-    custody = services.custody
-    leaked = leaked_version(services, name, version)
+    since, leaked = services.audit.size(), leaked_version(services, name, version)
     # The schedule may rotate; only a person may end everybody's access.
     for action in (Action.KEY_ROTATE, Action.KEY_DISABLE):
-        services.policy.require(caller, action, custody.resource(leaked))
-    with services.audit.effect(
-        EMERGENCY, actor=caller.name, subject=f"key:{name}:{leaked.version}"
-    ) as outcome:
-        present = custody.find(name)
-        if present.version == leaked.version:
-            present = custody.rotate(caller, name)
-        done = _Answer(services, caller, leaked, present).give()
-        outcome |= {"version": done.version, "tokens": done.tokens, "sessions": done.sessions}
-    services.audit.checkpoint()
-    return done
+        services.policy.require(caller, action, services.custody.resource(leaked))
+    with file_lock(services.settings.home / LOCK, holder="the answer to a leaked key"):
+        _require_unanswered(services, leaked, since)
+        return _answered(services, caller, leaked)
 
 
 def leaked_version(services: Services, name: str, version: int | None = None) -> KeyVersion:
@@ -116,6 +112,32 @@ def leaked_version(services: Services, name: str, version: int | None = None) ->
         UsageError: If there is no such key.
     """
     return services.custody.find(name, version or _unfinished(services, name))
+
+
+def _answered(services: Services, caller: Principal, leaked: KeyVersion) -> Emergency:
+    custody, subject = services.custody, _subject(leaked)
+    with services.audit.effect(EMERGENCY, actor=caller.name, subject=subject) as outcome:
+        present = custody.find(leaked.name)
+        if present.version == leaked.version:
+            present = custody.rotate(caller, leaked.name)
+        done = _Answer(services, caller, leaked, present).give()
+        outcome |= {"version": done.version, "tokens": done.tokens, "sessions": done.sessions}
+    services.audit.checkpoint()
+    return done
+
+
+def _require_unanswered(services: Services, leaked: KeyVersion, since: int) -> None:
+    """Refuse what was answered while this waited: it ended the access of whoever waits, too."""
+    for entry in services.audit.backwards(f'"subject":"{_subject(leaked)}"', since):
+        if (entry.body["action"], entry.body["phase"]) == (EMERGENCY, "done"):
+            raise GateRefusedError(
+                f"{leaked.title} leaked, and somebody else has answered it at the same time",
+                f"Look at it: secure-platform keys show {leaked.name}.",
+            )
+
+
+def _subject(leaked: KeyVersion) -> str:
+    return f"key:{leaked.name}:{leaked.version}"
 
 
 def publish_trust_root(services: Services, *, actor: str) -> tuple[TrustRoot, Path]:
@@ -183,10 +205,12 @@ class _Answer:
 
     def _release(self, record: ReleaseRecord, leaked: str) -> None:
         services, actor = self.services, self.caller.name
+        # What an erasure took the rows of is deployed by nobody any more.
+        stands = record.state in STANDING and erased(services, record) is None
         try:
             signed = signed_package(services, record)
             if signer_of(signed.files[SIGNATURE]) == leaked:
-                if record.state in STANDING:
+                if stands:
                     with verified_package(services, record):
                         pass
                 directory = release_directory(services.releases, record.product, record.number)
@@ -196,7 +220,7 @@ class _Answer:
                 services.database, services.keys, services.audit, record, leaked=leaked, actor=actor
             )
         except IntegrityError:
-            if record.state in STANDING:
+            if stands:
                 raise
             self.left.append(record.title)
             return

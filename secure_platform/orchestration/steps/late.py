@@ -1,10 +1,12 @@
 """What does not come says nothing: somebody has to look whether it is late.
 
 A source is as old as its newest new content, production as old as the last deployment that found or made it
-right. What was never made is late as soon as what it is made from is older than the promise.
+right. What was never made is late as soon as what it is made from is older than the promise. What is said of
+a source's newest snapshot (that it is the one before once more, for example) holds until another comes: that
+the promise is not broken yet takes none of it back.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
@@ -34,7 +36,7 @@ def look_for_late(services: Services, product: Product, deployed: Deployed) -> l
     A history that was tampered with is a security incident of the product, and hides no other dataset.
     """
     known, seals = _arrivals(services, product)
-    found = [*_sources(product, known), *_production(product, known, deployed)]
+    found = [*_sources(product, known, _unsettled(services, product)), *_production(product, known, deployed)]
     services.incidents.report(product.name, [*seals, *found])
     return [f"{each.zone}/{each.dataset}" for each in found if each.state is not None]
 
@@ -55,12 +57,28 @@ def _arrivals(services: Services, product: Product) -> tuple[_Known, list[Sighti
     return known, seals
 
 
-def _sources(product: Product, known: _Known) -> Iterator[Sighting]:
+def _unsettled(services: Services, product: Product) -> set[tuple[str, str, str, str]]:
+    """Zone, dataset, check and snapshot of everything that is still wrong."""
+    return {
+        (*signal.place, snapshot)
+        for incident in services.incidents.all(product.name)
+        if incident.unsettled
+        for signal in incident.signals
+        if signal.recovered_at is None
+        for snapshot in signal.snapshots
+    }
+
+
+def _sources(
+    product: Product, known: _Known, unsettled: Collection[tuple[str, str, str, str]]
+) -> Iterator[Sighting]:
     for name, contract in product.contracts.items():
         came = known.get((str(Zone.RAW), name))
         if came:
             state = _judged(delivered(came), terms_of(contract))
-            yield Sighting(str(Zone.RAW), name, FRESHNESS, came[-1].snapshot_id, state)
+            newest = (str(Zone.RAW), name, FRESHNESS, came[-1].snapshot_id)
+            if state is not None or newest not in unsettled:
+                yield Sighting(*newest, state)
 
 
 def _production(product: Product, known: _Known, deployed: Deployed) -> Iterator[Sighting]:

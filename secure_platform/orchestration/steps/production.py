@@ -24,6 +24,7 @@ from secure_platform.orchestration.steps.deploy import (
     signed_package,
 )
 from secure_platform.orchestration.steps.observe import PRODUCTION, keep, product_terms, said_of
+from secure_platform.orchestration.steps.protect import current_plan
 from secure_platform.orchestration.steps.reports import sighting
 from secure_platform.release.manifest import Table
 from secure_platform.services import Services
@@ -58,7 +59,9 @@ def go_live(services: Services, product: Product) -> Live:
     Raises:
         IntegrityError: If that is not what was approved; the release was taken back, if it could be.
         DataRefusedError: If another check stops what comes after; the same happened then.
+        PlanRefusedError: If the product's plan is: nothing is deployed of what could not be built.
     """
+    current_plan(product, services.keys)
     began = time.monotonic()
     deployed = deploy(services, product)
     live = _look(services, product, deployed, time.monotonic() - began)

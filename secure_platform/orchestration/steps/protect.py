@@ -14,7 +14,7 @@ import polars as pl
 from secure_platform import canonical
 from secure_platform.access.resources import ProductResource
 from secure_platform.contract.product import Product
-from secure_platform.errors import PlanRefusedError
+from secure_platform.errors import ContractError, PlanRefusedError
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.profile import Measures, Profiler
 from secure_platform.monitor.totals import Totals
@@ -67,9 +67,17 @@ def current_plan(product: Product, keys: KeyRing) -> Plan:
     """The product's plan at the current version of each domain's token key.
 
     Ages are counted at the first day of the year, so that unchanged data keep their plan for a year.
+
+    Raises:
+        PlanRefusedError: Naming the product, and what of it cannot be protected as its profile requires.
     """
     today = datetime.now(UTC).date()
-    return compile_plan(product, keys.token_version, today.replace(month=1, day=1), today)
+    try:
+        return compile_plan(product, keys.token_version, today.replace(month=1, day=1), today)
+    except (PlanRefusedError, ContractError) as refused:
+        raise PlanRefusedError(
+            f"The plan of {product.name} is refused: {refused.culprit}", refused.fix
+        ) from None
 
 
 def output_classification(plan: Plan) -> Classification:

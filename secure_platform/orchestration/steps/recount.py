@@ -4,11 +4,12 @@ Nothing is taken back: who changed production beside the gate is a matter for a 
 once a day until it does not: a person settles a day, not the release.
 
 One day may be left out because production is being changed. When it was last compared is in the metrics
-history, which is sealed: whoever holds the lock of deployments night after night is told of.
+history, which is sealed: whoever holds the lock of deployments night after night is told of. Where it does
+not say so yet, as in a home of an earlier version, the days are counted from the first look.
 """
 
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import date, datetime
 
 from secure_platform import canonical
 from secure_platform.contract.product import Product
@@ -26,6 +27,9 @@ UNKNOWN = "unknown"
 """Stands for the release where it cannot be told which one is in production."""
 COMPARED = "recount"
 """In the metrics history: the zone of what says on which days production was compared."""
+
+BEGUN = "first_look"
+"""The same of the first look that could not compare, where no day was known."""
 
 
 def recount(services: Services, product: Product) -> str | None:
@@ -53,7 +57,7 @@ def recount(services: Services, product: Product) -> str | None:
             _sightings(product, release, problem),
             release=None if release == UNKNOWN else release,
         )
-    services.metrics.add(_mark(product))
+    services.metrics.add(_mark(product, COMPARED))
     if release is None:
         return f"Nothing of {product.name} is in production."
     return problem or f"Production of {product.name} is what was released."
@@ -73,13 +77,13 @@ def _sightings(product: Product, release: str, problem: str | None) -> list[Sigh
     ]
 
 
-def _mark(product: Product) -> Record:
+def _mark(product: Product, what: str) -> Record:
     now = utc_now()
-    name = canonical.sha256(canonical.dumps([product.name, COMPARED, str(now.date())]))
+    name = canonical.sha256(canonical.dumps([product.name, what, str(now.date())]))
     return Record(
         product.name,
         ZONE,
-        COMPARED,
+        what,
         name.removeprefix("sha256:")[:32],
         numbers={},
         recorded_at=now,
@@ -87,11 +91,14 @@ def _mark(product: Product) -> Record:
 
 
 def _may_be_left_out(services: Services, product: Product) -> None:
-    last = _last_compared(services, product)
+    last, today = _last_compared(services, product), utc_now().date()
     if last is None and services.target.base(product.name) is None:
         # The first deployment is under way.
         return
-    if last is None or (utc_now().date() - last.date()).days > 1:
+    if _last(services, product, ZONE, COMPARED) is None and _first_look(services, product) == today:
+        # An earlier version compared, and did not write down when.
+        return
+    if last is None or (today - last.date()).days > 1:
         since = "never been compared" if last is None else f"not been compared since {last.date()}"
         raise ServiceError(
             f"Production of {product.name} has {since}: whenever it was to be, it was being changed",
@@ -99,14 +106,25 @@ def _may_be_left_out(services: Services, product: Product) -> None:
         )
 
 
+def _first_look(services: Services, product: Product) -> date:
+    """The day of the first look that could not compare, where no day was known; today, if this is it."""
+    if (begun := _last(services, product, ZONE, BEGUN)) is None:
+        services.metrics.add(mark := _mark(product, BEGUN))
+        begun = mark.recorded_at
+    return begun.date()
+
+
 def _last_compared(services: Services, product: Product) -> datetime | None:
     """When production was compared, here or after a deployment, which records the tables then."""
     places = [(ZONE, COMPARED), *((table, ZONE) for table in product.models)]
-    days = []
-    for dataset, zone in places:
-        services.metrics.require_whole(product.name, dataset, zone)
-        days += [each.recorded_at for each in services.metrics.before(product.name, dataset, zone, limit=1)]
-    return max(days, default=None)
+    days = [_last(services, product, *place) for place in places]
+    return max((day for day in days if day is not None), default=None)
+
+
+def _last(services: Services, product: Product, dataset: str, zone: str) -> datetime | None:
+    services.metrics.require_whole(product.name, dataset, zone)
+    found = services.metrics.before(product.name, dataset, zone, limit=1)
+    return found[0].recorded_at if found else None
 
 
 def _point(release: str, table: str) -> str:

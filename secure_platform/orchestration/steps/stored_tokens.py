@@ -5,7 +5,7 @@ hold is not, in whatever product of the domain, and is told to nobody after its 
 cannot be told what is, nothing is deleted.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +31,7 @@ from secure_platform.orchestration.steps.protect import current_plan, plan_diges
 from secure_platform.orchestration.steps.tombstone import Tombstone
 from secure_platform.protect.person import (
     Values,
+    all_stored,
     naming_books,
     of_others,
     own_values,
@@ -39,12 +40,15 @@ from secure_platform.protect.person import (
     vaults,
 )
 from secure_platform.protect.plan import Plan
+from secure_platform.protect.token_pages import OpenBook
 from secure_platform.services import Services
 from secure_platform.store import parquet
 from secure_platform.store.snapshot import Snapshot, Zone
 
 ENDED: Final = "token.expire"
 FORGOTTEN: Final = "token.forget"
+Naming = Mapping[str, Mapping[str, set[Book]]]
+"""As `naming_books` tells it."""
 REWRITTEN: Final = "rewritten"
 """In the provenance of a snapshot: the ones that it stands in place of."""
 
@@ -147,33 +151,40 @@ def held_of(
 
 
 def unsearchable(
-    services: Services, product: Product, plans: Iterable[Plan], values: Values
+    services: Services, product: Product, plans: Iterable[Plan], values: Values, known: dict[str, bool]
 ) -> Iterator[Snapshot]:
     """The snapshots outside raw in which nobody finds a person: their rows' stored tokens are deleted.
+
+    What was made by none of the plans can be searched all the same, if there is not one row of it whose name
+    is no stored token that is still there.
 
     Args:
         services: The rooms.
         product: Whose snapshots.
-        plans: The present one and those of all releases; what was made by another cannot be searched.
+        plans: The present one and those of all releases.
         values: Of keys.
+        known: Which of those snapshots can be searched, as far as it was looked at; is added to.
     """
     named = [(plan, naming_books(plan, values)) for plan in plans]
-    concerned = {dataset for _, books in named for dataset, found in books.items() if found}
+    concerned = {dataset for _, columns in named for dataset, found in columns.items() if found}
     if not concerned:
         return
     store = services.keys.stored_tokens
-    domains = {book.domain for _, books in named for found in books.values() for book in found}
-    kept = {book for domain in domains for book in store.books(domain)}
+    books = {book for _, each in named for columns in each.values() for book in _books(columns)}
+    kept = {book for domain in {book.domain for book in books} for book in store.books(domain)}
     searched = {
         (dataset, plan_digest(plan.datasets[dataset]))
-        for plan, books in named
-        for dataset in concerned & books.keys()
-        if books[dataset] <= kept
+        for plan, columns in named
+        for dataset in concerned & columns.keys()
+        if _books(columns[dataset]) <= kept
     }
     lost, found = list[Snapshot](), set[str]()
     for snapshot in services.store.stored(product.name, Zone.PROTECTED):
         if snapshot.dataset in concerned:
-            if (snapshot.dataset, snapshot.provenance["plan"]) in searched:
+            place = f"named {snapshot.snapshot_id}"
+            if (snapshot.dataset, snapshot.provenance["plan"]) not in searched and place not in known:
+                known[place] = _is_named(services, snapshot, [columns for _, columns in named])
+            if known.get(place, True):
                 found |= {snapshot.snapshot_id, *snapshot.provenance.get(REWRITTEN, ())}
             else:
                 lost.append(snapshot)
@@ -201,26 +212,37 @@ def require_searchable(services: Services, lost: Iterable[Snapshot]) -> None:
             )
 
 
-def forget(
-    services: Services,
-    tombstone: Tombstone,
-    own: Rows,
-    others: Iterable[Rows],
-    held: set[str] | None,
-    *,
-    actor: str,
-    note: Callable[[list[str], str], None],
-) -> None:
-    """Delete the stored tokens of a person: of the keys of their rows, and of what nobody else's rows have.
+@dataclass(frozen=True)
+class Found:
+    """Stored tokens of a person in one book.
+
+    Attributes:
+        product: In whose rows their values are.
+        book: Where they are.
+        known: Keyed hash → token.
+        held: Whether they stay.
+    """
+
+    product: str
+    book: OpenBook
+    known: Mapping[bytes, str]
+    held: bool
+
+
+def found(
+    services: Services, tombstone: Tombstone, own: Rows, others: Iterable[Rows], held: set[str] | None
+) -> Iterator[Found]:
+    """The stored tokens of a person: of the keys of their rows, and of what nobody else's rows have.
 
     Args:
         services: The rooms.
-        tombstone: Is told what is deleted or held, before it is; knows the tokens that were held before.
+        tombstone: Knows the tokens that were held before.
         own: The rows that tell.
         others: Those of all other products.
         held: As `held_domains`.
-        actor: Who erases.
-        note: Adds a name to a list of the tombstone.
+
+    Raises:
+        IntegrityError: If a book, or a row, is not what was written.
     """
     if not (domains := own.domains()):
         return
@@ -233,16 +255,65 @@ def forget(
             for each, there in elsewhere:
                 texts -= of_others(each.product, there.get(domain, ()), each.values, each.typed, texts)
         for book, known in stored_of(domain, texts, services.keys, is_left):
-            name = f"{own.product.name}/{_named(book.book)}: {len(known)} stored tokens"
-            if known and (held is None or domain in held):
-                # The rows that tell these values may be gone when the hold is lifted.
-                tombstone.tokens |= set(known.values())
-                note(tombstone.held, name)
-            elif known:
-                note(tombstone.deleted, name)
-                with services.audit.effect(FORGOTTEN, actor=actor, subject=_named(book.book)) as outcome:
-                    services.keys.stored_tokens.rewrite(book.book, partial(book.without, known.keys()))
-                    outcome["tokens"] = len(known)
+            if known:
+                yield Found(own.product.name, book, known, held is None or domain in held)
+
+
+def forget(
+    services: Services,
+    tombstone: Tombstone,
+    each: Found,
+    *,
+    actor: str,
+    note: Callable[[list[str], str], None],
+) -> None:
+    """Delete what was found, unless it is held.
+
+    Args:
+        services: The rooms.
+        tombstone: Is told what is deleted or held, before it is.
+        each: What was found.
+        actor: Who erases.
+        note: Adds a name to a list of the tombstone.
+    """
+    name = f"{each.product}/{_named(each.book.book)}: {len(each.known)} stored tokens"
+    if each.held:
+        # The rows that tell these values may be gone when the hold is lifted.
+        tombstone.tokens |= set(each.known.values())
+        note(tombstone.held, name)
+        return
+    note(tombstone.deleted, name)
+    with services.audit.effect(FORGOTTEN, actor=actor, subject=_named(each.book.book)) as outcome:
+        without = partial(each.book.without, each.known.keys())
+        services.keys.stored_tokens.rewrite(each.book.book, without)
+        outcome["tokens"] = len(each.known)
+
+
+def _is_named(services: Services, snapshot: Snapshot, named: Iterable[Naming]) -> bool:
+    """Whether every row of a snapshot is named by stored tokens that are still there, or by nothing."""
+    domains: dict[str, set[str]] = {}
+    for columns in named:
+        for name, books in columns.get(snapshot.dataset, {}).items():
+            domains.setdefault(name, set()).update(book.domain for book in books)
+    destroyed, store = _destroyed(services), services.store
+    frames = [frame for frame in (store.scan(snapshot), store.quarantine(snapshot)) if frame is not None]
+    for name, among in domains.items():
+        if len(among) != 1 or any(frame.collect_schema().get(name) != pl.String for frame in frames):
+            return False
+        with parquet.value_free("look at what names rows"):
+            cells = {cell for frame in frames for cell in _distinct(frame, name)}
+        (domain,) = among
+        if not all_stored(domain, cells, services.keys, lambda *key: key not in destroyed):
+            return False
+    return True
+
+
+def _distinct(frame: pl.LazyFrame, name: str) -> pl.Series:
+    return frame.select(pl.col(name).drop_nulls().unique()).collect(engine="streaming").to_series()
+
+
+def _books(columns: Mapping[str, set[Book]]) -> set[Book]:
+    return set().union(*columns.values())
 
 
 def _destroyed(services: Services) -> set[tuple[str, int]]:

@@ -17,6 +17,8 @@ from secure_platform.keys.ring import KeyRing
 from secure_platform.store import records
 
 FOLDER: Final = "erasures"
+WHOLE: Final = ": whole, for nobody can tell any more whose its rows are"
+"""After the name of what was deleted without its being known whether the person was in it."""
 _PURPOSE: Final = "erasure"
 _SEALED: Final = ("cells", "tokens")
 
@@ -106,7 +108,16 @@ class Tombstones:
         return set(json.loads(self._keys.open_secret(_PURPOSE, _bound(body["person"], name), sealed)))
 
     def _path(self, identity: str) -> Path:
-        return self.folder / f"{identity.removeprefix('p:')}.json"
+        return self.folder.parent / file_of(identity)
+
+
+def file_of(identity: str) -> str:
+    """Where a person's tombstone is in the home.
+
+    Args:
+        identity: Their keyed hash.
+    """
+    return f"{FOLDER}/{identity.removeprefix('p:')}.json"
 
 
 def _bound(person: str, name: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from secure_platform.errors import SecurePlatformError, UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.standing import Position
 from secure_platform.orchestration.steps.deploy import rollback, signed_package
+from secure_platform.orchestration.steps.payload import erased
 from secure_platform.orchestration.steps.review import verified_manifest
 from secure_platform.release.diff import diff_manifests
 from secure_platform.release.layout import CHECKPOINT, SIGNATURE
@@ -55,14 +56,16 @@ class Releases(Desk):
 
     def one(self, request: Request) -> Response:
         """How one release is verified, here or elsewhere."""
-        return self.show(request, "proof.html", record=self._record(request), verified=None)
+        record = self._record(request)
+        gone = erased(self.services, record)
+        return self.show(request, "proof.html", record=record, verified=None, erased=gone)
 
     def verify(self, request: Request) -> Response:
         """Derive everything again from the package's bytes, and say what came out."""
         form_of(request)
         record = self._record(request)
         manifest = verified_manifest(self.services, record)
-        return self.show(request, "proof.html", record=record, verified=manifest)
+        return self.show(request, "proof.html", record=record, verified=manifest, erased=None)
 
     def file(self, request: Request) -> Response:
         """The very bytes that were checked, to be verified with other tools."""

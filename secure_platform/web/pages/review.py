@@ -8,6 +8,7 @@ from typing import Any
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import OPEN
 from secure_platform.orchestration.steps.deploy import signed_package
+from secure_platform.orchestration.steps.payload import Erased, erased
 from secure_platform.orchestration.steps.review import Checked, Found, checks, difference, findings
 from secure_platform.release.diff import ReleaseDiff, diff_manifests
 from secure_platform.services import Services
@@ -22,6 +23,7 @@ class Review:
 
     Attributes:
         against: What the difference is to, in words.
+        erased: What became of its rows when somebody was erased; None if nothing did.
     """
 
     record: ReleaseRecord
@@ -33,6 +35,7 @@ class Review:
     rows: BarPlot
     info_types: BarPlot
     left_out: BarPlot
+    erased: Erased | None
 
 
 def review(services: Services, record: ReleaseRecord) -> Review:
@@ -58,6 +61,7 @@ def review(services: Services, record: ReleaseRecord) -> Review:
         rows_plot(diff),
         _info_types(found),
         _left_out(checked),
+        erased(services, record),
     )
 
 

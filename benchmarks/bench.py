@@ -62,13 +62,13 @@ TINY = Scale(
     requests=2,
     files=2,
     file_rows=(1_000,),
-    tables=2,
+    tables=1,
     scan_rows=500,
     text_lines=2_000,
     sentences=100,
     protect_rows=2_000,
     series=40,
-    days=13,
+    days=6,
 )
 
 

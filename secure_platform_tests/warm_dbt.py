@@ -1,45 +1,43 @@
 """A dbt that has its modules loaded already: that is most of a small build. A plugin named in pyproject.toml.
 
-The first dbt command of a test process starts a server; each command is a child that it forks, with the
-arguments, environment, folder and streams that a dbt of its own would have. A program that a test starts
-(`execute` in `cli/`, the whole processes of `faults/`, `leaks/` and `web/`) starts dbt as it always does.
+There is one for all processes of a run of the tests; it loads what it needs when the first of them asks. Each
+command is a child that it forks, with the arguments, environment, folder and streams that a dbt of its own
+would have. Who asks it is said in `network/warm_start.py`.
 """
 
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from functools import cache
+import tempfile
 from pathlib import Path
+from typing import Final
 
 import pytest
+from warm_start import WARM_DBT, install
 
-from secure_platform.orchestration import dbt
-
-SERVER = Path(__file__).with_name("warm_dbt_server.py")
-CLIENT = Path(__file__).with_name("warm_dbt_client.py")
+SERVER: Final = Path(__file__).with_name("warm_dbt_server.py")
+_STARTED: Final = pytest.StashKey[tuple[Path, "subprocess.Popen[bytes]"]]()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def warm_dbt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Every dbt that this process starts is warm."""
-    started: list[subprocess.Popen[bytes]] = []
-    cold = dbt.dbt_command
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that starts the others starts it, and all that it starts know the way."""
+    install()
+    if WARM_DBT in os.environ:
+        return
+    folder = Path(tempfile.mkdtemp(prefix="warm-dbt-"))
+    path, pipe = folder / "socket", subprocess.PIPE
+    server = subprocess.Popen([sys.executable, str(SERVER), str(path)], stdin=pipe, stdout=pipe)
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"ready\n"
+    os.environ[WARM_DBT] = str(path)
+    config.stash[_STARTED] = folder, server
 
-    @cache
-    def address() -> str:
-        path = tmp_path_factory.mktemp("dbt") / "socket"
-        pipe = subprocess.PIPE
-        server = subprocess.Popen([sys.executable, str(SERVER), str(path)], stdin=pipe, stdout=pipe)
-        started.append(server)
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        return str(path)
 
-    def warm(project: Path, arguments: Sequence[str]) -> list[str]:
-        return [sys.executable, "-IS", str(CLIENT), address(), *cold(project, arguments)]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dbt, "dbt_command", warm)
-        yield
-    for server in started:
+def pytest_unconfigure(config: pytest.Config) -> None:
+    started = config.stash.get(_STARTED, None)
+    if started is not None:
+        folder, server = started
+        del os.environ[WARM_DBT]
         server.communicate(timeout=60)
+        shutil.rmtree(folder)

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import traceback
+from functools import cache
 from importlib import import_module
 from typing import NoReturn
 
@@ -16,12 +17,6 @@ LOADED = ("dbt.cli.main", "dbt.adapters.duckdb", "dbt.task.build")
 
 
 def serve(path: str) -> None:
-    gc.disable()
-    for name in LOADED:
-        import_module(name)
-    # What a child's collector looks at is copied for it: it shall be the child's own.
-    gc.freeze()
-    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(path)
@@ -30,10 +25,22 @@ def serve(path: str) -> None:
         sys.stdout.flush()
         while sys.stdin not in select.select([sys.stdin, listener], [], [])[0]:
             link, _ = listener.accept()
+            _load()
             if os.fork() == 0:
                 listener.close()
                 _answer(link)
             link.close()
+
+
+@cache
+def _load() -> None:
+    """Once, for the first who asks."""
+    gc.disable()
+    for name in LOADED:
+        import_module(name)
+    # What a child's collector looks at is copied for it: it shall be the child's own.
+    gc.freeze()
+    gc.enable()
 
 
 def _answer(link: socket.socket) -> NoReturn:

@@ -7,6 +7,7 @@ refused at load, as is a policy without a name of its own: decisions could not s
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,8 @@ from secure_platform.errors import ContractError
 POLICIES: Final = Path(__file__).parent / "policies"
 SCHEMA_FILE: Final = POLICIES / "schema.cedarschema"
 POLICY_FILE: Final = POLICIES / "platform.cedar"
+MOST_RULES: Final = 4
+"""How many texts of policies are kept parsed: those in force, and those that somebody tries."""
 
 
 class PolicySets:
@@ -66,10 +69,17 @@ def load_rules(extra: Path | None = None) -> PolicyRules:
             @id of its own.
     """
     files = [POLICY_FILE, *_further(extra)]
-    texts = [_read(file) for file in files]
-    for file, text in zip(files, texts, strict=True):
-        _parse(file, text)
-    schema_text, text = _read(SCHEMA_FILE), "\n".join(texts)
+    return _rules(_read(SCHEMA_FILE), tuple((file, _read(file)) for file in files))
+
+
+# The files are read each time, and make the same rules as long as they say the same: every step of a run
+# opens a policy of its own.
+@lru_cache(maxsize=MOST_RULES)
+def _rules(schema_text: str, files: Sequence[tuple[Path, str]]) -> PolicyRules:
+    for file, each in files:
+        _parse(file, each)
+    texts = [each for _, each in files]
+    text = "\n".join(texts)
     schema = cedarpy.Schema.from_str(schema_text)
     policies = json.loads(cedarpy.policies_to_json_str(text))["staticPolicies"]
     annotations = [policy.get("annotations", {}) for policy in policies.values()]

@@ -213,6 +213,7 @@ def test_for_whom_somebody_else_vouches_has_codes_only(home: IdentityHome) -> No
     assert home.credentials.prove("bob", home.code(app))
 
 
+@pytest.mark.usefixtures("slow_passwords")
 def test_a_weaker_hash_is_renewed_at_the_next_login(
     home: IdentityHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def test_the_own_name_does_not_count(password: str) -> None:
         require_good(password, "alice@example.org")
 
 
+@pytest.mark.usefixtures("slow_passwords")
 def test_the_hash_is_argon2id_with_the_parameters_of_rfc_9106() -> None:
     stored = hash_password(GOOD)
     assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
@@ -78,6 +79,7 @@ def test_without_a_good_hash_nothing_is_the_password(stored: str | None) -> None
     assert not is_password(stored, "nobody has this password")
 
 
+@pytest.mark.usefixtures("slow_passwords")
 def test_a_hash_with_weaker_parameters_is_outdated() -> None:
     weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(GOOD)
     assert is_outdated(weak)

@@ -38,6 +38,20 @@ def test_actions_and_roles_are_those_of_the_schema() -> None:
     assert {name for head in heads for name in re.findall(r'"(\w+)"', head)} == set(Action)
 
 
+def test_policies_are_parsed_once_and_a_changed_file_counts_from_then_on(tmp_path: Path) -> None:
+    file = tmp_path / "local.cedar"
+    file.write_text('@id("local") permit (principal, action == Action::"audit_read", resource);')
+    first = rules_module.load_rules(tmp_path)
+    assert rules_module.load_rules(tmp_path) is first
+    file.write_text(file.read_text().replace("permit", "forbid"))
+    assert rules_module.load_rules(tmp_path).digest != first.digest
+    file.write_text("permit (principal, action, resource);")
+    for _ in range(2):
+        with pytest.raises(ContractError, match="missing or used twice"):
+            rules_module.load_rules(tmp_path)
+    assert rules_module.load_rules().digest == rules_module.load_rules(None).digest != first.digest
+
+
 def test_further_policies_add_and_forbid(policy: Policy, audit: AuditLog, tmp_path: Path) -> None:
     (tmp_path / "a.cedar").write_text(
         '@id("local-auditor-queries") permit (principal in Role::"auditor", '

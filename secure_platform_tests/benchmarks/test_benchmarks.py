@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ PEERS = {
     "scan": "Polars searches every cell for one pattern",
 }
 
+TOGETHER = 4
 MAY_BE_NONE = re.compile("more than there$|^(?:precision|recall) of [A-Z]|^alerts|^false alarms")
 """A difference; names of one kind, of which a hundred sentences have few. So may any share."""
 
@@ -45,13 +48,31 @@ def bench(output: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """What a subject measured; some are run by one command, which loads the libraries once for them."""
+
+    @cache
+    def run(subjects: tuple[str, ...]) -> dict[str, Any]:
+        folder = tmp_path_factory.mktemp("measured")
+        finished = bench(folder / "result.json", *(word for name in subjects for word in ("--only", name)))
+        assert finished.returncode == 0, finished.stderr
+        assert [path.name for path in folder.iterdir()] == ["result.json"], (
+            "Nothing of the data is left behind."
+        )
+        document: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        assert tuple(document["subjects"]) == subjects
+        return document
+
+    names = list(PEERS)
+    together = [tuple(names[first : first + TOGETHER]) for first in range(0, len(names), TOGETHER)]
+    return lambda subject: run(next(each for each in together if subject in each))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("subject", PEERS)
-def test_a_subject_measures_its_peer_in_the_same_run(subject: str, tmp_path: Path) -> None:
-    output = tmp_path / "result.json"
-    finished = bench(output, "--only", subject)
-    assert finished.returncode == 0, finished.stderr
-    document: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+def test_a_subject_measures_its_peer_in_the_same_run(subject: str, measured: Callable[[str], Any]) -> None:
+    document = measured(subject)
     assert document["machine"]["cores"] >= 1
     result = document["subjects"][subject]
     assert PEERS[subject] in {figure["of"] for figure in result["figures"]}
@@ -62,9 +83,6 @@ def test_a_subject_measures_its_peer_in_the_same_run(subject: str, tmp_path: Pat
         assert measurement["wall"] > 0
         assert measurement["peak_bytes"] > 0
         assert len(measurement["load"]) == len(measurement["walls"])
-    assert [path.name for path in tmp_path.iterdir()] == ["result.json"], (
-        "Nothing of the data is left behind."
-    )
 
 
 def test_an_unknown_subject_is_refused(tmp_path: Path) -> None:

@@ -11,16 +11,20 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fault_line import home_of
 from fault_stages import PRODUCT
 from faults_support import fault_line, prepared
 from waiting import processes_of, wait_for
+from warm_start import WARM_DBT
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 PATIENCE = 300.0
+NOT_GIVEN = ("SECURE_PLATFORM_", WARM_DBT)
+"""What is killed is a dbt of its own."""
 Moment = Callable[[], bool]
 
 
@@ -35,9 +39,7 @@ class Installation:
         return subprocess.Popen(
             [sys.executable, "-m", "secure_platform", "--home", self.home, *arguments],
             cwd=self.shared / "project",
-            env={
-                name: value for name, value in os.environ.items() if not name.startswith("SECURE_PLATFORM_")
-            },
+            env={name: value for name, value in os.environ.items() if not name.startswith(NOT_GIVEN)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -56,21 +58,34 @@ class Installation:
 
     def announced(self, action: str, subject: str = "") -> Moment:
         """The moment when an effect begins that was not announced before now."""
-        before = self._intents(action, subject)
-        return lambda: self._intents(action, subject) > before
+        looked: list[int] = [self._size()]
+
+        def moment() -> bool:
+            first, looked[0] = looked[0], self._size()
+            return self._intends(action, subject, range(first, looked[0]))
+
+        return moment
 
     def dbt_builds(self) -> bool:
         """The moment when dbt does more than to parse."""
         return bool(processes_of(self.home, "--select"))
 
-    def _intents(self, action: str, subject: str) -> int:
-        with closing(sqlite3.connect(self.home / "audit.db")) as connection:
-            rows = connection.execute("SELECT body FROM entry").fetchall()
+    def _size(self) -> int:
+        """How many entries the audit log has."""
+        (size,) = self._asked("SELECT coalesce(max(seq) + 1, 0) FROM entry")[0]
+        return int(size)
+
+    def _intends(self, action: str, subject: str, entries: range) -> bool:
+        rows = self._asked("SELECT body FROM entry WHERE seq >= ? AND seq < ?", entries.start, entries.stop)
         bodies = [json.loads(row[0]) for row in rows]
-        return sum(
+        return any(
             (body["action"], body["phase"]) == (action, "intent") and subject in body["subject"]
             for body in bodies
         )
+
+    def _asked(self, query: str, *values: int) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.home / "audit.db")) as connection:
+            return connection.execute(query, values).fetchall()
 
     def stages(self, *names: str) -> None:
         """Run plain stages, then judge the home by all invariants."""

@@ -5,6 +5,7 @@ same and nothing is spent, whether its snapshot is still there or not.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import polars as pl
@@ -13,7 +14,7 @@ from secure_platform import canonical
 from secure_platform.contract.aggregates import Aggregate, Aggregates
 from secure_platform.errors import UsageError
 from secure_platform.monitor.profile import Measures, Profiler
-from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
+from secure_platform.orchestration.steps.context import StepContext, StepOutcome, input_key, verdict_checks
 from secure_platform.orchestration.steps.contributing import MadeOf, contributing, followed, made_of
 from secure_platform.orchestration.steps.observe import (
     MARTS,
@@ -24,18 +25,11 @@ from secure_platform.orchestration.steps.observe import (
     remember,
     treated,
 )
+from secure_platform.orchestration.steps.originals import raw_snapshots, related
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
-from secure_platform.orchestration.steps.protect import (
-    current_plan,
-    left_over,
-    lineage_record,
-    original_values_left,
-    plan_digest,
-    record_left,
-    related,
-    residual_detail,
-)
+from secure_platform.orchestration.steps.protect import current_plan, lineage_record, plan_digest
 from secure_platform.orchestration.steps.reports import reported
+from secure_platform.orchestration.steps.residual import RESIDUAL, judge_residual
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.aggregate import answered
 from secure_platform.protect.aggregate_rules import subject_of
@@ -47,7 +41,7 @@ from secure_platform.store.draft import Draft
 from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
 from secure_platform.taxonomy.classification import Classification
 
-VERDICTS: Final = ("budget", "residual")
+VERDICTS: Final = ("budget", RESIDUAL)
 _AT_RANDOM: Final = "encrypt.randomized"
 """Its cells are others each time."""
 
@@ -81,7 +75,7 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
     began = time.monotonic()
     table, spend, again = _tell(context, document, declared, made_of(context, whole, source), whole)
     with services.store.draft(product.name, name, Zone.MARTS, actor=context.requester) as draft:
-        measures = _judge(context, draft, declared, plan, table, spend, again=again)
+        measures = _judge(context, draft, declared, whole.datasets, table, spend, again=again)
         snapshot = draft.commit(
             input_key=key,
             contract_version="",
@@ -97,7 +91,7 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
                 },
             },
         )
-    findings = found_by(snapshot.verdicts["residual"])
+    findings = found_by(snapshot.verdicts[RESIDUAL])
     terms, seconds = product_terms(product), time.monotonic() - began
     said = treated([declaration_digest(declared), plan.treatment])
     remember(context, snapshot, terms, measures, findings=findings, seconds=seconds, said=said)
@@ -173,27 +167,20 @@ def _judge(
     context: StepContext,
     draft: Draft,
     declared: Aggregate,
-    plan: DatasetPlan,
+    plans: Mapping[str, DatasetPlan],
     table: pl.DataFrame,
     spend: Spend,
     *,
     again: bool,
 ) -> Measures:
-    product, name, lazy = context.product, declared.name, table.lazy()
+    plan, lazy = plans[declared.source], table.lazy()
     profiler = Profiler(None, labels_key(context), values=declared.columns)
     counts = draft.write(lazy, observe=profiler.queries(lazy))
     draft.verdict("budget", passed=True, **_spent(declared, spend, again=again))
     kept = kept_formats(plan)
     formats = {group.column: kept[group.column] for group in declared.group_by if group.column in kept}
-    left = left_over(context, name, draft.scan(), formats)
-    values = original_values_left(context, draft.scan(), product.contracts, None)
-    record_left(context, (Zone.MARTS, name, draft.snapshot_id), left, draft.scan())
-    draft.verdict(
-        "residual",
-        passed=not left.findings and not values,
-        **residual_detail(left),
-        original_values=values,
-    )
+    raws = raw_snapshots(context, context.product.contracts)
+    judge_residual(context, draft, (Zone.MARTS, declared.name), raws, plans, formats=formats)
     return profiler.measures(counts)
 
 
@@ -215,9 +202,5 @@ def _sources(declared: Aggregate) -> dict[str, str | None]:
 
 
 def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
-    proved = tuple(
-        CheckOutcome(name, snapshot.verdicts[name].passed, snapshot.verdicts[name].detail)
-        for name in VERDICTS
-    )
     watched = monitored(context, snapshot, product_terms(context.product), MARTS)
-    return reported(context, StepOutcome(snapshot, (*proved, *watched)))
+    return reported(context, StepOutcome(snapshot, (*verdict_checks(snapshot, VERDICTS), *watched)))

@@ -5,7 +5,7 @@ re-reads the verdicts of its input.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -122,6 +122,12 @@ def verdict_records(snapshot: Snapshot) -> dict[str, Any]:
         stage: {"passed": verdict.passed, "detail": dict(verdict.detail)}
         for stage, verdict in snapshot.verdicts.items()
     }
+
+
+def verdict_checks(snapshot: Snapshot, stages: Iterable[str]) -> tuple[CheckOutcome, ...]:
+    """The verdicts of these stages as checks of the same names."""
+    verdicts = snapshot.verdicts
+    return tuple(CheckOutcome(stage, verdicts[stage].passed, verdicts[stage].detail) for stage in stages)
 
 
 def input_key(**parts: Any) -> str:

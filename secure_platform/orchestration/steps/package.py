@@ -80,16 +80,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
     plan = current_plan(product, services.keys)
     lineage = _lineage(context, tables, plan)
     dbt = _made_by(product, tables)
-    key = input_key(
-        stage="release",
-        tables={name: table.content_digest for name, table in tables.items()},
-        contracts={name: contract.digest for name, contract in product.contracts.items()},
-        plan=plan.digest,
-        # Not the project as a whole: it holds other products too.
-        dbt={name: part for name, part in dbt.items() if name != "project"},
-        **({"aggregates": _aggregates(product)} if product.aggregates else {}),
-        environment=services.settings.environment,
-    )
+    key = _input_key(context, tables, plan, dbt)
     current = reconcile(services, product.name, actor=context.requester)
     known = services.gate.find(product.name, key)
     if known is not None:
@@ -113,9 +104,33 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         audit_checkpoint=services.audit.checkpoint(),
     )
     release = build_release(request, services.store, services.keys, services.audit, services.releases)
+    return Packaged(_registered(services, product, request, release.digest, key), reused=False)
+
+
+def _input_key(
+    context: StepContext, tables: Mapping[str, Snapshot], plan: Plan, dbt: Mapping[str, Any]
+) -> str:
+    """What a release is found again by."""
+    product = context.product
+    return input_key(
+        stage="release",
+        tables={name: table.content_digest for name, table in tables.items()},
+        contracts={name: contract.digest for name, contract in product.contracts.items()},
+        plan=plan.digest,
+        # Not the project as a whole: it holds other products too.
+        dbt={name: part for name, part in dbt.items() if name != "project"},
+        **({"aggregates": _aggregates(product)} if product.aggregates else {}),
+        environment=context.services.settings.environment,
+    )
+
+
+def _registered(
+    services: Services, product: Product, request: ReleaseRequest, digest: str, key: str
+) -> ReleaseRecord:
+    """Tell the gate of a release that was just signed."""
     first, second = product.approver_levels
-    record = services.gate.register(
-        digest=release.digest,
+    return services.gate.register(
+        digest=digest,
         product=product.name,
         environment=request.environment,
         classification=request.classification,
@@ -127,7 +142,6 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         approver_groups=first,
         second_approver_groups=second,
     )
-    return Packaged(record, reused=False)
 
 
 def _requested_by(context: StepContext, key: str) -> str:

@@ -27,7 +27,7 @@ from secure_platform.orchestration.steps.observe import (
 )
 from secure_platform.orchestration.steps.record import record_scan
 from secure_platform.orchestration.steps.reports import reported
-from secure_platform.orchestration.steps.scanning import product_scan
+from secure_platform.orchestration.steps.scanning import ProductScan, product_scan
 from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.person import subject_columns
 from secure_platform.protect.profile import Profile, load_profile
@@ -36,6 +36,7 @@ from secure_platform.scan.feedback import Corrected
 from secure_platform.scan.refusals import refused
 from secure_platform.source.csv import LINE, Malformed, check_header
 from secure_platform.source.dataset import Source, open_source
+from secure_platform.store.draft import Draft
 from secure_platform.store.snapshot import Snapshot, Verdict, Zone
 from secure_platform.validate.casts import typed
 from secure_platform.validate.rules import Validation, validate
@@ -73,27 +74,14 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         return reported(context, _outcome(context, known, source.written_at))
     with store.draft(context.product.name, dataset, Zone.RAW, actor=context.requester) as draft:
         malformed: list[Malformed] = []
-        profiler = Profiler(contract, labels_key(context), values=(), copies=True)
         erased: list[int] = []
+        profiler = Profiler(contract, labels_key(context), values=(), copies=True)
         frames = _without_erased(context, contract, _frames(source, malformed, unstored), erased)
         with stage("pull"):
             counts = draft.write_batches(frames, profiler.queries)
-        with stage("validate"):
-            validation = validate(contract, draft.scan(), malformed=malformed)
-        with stage("scan"):
-            corrected = scan.findings(dataset, draft.scan().drop(LINE))
-        _refuse_unstorable(dataset, corrected.findings, profile)
-        wrong = refused(corrected.findings, contract, scan.scanner.types)
         before = store.head(context.product.name, dataset, Zone.RAW)
-        usual = baseline_of(before)
-        new = drift(usual, corrected.findings, scan.scanner.types)
-        if validation.quarantine.height:
-            draft.write_quarantine(_quarantine(validation, malformed))
-        draft.verdict("validate", passed=validation.passed, **_validation_detail(validation))
-        draft.verdict("scan", passed=not wrong, **_scan_detail(corrected, wrong, usual, new))
-        place = (Zone.RAW, dataset, draft.snapshot_id)
-        columns = {column.name for column in contract.columns}
-        record_scan(context, place, corrected.findings, refused=wrong, columns=columns)
+        _judge_rows(draft, contract, malformed)
+        _judge_findings(context, draft, contract, scan, profile, before)
         snapshot = draft.commit(
             input_key=key,
             contract_version=contract.version,
@@ -119,6 +107,41 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         },
     )
     return reported(context, _outcome(context, snapshot, source.written_at))
+
+
+def _judge_rows(draft: Draft, contract: Contract, malformed: list[Malformed]) -> None:
+    """Validate the written rows, set the invalid ones aside, and record the verdict `validate`."""
+    with stage("validate"):
+        validation = validate(contract, draft.scan(), malformed=malformed)
+    if validation.quarantine.height:
+        draft.write_quarantine(_quarantine(validation, malformed))
+    draft.verdict("validate", passed=validation.passed, **_validation_detail(validation))
+
+
+def _judge_findings(
+    context: StepContext,
+    draft: Draft,
+    contract: Contract,
+    scan: ProductScan,
+    profile: Profile,
+    before: Snapshot | None,
+) -> None:
+    """Scan the written rows, compare with the snapshot before, and record the verdict `scan`.
+
+    Raises:
+        DataRefusedError: If something is found that may not be stored.
+    """
+    dataset = contract.dataset
+    with stage("scan"):
+        corrected = scan.findings(dataset, draft.scan().drop(LINE))
+    _refuse_unstorable(dataset, corrected.findings, profile)
+    wrong = refused(corrected.findings, contract, scan.scanner.types)
+    usual = baseline_of(before)
+    new = drift(usual, corrected.findings, scan.scanner.types)
+    draft.verdict("scan", passed=not wrong, **_scan_detail(corrected, wrong, usual, new))
+    place = (Zone.RAW, dataset, draft.snapshot_id)
+    columns = {column.name for column in contract.columns}
+    record_scan(context, place, corrected.findings, refused=wrong, columns=columns)
 
 
 def _frames(source: Source, malformed: list[Malformed], unstored: Collection[str]) -> Iterator[pl.DataFrame]:

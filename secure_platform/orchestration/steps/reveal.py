@@ -22,7 +22,7 @@ from secure_platform.gate.records import ReleaseRecord
 from secure_platform.notify.spans import About, begun
 from secure_platform.orchestration.steps.deploy import signed_package, verified_package
 from secure_platform.orchestration.steps.erase import still_there
-from secure_platform.orchestration.steps.protect import valid_rows
+from secure_platform.orchestration.steps.originals import valid_rows
 from secure_platform.orchestration.steps.query import with_purpose
 from secure_platform.orchestration.steps.search import numbered
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan

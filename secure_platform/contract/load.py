@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from secure_platform import canonical
 from secure_platform.contract import strict_yaml
-from secure_platform.contract.columns import IDENTIFIER, only
+from secure_platform.contract.columns import IDENTIFIER
+from secure_platform.contract.honoured import only
 from secure_platform.contract.members import read_property, readers
 from secure_platform.contract.model import Column, Contract
 from secure_platform.contract.place import Place, shown

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from secure_platform.contract.columns import only, read_column
+from secure_platform.contract.columns import read_column
+from secure_platform.contract.honoured import only
 from secure_platform.contract.model import Column
 from secure_platform.contract.place import Place
 

@@ -10,9 +10,9 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from secure_platform.contract.columns import CONDITIONAL
 from secure_platform.contract.model import Column, Contract, Protect, Scalar
 from secure_platform.contract.product import Product
+from secure_platform.contract.protection import CONDITIONAL
 from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.aggregate_rules import require_aggregates
 from secure_platform.protect.decide import Decider, Decision, Place, ends, members

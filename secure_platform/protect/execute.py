@@ -9,8 +9,8 @@ from typing import Final, Protocol
 
 import polars as pl
 
-from secure_platform.contract.columns import PARTS
 from secure_platform.contract.model import DTYPES, Column
+from secure_platform.contract.protection import PARTS
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
 from secure_platform.keys.material import CellKey, PersonKeys, TokenKey

@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Final
 
 from secure_platform import canonical
-from secure_platform.contract.columns import CONDITIONAL
 from secure_platform.contract.model import Scalar
 from secure_platform.contract.product import Product
+from secure_platform.contract.protection import CONDITIONAL
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
 from secure_platform.protect.conditions import WHEN, require_conditions

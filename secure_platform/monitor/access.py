@@ -26,7 +26,8 @@ from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import habit as habit_table
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.deeds import deeds
-from secure_platform.monitor.habits import Habit, Habits, Unusual, renamed
+from secure_platform.monitor.habit import Habit, renamed
+from secure_platform.monitor.habits import Habits, Unusual
 from secure_platform.monitor.incident import MONITOR
 
 AT_ONCE: Final = 20_000

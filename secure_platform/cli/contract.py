@@ -52,10 +52,10 @@ def contract() -> None:
 )
 @json_option
 def contract_diff(old: Path, new: Path, fail_on: str, *, as_json: bool) -> int:
-    """Say whether NEW is a breaking, an additive or no change to OLD: two contract files, or two products.
+    """Say whether the change from OLD to NEW is breaking, additive or none.
 
-    A product is its folder, with defs.yaml and contracts/; of two products the protection is compared
-    too. Exits 3 if the change is breaking, or if a document is refused; needs no home.
+    Both are contract files, or both are product folders with defs.yaml and contracts/; of products, the
+    protection is compared too. Exits 3 if the change is breaking or a document is refused. Needs no home.
     """
     found = _compare(old, new)
     show(found.to_json(), as_json=as_json, render=lambda out: render_contracts(out, found))

@@ -79,11 +79,12 @@ OWNER: Final = "data"
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @json_option
 def draft(*, force: bool, as_json: bool, **options: Any) -> None:
-    """Draft a contract for each of FILES (CSV, TSV, Parquet, NDJSON) or tables, to be looked at.
+    """Draft contracts for FILES (CSV, TSV, Parquet, NDJSON) or tables, for review.
 
     Types, keys and foreign keys are inferred from all rows; classification, info types and transforms from
-    what the scanner finds. No value of a confidential column is written or shown. What is not sure has a line
-    `# ?` in the file. With --product the result builds at once; the folder becomes a project if it is none.
+    what the scanner finds. No value of a confidential column is written or shown. Above whatever is
+    uncertain, the file has a line `# ?`. With --product, the result builds at once; the folder becomes a
+    project if it is none.
     """
     asked = _Asked(**options)
     if asked.product is not None and not IDENTIFIER.fullmatch(asked.product):

@@ -62,8 +62,9 @@ def _person_options(decorated: Decorated) -> Decorated:
 def erase(product: str, subject: Path | None, domain: str | None, *, yes: bool, as_json: bool) -> None:
     """Erase a person from PRODUCT, and from every product that knows them by the same token domain.
 
-    Their key is destroyed, their rows and tokens are deleted or rewritten; what is on legal hold stays. What
-    is in production is replaced by the next release: say it again then, and it finishes. Exits 0 either way.
+    Their key is destroyed, and their rows and tokens are deleted or rewritten; what is on legal hold stays.
+    What is in production is replaced by the next release: run the command again then, and it finishes. It
+    exits 0 either way.
     """
     person = _person(subject)
     services = open_services()
@@ -78,7 +79,7 @@ def erase(product: str, subject: Path | None, domain: str | None, *, yes: bool, 
 
 @click.group(epilog=example("hold list", "--token-file petra.token hold set healthcare 24-cv-0117"))
 def hold() -> None:
-    """Legal holds: what is on one is not erased."""
+    """Set, lift and list legal holds: what is on hold is not erased."""
 
 
 @hold.command(
@@ -94,7 +95,10 @@ def hold() -> None:
 @_person_options
 @json_option
 def hold_set(product: str, matter: str, subject: Path | None, domain: str | None, *, as_json: bool) -> None:
-    """Keep all of PRODUCT, or one person's data in it, for the MATTER of this number."""
+    """Put PRODUCT, or one person's data in it, on legal hold for a MATTER.
+
+    MATTER is the number of the legal matter.
+    """
     services = open_services()
     resource = product_resource(services, services.product(product))
     identities = _identities(services, product, subject, domain)
@@ -112,7 +116,10 @@ def hold_set(product: str, matter: str, subject: Path | None, domain: str | None
 @_person_options
 @json_option
 def hold_lift(product: str, matter: str, subject: Path | None, domain: str | None, *, as_json: bool) -> None:
-    """End a hold; what it kept from being erased is erased when that is said again."""
+    """End a legal hold.
+
+    Run `erase` again for what the hold kept from being erased.
+    """
     services = open_services()
     resource = product_resource(services, services.product(product))
     identities = _identities(services, product, subject, domain)

@@ -28,10 +28,10 @@ def incident() -> None:
     "list", epilog=example("--token-file me.token incident list sales", "incident list --all --json")
 )
 @click.argument("product", required=False)
-@click.option("--all", "everything", is_flag=True, help="What is settled, too.")
+@click.option("--all", "everything", is_flag=True, help="Include settled incidents.")
 @json_option
 def incident_list(product: str | None, *, everything: bool, as_json: bool) -> None:
-    """List what is wrong with PRODUCT, or with every product you may look at, newest first."""
+    """List open incidents of PRODUCT, or of every product you may see, newest first."""
     services = open_services()
     found = [each for each in _readable(services, product) if everything or each.unsettled]
 
@@ -47,7 +47,10 @@ def incident_list(product: str | None, *, everything: bool, as_json: bool) -> No
 @click.argument("incident_id")
 @json_option
 def incident_show(incident_id: str, *, as_json: bool) -> None:
-    """Show the incident whose id begins with INCIDENT_ID: its signals and what happened when."""
+    """Show one incident: its signals, and what happened when.
+
+    INCIDENT_ID may be the beginning of its id.
+    """
     services = open_services()
     found = services.incidents.get(incident_id)
     _require(services, Action.INCIDENT_READ, found.product)
@@ -75,17 +78,23 @@ def _command(verb: Verb, text: str, reason: str) -> click.Command:
 incident.add_command(
     _command(
         "acknowledge",
-        "Say that you look after it: deployments go on, and nothing is learned from what was wrong.",
+        "Acknowledge an incident: somebody is looking after it.\n\n"
+        "Deployments go on, and the monitor learns nothing from what was wrong.",
         "the source was cut off, reported to its owner",
     )
 )
 incident.add_command(
-    _command("resolve", "Say that it is over; nothing is learned from what was wrong.", "loaded again")
+    _command(
+        "resolve",
+        "Resolve an incident: it is over.\n\nThe monitor learns nothing from what was wrong.",
+        "loaded again",
+    )
 )
 incident.add_command(
     _command(
         "false-alarm",
-        "Say that all was well: it is learned from, and what is no further off is not told again.",
+        "Call an incident a false alarm: the data were right.\n\n"
+        "The monitor learns from them, and does not report again what is no further off.",
         "campaign of November",
     )
 )

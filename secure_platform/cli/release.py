@@ -80,9 +80,9 @@ def release_list(product: str | None, *, as_json: bool) -> None:
 @server_option
 @json_option
 def release_show(product: str, number: int | None, *, as_json: bool) -> None:
-    """Show what a steward looks at: rows, schema, checks, findings, protection, difference to production.
+    """Show what a steward reviews before approving.
 
-    Without NUMBER it is the newest release.
+    Rows, schema, checks, findings, protection, and the difference to production. Default: the newest release.
     """
     platform = open_platform()
     record = _record(platform, product, number)
@@ -117,7 +117,7 @@ def release_show(product: str, number: int | None, *, as_json: bool) -> None:
 def release_verify(
     product: str, number: int | None, trust_root: Path | None, releases: Path, *, as_json: bool
 ) -> None:
-    """Derive everything again from the package's bytes; exits 5 if anything differs."""
+    """Recompute everything from the package's bytes; exits 5 if anything differs."""
     if trust_root is not None:
         data = _verified_outside(trust_root, releases, product, number)
     else:

@@ -5,7 +5,6 @@ came from; what else changes in them is noted.
 """
 
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +20,8 @@ from secure_platform.contract.product import Product, load_product
 from secure_platform.errors import ContractError, PlanRefusedError, UsageError
 from secure_platform.protect.changes import WEAKER, changes
 from secure_platform.protect.compiler import compile_plan
+from secure_platform.protect.proposal import AS_OF
 
-AS_OF: Final = date(2000, 1, 1)
 """The same on both sides: the day of the comparison is no difference."""
 NEVER: Final = "never"
 _document = click.Path(path_type=Path)

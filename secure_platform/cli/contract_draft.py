@@ -24,8 +24,8 @@ from secure_platform.cli.draft_files import (
 )
 from secure_platform.cli.output import example, heading, json_option, line, show, table
 from secure_platform.cli.scan_targets import url_behind
-from secure_platform.contract.columns import IDENTIFIER
 from secure_platform.contract.load import SUFFIX
+from secure_platform.contract.names import IDENTIFIER
 from secure_platform.contract.product import Product, load_product
 from secure_platform.errors import UsageError
 from secure_platform.protect.compiler import compile_plan

@@ -22,7 +22,7 @@ from secure_platform.access.tokens import read_token
 from secure_platform.cli.local import Verb
 from secure_platform.errors import AccessDeniedError, GateRefusedError, SecurePlatformError, UsageError
 from secure_platform.gate.records import ReleaseRecord
-from secure_platform.orchestration.steps.exchange import AssetEvent, Listener, RunReport, read_record
+from secure_platform.orchestration.steps.exchange import ARROW, AssetEvent, Listener, RunReport, read_record
 from secure_platform.orchestration.steps.reveal import Asked, Revealed
 from secure_platform.protect.reveal import CELL, VALUE
 
@@ -30,7 +30,6 @@ T = TypeVar("T")
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 ENDED: Final = frozenset({"succeeded", "failed", "canceled"})
-ARROW: Final = "application/vnd.apache.arrow.stream"
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 600.0
 POLL_SECONDS: Final = 1.0

@@ -14,16 +14,13 @@ import polars as pl
 from secure_platform.contract.formats import FORMATS
 from secure_platform.contract.honoured import only, read_custom
 from secure_platform.contract.model import Column, LogicalType, Reference
+from secure_platform.contract.names import COLUMN, IDENTIFIER
 from secure_platform.contract.place import Place, shown, suggestion
 from secure_platform.contract.protection import read_protect, read_waiver
 from secure_platform.contract.rules import BOUND_SHAPES, bound_value, whole
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import info_types
 
-IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
-"""Datasets, token domains, products and models; 63 bytes is what PostgreSQL keeps of a name."""
-COLUMN: Final = re.compile(r"(?!__)[A-Za-z_](?:[A-Za-z0-9_ \-]{0,61}[A-Za-z0-9_])?")
-"""Names of columns."""
 _REFERENCE: Final = re.compile(r"([a-z][a-z0-9_]{0,62})\.([A-Za-z_][A-Za-z0-9_\-]{0,62})")
 _TYPES: Final[tuple[str, ...]] = get_args(LogicalType)
 _RULES: Final = frozenset(

@@ -16,12 +16,12 @@ from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.members import MEMBERS, ROOT
 from secure_platform.protect.profile import Profile, Rule
 from secure_platform.protect.strength import DONE, full_name, strengths
-from secure_platform.protect.transforms import DROP, TRANSFORMS
+from secure_platform.protect.transforms import DROP, KEEP, TRANSFORMS
 from secure_platform.taxonomy.classification import Classification
 
-KEEP: Final = Protect("keep")
+_KEPT: Final = Protect(KEEP)
 _DROPPED: Final = Protect(DROP)
-_NOT_TWICE: Final = frozenset({DROP, "redact", "replace", "keep", MEMBERS})
+_NOT_TWICE: Final = frozenset({DROP, "redact", "replace", KEEP, MEMBERS})
 """What is the same whether a value was protected before or not."""
 _BY_VALUE: Final = "Every value in it has its own transform, and what is not described is left out"
 _NO_RULE: Final = "No rule of the profile applies: it is no identifier, no date and not restricted"
@@ -214,7 +214,7 @@ def members(place: Place) -> Mapping[str, tuple[Contract, Column]]:
 
 
 def _check_restricted(place: Place, protect: Protect) -> None:
-    if place.column.classification is Classification.RESTRICTED and KEEP in ends(protect):
+    if place.column.classification is Classification.RESTRICTED and _KEPT in ends(protect):
         raise PlanRefusedError(
             f"{place} is restricted and would be kept as it is",
             "Add `protect:` with a transform, or an info type.",
@@ -224,7 +224,7 @@ def _check_restricted(place: Place, protect: Protect) -> None:
 def _strictest(rules: Sequence[Rule]) -> tuple[Protect, str]:
     """The rule that satisfies all of them; where none does, nothing less than dropping will."""
     if not rules:
-        return KEEP, _NO_RULE
+        return _KEPT, _NO_RULE
     for rule in rules:
         if all(other.allows(rule.protect) for other in rules):
             return rule.protect, rule.reason

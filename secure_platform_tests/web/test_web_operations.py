@@ -18,10 +18,11 @@ from web_support import Client
 from secure_platform.access.principals import ROLES
 from secure_platform.control.tables import approval as approval_table
 from secure_platform.orchestration.steps.deploy import deploy
+from secure_platform.orchestration.steps.exchange import ARROW
 from secure_platform.services import Services
 from secure_platform.web.api import routes
 from secure_platform.web.api_call import Operation
-from secure_platform.web.api_operations import ARROW, OPERATIONS
+from secure_platform.web.api_operations import OPERATIONS
 from secure_platform.web.routes import AUTHENTICATED
 
 pytestmark = pytest.mark.slow

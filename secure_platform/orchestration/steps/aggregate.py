@@ -1,7 +1,7 @@
-"""Protected → marts: a table of numbers with noise, told once for each state of its input.
+"""Protected → marts: a table of statistics with noise, drawn once for each state of its input.
 
-What is spent is in the ledger before the noise is drawn. Told again from the same input, the table is the
-same and nothing is spent, whether its snapshot is still there or not.
+The spend is in the ledger before the noise is drawn. Made again from the same input, the table is the same
+and nothing is spent, whether or not its snapshot still exists.
 """
 
 import time
@@ -36,14 +36,13 @@ from secure_platform.protect.aggregate_rules import subject_of
 from secure_platform.protect.budget import Spend
 from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.protect.residual import kept_formats
+from secure_platform.protect.reversible import AT_RANDOM
 from secure_platform.protect.told import errors, identity, noise_domain, order_key, told
 from secure_platform.store.draft import Draft
 from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
 from secure_platform.taxonomy.classification import Classification
 
 VERDICTS: Final = ("budget", RESIDUAL)
-_AT_RANDOM: Final = "encrypt.randomized"
-"""Its cells are others each time."""
 
 
 def aggregate(context: StepContext, name: str) -> StepOutcome:
@@ -144,7 +143,7 @@ def _input_digest(context: StepContext, source: MadeOf, plan: Plan) -> str:
     """
     datasets = [each.snapshot for each, _ in followed(context, plan, source)]
     outputs = [column for each in datasets for column in plan.datasets[each.dataset].outputs]
-    if any(part.full_name == _AT_RANDOM for column in outputs for part in column.every()):
+    if any(part.full_name == AT_RANDOM for column in outputs for part in column.every()):
         return canonical.dumps(_provenance(source)).decode()
     if len(datasets) == 1:
         return source.snapshot.content_digest

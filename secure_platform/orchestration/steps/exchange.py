@@ -1,14 +1,17 @@
-"""A release and what happens in a run, as they cross the wire between server and command line."""
+"""How a release, the events of a run and rows are written between server and command line."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from secure_platform import errors
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.plain import plain
+
+ARROW: Final = "application/vnd.apache.arrow.stream"
+"""Media type of the rows of a query."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""Levels of generalization that a contract could ask for: searched in the source, proposed, never written.
+"""Proposes generalization levels for a contract: it searches the source and writes nothing.
 
 The hierarchies are those that the contract's quasi-identifiers name, at whatever level, and those that the
-caller adds; k, l and what may stay behind are what the contract and the profile say. A person decides. The
-source is read as a build reads it: by who may build the product, and the audit log says so. Only the columns
-that k and l are about are protected, and nothing is stored: no token is drawn for a proposal.
+caller adds; k, l and the share that may stay behind come from the contract and the profile. A person decides.
+The source is read as in a build, by somebody who may build the product, and the audit log records it. Only
+the columns that k and l concern are protected, and nothing is stored: no token is drawn for a proposal.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ from secure_platform.protect.levels import Found, Lattice, Search, Wanted
 from secure_platform.protect.plan import DatasetPlan
 from secure_platform.protect.profile import load_profile
 from secure_platform.protect.suppression import Suppression, chosen
+from secure_platform.protect.transforms import KEEP
 from secure_platform.protect.vault import VAULT
 from secure_platform.services import Services
 from secure_platform.source.dataset import open_source
@@ -136,7 +137,7 @@ def _least(product: Product, contract: Contract, name: str, file: str) -> int:
     decider = Decider(product, load_profile(product.profile), datetime.now(UTC).date())
     column = contract.column(name)
     try:
-        decider.decide(contract, replace(column, protect=Protect("keep")))
+        decider.decide(contract, replace(column, protect=Protect(KEEP)))
     except PlanRefusedError:
         raised = Protect("generalize", {"to": "hierarchy", "file": file, "level": 1})
         decider.decide(contract, replace(column, protect=raised))

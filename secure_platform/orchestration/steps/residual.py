@@ -17,6 +17,7 @@ from secure_platform.orchestration.steps.pull import finding_record
 from secure_platform.orchestration.steps.record import record_scan
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.plan import DatasetPlan
+from secure_platform.protect.profile import SAFE_HARBOR
 from secure_platform.protect.residual import ANY, residual_values
 from secure_platform.scan.feedback import Corrected
 from secure_platform.scan.refusals import residual
@@ -24,7 +25,6 @@ from secure_platform.store.draft import Draft
 from secure_platform.store.snapshot import Snapshot, Zone
 
 RESIDUAL: Final = "residual"
-SAFE_HARBOR: Final = "hipaa_safe_harbor"
 
 
 def judge_residual(

@@ -1,4 +1,4 @@
-"""`budget`: what a product has told of people in numbers with noise, and what it may still tell."""
+"""`budget`: what a product has published about people with noise, and what it may still spend."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""`init`, `run`, `deploy`, `rollback`: the way of the data from the command line."""
+"""`init`, `run`, `deploy`, `rollback`: the way from source to production, on the command line."""
 
 from pathlib import Path
 from typing import Any, Final

@@ -1,6 +1,6 @@
-"""`erase`, `hold`: what is kept of a person goes, unless it must be kept.
+"""`erase` and `hold`: a person's data are erased, unless a legal hold keeps them.
 
-Who it is comes from a file, standard input or a prompt.
+Who the person is comes from a file, standard input or a prompt.
 """
 
 import sys

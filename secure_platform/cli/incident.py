@@ -1,4 +1,4 @@
-"""`incident`: what is wrong with the products, and what somebody says about it."""
+"""`incident`: what is wrong with the products, and what people decided about it."""
 
 from dataclasses import asdict
 from typing import Any, Final

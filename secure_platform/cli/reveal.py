@@ -1,6 +1,6 @@
-"""`reveal`: what stands for a value becomes the value again.
+"""`reveal`: recovers the original values behind cells.
 
-Cells come from a file or standard input.
+The cells come from a file or standard input.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""`sla`: what was promised about deliveries and what was kept of it, by month."""
+"""`sla`: which delivery promises were kept, by month."""
 
 from collections.abc import Mapping
 from pathlib import Path

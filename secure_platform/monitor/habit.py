@@ -1,6 +1,6 @@
-"""What is known of one person and one product: counts by day, hours, denials; what is too old is let go of.
+"""What is known of one person's use of one product: counts by day, hours and denials; old ones are dropped.
 
-It is plain data that can be kept as JSON. What of it is unusual is judged in `habits.py`.
+It is plain data that can be kept as JSON. `habits.py` judges what is unusual about it.
 """
 
 from collections.abc import Mapping

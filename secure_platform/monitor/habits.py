@@ -1,11 +1,11 @@
-"""What somebody usually does with a product's data, learned from their deeds, and what is unusual beside it.
+"""Learns what each person usually does with a product's data, and reports what is unusual.
 
-A day is judged by the days before it: by their typical size and by the largest of them. Weeks and months are
-judged as well, and how often a day was above the usual (`steady.py`), so that who takes a little more every
-day is found late rather than never. A newcomer is judged by the busiest of the others. What was told teaches
-nothing until a person calls it a false alarm.
+A day is compared with the days before it: with their typical size and with the largest of them. Weeks and
+months are compared as well, and so is how often a day was above the usual (`steady.py`), so that somebody who
+takes a little more every day is found late rather than never. A newcomer is compared with the busiest of the
+others. What was reported is not learned from until a person calls it a false alarm.
 
-Everything here is a function of the deeds in their order: what is kept can be computed again from the log.
+Everything here is a function of the deeds in their order: what is kept can be recomputed from the log.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""The true numbers of an aggregate, of which no person moves more than was declared: never shown as they are.
+"""The exact numbers of an aggregate, bounded so that no person changes them by more than was declared.
 
-Which of a person's groups and rows count, where they have more than they may, is decided by a keyed hash of
-these rows alone: by nothing of anybody else, and the same way in every run.
+They are never shown without noise. If a person has more groups or rows than may count, a keyed hash of those
+rows alone decides which do: no other person's rows influence it, and it is the same in every run.
 """
 
 from collections.abc import Iterator, Sequence

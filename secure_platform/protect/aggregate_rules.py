@@ -1,9 +1,9 @@
-"""An aggregate is refused when the plan is compiled, if one person would move more than their own rows.
+"""An aggregate is refused with the plan if one person could change more than their own rows.
 
-Rows that stay behind for k and l, and shuffled values, depend on everybody; rows that go where the row they
-point at is missing depend on another person, unless that row can be known to be of the same (`own_rows.py`);
-a subject whose cells differ from row to row would count as many, and two with the same cell as one. With any
-of these, the noise would hide less than is declared.
+Rows left behind for k and l, and shuffled values, depend on everybody. Rows that stay behind because the row
+they reference is missing depend on another person, unless that row is known to be of the same one
+(`own_rows.py`). A subject whose cells differ from row to row would count as many people, and two with the
+same cell as one. In all these cases, the noise would hide less than is declared.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,11 +1,11 @@
 """How anonymous a dataset is, and what that cost: k, l, t and the information lost.
 
-k: the fewest subjects that share their quasi-identifiers (Sweeney 2002). l: the fewest different values of a
-sensitive column among them (Machanavajjhala et al. 2007). t: the furthest that the values of a class are from
-those of all rows, as half the sum of differences of their shares (Li et al. 2007, with equal distances). The
-information lost is non-uniform entropy (de Waal and Willenborg 1999, as ARX reckons it): the bits that say
-which of the values behind a generalized one a cell had, by the bits of all cells; a suppressed
-one keeps none.
+k is the smallest number of subjects that share their quasi-identifiers (Sweeney 2002). l is the smallest
+number of different values of a sensitive column among them (Machanavajjhala et al. 2007). t is the largest
+distance between the values of a class and those of all rows: half the sum of the differences of their shares
+(Li et al. 2007, with equal distances). The information lost is non-uniform entropy (de Waal and Willenborg
+1999, calculated as ARX does): the bits needed to say which of the values behind a generalized one a cell had,
+divided by the bits of all cells. A suppressed cell keeps none.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
-"""What was told of people with noise is spent for good: a spend is durable before the noise is drawn.
+"""Privacy budget, once spent, is spent for good, and a spend is durable before its noise is drawn.
 
-The ledger has sealed rows whose newest state the audit log witnesses: none is edited, made up, put back or
-removed unnoticed, and none is ever changed. One spend is one noise: told again from the same, it is found by
-its keyed hash and nothing is spent. Spends of a product add up, whatever its aggregates are called.
+The ledger has sealed rows, and the audit log witnesses their newest state: none can be edited, invented, put
+back or removed unnoticed, and none is ever changed. One spend pays for one draw of noise: the same aggregate
+over the same data is found by its keyed hash and spends nothing. The spends of a product add up, whatever its
+aggregates are called.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The difference between two plans in sentences, in which weaker protection never hides."""
+"""The difference between two plans, in sentences; weaker protection is always marked."""
 
 import json
 from collections import Counter

@@ -1,6 +1,6 @@
-"""Contracts and a profile become a plan: every column is decided, resolved and given the version of its key.
+"""Contracts and a profile become a plan: every column gets its transform, parameters and key version.
 
-What cannot be protected as the profile requires is collected, so that all of it is said at once.
+Everything that cannot be protected as the profile requires is collected, so that it is reported at once.
 """
 
 from collections.abc import Callable, Mapping

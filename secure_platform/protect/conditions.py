@@ -1,4 +1,4 @@
-"""Conditions of a contract as one expression over the typed columns; what they cannot be asked is refused."""
+"""A contract's conditions become one expression over typed columns; one that does not fit is refused."""
 
 import json
 from collections.abc import Iterable, Mapping

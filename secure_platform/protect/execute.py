@@ -1,6 +1,6 @@
-"""A plan is executed as one lazy query.
+"""A plan is executed as one lazy query that selects what the plan lists and nothing else.
 
-The query selects what the plan lists and nothing else: a column that the plan does not name cannot pass.
+A column that the plan does not name therefore cannot pass.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Generalizations: a value becomes a coarser one, of which many have the same.
+"""Generalizations: each value becomes a coarser one that many share.
 
 No expression can raise on a value: what cannot be read becomes null, or, for a ZIP code, 000.
 """

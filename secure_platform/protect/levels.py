@@ -1,10 +1,11 @@
-"""Which levels of their hierarchies give the quasi-identifiers k and l with the least information lost.
+"""Finds the hierarchy levels that reach k and l with the least information lost.
 
-Every combination of levels is a node of a lattice. What has k and l with few enough rows left behind still
-has it at any higher node, so a node that fails takes all lower ones with it (Samarati 2001; predictive
-tagging as in Flash, Kohlmayer et al. 2012). What is lost without suppression is a sum over the columns,
-grows with every level and is never more than what is lost with it: nodes are taken in its order, and the
-search ends at the first that can be no better than the best. The result is the best of all, not a guess.
+Every combination of levels is a node of a lattice. If a node reaches k and l with few enough rows left
+behind, so does every higher node; so a node that fails rules out all lower ones (Samarati 2001; predictive
+tagging as in Flash, Kohlmayer et al. 2012). The loss without suppression is a sum over the columns, grows
+with every level, and is never more than the loss with suppression. Nodes are taken in the order of that sum,
+and the search ends when no further node can be better than the best so far. The result is therefore the
+optimum.
 """
 
 import math

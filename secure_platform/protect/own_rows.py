@@ -1,10 +1,10 @@
-"""Of a dataset, the rows that are there because of their own person, whoever else is in the data.
+"""The rows of a dataset that are there because of their own person, whoever else is in the data.
 
-A row goes when the row that it points at is missing. Where that one may be another person's, one person would
-move what others add to a number. So for numbers with noise a row counts if every row that it goes with is of
-the same person, and counts itself; who is taken out of all datasets then takes their own rows along, and
-nobody else's (docs/adr/0035-rows-of-the-same-person.md). What cannot be known to be the same person from the
-contracts is refused with the plan.
+A row is left out if the row that it references is missing. If that one may belong to another person, one
+person could change what others contribute to a number. For numbers with noise, a row therefore counts only if
+every row it depends on belongs to the same person and counts itself. Taking a person out of all datasets then
+takes out their own rows and nobody else's (docs/adr/0035-rows-of-the-same-person.md). If the contracts do not
+prove that it is the same person, the plan is refused.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

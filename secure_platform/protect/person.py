@@ -1,8 +1,8 @@
-"""What stands for a person: their identifier, the keys of the rows about them, and the tokens of these.
+"""What identifies a person: their identifier, the keys of the rows about them, and the tokens of these.
 
-A row is about a person when its subject id names them, or when it refers to a row that is. Outside raw such
-rows are known by their tokens; the same value has the same token in every column of its domain, in whatever
-table SQL has put it.
+A row is about a person if its subject id names them, or if it references a row that is. Outside the raw zone,
+such rows are recognised by their tokens: a value has the same token in every column of its domain, in
+whatever table SQL has put it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping

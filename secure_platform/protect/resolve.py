@@ -1,7 +1,7 @@
-"""A decided transform gets all that it needs: parameters, the columns it goes by, the domain of its key.
+"""A decided transform gets what it needs: parameters, the other columns it reads, the domain of its key.
 
-Afterwards nothing depends on when or where the plan is executed. What a transform cannot do with a column as
-the contract describes it is refused here, before any data is read.
+After that, nothing depends on when or where the plan is executed. If a transform cannot handle a column as
+the contract describes it, it is refused here, before any data are read.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Unusual use of a product's data becomes a security incident, with its user as the audit log calls them."""
+"""Unusual use of a product's data becomes a security incident that names the user as the audit log does."""
 
 from collections import defaultdict
 from collections.abc import Mapping

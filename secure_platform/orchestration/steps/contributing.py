@@ -1,8 +1,8 @@
-"""The rows that an aggregate counts, read from the very snapshots that its source was made of.
+"""The rows that an aggregate counts, read from exactly the snapshots that its source was made of.
 
-The newest ones may be others by now: a row that is there because of somebody's row in an older snapshot would
-be counted because of a newer one. Each of them has to be made as contracts and plan are today, by which it
-was decided that the aggregate can be told.
+The newest snapshots may differ: a row that is there because of somebody's row in an older snapshot would be
+counted because of a newer one. Each of them must be made under today's contracts and plan, because these
+decided that the aggregate can be published.
 """
 
 from collections.abc import Iterator, Mapping

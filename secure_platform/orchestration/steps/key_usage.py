@@ -1,6 +1,7 @@
-"""What in a home cannot be read any more without one version of a key, counted before it is taken away.
+"""What in a home could not be read without one version of a key, counted before that version is removed.
 
-It is counted in the records themselves, whatever else was recorded about them. Nothing is opened or believed.
+The count is taken from the records themselves, whatever else was recorded about them. Nothing is opened, and
+nothing is trusted.
 """
 
 import re

@@ -1,6 +1,7 @@
-"""Every step tells the metrics history about the snapshot it made, and shows what its past says about it.
+"""Every step records the metrics of its snapshot, and shows how they compare with the past.
 
-A snapshot is judged once, when it is new; found again, it shows what was said then, and how old it is now.
+A snapshot is judged once, when it is new. When it is reused, the checks show what was said then, and how old
+it is now.
 """
 
 import time

@@ -1,8 +1,9 @@
-"""What is in production is looked at after every deployment: compared with its release and with its own past.
+"""After every deployment, production is compared with its release and with its own past.
 
-The numbers of a table are those of the mart that it was packed from, which were taken when that was written:
-that readers get exactly these rows is what the comparison shows. What fails opens an incident that stops the
-next deployment, and takes the release back if there is one before it: by the policy, as `service:monitor`.
+The numbers of a table are those of the mart that it was packed from, taken when that was written; the
+comparison shows that readers get exactly these rows. A failure opens an incident that stops the next
+deployment. If there is an earlier release, production is rolled back to it, past the policy, as
+`service:monitor`.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Raw → protected: the plan is carried out as one lazy query into an encrypted sink, and then proved.
+"""Raw → protected: the plan is executed as one lazy query into an encrypted sink, and the result is proved.
 
 No original value is written down: results are counts by column.
 """

@@ -1,6 +1,7 @@
-"""What the checks of a step say is taken in by the incidents, whether it is wrong or right again.
+"""The incidents hear of every check of a step, whether it is wrong or right again.
 
-A step that is killed in between says it when it is run again: it finds its snapshot and the same verdicts.
+A step that is killed before reporting does so when it is run again: it finds its snapshot and the same
+verdicts.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""After a token key was rotated, what is in production is made anew from the raw snapshots it was made from.
+"""After a token key was rotated, production is rebuilt from the raw snapshots that it was made from.
 
-No source is read, and originals stay inside the run as in every build. The release that comes out waits at
-the gate like every other; until it is deployed, production carries the old tokens.
+No source is read, and originals stay inside the run as in every build. The resulting release waits at the
+gate like any other; until it is deployed, production has the old tokens.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""Protected values become what they were for a purpose, past the policy, a few at a time, on record.
+"""Recovers original values: for a purpose, allowed by the policy, a limited number, on record.
 
-What is asked about is named by a release: its signed plan says which key made a column, in which version. The
-policy sees the classification that the values have in the clear. The record holds who asked, what for, of
-which column and how many; never what stands for a value, and never a value.
+The caller names a release, whose signed plan says which key made a column, in which version. The policy
+decides by the classification of the original values. The record says who asked, for what purpose, which
+column and how many; it contains no cell and no value.
 """
 
 from collections.abc import Sequence

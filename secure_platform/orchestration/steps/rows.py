@@ -1,8 +1,8 @@
-"""Which rows of a dataset leave raw, and an account of those that do not.
+"""Which rows of a dataset leave the raw zone, and an account of those that do not.
 
-Rows stay behind because conditions name them, because they are not in the sample, because what they point at
-stayed behind, or because they would stand out. Rows that point at nothing at all are orphans: an error of the
-data, which the contract tolerates or not.
+Rows stay behind because conditions name them, because they are not in the sample, because a row they
+reference stayed behind, or because they would stand out. Rows that reference a key that does not exist are
+orphans: an error in the data, which the contract tolerates or not.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Every scan of a product's data knows the product's own info types and what its readers have corrected."""
+"""Every scan of a product's data uses the product's own info types and its readers' corrections."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime

@@ -1,8 +1,8 @@
-"""Keys are columns that are always filled, never repeat and are named like keys; chance alone makes none.
+"""Keys are columns that are always filled, never repeat and are named like keys, not merely unique by chance.
 
-A foreign key is a column all of whose values are in a key of another table, and whose name says so. Without
-such a name only long texts are believed: small numbers are in every sequence. Edges that would close a circle
-are left out.
+A foreign key is a column whose values are all in a key of another table, and whose name says so. Without such
+a name, only long texts count, because small numbers are part of every sequence. Edges that would close a
+circle are left out.
 """
 
 from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ circle are left out.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Final
 
 import polars as pl
@@ -179,15 +179,17 @@ class _Edge:
 
 
 def _edges(drafts: Sequence[TableDraft]) -> Iterator[_Edge]:
-    for parent in drafts:
-        for key in parent.columns:
-            if not (key.unique or parent.primary_key == (key,)) or key.info_type not in OWN:
-                continue
-            for child in drafts:
-                for column in child.columns:
-                    likeness = _affinity(child, column, parent, key)
-                    if likeness and child.dataset != parent.dataset:
-                        yield _Edge(child.dataset, column.name, parent.dataset, key.name, likeness)
+    keys = [
+        (parent, key)
+        for parent in drafts
+        for key in parent.columns
+        if (key.unique or parent.primary_key == (key,)) and key.info_type in OWN
+    ]
+    columns = [(child, column) for child in drafts for column in child.columns]
+    for (parent, key), (child, column) in product(keys, columns):
+        likeness = _affinity(child, column, parent, key)
+        if likeness and child.dataset != parent.dataset:
+            yield _Edge(child.dataset, column.name, parent.dataset, key.name, likeness)
 
 
 def _affinity(child: TableDraft, column: ColumnDraft, parent: TableDraft, key: ColumnDraft) -> int:

@@ -12,6 +12,7 @@ from secure_platform import canonical
 from secure_platform.access.principals import ANONYMOUS
 from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import brief, example, json_option, line, print_json, show, table
 from secure_platform.errors import UsageError
 from secure_platform.files import replace_private
@@ -35,7 +36,7 @@ def _reading() -> Services:
     return services
 
 
-@click.group(epilog=example("audit verify --checkpoint kept.txt"))
+@click.group(cls=Group, epilog=example("audit verify --checkpoint kept.txt"))
 def audit() -> None:
     """Verify, read, prove and export the audit log."""
 

@@ -32,7 +32,7 @@ def budget(product: str, *, as_json: bool) -> None:
     services.policy.require(services.caller(), Action.RUN_READ, product_resource(services, declared))
     if declared.aggregates is None:
         raise UsageError(
-            f"{product} tells nothing in numbers with noise",
+            f"{product} publishes no numbers with noise",
             "Declare it in aggregates.yaml; see docs/protection.md.",
         )
     balance = services.budget.balance(product, declared.aggregates.budget)

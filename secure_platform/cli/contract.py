@@ -13,6 +13,7 @@ from rich.console import Console
 
 from secure_platform.cli.contract_draft import draft
 from secure_platform.cli.contract_levels import levels
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, json_option, line, show, table
 from secure_platform.contract.diff import KINDS, Change, ContractDiff, diff_datasets, diff_products
 from secure_platform.contract.load import load_contract
@@ -27,7 +28,7 @@ NEVER: Final = "never"
 _document = click.Path(path_type=Path)
 
 
-@click.group(epilog=example("contract diff old/patients.odcs.yaml new/patients.odcs.yaml"))
+@click.group(cls=Group, epilog=example("contract diff old/patients.odcs.yaml new/patients.odcs.yaml"))
 def contract() -> None:
     """Draft contracts from data, and compare contracts."""
 
@@ -82,7 +83,10 @@ def _compare(old: Path, new: Path) -> ContractDiff:
     if old.is_dir() and new.is_dir():
         return _with_protection(load_product(old), load_product(new))
     if old.is_dir() or new.is_dir():
-        raise UsageError("OLD and NEW are not of one kind", "Name two contract files or two product folders.")
+        raise UsageError(
+            "OLD and NEW are not both files or both folders",
+            "Name two contract files or two product folders.",
+        )
     before, after = load_contract(old), load_contract(new)
     return diff_datasets({before.dataset: before}, {after.dataset: after})
 

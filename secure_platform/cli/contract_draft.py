@@ -89,7 +89,7 @@ def draft(*, force: bool, as_json: bool, **options: Any) -> None:
     asked = _Asked(**options)
     if asked.product is not None and not IDENTIFIER.fullmatch(asked.product):
         raise UsageError(
-            f"{asked.product!r} is no name of a product", "Use lower-case letters, digits and _."
+            f"{asked.product!r} is not a usable product name", "Use lower-case letters, digits and _."
         )
     scanner = Scanner(_types_of(asked.product, asked.folder) if asked.product else info_types())
     tables = _tables(asked, scanner)

@@ -16,6 +16,7 @@ from secure_platform.access.holds import Hold
 from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import open_services
 from secure_platform.cli.confidential import nothing_else, read_text
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, heading, json_option, line, show, table
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps.erase import concerned, identities_of
@@ -77,7 +78,9 @@ def erase(product: str, subject: Path | None, domain: str | None, *, yes: bool, 
     show(data, as_json=as_json, render=lambda out: _render(out, tombstone))
 
 
-@click.group(epilog=example("hold list", "--token-file petra.token hold set healthcare 24-cv-0117"))
+@click.group(
+    cls=Group, epilog=example("hold list", "--token-file petra.token hold set healthcare 24-cv-0117")
+)
 def hold() -> None:
     """Set, lift and list legal holds: what is on hold is not erased."""
 
@@ -160,7 +163,9 @@ def _person(path: Path | None) -> str:
     """The identifier, exactly as it is in the data."""
     if path is None:
         if not sys.stdin.isatty():
-            raise UsageError("There is nobody to ask who it is", "Give it in a file: --subject.")
+            raise UsageError(
+                "There is no terminal to ask for the identifier", "Give it in a file: --subject."
+            )
         asked: str = click.prompt(
             "Identifier of the person", hide_input=True, confirmation_prompt=True, err=True
         )

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from secure_platform.access.resources import Action
 from secure_platform.cli.access import open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import brief, example, heading, json_option, line, show, table
 from secure_platform.monitor.deeds import PLATFORM
 from secure_platform.monitor.incident import Incident, timeline
@@ -19,7 +20,7 @@ COLUMNS: Final = ("id", "product", "kind", "state", "severity", "since (UTC)", "
 _ID: Final = 8
 
 
-@click.group(epilog=example("--token-file me.token incident list"))
+@click.group(cls=Group, epilog=example("--token-file me.token incident list"))
 def incident() -> None:
     """List incidents, and acknowledge, resolve or call them a false alarm."""
 

@@ -75,10 +75,11 @@ def retokenize(domain: str, *, only_list: bool, as_json: bool) -> int:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def emergency(name: str, version: int | None, *, yes: bool, as_json: bool) -> None:
-    """Respond to the leak of the key NAME (docs/runbooks/leaked-key.md).
+    """Respond to the leak of the key NAME.
 
     The key is rotated, what is valid is verified and signed again, the leaked version is no longer trusted,
     and every session and every token except yours ends. If it was interrupted, run it again and it finishes.
+    What to do besides is in docs/runbooks/leaked-key.md.
     """
     services = open_services()
     about = leaked_version(services, name, version)

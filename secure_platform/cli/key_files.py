@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from secure_platform.cli.access import command, open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, json_option, line, require_new, show
 from secure_platform.cli.passphrase import passphrase_options, read_passphrase
 from secure_platform.errors import UsageError
@@ -129,7 +130,9 @@ def _other(services: Services, provider: str | None) -> KeyProvider:
     return services.provider(provider)
 
 
-@click.group(epilog=example("--token-file admin.token keys passphrase set --passphrase-file new.txt"))
+@click.group(
+    cls=Group, epilog=example("--token-file admin.token keys passphrase set --passphrase-file new.txt")
+)
 def passphrase() -> None:
     """The passphrase of this home's root key: set, change, remove."""
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from secure_platform.access.custody import Custody, KeyReport, KeyStatus
 from secure_platform.access.principals import Principal
 from secure_platform.cli.access import open_services, tell_unsaved
+from secure_platform.cli.group import Group
 from secure_platform.cli.key_answers import KEY_ANSWERS
 from secure_platform.cli.key_files import KEY_FILES
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
@@ -21,7 +22,7 @@ from secure_platform.orchestration.steps.key_usage import usage_of
 _COLUMNS: Final = ("key", "version", "state", "algorithm", "provider", "days", "uses", "in a backup", "due")
 
 
-@click.group(epilog=example("keys list", "--token-file admin.token keys rotate token/patient"))
+@click.group(cls=Group, epilog=example("keys list", "--token-file admin.token keys rotate token/patient"))
 def keys() -> None:
     """Keys: list, rotate, rewrap, disable, destroy, back up, restore, check."""
 
@@ -149,7 +150,7 @@ def destroy(name: str, version: int, yes_destroy: str | None, *, as_json: bool) 
     if yes_destroy is None:
         yes_destroy = _asked(about, needs)
     if yes_destroy != name:
-        raise UsageError(f"{name} was not named once more", f"Give --yes-destroy {name}.")
+        raise UsageError(f"{name} was not repeated", f"Give --yes-destroy {name}.")
     changed = services.custody.destroy(services.caller(), name, version)
     _changed(changed, as_json=as_json, lost=needs)
 

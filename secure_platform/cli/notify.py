@@ -8,6 +8,7 @@ from rich.console import Console
 
 from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import brief, example, json_option, line, show, table
 from secure_platform.notify.queued import Queued
 from secure_platform.services import Services
@@ -21,7 +22,7 @@ def _operating() -> Services:
     return services
 
 
-@click.group(epilog=example("--token-file admin.token notify list"))
+@click.group(cls=Group, epilog=example("--token-file admin.token notify list"))
 def notify() -> None:
     """List and send notices to Slack, webhooks, ServiceNow, PagerDuty and e-mail; test a channel."""
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from secure_platform.access.principals import ROLES
 from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import command, open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import cannot_write, example, json_option, line, require_new, show, table
 from secure_platform.errors import StorageError
 from secure_platform.files import write_private
@@ -23,7 +24,7 @@ def _managing() -> tuple[Services, str]:
     return services, caller.name
 
 
-@click.group(epilog=example("--token-file admin.token principal add alice --role data_steward"))
+@click.group(cls=Group, epilog=example("--token-file admin.token principal add alice --role data_steward"))
 def principal() -> None:
     """Add, list and disable principals."""
 
@@ -139,7 +140,7 @@ def principal_invite(name: str, *, as_json: bool) -> None:
     show(data, as_json=as_json, render=render)
 
 
-@click.group(epilog=example("--token-file admin.token token issue alice --out alice.token"))
+@click.group(cls=Group, epilog=example("--token-file admin.token token issue alice --out alice.token"))
 def token() -> None:
     """Issue, list and revoke tokens."""
 
@@ -235,7 +236,7 @@ def token_revoke(token_id: str, *, as_json: bool) -> None:
     )
 
 
-@click.group(epilog=example("--token-file admin.token session list"))
+@click.group(cls=Group, epilog=example("--token-file admin.token session list"))
 def session() -> None:
     """List and end the sessions of people who are logged in."""
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from secure_platform.cli.access import command, open_platform, server_option
 from secure_platform.cli.build import numbered
 from secure_platform.cli.decisions import approve, reject, wait, withdraw
+from secure_platform.cli.group import Group
 from secure_platform.cli.local import Platform
 from secure_platform.cli.output import brief, example, json_option, line, show, table
 from secure_platform.cli.review import render_attention, render_difference, render_review
@@ -36,7 +37,7 @@ def _record(platform: Platform, product: str, number: int | None) -> ReleaseReco
     return newest
 
 
-@click.group(epilog=example("release show healthcare 3"))
+@click.group(cls=Group, epilog=example("release show healthcare 3"))
 def release() -> None:
     """List, show, verify, compare and decide on releases."""
 
@@ -132,7 +133,7 @@ def release_verify(
 def _verified_outside(trust_root: Path, releases: Path, product: str, number: int | None) -> dict[str, Any]:
     """What a package says whose signature and files were verified by those who have no key of the home."""
     if number is None:
-        raise UsageError("Which release is not said", "Give its number after the product.")
+        raise UsageError("No release was named", "Give its number after the product.")
     with trust_root.open("rb") as opened:
         trusted = read_trust_root(opened.read(MAX_BYTES + 1))
     with TemporaryDirectory() as scratch:

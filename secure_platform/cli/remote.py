@@ -117,7 +117,7 @@ class Server:
 
     def _stranger(self, answer: httpx.Response) -> SecurePlatformError:
         return SecurePlatformError(
-            f"{self.url} answered {answer.status_code}, in no words of ours",
+            f"{self.url} answered {answer.status_code}, but not as a secure_platform server does",
             "Check that it is a secure_platform server.",
         )
 
@@ -260,7 +260,7 @@ def open_server(url: str, token_file: Path | None, ca: Path | None) -> Server:
         UsageError: If no token file is named, or it does not hold a token.
     """
     if token_file is None:
-        raise UsageError("A server answers nobody without a token", "Name its file with --token-file.")
+        raise UsageError("The server needs a token", "Name its file with --token-file.")
     return Server(url, read_token(token_file), ca=ca)
 
 

@@ -17,6 +17,7 @@ from secure_platform.access.resources import Action, PlatformResource, Resource,
 from secure_platform.access.rules import POLICIES
 from secure_platform.cli.access import open_services
 from secure_platform.cli.grants import GRANTING
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, heading, json_option, line, show, table
 from secure_platform.control.database import utc_now
 from secure_platform.errors import ContractError, UsageError
@@ -27,7 +28,8 @@ _DECIDED: Final = '"action":"policy.decide"'
 
 
 @click.group(
-    epilog=example("access check", "--token-file me.token access explain sam release_approve sales/3")
+    cls=Group,
+    epilog=example("access check", "--token-file me.token access explain sam release_approve sales/3"),
 )
 def access() -> None:
     """Check and explain policies; temporary rights; freezes."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, json_option, print_json, require_new, show
 from secure_platform.cli.scan_output import progress, render
 from secure_platform.cli.scan_targets import Asked, sources
@@ -39,7 +40,7 @@ _ALL: Final = "all"
 _SECRETS: Final = "secrets"
 
 
-class _Group(click.Group):
+class _Group(Group):
     """`scan PATH` is `scan paths PATH`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from secure_platform.access.principals import Principal
 from secure_platform.access.secret_custody import SecretCustody
 from secure_platform.cli.access import open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, json_option, line, show, table
 from secure_platform.errors import UsageError
 from secure_platform.keys.secrets.secret import LARGEST
@@ -26,7 +27,7 @@ def _custody() -> tuple[SecretCustody, Principal]:
     return services.secret_custody, services.caller()
 
 
-@click.group(epilog=example("--token-file admin.token secret set mail < password.txt"))
+@click.group(cls=Group, epilog=example("--token-file admin.token secret set mail < password.txt"))
 def secret() -> None:
     """Keep secrets in this home, and rotate secrets wherever they are kept."""
 

@@ -271,7 +271,8 @@ def read_aggregates(directory: Path, taken: Collection[str]) -> Aggregates | Non
     for name in names:
         if name in taken or names.count(name) > 1:
             raise place.refusal(
-                f"the name {shown(name)} is taken", "Name it as no dataset, model or other aggregate."
+                f"the name {shown(name)} is taken",
+                "Use a name that no dataset, model or other aggregate has.",
             )
     zcdp = found.budget.composition == "zcdp"
     for each in found.aggregates:

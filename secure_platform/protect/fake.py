@@ -44,7 +44,7 @@ def faked(column: pl.Expr, inputs: Inputs) -> pl.Expr:
 
 
 def kind_for(info_type: str | None) -> str | None:
-    """What is made for an info type."""
+    """The kind of made-up value for an info type."""
     kinds: Mapping[str | None, str] = _document()["info_types"]
     return kinds.get(info_type)
 

@@ -70,6 +70,6 @@ def _check(file: str, rows: list[list[str]], level: int) -> None:
     for lower in range(level):
         if len({(row[lower], row[lower + 1]) for row in rows}) != len({row[lower] for row in rows}):
             raise PlanRefusedError(
-                f"Level {lower + 1} of the hierarchy {file} parts what level {lower} has together",
-                "Let every value be there once, and every level only join what is below it.",
+                f"Level {lower + 1} of the hierarchy {file} separates values that level {lower} merges",
+                "List every value once, and let each level only merge values of the level below.",
             )

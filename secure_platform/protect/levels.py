@@ -46,7 +46,7 @@ class Found:
     Attributes:
         levels: By column; 0 is the value itself.
         suppressed: Rows that stay behind.
-        information_lost: 0 to 1, as `anonymity` reckons it.
+        information_lost: 0 to 1, as `anonymity` calculates it.
     """
 
     levels: Mapping[str, int]
@@ -106,7 +106,7 @@ class Lattice:
         self._levels = [[codes[first] for codes in levels] for levels in coded]
         self._sensitive = [codes[first] for codes in others[: len(sensitive)]]
         self._subject = None if subject is None else others[-1][first]
-        self._costs, self._kept = self._reckoned()
+        self._costs, self._kept = self._losses()
         self._failed = np.zeros(self._shape, dtype=np.bool_)
         self.looked_at = 0
 
@@ -145,7 +145,7 @@ class Lattice:
         return Found(dict(zip(self._names, node, strict=True)), suppressed, lost)
 
     def _climb(self, node: Node) -> None:
-        """Fail as much as one way up can: between a node that fails and the top, the highest that does."""
+        """The highest failing node on one way up from a failing node to the top."""
         path = [node]
         while (higher := self._above(path[-1])) is not None:
             path.append(higher)
@@ -178,8 +178,8 @@ class Lattice:
             return np.bincount(inside, self._weights).astype(np.int64)
         return _different(inside, self._subject)
 
-    def _reckoned(self) -> tuple[list[list[float]], list[list[Numbers]]]:
-        """For each column and level the share of bits that is lost, and that each row keeps."""
+    def _losses(self) -> tuple[list[list[float]], list[list[Numbers]]]:
+        """For each column and level, the share of bits that is lost, and the share that each row keeps."""
         bits: list[list[Numbers]] = []
         for levels in self._levels:
             counts = [np.bincount(codes, self._weights)[codes] for codes in levels]

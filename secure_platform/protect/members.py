@@ -86,7 +86,7 @@ def _rebuilt(texts: pl.Series, tree: Tree, parts: Mapping[str, pl.Expr]) -> pl.S
 
 
 def _plain(frame: pl.DataFrame) -> list[Any]:
-    """Values as JSON can carry them."""
+    """Values as JSON can represent them."""
     dtype, value = frame.schema["value"], pl.col("value")
     if dtype.is_temporal():
         value = canonical_text(value, dtype)

@@ -110,7 +110,7 @@ def is_about(contract: Contract, named: Mapping[str, set[str]]) -> pl.Expr:
 def cells_of(
     plans: Iterable[Plan], values: Values, keys: PlanKeys, is_left: Callable[[str, int], bool]
 ) -> set[str]:
-    """Everything that stands for these values outside raw, under any version of a key that is left.
+    """All tokens and cells of these values outside the raw zone, under any key version that is left.
 
     Args:
         plans: The present one and those of all releases.

@@ -78,7 +78,7 @@ class ColumnPlan:
             yield from part.every()
 
     def to_json(self) -> dict[str, Any]:
-        """As canonical JSON can carry it."""
+        """As canonical JSON."""
         reference = self.reference
         parts = {name: part.to_json() for name, part in self.parts.items()}
         return {
@@ -99,7 +99,7 @@ class ColumnPlan:
         }
 
     def treatment(self) -> dict[str, Any]:
-        """What decides which values come out, but for the version of a key; as canonical JSON."""
+        """Everything that decides the output values except the key version; as canonical JSON."""
         parts = {name: part.treatment() for name, part in self.parts.items()}
         return {
             "column": self.column,
@@ -150,7 +150,7 @@ class Plan:
 
     Attributes:
         profile_digest: Of the profile's rules and of the strengths of transforms.
-        as_of: The date that ages are reckoned at.
+        as_of: The date at which ages are calculated.
     """
 
     product: str
@@ -228,7 +228,7 @@ class Plan:
 
 
 def mixed_domains(datasets: Iterable[Iterable[Mapping[str, Any]]]) -> list[str]:
-    """Token domains that have two key versions: their tokens would not meet.
+    """Token domains that have two key versions: their tokens would not match.
 
     Args:
         datasets: Columns of every dataset, as `ColumnPlan.to_json` writes them.

@@ -33,7 +33,7 @@ class Rule:
     """The least that a column needs, and why.
 
     Attributes:
-        instead: What does as well, though neither of the two is stronger.
+        instead: An equally acceptable transform, though neither of the two is stronger.
     """
 
     protect: Protect

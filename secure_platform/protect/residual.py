@@ -125,9 +125,9 @@ def _is_free_text(column: ColumnPlan) -> bool:
 
 
 def kept_formats(plan: DatasetPlan) -> dict[str, frozenset[str]]:
-    """Columns in which a scan finds something on purpose, and what; `ANY` where it looks like what it was.
+    """Columns in which findings are expected, and of which types; `ANY` if it looks like the original.
 
-    A column that the profile, or a waiver, lets out as it is holds what the contract says it holds.
+    A column that the profile or a waiver leaves unchanged contains what the contract says.
     """
     found = {}
     for column in plan.outputs:
@@ -139,7 +139,7 @@ def kept_formats(plan: DatasetPlan) -> dict[str, frozenset[str]]:
 
 
 def _is_dense(column: ColumnPlan) -> bool:
-    """Whether a value of it is by chance what another one was."""
+    """Whether one value may, by chance, be the encryption of another."""
     return any(
         each.params[KIND] in TRUE_BY_CHANCE
         if each.full_name == FAKE

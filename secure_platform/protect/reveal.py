@@ -47,7 +47,7 @@ def opened(plan: DatasetPlan, column: ColumnPlan, cells: pl.Series, keys: PlanKe
     if pattern is not None and not cells.str.contains(whole(str(pattern))).all():
         raise IntegrityError(
             f"What should be of {plan.dataset}.{column.column} does not have its format",
-            "Name the column that it comes from.",
+            "Name the column that the cell comes from.",
         )
     single = DatasetPlan(plan.dataset, (column,))
     values = undo(single, cells.alias(column.column).to_frame(), keys)

@@ -154,12 +154,12 @@ def _check(contract: Contract, asked: Suppress, named: set[str], quasi: Sequence
         require_conditions(dataset, columns, asked.when)
     if asked.sample < 1 and not contract.primary_key:
         raise PlanRefusedError(
-            f"{dataset} is to be sampled and has no primary key",
-            "Mark the column that names a row with `primaryKey: true`; the sample goes by it.",
+            f"{dataset} is sampled, but has no primary key",
+            "Mark the column that names a row with `primaryKey: true`; the sample depends on it.",
         )
     if max(k, asked.l) > 1 and not quasi:
         raise PlanRefusedError(
-            f"{dataset} is to have k or l and no quasi-identifier leaves it",
+            f"{dataset} asks for k or l, but no quasi-identifier leaves it",
             "Mark the columns by which somebody could be recognised with `quasiIdentifier: true`.",
         )
     hidden = [name for name in asked.sensitive if name not in named or name in quasi]
@@ -170,7 +170,7 @@ def _check(contract: Contract, asked: Suppress, named: set[str], quasi: Sequence
         )
     if any(column.reference and column.reference.dataset == dataset for column in contract.columns):
         raise PlanRefusedError(
-            f"{dataset} points at itself: rows that stay behind would be missed",
+            f"{dataset} references itself: rows that stay behind would be missing",
             "Drop the column that points at its own dataset, or keep all rows.",
         )
 

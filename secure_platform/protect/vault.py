@@ -46,9 +46,10 @@ _TEXT, _TOKEN = "text", "token"
 
 
 def last_day(today: date, ttl: int) -> date:
-    """The last day of the tokens that are drawn today: the days since 1970 are parted into so many each.
+    """The last day of the tokens that are drawn today.
 
-    All tokens of a domain end together, at most `ttl` days after they were drawn.
+    The days since 1970 are divided into periods of `ttl` days, so that all tokens of a domain end together,
+    at most `ttl` days after they were drawn.
     """
     return BEGINNING + timedelta(days=((today - BEGINNING).days // ttl + 1) * ttl - 1)
 
@@ -80,7 +81,7 @@ def recalled(column: pl.Series, inputs: Inputs) -> pl.Series:
     book = _book(inputs)
     if book.book.until < datetime.now(UTC).date():
         raise UsageError(
-            f"The tokens of {column.name} stood for something until {book.book.until}, and do not any more",
+            f"The tokens of {column.name} could be looked up until {book.book.until}, and no longer",
             "Ask about those of a newer release.",
         )
     asked = {bits: cell for cell in column.drop_nulls().unique() if (bits := _bits(cell, book.book.form))}

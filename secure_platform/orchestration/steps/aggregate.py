@@ -98,12 +98,12 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
 
 
 def declaration_digest(declared: Aggregate) -> str:
-    """`sha256:<hex>` over all that is declared of one aggregate."""
+    """`sha256:<hex>` over the declaration of one aggregate."""
     return canonical.sha256(canonical.dumps(declared.model_dump(mode="json")))
 
 
 def classification(declared: Aggregate, plan: DatasetPlan) -> Classification:
-    """That of its groups, which are told as they are; numbers with noise are internal."""
+    """The highest classification of its groups, which have no noise; numbers with noise are internal."""
     grouped = {group.column for group in declared.group_by}
     levels = [column.classification for column in plan.outputs if column.column in grouped]
     return max([Classification.INTERNAL, *levels])
@@ -121,7 +121,7 @@ def _declared(context: StepContext, name: str) -> tuple[Aggregates, Aggregate]:
 def _tell(
     context: StepContext, document: Aggregates, declared: Aggregate, source: MadeOf, plan: Plan
 ) -> tuple[pl.DataFrame, Spend, bool]:
-    """Spend, and then draw the noise; returns whether it was spent before."""
+    """Spend first, then draw the noise; also returns whether it was spent before."""
     services, product = context.services, context.product
     keys, domain = services.keys, noise_domain(product.name)
     key = keys.token_key(domain)
@@ -137,9 +137,9 @@ def _tell(
 
 
 def _input_digest(context: StepContext, source: MadeOf, plan: Plan) -> str:
-    """What changes with all that says which rows count: contents, or what they are made of.
+    """A digest that changes with everything that decides which rows count: contents, or provenance.
 
-    Cells that are encrypted at random are others each time.
+    Randomly encrypted cells differ each time, so there the content cannot be used.
     """
     datasets = [each.snapshot for each, _ in followed(context, plan, source)]
     outputs = [column for each in datasets for column in plan.datasets[each.dataset].outputs]

@@ -105,7 +105,7 @@ def _note_ticket(services: Services, digest: str, principal: Principal, ticket: 
 
 
 def _require_not_live(services: Services, digest: str) -> ReleaseRecord:
-    """The release; refused if readers see it, even if a deployment died before it could record that."""
+    """The release; refused if it is live, even if the deployment died before it could record that."""
     record = services.gate.get(digest)
     if services.target.base(record.product) == digest:
         raise GateRefusedError(

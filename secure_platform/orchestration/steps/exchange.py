@@ -105,7 +105,7 @@ def record_data(record: ReleaseRecord) -> dict[str, Any]:
 
 
 def read_record(data: Mapping[str, Any]) -> ReleaseRecord:
-    """The release that was written as JSON, without what only the gate needs of it."""
+    """The reverse of `record_data`; what only the gate needs is left empty."""
     decided_at = data["decided_at"]
     return ReleaseRecord(
         digest=data["digest"],

@@ -22,7 +22,7 @@ _MAC: Final = re.compile(rb"\bm([1-9][0-9]{0,8}):[0-9a-f]{64}\b")
 
 
 def usage_of(services: Services, about: KeyVersion) -> dict[str, int]:
-    """What needs the version, in words → how many; empty where nothing does or it cannot be counted."""
+    """Description of what needs the version → how many; empty if nothing does, or it cannot be counted."""
     found: dict[str, int] = {}
     for room, what in ROOMS.items():
         count = sum(_needs(record, about) for record in _records(services.settings.home / room))
@@ -39,7 +39,7 @@ def usage_of(services: Services, about: KeyVersion) -> dict[str, int]:
 
 
 def _records(room: Path) -> Iterator[bytes]:
-    """Every JSON document of a room; databases and Parquet files begin otherwise."""
+    """Every JSON document in a directory; databases and Parquet files begin differently."""
     for path in room.rglob("*"):
         if path.is_file() and not path.is_symlink():
             with path.open("rb") as file:

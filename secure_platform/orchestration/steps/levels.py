@@ -103,7 +103,7 @@ def propose_levels(
     rule = plan.suppression
     if rule is None or not rule.quasi:
         raise UsageError(
-            f"{dataset} is to have neither k nor l",
+            f"{dataset} asks for neither k nor l",
             "Mark its quasi-identifiers, and say `suppressRows: {k: 5}` in its contract.",
         )
     files = _files(plan, rule, added)
@@ -129,7 +129,7 @@ def propose_levels(
 
 
 def _least(product: Product, contract: Contract, name: str, file: str) -> int:
-    """The lowest level of a hierarchy that the plan would be compiled with: 1 where the value is not kept.
+    """The lowest level of a hierarchy with which the plan compiles: 1 if the value must not be kept.
 
     Raises:
         PlanRefusedError: If the profile requires what no level of a hierarchy stands for.
@@ -146,7 +146,7 @@ def _least(product: Product, contract: Contract, name: str, file: str) -> int:
 
 
 def _counted(search: Search, least: Mapping[str, int]) -> Search:
-    """The levels as the hierarchies number them: the search numbers those from which it began."""
+    """The levels in the hierarchies' numbering; the search counts from the lowest that is allowed."""
     if search.found is None:
         return search
     levels = {name: level + least.get(name, 0) for name, level in search.found.levels.items()}
@@ -154,7 +154,7 @@ def _counted(search: Search, least: Mapping[str, int]) -> Search:
 
 
 def _searched(plan: DatasetPlan, rule: Suppression) -> DatasetPlan:
-    """The plan of the columns that k and l are about.
+    """The plan, reduced to the columns that k and l concern.
 
     Raises:
         UsageError: If tokens would be drawn for one of them, and stored.
@@ -173,7 +173,7 @@ def _searched(plan: DatasetPlan, rule: Suppression) -> DatasetPlan:
 def _read(
     services: Services, plan: DatasetPlan, rule: Suppression, source: Path, contract: Contract
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of the source that would not stay behind anyway, and what the plan makes of them."""
+    """The rows of the source that no condition or sample leaves behind, raw and protected."""
     typed = chosen(rule, cast_typed(contract, _text(source, contract)), services.keys).collect()
     if typed.is_empty():
         raise DataRefusedError(
@@ -215,7 +215,7 @@ def _text(source: Path, contract: Contract) -> pl.LazyFrame:
 
 
 def _levels(product: Product, values: pl.Series, file: str) -> list[pl.Series]:
-    """What the values are at each level; what is in no line is there as it is, and null above."""
+    """The values at each level; one that is on no line of the file is null above level 0."""
     frame = values.to_frame("value")
     text = frame.select(canonical_text(pl.col("value"), values.dtype))["value"]
     higher = [

@@ -188,7 +188,7 @@ def _build(
 def formats_kept(
     plans: Mapping[str, DatasetPlan], lineages: Mapping[str, "ColumnLineage"], mart: str
 ) -> dict[str, frozenset[str]]:
-    """The columns of a mart that come from nothing but columns in which something is found on purpose."""
+    """The columns of a mart that come only from columns in which findings are expected, and their types."""
     found = {
         (name, column): kinds for name, plan in plans.items() for column, kinds in kept_formats(plan).items()
     }

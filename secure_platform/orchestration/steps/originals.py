@@ -10,6 +10,7 @@ from secure_platform.orchestration.steps.pull import VERDICTS
 from secure_platform.source.csv import LINE
 from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
 from secure_platform.store.snapshots import SnapshotStore
+from secure_platform.validate.rules import cast_typed
 
 
 def raw_snapshots(context: StepContext, datasets: Iterable[str]) -> dict[str, Snapshot]:
@@ -43,3 +44,8 @@ def valid_rows(store: SnapshotStore, raw: Snapshot) -> pl.LazyFrame:
     if quarantine is None:
         return text
     return text.join(quarantine.select(LINE).unique(), on=LINE, how="anti", maintain_order="left")
+
+
+def typed_rows(context: StepContext, raw: Snapshot) -> pl.LazyFrame:
+    """The valid rows of a raw snapshot, in the types of its contract."""
+    return cast_typed(context.product.contracts[raw.dataset], valid_rows(context.services.store, raw))

@@ -110,7 +110,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
 def _input_key(
     context: StepContext, tables: Mapping[str, Snapshot], plan: Plan, dbt: Mapping[str, Any]
 ) -> str:
-    """What a release is found again by."""
+    """The key by which the release of the same input is found again."""
     product = context.product
     return input_key(
         stage="release",
@@ -127,7 +127,7 @@ def _input_key(
 def _registered(
     services: Services, product: Product, request: ReleaseRequest, digest: str, key: str
 ) -> ReleaseRecord:
-    """Tell the gate of a release that was just signed."""
+    """Register a release that was just signed at the gate."""
     first, second = product.approver_levels
     return services.gate.register(
         digest=digest,
@@ -147,8 +147,8 @@ def _registered(
 def _requested_by(context: StepContext, key: str) -> str:
     """Who the release is recorded for, and who therefore does not approve it.
 
-    A program has no eyes of its own: what a person asked for, and nobody decided on, stays theirs when a
-    schedule builds the same again.
+    When a schedule rebuilds what a person requested and nobody decided on, the request stays that person's:
+    a program is not a second pair of eyes.
     """
     gate, asking = context.services.gate, context.services.principals.get(context.requester)
     if asking is None or asking.kind != "service":
@@ -158,7 +158,7 @@ def _requested_by(context: StepContext, key: str) -> str:
 
 
 def release_classification(plan: Plan, tables: Mapping[str, Snapshot]) -> Classification:
-    """The highest of what the plan lets out and of what the marts declare."""
+    """The highest classification of the plan's output and of what the marts declare."""
     declared = [Classification.parse(table.provenance["classification"]) for table in tables.values()]
     return max([output_classification(plan), *declared])
 
@@ -176,7 +176,7 @@ def _made_by(product: Product, tables: Mapping[str, Snapshot]) -> dict[str, Any]
 
 
 def _aggregates(product: Product) -> dict[str, Any] | None:
-    """What is told in numbers with noise, and the budget for that."""
+    """The declared aggregates and their budget."""
     return product.aggregates.model_dump(mode="json") if product.aggregates else None
 
 
@@ -188,7 +188,7 @@ def _required(product: Product, zone: Zone, name: str) -> tuple[str, ...]:
 
 
 def _lineage(context: StepContext, tables: Mapping[str, Snapshot], plan: Plan) -> list[Snapshot]:
-    """Every snapshot the tables come from, read again: passed, and under the present contract and plan."""
+    """Every snapshot behind the tables, read again: each passed, under the present contract and plan."""
     store, name = context.services.store, context.product.name
     found: dict[tuple[str, str], Snapshot] = {}
     waiting = list(tables.values())
@@ -213,7 +213,7 @@ def _lineage(context: StepContext, tables: Mapping[str, Snapshot], plan: Plan) -
 
 
 def _require_current(product: Product, snapshot: Snapshot, plan: Plan) -> None:
-    """What the manifest says about contracts, plan and noise must be what the rows were made under."""
+    """Refuse rows made under other contracts, another plan or other aggregates than the manifest states."""
     if snapshot.zone is Zone.MARTS:
         _require_declared(product, snapshot)
         return
@@ -231,7 +231,7 @@ def _require_declared(product: Product, snapshot: Snapshot) -> None:
     declared = product.aggregates.by_name.get(snapshot.dataset) if product.aggregates else None
     if declared is not None and snapshot.provenance.get("declaration") != declaration_digest(declared):
         raise DataRefusedError(
-            f"{product.name}/marts/{snapshot.dataset} was told under another declaration in aggregates.yaml",
+            f"{product.name}/marts/{snapshot.dataset} was made under another declaration in aggregates.yaml",
             f"Run the whole build: secure-platform run {product.name}.",
         )
 

@@ -30,7 +30,7 @@ from secure_platform.orchestration.steps.observe import (
     terms_of,
     treated,
 )
-from secure_platform.orchestration.steps.originals import raw_snapshots, related, valid_rows
+from secure_platform.orchestration.steps.originals import raw_snapshots, related, typed_rows, valid_rows
 from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.residual import RESIDUAL, judge_residual
 from secure_platform.orchestration.steps.retokenize import VERDICT as RETOKENIZED
@@ -47,7 +47,6 @@ from secure_platform.source.csv import LINE
 from secure_platform.store.draft import Draft
 from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
 from secure_platform.taxonomy.classification import Classification
-from secure_platform.validate.rules import cast_typed
 
 VERDICTS: Final = ("rows", "reconciliation", "references", RESIDUAL, "classification")
 KEYED: Final = frozenset({"hash", "tokenize", "vault", "encrypt", "fpe", "fake"})
@@ -57,14 +56,14 @@ KEYED: Final = frozenset({"hash", "tokenize", "vault", "encrypt", "fpe", "fake"}
 def current_plan(product: Product, keys: KeyRing) -> Plan:
     """The product's plan at the current version of each domain's token key.
 
-    Ages are counted at the first day of the year, so that unchanged data keep their plan for a year.
+    Ages are calculated at the first day of the year, so that unchanged data keep their plan for a year.
     """
     today = datetime.now(UTC).date()
     return compile_plan(product, keys.token_version, today.replace(month=1, day=1), today)
 
 
 def output_classification(plan: Plan) -> Classification:
-    """The highest classification of any column the plan lets out."""
+    """The highest classification of the plan's output columns."""
     return max(
         (column.classification for dataset in plan.datasets.values() for column in dataset.outputs),
         default=Classification.PUBLIC,
@@ -150,7 +149,7 @@ def lineage_record(snapshot: Snapshot) -> dict[str, Any]:
 def _require_same_books(
     plans: Mapping[str, DatasetPlan], dataset: str, parents: Mapping[str, Snapshot]
 ) -> None:
-    """Refuse references to keys whose stored tokens are of another time than those of today's plan."""
+    """Refuse references to keys whose stored tokens are of another period than those of today's plan."""
     for column in plans[dataset].outputs:
         key = column.reference
         if column.full_name != VAULT or key is None or key.dataset not in parents:
@@ -190,18 +189,14 @@ def _carry_out(
     raws: Mapping[str, Snapshot],
     parents: Mapping[str, Snapshot],
 ) -> Measures:
-    """Write the rows that leave raw, and record every verdict on them."""
+    """Write the rows that leave the raw zone, and record every verdict on them."""
     services, contract, plan = context.services, context.product.contracts[dataset], plans[dataset]
-    text = valid_rows(services.store, raws[dataset])
-    typed = cast_typed(contract, text)
+    text, typed = valid_rows(services.store, raws[dataset]), typed_rows(context, raws[dataset])
     whole = {name: services.store.scan(parent) for name, parent in parents.items()}
     rows = leaving(plan, typed, whole, _complete(context, plans, raws, parents), services.keys)
     profiler = Profiler(contract, labels_key(context), values=_lasting(plan))
     totals = Totals(contract.monitor.reconcile, dataset)
-    others = {
-        name: cast_typed(context.product.contracts[name], valid_rows(services.store, raws[name]))
-        for name in parents
-    }
+    others = {name: typed_rows(context, raws[name]) for name in parents}
     written = _write(draft, rows, text, totals.queries(typed, rows.kept, others), profiler.queries(rows.kept))
     tolerated = _tolerated(contract, written)
     if written.orphans and tolerated:
@@ -250,7 +245,7 @@ def _write(
 
 
 def _tolerated(contract: Contract, written: _Written) -> bool:
-    """Whether the contract lets the rows go that point at nothing, as few as they are."""
+    """Whether the contract allows this many orphans."""
     return not written.orphans or (
         contract.on_invalid == "quarantine" and written.orphans <= contract.max_invalid_ratio * written.given
     )
@@ -313,16 +308,11 @@ def _complete(
     raws: Mapping[str, Snapshot],
     parents: Iterable[str],
 ) -> dict[str, pl.LazyFrame]:
-    """The parents with the rows that stayed behind; empty if none could."""
+    """The protected parents including the rows that stayed behind; empty if none could."""
     if not any(plans[name].suppression for parent in parents for name in related(context.product, parent)):
         return {}
-    services, contracts = context.services, context.product.contracts
-    return {
-        name: apply(
-            plans[name], cast_typed(contracts[name], valid_rows(services.store, raws[name])), services.keys
-        )
-        for name in parents
-    }
+    keys = context.services.keys
+    return {name: apply(plans[name], typed_rows(context, raws[name]), keys) for name in parents}
 
 
 def _count(frame: pl.LazyFrame) -> int:

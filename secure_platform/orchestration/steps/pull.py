@@ -145,7 +145,7 @@ def _judge_findings(
 
 
 def _frames(source: Source, malformed: list[Malformed], unstored: Collection[str]) -> Iterator[pl.DataFrame]:
-    """The rows as they are stored: without values that may not be."""
+    """The rows as they are stored, without the values that may not be."""
     for batch in source.batches():
         # What could not be parsed may hold such a value anywhere.
         malformed.extend(replace(each, record=b"") if unstored else each for each in batch.malformed)
@@ -169,7 +169,7 @@ def _refuse_unstorable(dataset: str, findings: Iterable[Finding], profile: Profi
 def _without_erased(
     context: StepContext, contract: Contract, frames: Iterator[pl.DataFrame], gone: list[int]
 ) -> Iterator[pl.DataFrame]:
-    """A source that still has somebody who was erased does not bring them back; their rows are counted."""
+    """Leave out, and count, the rows of erased persons that the source still has."""
     keys, columns = context.services.keys, subject_columns(context.product, contract)
     for frame in frames:
         left = frame
@@ -186,7 +186,7 @@ def _without_erased(
 
 
 def _floored(count: int) -> str:
-    """A count of the rows of those who were erased; of few it is not told how many."""
+    """The number of rows of erased persons; a small number is not given exactly."""
     return str(count) if count == 0 or count >= SMALLEST else f"fewer than {SMALLEST}"
 
 
@@ -239,7 +239,7 @@ def _same_content(before: Snapshot | None, snapshot: Snapshot) -> bool:
 
 
 def _repeats(before: Snapshot | None, snapshot: Snapshot) -> bool:
-    """Whether another source has the same rows; the same one, read by another contract, is no other."""
+    """Whether a different source has the same rows; the same source under another contract does not count."""
     return (
         before is not None
         and _same_content(before, snapshot)
@@ -263,7 +263,7 @@ def _outcome(context: StepContext, snapshot: Snapshot, written: datetime) -> Ste
 
 
 def _drift_outcome(scanned: Verdict) -> CheckOutcome:
-    """An error where the contract does not allow what is new; a warning where it is protected anyhow."""
+    """An error if the contract does not allow the new finding, a warning if it is protected anyway."""
     new, baseline = scanned.detail[DRIFT], scanned.detail[BASELINE]
     wrong = {(each["column"], each["info_type"]) for each in scanned.detail["refused"]}
     refused_too = any((each["column"], each["info_type"]) in wrong for each in new)

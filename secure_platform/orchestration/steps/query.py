@@ -44,7 +44,7 @@ def read_production(
 
 
 def with_purpose(caller: Principal, purpose: str | None) -> Principal:
-    """The caller, saying what they need data for.
+    """The caller with their purpose.
 
     Raises:
         UsageError: If no product could have such a purpose.

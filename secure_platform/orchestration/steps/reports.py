@@ -16,13 +16,13 @@ DBT: Final = "dbt"
 
 
 def reported(context: StepContext, outcome: StepOutcome) -> StepOutcome:
-    """The same outcome, after the incidents have taken it in."""
+    """The same outcome, after its checks were reported to the incidents."""
     report_snapshot(context.services, outcome.snapshot, outcome.checks)
     return outcome
 
 
 def report_snapshot(services: Services, snapshot: Snapshot, checks: Sequence[CheckOutcome]) -> None:
-    """Take in the checks on a snapshot; a mart's tests are one."""
+    """Report the checks on a snapshot to the incidents; a mart's tests count as one."""
     tests = snapshot.verdicts.get(DBT)
     judged = [*checks, *([CheckOutcome(DBT, tests.passed)] if tests else [])]
     place = (str(snapshot.zone), snapshot.dataset, snapshot.snapshot_id)

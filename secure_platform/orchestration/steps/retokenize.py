@@ -44,7 +44,7 @@ class Carrier:
 
 
 def released(services: Services, product: Product) -> SignedManifest:
-    """What is in production, as it was signed.
+    """The signed manifest of the release in production.
 
     Raises:
         GateRefusedError: If nothing is.
@@ -53,7 +53,7 @@ def released(services: Services, product: Product) -> SignedManifest:
     digest = services.target.base(product.name)
     if digest is None:
         raise GateRefusedError(
-            f"Nothing of {product.name} is in production, so no token is out",
+            f"Nothing of {product.name} is in production, so none of its tokens is in use",
             f"Build it: secure-platform run {product.name}.",
         )
     return signed_package(services, services.gate.get(digest))

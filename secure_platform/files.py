@@ -16,6 +16,9 @@ PRIVATE_DIRECTORY: Final = 0o700
 PRIVATE_FILE: Final = 0o600
 OTHERS: Final = 0o077
 CHUNK: Final = 1 << 20
+READ_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How a file is opened that somebody else may have put there: no link is followed, no pipe is waited for."""
+READ_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def private_directory(path: Path) -> Path:

@@ -1,8 +1,8 @@
-"""How much one principal may do of something in an hour, counted in the audit log.
+"""How much of something one principal may do in an hour, counted in the audit log.
 
-What counts are the records themselves: nobody can lower a count that is in a Merkle tree, and where the log
-cannot be read, nothing is done. Whoever begins counts before they are judged, so that many at once gain
-nothing; what was refused for its amount costs nothing.
+The audit records themselves are counted: nobody can lower a count that is in a Merkle tree, and if the log
+cannot be read, nothing is done. A request is counted when it begins, before it is judged, so that sending
+many at once gains nothing. A request that is refused for its amount does not count.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Principals, references and moments in Cedar's JSON; a question in it can be kept without anybody's name."""
+"""Principals, references and times in Cedar's JSON; a question can be stored without anybody's name."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How somebody comes is part of what they may do: proof, second factor, address, purpose, scope."""
+"""The circumstances of a request are part of the decision: proof, second factor, address, purpose, scope."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

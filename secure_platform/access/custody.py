@@ -1,8 +1,8 @@
-"""What is done to keys is asked of the policy, done in one transaction, recorded, and told.
+"""Every operation on keys is asked of the policy, done in one transaction, recorded and reported.
 
-Nobody destroys a key alone: one person disables a version, so that it shows what still needs it, and another
-one destroys it. Who disabled it is read from the audit log, not from a row that could be edited. A version
-that the platform's own records need is not disabled: nobody could be let in to enable it again.
+Nobody destroys a key alone: one person disables a version, which shows what still needs it, and another
+person destroys it. Who disabled it is read from the audit log, not from a row that could be edited. A version
+that the platform's own records need cannot be disabled, because nobody could then log in to enable it again.
 """
 
 from collections.abc import Callable, Mapping, Sequence

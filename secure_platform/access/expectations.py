@@ -1,6 +1,6 @@
-"""Policies are tested like code: a case says who asks for what, and what must come of it.
+"""Policies are tested like code: a case says who asks for what, and what the decision must be.
 
-Cases lie in `*.yaml` files beside the policies. What a case leaves out has the value of an ordinary request.
+The cases are `*.yaml` files beside the policies. What a case leaves out has the value of an ordinary request.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from secure_platform.access.circumstances import Channel, Circumstances, Method
+from secure_platform.access.matrix import ANY_DIGEST, CLASSIFICATIONS
 from secure_platform.access.policy import Decision, Policy
 from secure_platform.access.principals import Principal
 from secure_platform.access.resources import (
@@ -27,8 +28,6 @@ from secure_platform.access.situation import Declared, Situation
 from secure_platform.errors import ContractError
 
 Classification = Literal["public", "internal", "confidential", "restricted"]
-_LEVELS = ("public", "internal", "confidential", "restricted")
-_DIGEST = "sha256:" + "0" * 64
 
 
 class _Part(BaseModel):
@@ -159,13 +158,13 @@ def _judged(policy: Policy, case: Expectation) -> Decision:
     resource, situation = _resource(case.resource), _Stated(case.resource)
     if isinstance(resource, ReleaseResource):
         return policy.evaluate(
-            principal, case.action, resource, at=case.at, situation=situation, digest=_DIGEST, base=None
+            principal, case.action, resource, at=case.at, situation=situation, digest=ANY_DIGEST, base=None
         )
     return policy.evaluate(principal, case.action, resource, at=case.at, situation=situation)
 
 
 def _resource(on: On) -> Resource:
-    level = _LEVELS.index(on.classification)
+    level = CLASSIFICATIONS.index(on.classification)
     match on.kind:
         case "platform":
             return PlatformResource()
@@ -173,7 +172,7 @@ def _resource(on: On) -> Resource:
             return ProductResource(on.product, on.environment, level)
         case "release":
             return ReleaseResource(
-                digest=_DIGEST,
+                digest=ANY_DIGEST,
                 product=on.product,
                 environment=on.environment,
                 classification=level,

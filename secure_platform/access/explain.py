@@ -1,4 +1,4 @@
-"""What a decision would need to be another one, and what other policies would have decided."""
+"""What would change a decision, and what other policies would have decided."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
-"""What is on legal hold is not erased before the hold is lifted; holds are entries of the audit log.
+"""What is on legal hold is not erased until the hold is lifted; holds are entries of the audit log.
 
-The log cannot be shortened or edited unnoticed, so neither can a hold be, and no row says otherwise. A person
-is in it as a keyed hash, and a matter as the number that the court or counsel gave it.
+The log cannot be shortened or edited unnoticed, and no row is kept that could say otherwise, so neither can a
+hold. A person appears in it as a keyed hash, and a matter as the number that the court or counsel gave it.
 """
 
 import re

@@ -1,8 +1,8 @@
-"""A backup takes every key out of the home, so it is ruled, recorded and told like nothing else.
+"""A backup takes every key out of the home, so it needs its own right, is recorded, and is reported.
 
-It is one file, opened by its passphrase only, private to its owner, and outside the home: what is lost with
-the home is no backup. It is read back before it counts. Which versions the newest one has is kept in a sealed
-row, so that everybody is told of keys that no backup has.
+It is one file, which opens only with its passphrase, is private to its owner, and must be outside the home:
+what is lost with the home is no backup. It is read back before it counts. A sealed row says which versions
+the newest backup has, so that everybody can be told of keys that no backup has.
 """
 
 import secrets

@@ -19,7 +19,8 @@ from secure_platform.access.resources import (
 from secure_platform.access.situation import Declared, Situation
 
 CLASSIFICATIONS: Final = ("public", "internal", "confidential", "restricted")
-_DIGEST: Final = "sha256:" + "0" * 64
+ANY_DIGEST: Final = "sha256:" + "0" * 64
+"""Of a release in a question that is about no real one."""
 _PURPOSE: Final = "research"
 _NOW: Final = datetime(2026, 1, 5, 12, tzinfo=UTC)
 _STATES: Final = {
@@ -138,7 +139,7 @@ def _resource(action: Action, classification: int) -> Resource:
     if action in ABOUT_KEYS:
         return ABOUT_KEYS[action]
     return ReleaseResource(
-        digest=_DIGEST,
+        digest=ANY_DIGEST,
         product="product",
         environment="production",
         classification=classification,
@@ -152,7 +153,7 @@ def _resource(action: Action, classification: int) -> Resource:
 def _seen(action: Action) -> Seen:
     if action in _ABOUT_THE_PLATFORM | _ABOUT_PRODUCTS | ABOUT_KEYS.keys():
         return {}
-    return {"digest": _DIGEST, "base": None}
+    return {"digest": ANY_DIGEST, "base": None}
 
 
 def matrix_rows(permissions: Sequence[Permission]) -> list[tuple[str, ...]]:

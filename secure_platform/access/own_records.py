@@ -1,7 +1,7 @@
-"""The platform's own records name the version of the key that sealed them; without it nobody could be let in.
+"""Which key versions the platform's own records need: without these, nobody could log in.
 
-Rows that say who may do what carry a MAC, and what people wrote is encrypted in its row. Only the version is
-read here: nothing is opened, and nothing is believed.
+Rows that say who may do what carry a MAC, and texts that people wrote are encrypted in their row. Only the
+version is read here: nothing is opened, and nothing is trusted.
 """
 
 import re

@@ -69,7 +69,6 @@ class Principals:
         kind: Literal["user", "service"] = "user",
         roles: Iterable[str],
         groups: Iterable[str] = (),
-        email: str | None = None,
         actor: str,
     ) -> Principal:
         """Add a principal, which has no token yet.
@@ -79,7 +78,6 @@ class Principals:
             kind: A person or a program.
             roles: What they may do.
             groups: Approver groups, as contracts name them.
-            email: Where notices for them go.
             actor: Who adds them.
 
         Raises:
@@ -87,7 +85,7 @@ class Principals:
         """
         added = Principal(name, kind, frozenset(roles), active=True, groups=frozenset(groups))
         try:
-            self._add("principal.add", added, _new_row(added, email, None, None), actor=actor)
+            self._add("principal.add", added, _new_row(added, None, None, None), actor=actor)
         except DuplicateError:
             raise UsageError(f"The principal {name} exists already", "Choose another name.") from None
         return added

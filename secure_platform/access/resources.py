@@ -1,4 +1,4 @@
-"""What can be asked of the policy: actions, what they are done on, and that in Cedar's JSON."""
+"""What the policy can be asked: the actions, what they act on, and that in Cedar's JSON."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,9 +1,9 @@
-"""What holds at a moment besides who somebody is: grants, delegations, freezes, what a product declares.
+"""What holds at a moment apart from who somebody is: grants, delegations, freezes, a product's declarations.
 
-The policy asks here itself, so that no caller can leave out a freeze or make up a grant. A grant gives its
-role for its product only. A delegation lends the approver right that its giver has of their own at that
-moment, and is used one at a time, only where the principal's own rights do not do. A break-glass gives a role
-and marks its holder, who approves nothing there meanwhile.
+The policy looks here itself, so that no caller can leave out a freeze or invent a grant. A grant gives its
+role for its product only. A delegation lends the approver right that its giver has at that moment; only one
+is used at a time, and only if the principal's own rights are not enough. A break-glass gives a role and marks
+its holder, who cannot approve anything there meanwhile.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence

@@ -47,7 +47,7 @@ def server_option(decorated: Decorated) -> Decorated:
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         expose_value=False,
         callback=_remember(_CA),
-        help="PEM file of who signed the server's certificate, beside the system's authorities.",
+        help="PEM file of a certificate authority to trust besides the system's.",
     )
     return server(ca(decorated))
 

@@ -12,6 +12,7 @@ from secure_platform import canonical
 from secure_platform.access.principals import ANONYMOUS
 from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import brief, example, json_option, line, print_json, show, table
 from secure_platform.errors import UsageError
 from secure_platform.files import replace_private
@@ -35,7 +36,7 @@ def _reading() -> Services:
     return services
 
 
-@click.group(epilog=example("audit verify --checkpoint kept.txt"))
+@click.group(cls=Group, epilog=example("audit verify --checkpoint kept.txt"))
 def audit() -> None:
     """Verify, read, prove and export the audit log."""
 
@@ -79,7 +80,10 @@ def verify(checkpoints: tuple[Path, ...], *, as_json: bool) -> None:
 )
 @json_option
 def tail(count: int, *, as_json: bool) -> None:
-    """Show the newest entries, oldest of them first; actors that this home knows are shown by name."""
+    """Show the newest entries, the oldest of them first.
+
+    Actors that this home knows are shown by name.
+    """
     services = _reading()
     names = [*(principal.name for principal in services.principals.list()), *OTHER_ACTORS]
     known = {hashed: name for name in names for hashed in services.keys.identifiers(name)}
@@ -96,7 +100,10 @@ def tail(count: int, *, as_json: bool) -> None:
 @click.argument("seq", type=click.IntRange(0))
 @json_option
 def prove(seq: int, *, as_json: bool) -> None:
-    """Prove that entry SEQ is in the log, against a signed checkpoint; the proof is JSON in any case."""
+    """Prove that entry SEQ is in the log, against a signed checkpoint.
+
+    The proof is JSON, with or without --json.
+    """
     services = _reading()
     proof = services.audit.prove(seq).to_json()
     show(proof, as_json=as_json, render=lambda _out: print_json(proof))
@@ -107,9 +114,10 @@ def prove(seq: int, *, as_json: bool) -> None:
 @click.option("--ocsf", is_flag=True, help="Also write every finding of a scan as an OCSF event.")
 @json_option
 def export(directory: Path, *, ocsf: bool, as_json: bool) -> None:
-    """Write the log to DIRECTORY as C2SP tiles with a signed checkpoint, for keeping elsewhere.
+    """Export the log to DIRECTORY as C2SP tiles with a signed checkpoint.
 
-    With --ocsf the file findings.ocsf.ndjson there has one Data Security Finding (class 2006) on each line.
+    Keep it elsewhere. With --ocsf, the file findings.ocsf.ndjson has one Data Security Finding (class 2006)
+    per line.
     """
     services = _reading()
     try:

@@ -1,4 +1,4 @@
-"""`budget`: what a product has told of people in numbers with noise, and what it may still tell."""
+"""`budget`: what a product has published about people with noise, and what it may still spend."""
 
 from typing import Final
 
@@ -22,17 +22,17 @@ COLUMNS: Final = ("told on (UTC)", "aggregate", "epsilon", "rho", "delta")
 @click.argument("product")
 @json_option
 def budget(product: str, *, as_json: bool) -> None:
-    """Show the privacy budget of PRODUCT: what was spent on which table, what is left, and when it renews.
+    """Show the privacy budget of PRODUCT: what each table spent, what is left, when it renews.
 
-    What was told stays told: nothing gives a budget back but its period. A table that is made again from the
-    same data is the same and spends nothing.
+    What was published stays published: only a new period renews the budget. Making a table again from the
+    same data gives the same table and spends nothing.
     """
     services = open_services()
     declared = services.product(product)
     services.policy.require(services.caller(), Action.RUN_READ, product_resource(services, declared))
     if declared.aggregates is None:
         raise UsageError(
-            f"{product} tells nothing in numbers with noise",
+            f"{product} publishes no numbers with noise",
             "Declare it in aggregates.yaml; see docs/protection.md.",
         )
     balance = services.budget.balance(product, declared.aggregates.budget)

@@ -1,4 +1,4 @@
-"""`init`, `run`, `deploy`, `rollback`: the way of the data from the command line."""
+"""`init`, `run`, `deploy`, `rollback`: the way from source to production, on the command line."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -31,9 +31,9 @@ from secure_platform.settings import load_settings
 @click.command(epilog=example("init", "--home /srv/secure init"))
 @json_option
 def init(*, as_json: bool) -> None:
-    """Create the home: keys, databases, the services' and the administrator's principals.
+    """Create the home: keys, databases and the first principals (services and an administrator).
 
-    Doing it again changes nothing. Back the keys up: without them nothing in the home can be read.
+    Running it again changes nothing. Back up the keys: without them, nothing in the home can be read.
     """
     settings = load_settings()
     created = prepare_home(settings)
@@ -68,9 +68,10 @@ def init(*, as_json: bool) -> None:
 @server_option
 @json_option
 def run(product: str, source: Path | None, *, as_json: bool) -> int:
-    """Build PRODUCT: pull, validate, scan, protect, transform, package; it ends with a pending release.
+    """Build PRODUCT from its source to a pending release.
 
-    Unchanged input reuses what is there, and makes no new release.
+    It pulls, validates, scans, protects, transforms and packages. Unchanged input reuses earlier results and
+    makes no new release.
     """
     platform = open_platform()
     progress = Progress(Output(), quiet=as_json)
@@ -92,7 +93,10 @@ def run(product: str, source: Path | None, *, as_json: bool) -> int:
 @server_option
 @json_option
 def deploy(product: str, *, as_json: bool) -> int:
-    """Deploy the approved release of PRODUCT; the daemon of `serve` does the same by itself."""
+    """Deploy the approved release of PRODUCT.
+
+    The daemon of `serve` does this by itself.
+    """
     # Dagster takes a second to import: see `Local.build`.
     from secure_platform.orchestration.launch import run_deploy  # noqa: PLC0415
 
@@ -130,8 +134,9 @@ def deploy(product: str, *, as_json: bool) -> int:
 def rollback(product: str, number: int | None, reason: str, *, as_json: bool) -> None:
     """Put the previous release of PRODUCT back into production, after verifying it again.
 
-    It exits 4 if production is another release by the time that a running deployment or rollback has ended.
-    With --from it may be repeated: if production already went back from that release, it says so and exits 0.
+    If a running deployment or rollback has changed production by the time it ends, this exits 4. With --from
+    it is safe to repeat: if production has already been rolled back from that release, it says so and exits
+    0.
     """
     platform = open_platform()
     seen = platform.in_production(product) if number is None else numbered(platform, product, number)

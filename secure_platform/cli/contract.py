@@ -5,7 +5,6 @@ came from; what else changes in them is noted.
 """
 
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from secure_platform.cli.contract_draft import draft
 from secure_platform.cli.contract_levels import levels
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, json_option, line, show, table
 from secure_platform.contract.diff import KINDS, Change, ContractDiff, diff_datasets, diff_products
 from secure_platform.contract.load import load_contract
@@ -21,14 +21,14 @@ from secure_platform.contract.product import Product, load_product
 from secure_platform.errors import ContractError, PlanRefusedError, UsageError
 from secure_platform.protect.changes import WEAKER, changes
 from secure_platform.protect.compiler import compile_plan
+from secure_platform.protect.proposal import AS_OF
 
-AS_OF: Final = date(2000, 1, 1)
 """The same on both sides: the day of the comparison is no difference."""
 NEVER: Final = "never"
 _document = click.Path(path_type=Path)
 
 
-@click.group(epilog=example("contract diff old/patients.odcs.yaml new/patients.odcs.yaml"))
+@click.group(cls=Group, epilog=example("contract diff old/patients.odcs.yaml new/patients.odcs.yaml"))
 def contract() -> None:
     """Draft contracts from data, and compare contracts."""
 
@@ -52,10 +52,10 @@ def contract() -> None:
 )
 @json_option
 def contract_diff(old: Path, new: Path, fail_on: str, *, as_json: bool) -> int:
-    """Say whether NEW is a breaking, an additive or no change to OLD: two contract files, or two products.
+    """Say whether the change from OLD to NEW is breaking, additive or none.
 
-    A product is its folder, with defs.yaml and contracts/; of two products the protection is compared
-    too. Exits 3 if the change is breaking, or if a document is refused; needs no home.
+    Both are contract files, or both are product folders with defs.yaml and contracts/; of products, the
+    protection is compared too. Exits 3 if the change is breaking or a document is refused. Needs no home.
     """
     found = _compare(old, new)
     show(found.to_json(), as_json=as_json, render=lambda out: render_contracts(out, found))
@@ -83,7 +83,10 @@ def _compare(old: Path, new: Path) -> ContractDiff:
     if old.is_dir() and new.is_dir():
         return _with_protection(load_product(old), load_product(new))
     if old.is_dir() or new.is_dir():
-        raise UsageError("OLD and NEW are not of one kind", "Name two contract files or two product folders.")
+        raise UsageError(
+            "OLD and NEW are not both files or both folders",
+            "Name two contract files or two product folders.",
+        )
     before, after = load_contract(old), load_contract(new)
     return diff_datasets({before.dataset: before}, {after.dataset: after})
 

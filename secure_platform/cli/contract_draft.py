@@ -24,8 +24,8 @@ from secure_platform.cli.draft_files import (
 )
 from secure_platform.cli.output import example, heading, json_option, line, show, table
 from secure_platform.cli.scan_targets import url_behind
-from secure_platform.contract.columns import IDENTIFIER
 from secure_platform.contract.load import SUFFIX
+from secure_platform.contract.names import IDENTIFIER
 from secure_platform.contract.product import Product, load_product
 from secure_platform.errors import UsageError
 from secure_platform.protect.compiler import compile_plan
@@ -79,16 +79,17 @@ OWNER: Final = "data"
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @json_option
 def draft(*, force: bool, as_json: bool, **options: Any) -> None:
-    """Draft a contract for each of FILES (CSV, TSV, Parquet, NDJSON) or tables, to be looked at.
+    """Draft contracts for FILES (CSV, TSV, Parquet, NDJSON) or tables, for review.
 
     Types, keys and foreign keys are inferred from all rows; classification, info types and transforms from
-    what the scanner finds. No value of a confidential column is written or shown. What is not sure has a line
-    `# ?` in the file. With --product the result builds at once; the folder becomes a project if it is none.
+    what the scanner finds. No value of a confidential column is written or shown. Above whatever is
+    uncertain, the file has a line `# ?`. With --product, the result builds at once; the folder becomes a
+    project if it is none.
     """
     asked = _Asked(**options)
     if asked.product is not None and not IDENTIFIER.fullmatch(asked.product):
         raise UsageError(
-            f"{asked.product!r} is no name of a product", "Use lower-case letters, digits and _."
+            f"{asked.product!r} is not a usable product name", "Use lower-case letters, digits and _."
         )
     scanner = Scanner(_types_of(asked.product, asked.folder) if asked.product else info_types())
     tables = _tables(asked, scanner)

@@ -36,12 +36,12 @@ from secure_platform.orchestration.steps.levels import propose_levels
 )
 @json_option
 def levels(product: str, dataset: str, *, source: Path | None, added: Sequence[str], as_json: bool) -> None:
-    """Propose the levels at which DATASET of PRODUCT has k and l with the least information lost.
+    """Propose generalization levels that reach k and l at the least loss.
 
-    All combinations of levels of the hierarchies that its quasi-identifiers name are searched in the source
-    files; k, l and the share of rows that may stay behind are those of `suppressRows`. Needs the right
-    to build PRODUCT, and is recorded. Nothing else is written: put the levels into the contract, and see what
-    `plan` says.
+    It searches all combinations of levels of the hierarchies that the quasi-identifiers of DATASET name, in
+    the source files. k, l and the share of rows that may stay behind come from `suppressRows`. It requires
+    the right to build PRODUCT, and is recorded. Nothing else is written: put the levels into the contract,
+    and check the result with `plan`.
     """
     services = open_services()
     declared = services.product(product)

@@ -53,16 +53,19 @@ def _command(verb: Verb, text: str, reason: str) -> click.Command:
 
 approve = _command(
     "approve",
-    "Approve a pending release of PRODUCT against what is in production now; its requester cannot.\n\n"
-    "The package is verified first. NUMBER may be left out while one release is pending.",
+    "Approve a pending release of PRODUCT, to replace what is in production now.\n\n"
+    "The package is verified first. Whoever requested the release cannot approve it. NUMBER may be left out "
+    "if only one release is pending.",
     "reviewed",
 )
 reject = _command(
-    "reject", "Reject a pending release; NUMBER may be left out while one is pending.", "rows missing"
+    "reject",
+    "Reject a pending release of PRODUCT.\n\nNUMBER may be left out if only one release is pending.",
+    "rows missing",
 )
 withdraw = _command(
     "withdraw",
-    "Withdraw a release that is not deployed; NUMBER may be left out while one is open.",
+    "Withdraw a release that is not deployed.\n\nNUMBER may be left out if only one release is open.",
     "wrong source",
 )
 
@@ -87,7 +90,7 @@ withdraw = _command(
 @server_option
 @json_option
 def wait(product: str, number: int, until: str, timeout: float, *, as_json: bool) -> None:
-    """Wait until release NUMBER of PRODUCT was approved, or deployed; exits 4 if it never will be."""
+    """Wait until a release is approved or deployed; exits 4 if it never will be."""
     platform, deadline = open_platform(), time.monotonic() + timeout
     record = numbered(platform, product, number)
     while record.state not in _UNTIL[until]:

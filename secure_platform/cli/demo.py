@@ -49,7 +49,7 @@ OPEN: Final = frozenset({ReleaseState.PENDING, ReleaseState.APPROVED})
 def demo(*, as_json: bool) -> int:
     """Run the main job on generated data: build, review, approve, deploy, verify, read.
 
-    It has a home of its own, .secure_platform-demo in the project, unless --home names another one.
+    It uses a home of its own, .secure_platform-demo in the project, unless --home names another one.
     """
     started = time.monotonic()
     out = Console(quiet=True) if as_json else Output()

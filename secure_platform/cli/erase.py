@@ -1,6 +1,6 @@
-"""`erase`, `hold`: what is kept of a person goes, unless it must be kept.
+"""`erase` and `hold`: a person's data are erased, unless a legal hold keeps them.
 
-Who it is comes from a file, standard input or a prompt.
+Who the person is comes from a file, standard input or a prompt.
 """
 
 import sys
@@ -16,6 +16,7 @@ from secure_platform.access.holds import Hold
 from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import open_services
 from secure_platform.cli.confidential import nothing_else, read_text
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, heading, json_option, line, show, table
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps.erase import concerned, identities_of
@@ -62,8 +63,9 @@ def _person_options(decorated: Decorated) -> Decorated:
 def erase(product: str, subject: Path | None, domain: str | None, *, yes: bool, as_json: bool) -> None:
     """Erase a person from PRODUCT, and from every product that knows them by the same token domain.
 
-    Their key is destroyed, their rows and tokens are deleted or rewritten; what is on legal hold stays. What
-    is in production is replaced by the next release: say it again then, and it finishes. Exits 0 either way.
+    Their key is destroyed, and their rows and tokens are deleted or rewritten; what is on legal hold stays.
+    What is in production is replaced by the next release: run the command again then, and it finishes. It
+    exits 0 either way.
     """
     person = _person(subject)
     services = open_services()
@@ -76,9 +78,11 @@ def erase(product: str, subject: Path | None, domain: str | None, *, yes: bool, 
     show(data, as_json=as_json, render=lambda out: _render(out, tombstone))
 
 
-@click.group(epilog=example("hold list", "--token-file petra.token hold set healthcare 24-cv-0117"))
+@click.group(
+    cls=Group, epilog=example("hold list", "--token-file petra.token hold set healthcare 24-cv-0117")
+)
 def hold() -> None:
-    """Legal holds: what is on one is not erased."""
+    """Set, lift and list legal holds: what is on hold is not erased."""
 
 
 @hold.command(
@@ -94,7 +98,10 @@ def hold() -> None:
 @_person_options
 @json_option
 def hold_set(product: str, matter: str, subject: Path | None, domain: str | None, *, as_json: bool) -> None:
-    """Keep all of PRODUCT, or one person's data in it, for the MATTER of this number."""
+    """Put PRODUCT, or one person's data in it, on legal hold for a MATTER.
+
+    MATTER is the number of the legal matter.
+    """
     services = open_services()
     resource = product_resource(services, services.product(product))
     identities = _identities(services, product, subject, domain)
@@ -112,7 +119,10 @@ def hold_set(product: str, matter: str, subject: Path | None, domain: str | None
 @_person_options
 @json_option
 def hold_lift(product: str, matter: str, subject: Path | None, domain: str | None, *, as_json: bool) -> None:
-    """End a hold; what it kept from being erased is erased when that is said again."""
+    """End a legal hold.
+
+    Run `erase` again for what the hold kept from being erased.
+    """
     services = open_services()
     resource = product_resource(services, services.product(product))
     identities = _identities(services, product, subject, domain)
@@ -153,7 +163,9 @@ def _person(path: Path | None) -> str:
     """The identifier, exactly as it is in the data."""
     if path is None:
         if not sys.stdin.isatty():
-            raise UsageError("There is nobody to ask who it is", "Give it in a file: --subject.")
+            raise UsageError(
+                "There is no terminal to ask for the identifier", "Give it in a file: --subject."
+            )
         asked: str = click.prompt(
             "Identifier of the person", hide_input=True, confirmation_prompt=True, err=True
         )

@@ -56,7 +56,10 @@ time_option = click.option("--for", "lasts", required=True, type=_Duration(), he
 def grant(
     principal: str, role: str, product: str | None, lasts: timedelta, reason: str, *, as_json: bool
 ) -> None:
-    """Give PRINCIPAL a role for a time; never to oneself, and never the role admin."""
+    """Give PRINCIPAL a role for a limited time.
+
+    Nobody can give one to themselves, and the role admin cannot be given.
+    """
     services = open_services()
     if product is not None:
         services.product(product)
@@ -75,7 +78,10 @@ def grant(
 @reason_option
 @json_option
 def delegate(principal: str, product: str | None, lasts: timedelta, reason: str, *, as_json: bool) -> None:
-    """Lend PRINCIPAL your own right to approve and reject, for at most 30 days; both of you count as one."""
+    """Delegate your right to approve and reject to PRINCIPAL, for at most 30 days.
+
+    The two of you then count as one approver.
+    """
     services = open_services()
     if product is not None:
         services.product(product)
@@ -97,9 +103,10 @@ def delegate(principal: str, product: str | None, lasts: timedelta, reason: str,
 @reason_option
 @json_option
 def break_glass(product: str, role: str, lasts: timedelta, reason: str, *, as_json: bool) -> None:
-    """Take a role on PRODUCT in an emergency, for at most 60 minutes: announced at once, reviewed afterwards.
+    """Take a role on PRODUCT in an emergency, for at most 60 minutes.
 
-    It never approves. Until somebody else has reviewed it, for 72 hours, it is the last one.
+    It is announced at once, and reviewed by somebody else afterwards. It never includes the right to approve.
+    If nobody has reviewed it within 72 hours, you cannot break the glass again until somebody has.
     """
     services = open_services()
     resource = product_resource(services, services.product(product))
@@ -123,7 +130,10 @@ def review(grant_id: str, finding: str, *, as_json: bool) -> None:
 @click.argument("grant_id")
 @json_option
 def revoke(grant_id: str, *, as_json: bool) -> None:
-    """End the grant, delegation or break-glass GRANT_ID now; approvals given by it no longer count."""
+    """End a grant, delegation or break-glass now.
+
+    Approvals that it made possible no longer count.
+    """
     services = open_services()
     _shown(services.grants.revoke(services.caller(), grant_id), as_json=as_json)
 
@@ -156,12 +166,12 @@ def unfreeze(product: str | None, *, as_json: bool) -> None:
 
 
 @click.command("list", epilog=example("--token-file me.token access list", "access list --all --json"))
-@click.option("--all", "everything", is_flag=True, help="What is over, too.")
+@click.option("--all", "everything", is_flag=True, help="Include those that are over.")
 @json_option
 def list_grants(*, everything: bool, as_json: bool) -> None:
-    """List grants, delegations, break-glasses and freezes that hold, and reviews that are due.
+    """List active grants, delegations, break-glasses and freezes; due reviews.
 
-    Whoever may not read access sees their own.
+    Without the right to read access, you see your own.
     """
     services = open_services()
     caller, now = services.caller(), utc_now()

@@ -1,4 +1,4 @@
-"""`incident`: what is wrong with the products, and what somebody says about it."""
+"""`incident`: what is wrong with the products, and what people decided about it."""
 
 from dataclasses import asdict
 from typing import Any, Final
@@ -8,6 +8,7 @@ from rich.console import Console
 
 from secure_platform.access.resources import Action
 from secure_platform.cli.access import open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import brief, example, heading, json_option, line, show, table
 from secure_platform.monitor.deeds import PLATFORM
 from secure_platform.monitor.incident import Incident, timeline
@@ -19,7 +20,7 @@ COLUMNS: Final = ("id", "product", "kind", "state", "severity", "since (UTC)", "
 _ID: Final = 8
 
 
-@click.group(epilog=example("--token-file me.token incident list"))
+@click.group(cls=Group, epilog=example("--token-file me.token incident list"))
 def incident() -> None:
     """List incidents, and acknowledge, resolve or call them a false alarm."""
 
@@ -28,10 +29,10 @@ def incident() -> None:
     "list", epilog=example("--token-file me.token incident list sales", "incident list --all --json")
 )
 @click.argument("product", required=False)
-@click.option("--all", "everything", is_flag=True, help="What is settled, too.")
+@click.option("--all", "everything", is_flag=True, help="Include settled incidents.")
 @json_option
 def incident_list(product: str | None, *, everything: bool, as_json: bool) -> None:
-    """List what is wrong with PRODUCT, or with every product you may look at, newest first."""
+    """List open incidents of PRODUCT, or of every product you may see, newest first."""
     services = open_services()
     found = [each for each in _readable(services, product) if everything or each.unsettled]
 
@@ -47,7 +48,10 @@ def incident_list(product: str | None, *, everything: bool, as_json: bool) -> No
 @click.argument("incident_id")
 @json_option
 def incident_show(incident_id: str, *, as_json: bool) -> None:
-    """Show the incident whose id begins with INCIDENT_ID: its signals and what happened when."""
+    """Show one incident: its signals, and what happened when.
+
+    INCIDENT_ID may be the beginning of its id.
+    """
     services = open_services()
     found = services.incidents.get(incident_id)
     _require(services, Action.INCIDENT_READ, found.product)
@@ -75,17 +79,23 @@ def _command(verb: Verb, text: str, reason: str) -> click.Command:
 incident.add_command(
     _command(
         "acknowledge",
-        "Say that you look after it: deployments go on, and nothing is learned from what was wrong.",
+        "Acknowledge an incident: somebody is looking after it.\n\n"
+        "Deployments go on, and the monitor learns nothing from what was wrong.",
         "the source was cut off, reported to its owner",
     )
 )
 incident.add_command(
-    _command("resolve", "Say that it is over; nothing is learned from what was wrong.", "loaded again")
+    _command(
+        "resolve",
+        "Resolve an incident: it is over.\n\nThe monitor learns nothing from what was wrong.",
+        "loaded again",
+    )
 )
 incident.add_command(
     _command(
         "false-alarm",
-        "Say that all was well: it is learned from, and what is no further off is not told again.",
+        "Call an incident a false alarm: the data were right.\n\n"
+        "The monitor learns from them, and does not report again what is no further off.",
         "campaign of November",
     )
 )

@@ -81,7 +81,10 @@ def _checked(product: Product, services: Services) -> dict[str, Any]:
 )
 @json_option
 def plan(product: str, *, since: int | None, as_json: bool) -> None:
-    """Show how every column of PRODUCT is protected, and why; --json has the rules in full."""
+    """Show how every column of PRODUCT is protected, and why.
+
+    --json prints the rules in full.
+    """
     services = open_services()
     compiled = current_plan(services.product(product), services.keys)
     if since is not None:
@@ -135,11 +138,11 @@ def sql(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Ask the production tables of PRODUCT a QUERY, read-only; it is audited, without its text.
+    """Run QUERY on the production tables of PRODUCT, read-only.
 
-    In CSV, a text that a spreadsheet could execute, or that begins with an apostrophe, has one more
-    apostrophe before it; text is in quotes, nothing else is. Import it with the comma as the only separator:
-    another one would split texts, and what follows it could be executed.
+    The query is audited without its text. In CSV, text is quoted and nothing else is. Text that a spreadsheet
+    could execute, or that begins with an apostrophe, gets one more apostrophe in front. Import it with the
+    comma as the only separator: another one would split texts, and the rest of a text could be executed.
     """
     if as_csv and as_json:
         raise UsageError("A result is CSV or JSON, not both", "Leave out --csv or --json.")

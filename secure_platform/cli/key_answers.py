@@ -27,9 +27,10 @@ from secure_platform.orchestration.steps.retokenize import Carrier, carriers
 @click.option("--list", "only_list", is_flag=True, help="Only say which products have which version.")
 @json_option
 def retokenize(domain: str, *, only_list: bool, as_json: bool) -> int:
-    """Make what is in production with tokens of DOMAIN anew with the newest key; the gate decides as always.
+    """Rebuild what is in production so that the tokens of DOMAIN use the newest key.
 
-    It is made from the raw snapshots that production was made from: no source is read.
+    It is built from the raw snapshots behind the release in production, without reading a source. The result
+    waits at the gate as always.
     """
     services = open_services()
     services.custody.find(name_of_domain(domain))
@@ -74,10 +75,11 @@ def retokenize(domain: str, *, only_list: bool, as_json: bool) -> int:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def emergency(name: str, version: int | None, *, yes: bool, as_json: bool) -> None:
-    """Answer the leak of the key NAME: rotate it, and do what follows (docs/runbooks/leaked-key.md).
+    """Respond to the leak of the key NAME.
 
-    What stands is verified and signed again, the leaked version is not believed any more, and every token but
-    yours and every session ends. Said again after it was interrupted, it finishes.
+    The key is rotated, what is valid is verified and signed again, the leaked version is no longer trusted,
+    and every session and every token except yours ends. If it was interrupted, run it again and it finishes.
+    What to do besides is in docs/runbooks/leaked-key.md.
     """
     services = open_services()
     about = leaked_version(services, name, version)
@@ -100,9 +102,10 @@ def emergency(name: str, version: int | None, *, yes: bool, as_json: bool) -> No
 @click.option("--out", type=click.Path(path_type=Path), help="Write it into this new file, too.")
 @json_option
 def trust_root(out: Path | None, *, as_json: bool) -> None:
-    """Publish which signing keys are this home's, for whoever verifies releases elsewhere.
+    """Export this home's public signing keys, for verifying releases elsewhere.
 
-    Hand it over by a way that its receiver trusts: its signature shows that it is whole, not whose it is.
+    Pass the file on in a way that its receiver trusts: its signature shows that it is complete, not whose it
+    is.
     """
     if out is not None:
         require_new(out)

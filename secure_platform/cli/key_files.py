@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from secure_platform.cli.access import command, open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, json_option, line, require_new, show
 from secure_platform.cli.passphrase import passphrase_options, read_passphrase
 from secure_platform.errors import UsageError
@@ -32,9 +33,10 @@ ROOT_KEY: Final = "the root key"
 @passphrase_options
 @json_option
 def backup(file: Path, passphrase_file: Path | None, passphrase_fd: int | None, *, as_json: bool) -> None:
-    """Write all keys into the new FILE, encrypted under a passphrase; with both, everything can be read.
+    """Write all keys into the new FILE, encrypted under a passphrase.
 
-    Keep file and passphrase apart, and both away from this machine. It holds the keys, not the data.
+    File and passphrase together open everything: keep them apart, and both away from this machine. The file
+    holds the keys, not the data.
     """
     require_new(file)
     services = open_services()
@@ -58,9 +60,10 @@ def backup(file: Path, passphrase_file: Path | None, passphrase_fd: int | None, 
 def restore(
     file: Path, passphrase_file: Path | None, passphrase_fd: int | None, *, check: bool, as_json: bool
 ) -> None:
-    """Put the keys of the backup FILE into an empty home, or into their own, whose root key was lost.
+    """Restore the keys of the backup FILE.
 
-    Never over other keys. What is disabled or destroyed in the home stays so, whatever the backup says.
+    They go into an empty home, or into their own home if its root key was lost; never over other keys. What
+    is disabled or destroyed in the home stays so, whatever the backup says.
     """
     if not file.is_file():
         raise UsageError(f"There is no file {file}", "Name the file that keys backup wrote.")
@@ -96,10 +99,11 @@ def restore(
 )
 @json_option
 def rewrap(provider: str | None, *, as_json: bool) -> None:
-    """Wrap all keys anew, under the newest version of the provider's own key; no data is rewritten.
+    """Wrap all keys again, under the newest version of the provider's own key.
 
-    The root key of this home is renewed for it; Vault's and AWS's are rotated there before.
-    With --to they move to another provider: who holds it can read everything, so it is ruled like a backup.
+    No data are rewritten. The root key of this home is renewed for this; rotate Vault's and AWS's keys there
+    first. With --to the keys move to another provider: whoever holds that one can read everything, so this
+    needs the same right as a backup.
     """
     services = open_services()
     present = services.settings.keys.provider
@@ -126,7 +130,9 @@ def _other(services: Services, provider: str | None) -> KeyProvider:
     return services.provider(provider)
 
 
-@click.group(epilog=example("--token-file admin.token keys passphrase set --passphrase-file new.txt"))
+@click.group(
+    cls=Group, epilog=example("--token-file admin.token keys passphrase set --passphrase-file new.txt")
+)
 def passphrase() -> None:
     """The passphrase of this home's root key: set, change, remove."""
 
@@ -135,7 +141,10 @@ def passphrase() -> None:
 @passphrase_options
 @json_option
 def set_passphrase(passphrase_file: Path | None, passphrase_fd: int | None, *, as_json: bool) -> None:
-    """Protect the root key by a passphrase; the settings must then say where it is."""
+    """Protect this home's root key with a passphrase.
+
+    The settings must then say where the passphrase is.
+    """
     new = read_passphrase(passphrase_file, passphrase_fd, what=ROOT_KEY, new=True)
     _protect(new, protected=False, as_json=as_json)
 
@@ -144,7 +153,10 @@ def set_passphrase(passphrase_file: Path | None, passphrase_fd: int | None, *, a
 @passphrase_options
 @json_option
 def change_passphrase(passphrase_file: Path | None, passphrase_fd: int | None, *, as_json: bool) -> None:
-    """Protect the root key by a new passphrase; put it where the settings say the present one is."""
+    """Change the passphrase of this home's root key.
+
+    Put the new one where the settings expect it.
+    """
     new = read_passphrase(passphrase_file, passphrase_fd, what=ROOT_KEY, new=True)
     _protect(new, protected=True, as_json=as_json)
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from secure_platform.access.custody import Custody, KeyReport, KeyStatus
 from secure_platform.access.principals import Principal
 from secure_platform.cli.access import open_services, tell_unsaved
+from secure_platform.cli.group import Group
 from secure_platform.cli.key_answers import KEY_ANSWERS
 from secure_platform.cli.key_files import KEY_FILES
 from secure_platform.cli.output import Output, example, heading, json_option, line, show, table
@@ -21,7 +22,7 @@ from secure_platform.orchestration.steps.key_usage import usage_of
 _COLUMNS: Final = ("key", "version", "state", "algorithm", "provider", "days", "uses", "in a backup", "due")
 
 
-@click.group(epilog=example("keys list", "--token-file admin.token keys rotate token/patient"))
+@click.group(cls=Group, epilog=example("keys list", "--token-file admin.token keys rotate token/patient"))
 def keys() -> None:
     """Keys: list, rotate, rewrap, disable, destroy, back up, restore, check."""
 
@@ -29,7 +30,7 @@ def keys() -> None:
 @keys.command("list", epilog=example("--token-file me.token keys list", "keys list --json"))
 @json_option
 def list_keys(*, as_json: bool) -> None:
-    """List every version of every key: state, provider, age, whether a backup has it, what is due."""
+    """List every version of every key: state, provider, age, backup, what is due."""
     services = open_services()
     report = services.custody.report(services.caller())
 
@@ -68,9 +69,10 @@ def show_key(name: str, *, as_json: bool) -> None:
 @click.option("--due", is_flag=True, help="Every key that is due.")
 @json_option
 def rotate(name: str | None, *, due: bool, as_json: bool) -> int:
-    """Make a new version of the key NAME; what exists stays readable under the former ones.
+    """Rotate the key NAME: add a new version.
 
-    Tokens of a domain whose key was rotated differ from those made before: see keys retokenize.
+    Earlier versions still open what exists. Tokens of a domain whose key was rotated differ from earlier
+    ones: see keys retokenize.
     """
     if (name is None) is not due:
         raise UsageError("Name one key, or give --due", "See: secure-platform keys list")
@@ -112,7 +114,10 @@ def _rotate_due(custody: Custody, caller: Principal) -> tuple[list[KeyVersion], 
 @click.argument("version", type=click.IntRange(1))
 @json_option
 def disable(name: str, version: int, *, as_json: bool) -> None:
-    """Let nothing be opened or verified with VERSION of the key NAME until it is enabled again."""
+    """Disable VERSION of the key NAME.
+
+    Nothing is opened or verified with it until it is enabled again.
+    """
     services = open_services()
     changed = services.custody.disable(services.caller(), name, version)
     _changed(changed, as_json=as_json)
@@ -123,7 +128,7 @@ def disable(name: str, version: int, *, as_json: bool) -> None:
 @click.argument("version", type=click.IntRange(1))
 @json_option
 def enable(name: str, version: int, *, as_json: bool) -> None:
-    """Let what exists be opened and verified with a disabled VERSION of the key NAME again."""
+    """Enable a disabled VERSION of the key NAME again, for what already exists."""
     services = open_services()
     changed = services.custody.enable(services.caller(), name, version)
     _changed(changed, as_json=as_json)
@@ -135,9 +140,9 @@ def enable(name: str, version: int, *, as_json: bool) -> None:
 @click.option("--yes-destroy", metavar="NAME", help="The key's name once more; without it, it is asked for.")
 @json_option
 def destroy(name: str, version: int, yes_destroy: str | None, *, as_json: bool) -> None:
-    """Remove VERSION of the key NAME for good: what needs it can never be read again.
+    """Destroy VERSION of the key NAME: what needs it can never be read again.
 
-    Somebody else has disabled it before. Backups that were made before still have it: destroy those, too.
+    Somebody else must have disabled it first. Earlier backups still contain it: destroy those, too.
     """
     services = open_services()
     about = services.custody.find(name, version)
@@ -145,7 +150,7 @@ def destroy(name: str, version: int, yes_destroy: str | None, *, as_json: bool) 
     if yes_destroy is None:
         yes_destroy = _asked(about, needs)
     if yes_destroy != name:
-        raise UsageError(f"{name} was not named once more", f"Give --yes-destroy {name}.")
+        raise UsageError(f"{name} was not repeated", f"Give --yes-destroy {name}.")
     changed = services.custody.destroy(services.caller(), name, version)
     _changed(changed, as_json=as_json, lost=needs)
 
@@ -162,7 +167,10 @@ def _asked(about: KeyVersion, needs: dict[str, int]) -> str:
 @keys.command(epilog=example("keys check", "keys check --json"))
 @json_option
 def check(*, as_json: bool) -> None:
-    """Open every version, also at its provider; exits 5 if one does not open. For monitoring; no token."""
+    """Try to open every version of every key; exits 5 if one does not open.
+
+    Keys at a provider are opened there. Meant for monitoring: needs no token.
+    """
     services = open_services()
     report = services.custody.check()
     if report.broken:

@@ -72,7 +72,7 @@ class Platform(Protocol):
         """Put the release before the one that was seen back into production."""
 
     def query(self, product: str, sql: str, *, limit: int, purpose: str | None) -> pl.DataFrame:
-        """Ask production a question."""
+        """Query production, read-only."""
 
     def reveal(self, asked: Asked) -> Revealed:
         """Make values again of what stands for them."""

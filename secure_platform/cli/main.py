@@ -26,27 +26,27 @@ COMMANDS: Final = {
     "deploy": ("secure_platform.cli.build", "Deploy the approved release of a product."),
     "rollback": ("secure_platform.cli.build", "Put the previous release back into production."),
     "release": ("secure_platform.cli.release", "List, show, verify, compare and decide on releases."),
-    "sql": ("secure_platform.cli.inspect", "Ask production a question."),
+    "sql": ("secure_platform.cli.inspect", "Query production, read-only."),
     "plan": ("secure_platform.cli.inspect", "Show how every column is protected, and why."),
-    "budget": ("secure_platform.cli.budget", "What was told of people with noise, and what may be."),
-    "reveal": ("secure_platform.cli.reveal", "Make protected values again, for a purpose."),
+    "budget": ("secure_platform.cli.budget", "Show a privacy budget: spent, left, when it renews."),
+    "reveal": ("secure_platform.cli.reveal", "Recover original values, for a declared purpose."),
     "erase": ("secure_platform.cli.erase", "Erase a person from everything that is kept."),
-    "hold": ("secure_platform.cli.erase", "Legal holds: what is not erased."),
+    "hold": ("secure_platform.cli.erase", "Set, lift and list legal holds, which prevent erasure."),
     "map": ("secure_platform.cli.map", "Show data flows, encryption boundaries and keys."),
     "check": ("secure_platform.cli.inspect", "Validate every contract and product document."),
     "scan": ("secure_platform.cli.scan", "Look for personal data and secrets anywhere."),
     "contract": ("secure_platform.cli.contract", "Draft contracts from data; compare contracts."),
-    "principal": ("secure_platform.cli.people", "Add, invite, list and disable principals."),
+    "principal": ("secure_platform.cli.people", "Add, invite, change, list and disable principals."),
     "token": ("secure_platform.cli.people", "Issue, list and revoke tokens."),
     "session": ("secure_platform.cli.people", "List and end sessions."),
     "keys": ("secure_platform.cli.keys", "List, rotate, disable, destroy, back up and restore keys."),
-    "access": ("secure_platform.cli.rights", "Check, explain and try policies; rights for a time; freezes."),
-    "secret": ("secure_platform.cli.secret", "Keep secrets in this home; rotate secrets anywhere."),
+    "access": ("secure_platform.cli.rights", "Check and explain policies; temporary rights; freezes."),
+    "secret": ("secure_platform.cli.secret", "Keep secrets in this home; rotate them anywhere."),
     "audit": ("secure_platform.cli.audit", "Verify, read, prove and export the audit log."),
-    "incident": ("secure_platform.cli.incident", "What is wrong with the products; acknowledge, resolve."),
-    "sla": ("secure_platform.cli.sla", "What was promised about deliveries and kept of it, by month."),
-    "notify": ("secure_platform.cli.notify", "Send notices, look at them, try a channel."),
-    "serve": ("secure_platform.cli.serve", "Dagster UI and daemon on loopback."),
+    "incident": ("secure_platform.cli.incident", "List, show, acknowledge and resolve incidents."),
+    "sla": ("secure_platform.cli.sla", "Report by month which delivery promises were kept."),
+    "notify": ("secure_platform.cli.notify", "List and send notices; test a channel."),
+    "serve": ("secure_platform.cli.serve", "Start the web server and the daemon."),
 }
 INTERRUPTED: Final = 130
 NEW_OBJECTS: Final = 20_000
@@ -84,12 +84,12 @@ class LazyGroup(click.Group):
     epilog=example("run healthcare --source /data/emr", "release show healthcare --json"),
 )
 @click.option(
-    "--home", type=click.Path(path_type=Path), help="The home; default .secure_platform in the project."
+    "--home", type=click.Path(path_type=Path), help="The home. Default: .secure_platform in the project."
 )
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path),
-    help="0600 file with your token; default $SECURE_PLATFORM_TOKEN_FILE.",
+    help="File with your token, mode 0600. Default: $SECURE_PLATFORM_TOKEN_FILE.",
 )
 @click.version_option(package_name="secure-platform")
 def cli(home: Path | None, token_file: Path | None) -> None:

@@ -23,10 +23,11 @@ from secure_platform.services import Services
 @click.option("--openlineage", is_flag=True, help="Print OpenLineage events of its jobs and columns instead.")
 @json_option
 def map_product(product: str, *, chart: str | None, openlineage: bool, as_json: bool) -> None:
-    """Show the data flows of PRODUCT, the encryption at every place, and which key opens it.
+    """Show the data flows of PRODUCT, what is encrypted where, and which key opens it.
 
-    --openlineage prints what is declared, one JSON document a line, for a catalogue: where every column comes
-    from, and which transforms mask it. What runs tell while they run: docs/monitoring.md.
+    --openlineage prints what is declared, one JSON document per line, for a data catalogue: where every
+    column comes from, and which transforms mask it. What happens in runs is sent while they run:
+    docs/monitoring.md.
     """
     services = open_services()
     known = services.product(product)

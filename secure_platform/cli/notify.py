@@ -8,6 +8,7 @@ from rich.console import Console
 
 from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import brief, example, json_option, line, show, table
 from secure_platform.notify.queued import Queued
 from secure_platform.services import Services
@@ -21,22 +22,25 @@ def _operating() -> Services:
     return services
 
 
-@click.group(epilog=example("--token-file admin.token notify list"))
+@click.group(cls=Group, epilog=example("--token-file admin.token notify list"))
 def notify() -> None:
-    """Send and look at notices to Slack, webhooks, ServiceNow, PagerDuty and e-mail."""
+    """List and send notices to Slack, webhooks, ServiceNow, PagerDuty and e-mail; test a channel."""
 
 
 @notify.command("list", epilog=example("--token-file admin.token notify list"))
 @json_option
 def notify_list(*, as_json: bool) -> None:
-    """List the newest notices, newest first: delivered, waiting or given up, and why."""
+    """List notices, newest first: delivered, waiting or given up, and why."""
     _show(_operating().notices.list(), as_json=as_json)
 
 
 @notify.command("deliver", epilog=example("--token-file admin.token notify deliver"))
 @json_option
 def notify_deliver(*, as_json: bool) -> None:
-    """Send what is due now, alerts and events of lineage too; `serve` does the same by itself."""
+    """Send what is due now, including alerts and lineage events.
+
+    `serve` does this by itself.
+    """
     services = _operating()
     services.alerts.tell()
     if services.lineage is not None:
@@ -47,7 +51,10 @@ def notify_deliver(*, as_json: bool) -> None:
 @notify.command("alerts", epilog=example("--token-file admin.token notify alerts"))
 @json_option
 def notify_alerts(*, as_json: bool) -> None:
-    """Show which incidents would be told to whom, and what puts them off; nothing is sent."""
+    """Show who would be notified of which incidents, and what delays it.
+
+    Nothing is sent.
+    """
     due = _operating().alerts.due()
     data = [
         {
@@ -78,7 +85,7 @@ def _alert_row(row: Mapping[str, str | None]) -> tuple[str | None, ...]:
 @click.argument("channel")
 @json_option
 def notify_test(channel: str, *, as_json: bool) -> None:
-    """Send a made-up notice to CHANNEL now; exits 1 and says why if it does not arrive."""
+    """Send a test notice to CHANNEL now; exits 1 and says why if it does not arrive."""
     _operating().notices.test(channel)
     show(
         {"channel": channel, "delivered": True},

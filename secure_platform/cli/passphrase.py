@@ -68,7 +68,7 @@ def _read(file: Path | None, descriptor: int | None, what: str, *, new: bool) ->
         return _line(_from_descriptor(descriptor, what))
     if not sys.stdin.isatty():
         raise UsageError(
-            f"There is nobody to ask for the passphrase of {what}",
+            f"There is no terminal to ask for the passphrase of {what}",
             "Give --passphrase-file or --passphrase-fd.",
         )
     asked: str = click.prompt(f"Passphrase of {what}", hide_input=True, confirmation_prompt=new, err=True)

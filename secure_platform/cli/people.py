@@ -9,6 +9,7 @@ from rich.console import Console
 from secure_platform.access.principals import ROLES
 from secure_platform.access.resources import Action, PlatformResource
 from secure_platform.cli.access import command, open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import cannot_write, example, json_option, line, require_new, show, table
 from secure_platform.errors import StorageError
 from secure_platform.files import write_private
@@ -23,7 +24,7 @@ def _managing() -> tuple[Services, str]:
     return services, caller.name
 
 
-@click.group(epilog=example("--token-file admin.token principal add alice --role data_steward"))
+@click.group(cls=Group, epilog=example("--token-file admin.token principal add alice --role data_steward"))
 def principal() -> None:
     """Add, list and disable principals."""
 
@@ -87,7 +88,7 @@ def principal_change(
     no_groups: bool,
     as_json: bool,
 ) -> None:
-    """Give the principal NAME other roles or approver groups from now on, in place of those it has."""
+    """Replace the roles or approver groups of the principal NAME."""
     services, caller = _managing()
     changed = services.principals.change(
         name,
@@ -105,7 +106,10 @@ def principal_change(
 @click.argument("name")
 @json_option
 def principal_disable(name: str, *, as_json: bool) -> None:
-    """Disable the principal NAME for good and revoke its tokens; its approvals stop counting."""
+    """Disable the principal NAME for good.
+
+    Its tokens are revoked, and its approvals stop counting.
+    """
     services, caller = _managing()
     services.principals.disable(name, actor=caller)
     show(
@@ -119,10 +123,10 @@ def principal_disable(name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def principal_invite(name: str, *, as_json: bool) -> None:
-    """Make a one-time link for the person NAME to set password and code; give it to nobody else.
+    """Create a one-time link with which the person NAME sets a password and a second factor.
 
-    It works once and for 24 hours. An earlier link stops working; the password and code that the person has
-    now work until the new link is used.
+    Give it to nobody else. It works once, within 24 hours. An earlier link stops working. The person's
+    present password and second factor keep working until the new link is used.
     """
     services, caller = _managing()
     invitation = services.credentials.invite(name, actor=caller)
@@ -136,7 +140,7 @@ def principal_invite(name: str, *, as_json: bool) -> None:
     show(data, as_json=as_json, render=render)
 
 
-@click.group(epilog=example("--token-file admin.token token issue alice --out alice.token"))
+@click.group(cls=Group, epilog=example("--token-file admin.token token issue alice --out alice.token"))
 def token() -> None:
     """Issue, list and revoke tokens."""
 
@@ -162,7 +166,10 @@ def token() -> None:
 def token_issue(
     name: str, days: int, scopes: tuple[str, ...], label: str, out: Path, *, as_json: bool
 ) -> None:
-    """Issue a token of the principal NAME into a private file; it cannot be shown again."""
+    """Issue a token for the principal NAME into a private file.
+
+    It cannot be shown again.
+    """
     services, caller = _managing()
     require_new(out)
     issued = services.tokens.issue(name, actor=caller, days=days, label=label, scopes=scopes or None)
@@ -180,7 +187,10 @@ def token_issue(
 @click.argument("name", required=False)
 @json_option
 def token_list(name: str | None, *, as_json: bool) -> None:
-    """List the tokens that were not revoked, of the principal NAME or of all; never the tokens themselves."""
+    """List the tokens that are not revoked, of the principal NAME or of all.
+
+    The tokens themselves are never shown.
+    """
     services, _ = _managing()
     rows: list[dict[str, Any]] = [
         {
@@ -213,7 +223,10 @@ def token_list(name: str | None, *, as_json: bool) -> None:
 @click.argument("token_id")
 @json_option
 def token_revoke(token_id: str, *, as_json: bool) -> None:
-    """Revoke a token at once; TOKEN_ID is what stands between `spt_` and the next `_`."""
+    """Revoke a token at once.
+
+    TOKEN_ID is the part between `spt_` and the next `_`.
+    """
     services, caller = _managing()
     services.tokens.revoke(token_id, actor=caller)
     show(
@@ -223,7 +236,7 @@ def token_revoke(token_id: str, *, as_json: bool) -> None:
     )
 
 
-@click.group(epilog=example("--token-file admin.token session list"))
+@click.group(cls=Group, epilog=example("--token-file admin.token session list"))
 def session() -> None:
     """List and end the sessions of people who are logged in."""
 
@@ -232,7 +245,7 @@ def session() -> None:
 @click.argument("name", required=False)
 @json_option
 def session_list(name: str | None, *, as_json: bool) -> None:
-    """List the sessions that live, of the person NAME or of all."""
+    """List the active sessions, of the person NAME or of all."""
     services, _ = _managing()
     rows: list[dict[str, Any]] = [
         {
@@ -259,7 +272,7 @@ def session_list(name: str | None, *, as_json: bool) -> None:
 @click.argument("session_id")
 @json_option
 def session_revoke(session_id: str, *, as_json: bool) -> None:
-    """End a session at once; SESSION_ID is in the list."""
+    """End a session at once; `session list` shows its SESSION_ID."""
     services, caller = _managing()
     services.sessions.revoke(session_id, actor=caller)
     show(

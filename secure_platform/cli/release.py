@@ -10,6 +10,7 @@ from rich.console import Console
 from secure_platform.cli.access import command, open_platform, server_option
 from secure_platform.cli.build import numbered
 from secure_platform.cli.decisions import approve, reject, wait, withdraw
+from secure_platform.cli.group import Group
 from secure_platform.cli.local import Platform
 from secure_platform.cli.output import brief, example, json_option, line, show, table
 from secure_platform.cli.review import render_attention, render_difference, render_review
@@ -36,7 +37,7 @@ def _record(platform: Platform, product: str, number: int | None) -> ReleaseReco
     return newest
 
 
-@click.group(epilog=example("release show healthcare 3"))
+@click.group(cls=Group, epilog=example("release show healthcare 3"))
 def release() -> None:
     """List, show, verify, compare and decide on releases."""
 
@@ -80,9 +81,10 @@ def release_list(product: str | None, *, as_json: bool) -> None:
 @server_option
 @json_option
 def release_show(product: str, number: int | None, *, as_json: bool) -> None:
-    """Show what a steward looks at: rows, schema, checks, findings, protection, difference to production.
+    """Show what a steward reviews before approving.
 
-    Without NUMBER it is the newest release. One whose rows went with an erased person says so first.
+    Rows, schema, checks, findings, protection, and the difference to production. Default: the newest release.
+    A release whose rows went with an erased person says so first.
     """
     platform = open_platform()
     record = _record(platform, product, number)
@@ -123,7 +125,7 @@ def release_show(product: str, number: int | None, *, as_json: bool) -> None:
 def release_verify(
     product: str, number: int | None, trust_root: Path | None, releases: Path, *, as_json: bool
 ) -> None:
-    """Derive everything again from the package's bytes; exits 5 if anything differs."""
+    """Recompute everything from the package's bytes; exits 5 if anything differs."""
     if trust_root is not None:
         data = _verified_outside(trust_root, releases, product, number)
     else:
@@ -138,7 +140,7 @@ def release_verify(
 def _verified_outside(trust_root: Path, releases: Path, product: str, number: int | None) -> dict[str, Any]:
     """What a package says whose signature and files were verified by those who have no key of the home."""
     if number is None:
-        raise UsageError("Which release is not said", "Give its number after the product.")
+        raise UsageError("No release was named", "Give its number after the product.")
     with trust_root.open("rb") as opened:
         trusted = read_trust_root(opened.read(MAX_BYTES + 1))
     with TemporaryDirectory() as scratch:

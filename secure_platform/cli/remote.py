@@ -22,7 +22,7 @@ from secure_platform.access.tokens import read_token
 from secure_platform.cli.local import Verb
 from secure_platform.errors import AccessDeniedError, GateRefusedError, SecurePlatformError, UsageError
 from secure_platform.gate.records import ReleaseRecord
-from secure_platform.orchestration.steps.exchange import AssetEvent, Listener, RunReport, read_record
+from secure_platform.orchestration.steps.exchange import ARROW, AssetEvent, Listener, RunReport, read_record
 from secure_platform.orchestration.steps.reveal import Asked, Revealed
 from secure_platform.protect.reveal import CELL, VALUE
 
@@ -30,7 +30,6 @@ T = TypeVar("T")
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 ENDED: Final = frozenset({"succeeded", "failed", "canceled"})
-ARROW: Final = "application/vnd.apache.arrow.stream"
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 600.0
 POLL_SECONDS: Final = 1.0
@@ -118,7 +117,7 @@ class Server:
 
     def _stranger(self, answer: httpx.Response) -> SecurePlatformError:
         return SecurePlatformError(
-            f"{self.url} answered {answer.status_code}, in no words of ours",
+            f"{self.url} answered {answer.status_code}, but not as a secure_platform server does",
             "Check that it is a secure_platform server.",
         )
 
@@ -266,7 +265,7 @@ def open_server(url: str, token_file: Path | None, ca: Path | None) -> Server:
         UsageError: If no token file is named, or it does not hold a token.
     """
     if token_file is None:
-        raise UsageError("A server answers nobody without a token", "Name its file with --token-file.")
+        raise UsageError("The server needs a token", "Name its file with --token-file.")
     return Server(url, read_token(token_file), ca=ca)
 
 

@@ -1,6 +1,6 @@
-"""`reveal`: what stands for a value becomes the value again.
+"""`reveal`: recovers the original values behind cells.
 
-Cells come from a file or standard input.
+The cells come from a file or standard input.
 """
 
 import csv
@@ -37,11 +37,17 @@ LARGEST: Final = 64 << 20
 @click.option(
     "--values",
     type=click.Path(path_type=Path),
-    help="File of cells, one in a line; - for standard input. Without it, all of a released table's column.",
+    help="File with one cell per line; - for standard input. Default: the released table's whole column.",
 )
-@click.option("--from", "header", metavar="NAME", help="The file is CSV, with the cells in this column.")
-@click.option("--release", type=click.IntRange(1), help="Where the cells come from; default production.")
-@click.option("--out", type=click.Path(path_type=Path), help="New 0600 file that gets CSV, as from sql.")
+@click.option("--from", "header", metavar="NAME", help="The file is CSV; the cells are in this column.")
+@click.option(
+    "--release",
+    type=click.IntRange(1),
+    help="The release that the cells come from. Default: the one in production.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write CSV, as sql does, to this new file (mode 0600)."
+)
 @server_option
 @json_option
 def reveal(
@@ -55,11 +61,12 @@ def reveal(
     *,
     as_json: bool,
 ) -> None:
-    """Make the values again that stand in TABLE.COLUMN of PRODUCT, encrypted, in their format, or as tokens.
+    """Recover the original values behind the cells in TABLE.COLUMN of PRODUCT.
 
-    TABLE is one of the release, or a dataset that it was made of. Each call is audited: who, what for, which
-    column, how many; never a value. A server asks for a token that was issued for it, by an administrator:
-    token issue NAME --scope data_reveal:PRODUCT.
+    The cells may be encrypted, format-preserving or tokens. TABLE is a table of the release, or a dataset
+    that it was made from. Each call is audited: who, for what purpose, which column and how many, but no
+    value. A server requires a token that an administrator issued for this: token issue NAME --scope
+    data_reveal:PRODUCT.
     """
     if out is not None:
         require_new(out)

@@ -17,6 +17,7 @@ from secure_platform.access.resources import Action, PlatformResource, Resource,
 from secure_platform.access.rules import POLICIES
 from secure_platform.cli.access import open_services
 from secure_platform.cli.grants import GRANTING
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, heading, json_option, line, show, table
 from secure_platform.control.database import utc_now
 from secure_platform.errors import ContractError, UsageError
@@ -27,10 +28,11 @@ _DECIDED: Final = '"action":"policy.decide"'
 
 
 @click.group(
-    epilog=example("access check", "--token-file me.token access explain sam release_approve sales/3")
+    cls=Group,
+    epilog=example("access check", "--token-file me.token access explain sam release_approve sales/3"),
 )
 def access() -> None:
-    """Check, explain and try policies; rights for a time; freezes."""
+    """Check and explain policies; temporary rights; freezes."""
 
 
 @access.command(epilog=example("access check", "access check --policies new-policies"))
@@ -41,9 +43,10 @@ def access() -> None:
 )
 @json_option
 def check(policies: Path | None, *, as_json: bool) -> None:
-    """Validate the policies against the schema and run the cases (`*.yaml`) that lie beside them.
+    """Validate the policies against the schema, and run the cases beside them.
 
-    Exits 3 if a policy does not fit or a case comes out otherwise.
+    The cases are the `*.yaml` files in the same folder. Exits 3 if a policy does not fit the schema or a case
+    comes out differently.
     """
     services = open_services()
     folder = policies or services.settings.policies
@@ -161,7 +164,10 @@ def _resource(services: Services, text: str) -> tuple[Resource, Seen]:
 @access.command(epilog=example("access matrix", "access matrix --json"))
 @json_option
 def matrix(*, as_json: bool) -> None:
-    """Show who may do what under the policies in force: every action and role, up to which classification."""
+    """Show who may do what under the present policies.
+
+    It lists every action and role, and up to which classification.
+    """
     permissions = permission_matrix(open_services().policy)
     rows = matrix_rows(permissions)
     callers = tuple(row[0] for row in rows)
@@ -185,7 +191,10 @@ def matrix(*, as_json: bool) -> None:
 )
 @json_option
 def simulate(policies: Path, last: int, *, as_json: bool) -> None:
-    """Show what other policies would change: in the permission matrix, and of the decisions recorded last."""
+    """Show what other policies would change.
+
+    The permission matrix is compared, and the newest recorded decisions are made again.
+    """
     services = open_services()
     services.policy.require(services.caller(), Action.AUDIT_READ, PlatformResource())
     new = Policy(services.audit, policies, services.situation)

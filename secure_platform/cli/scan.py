@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, json_option, print_json, require_new, show
 from secure_platform.cli.scan_output import progress, render
 from secure_platform.cli.scan_targets import Asked, sources
@@ -39,7 +40,7 @@ _ALL: Final = "all"
 _SECRETS: Final = "secrets"
 
 
-class _Group(click.Group):
+class _Group(Group):
     """`scan PATH` is `scan paths PATH`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -58,7 +59,7 @@ _EXAMPLES: Final = (
 
 @click.group(cls=_Group, epilog=example(*_EXAMPLES))
 def scan() -> None:
-    """Look for personal data and secrets: `scan TARGET…` anywhere, for secrets in code `scan repo`.
+    """Look for personal data and secrets: anywhere with `scan TARGET…`, in code with `scan repo`.
 
     See: secure-platform scan paths --help
     """
@@ -160,7 +161,7 @@ def scan_paths(
     purpose: str | None,
     **options: Any,
 ) -> int:
-    """Look for personal data and secrets in TARGETS: files, folders, archives in them, s3://BUCKET/PREFIX.
+    """Look for personal data and secrets in files, folders, archives or s3://BUCKET/PREFIX.
 
     CSV, Parquet, JSON, workbooks and SQLite are scanned as tables, everything else as text. Exits 3 if
     something confidential was found that the baseline does not excuse (see --fail-on), else 0. What could not
@@ -190,10 +191,10 @@ def scan_paths(
 @_find(_SECRETS)
 @_options
 def scan_repo(path: Path, **options: Any) -> int:
-    """Look for secrets, or with --find all for personal data too, in the git repository around PATH.
+    """Look for secrets in the git repository around PATH.
 
-    Its working tree is read, not the history. Known findings are in .secure-platform-secrets.yaml at its
-    root, unless --baseline names another file.
+    With --find all, for personal data too. It reads the working tree, not the history. Known findings are in
+    .secure-platform-secrets.yaml at its root, unless --baseline names another file.
     """
     root = _repository(path)
     kept = root / BASELINE

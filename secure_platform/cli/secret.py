@@ -13,6 +13,7 @@ from rich.console import Console
 from secure_platform.access.principals import Principal
 from secure_platform.access.secret_custody import SecretCustody
 from secure_platform.cli.access import open_services
+from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, json_option, line, show, table
 from secure_platform.errors import UsageError
 from secure_platform.keys.secrets.secret import LARGEST
@@ -26,7 +27,7 @@ def _custody() -> tuple[SecretCustody, Principal]:
     return services.secret_custody, services.caller()
 
 
-@click.group(epilog=example("--token-file admin.token secret set mail < password.txt"))
+@click.group(cls=Group, epilog=example("--token-file admin.token secret set mail < password.txt"))
 def secret() -> None:
     """Keep secrets in this home, and rotate secrets wherever they are kept."""
 
@@ -38,7 +39,10 @@ def secret() -> None:
 @json_option
 @click.pass_context
 def secret_set(context: click.Context, name: str, *, as_json: bool) -> None:
-    """Keep a secret as secret://local/NAME; its value is read from standard input, or asked for."""
+    """Keep a secret as secret://local/NAME.
+
+    Its value is read from standard input, or asked for.
+    """
     if context.args:
         raise UsageError(
             "The value of a secret is not given in the command line",
@@ -71,7 +75,7 @@ def secret_list(*, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def secret_remove(name: str, *, as_json: bool) -> None:
-    """Forget secret://local/NAME."""
+    """Delete secret://local/NAME."""
     custody, caller = _custody()
     custody.remove(caller, name)
     _say({"secret": f"secret://local/{name}"}, "is removed", as_json=as_json)
@@ -89,7 +93,10 @@ def secret_remove(name: str, *, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def secret_rotate(context: click.Context, reference: str, *, as_json: bool) -> None:
-    """Put a new secret in place of REFERENCE: random here and in Vault's KV; Vault and AWS make their own."""
+    """Replace the secret behind REFERENCE by a new one.
+
+    Here and in Vault's KV store the new one is random; Vault's databases and AWS make their own.
+    """
     if context.args:
         raise UsageError("One reference is rotated at a time", "Write: secret rotate secret://…")
     custody, caller = _custody()

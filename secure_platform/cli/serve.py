@@ -35,11 +35,12 @@ PRIVATE_UMASK: Final = 0o077
 @click.option("--tls-certificate", type=click.Path(path_type=Path), help="PEM file of the certificate.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file of its private key, 0600.")
 def serve(host: str | None, port: int | None, tls_certificate: Path | None, tls_key: Path | None) -> None:
-    """Serve the Dagster UI and the governance pages, and run the daemon: schedules, sensors, freshness.
+    """Start the web server (Dagster UI and governance pages) and the daemon.
 
-    Everybody logs in. Beyond this machine it speaks TLS, or a trusted proxy does (docs/settings.md). Runs are
-    requested by who launched them, those of schedules and sensors by service:scheduler, whoever's token is in
-    the environment. It ends with Ctrl-C or SIGTERM, and the daemon with it.
+    The daemon runs schedules, sensors and freshness checks. Everybody has to log in. Beyond this machine, the
+    server speaks TLS itself or through a trusted proxy (docs/settings.md). Runs are recorded for whoever
+    launched them, those of schedules and sensors for service:scheduler, whatever token is in the environment.
+    Ctrl-C or SIGTERM ends the server and the daemon.
     """
     tls = {"certificate": tls_certificate, "key": tls_key} if tls_certificate or tls_key else None
     settings = _with_server(load_settings(), host=host, port=port, tls=tls)

@@ -1,4 +1,4 @@
-"""`sla`: what was promised about deliveries and what was kept of it, by month."""
+"""`sla`: which delivery promises were kept, by month."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,10 +39,10 @@ _HEADINGS: Final = (
 @click.option("--out", type=click.Path(path_type=Path), help="New 0600 file that gets the same CSV.")
 @json_option
 def sla(product: str, months: int, out: Path | None, *, as_csv: bool, as_json: bool) -> None:
-    """Report by month what PRODUCT's sources delivered of what its contracts promise, and its incidents.
+    """Report by month which delivery promises of PRODUCT were kept, and its incidents.
 
-    `fresh` is the share of the time in which the data were no older than promised; hours tell how late
-    deliveries were, and how long it took until somebody had acknowledged or settled an incident.
+    `fresh` is the share of time in which the data were no older than promised. Hours say how late deliveries
+    were, and how long it took until somebody acknowledged or settled an incident.
     """
     if as_csv and as_json:
         raise UsageError("A result is CSV or JSON, not both", "Leave out --csv or --json.")

@@ -1,20 +1,20 @@
-"""What a product tells of its people in numbers with noise, and how much of that it may tell in a period.
+"""Which statistics about people a product publishes with noise, and how much it may spend in a period.
 
-`aggregates.yaml`, beside `defs.yaml`, declares a budget for the whole product and the tables that draw on it.
-Every table names what nobody can exceed: in how many groups a person counts, with how many rows in each, and
-between which limits a number is taken. So the noise never depends on the data.
+`aggregates.yaml`, beside `defs.yaml`, declares one budget for the product and the tables that draw on it.
+Each table states bounds for every person: how many groups they count in, with how many rows in each, and
+between which limits a number is taken. The noise therefore never depends on the data.
 """
 
 from collections.abc import Collection, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from secure_platform.contract.checked import checked
-from secure_platform.contract.columns import COLUMN, IDENTIFIER
 from secure_platform.contract.load import load_document
+from secure_platform.contract.names import COLUMN, Name
 from secure_platform.contract.place import Place, shown
 
 FILE: Final = "aggregates.yaml"
@@ -22,12 +22,12 @@ MOST_CELLS: Final = 10_000
 """Numbers in a table of declared groups."""
 MOST_STEPS: Final = 1_000_000_000
 MOST_BINS: Final = 1_000
-PERIODS: Final = ("day", "week", "month", "quarter", "year", "forever")
 Kind: TypeAlias = Literal["rows", "persons", "sum", "mean", "quantile"]
 Period: TypeAlias = Literal["day", "week", "month", "quarter", "year", "forever"]
+PERIODS: Final[tuple[Period, ...]] = get_args(Period)
+"""From the shortest to the longest."""
 _OF_A_COLUMN: Final = frozenset({"sum", "mean", "quantile"})
 
-Name = Annotated[str, Field(pattern=f"^(?:{IDENTIFIER.pattern})$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
 LEAST: Final = 1e-6
@@ -271,7 +271,8 @@ def read_aggregates(directory: Path, taken: Collection[str]) -> Aggregates | Non
     for name in names:
         if name in taken or names.count(name) > 1:
             raise place.refusal(
-                f"the name {shown(name)} is taken", "Name it as no dataset, model or other aggregate."
+                f"the name {shown(name)} is taken",
+                "Use a name that no dataset, model or other aggregate has.",
             )
     zcdp = found.budget.composition == "zcdp"
     for each in found.aggregates:

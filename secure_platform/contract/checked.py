@@ -1,4 +1,4 @@
-"""A part of a product's documents is read by a strict model: nothing unknown, missing or of another type."""
+"""A section of a product's documents is read with a strict model: nothing unknown, missing or mistyped."""
 
 import json
 from collections.abc import Iterable

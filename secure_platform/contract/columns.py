@@ -6,26 +6,21 @@ out, and properties it does not know, are errors: a reader of the contract would
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final, cast, get_args
 
 import polars as pl
 
-from secure_platform import canonical
-from secure_platform.contract.conditions import COMPARISONS, read_conditions
 from secure_platform.contract.formats import FORMATS
-from secure_platform.contract.model import Column, LogicalType, Protect, Reference, Scalar, Waiver
+from secure_platform.contract.honoured import only, read_custom
+from secure_platform.contract.model import Column, LogicalType, Reference
+from secure_platform.contract.names import COLUMN, IDENTIFIER
 from secure_platform.contract.place import Place, shown, suggestion
-from secure_platform.contract.rules import bound_value, whole
+from secure_platform.contract.protection import read_protect, read_waiver
+from secure_platform.contract.rules import BOUND_SHAPES, bound_value, whole
 from secure_platform.taxonomy.classification import Classification
-from secure_platform.taxonomy.info_types import TRANSFORMS, info_types
+from secure_platform.taxonomy.info_types import info_types
 
-IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
-"""Datasets, token domains, products and models; 63 bytes is what PostgreSQL keeps of a name."""
-COLUMN: Final = re.compile(r"(?!__)[A-Za-z_](?:[A-Za-z0-9_ \-]{0,61}[A-Za-z0-9_])?")
-"""Names of columns."""
 _REFERENCE: Final = re.compile(r"([a-z][a-z0-9_]{0,62})\.([A-Za-z_][A-Za-z0-9_\-]{0,62})")
 _TYPES: Final[tuple[str, ...]] = get_args(LogicalType)
 _RULES: Final = frozenset(
@@ -48,11 +43,6 @@ _OPTIONS: Final[Mapping[str, frozenset[str]]] = {
     "timestamp": frozenset({"minimum", "maximum", "format"}),
     "boolean": frozenset(),
 }
-_BOUND_SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
-    "date": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
-    "timestamp": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"),
-}
-"""One spelling each, so that limits also compare as text."""
 _CUSTOM: Final[Mapping[str, tuple[type, ...]]] = {
     "infoType": (str,),
     "protect": (str, dict),
@@ -62,9 +52,6 @@ _CUSTOM: Final[Mapping[str, tuple[type, ...]]] = {
     "quasiIdentifier": (bool,),
     "subjectId": (bool,),
 }
-CONDITIONAL: Final = "conditional"
-"""The transform that asks a condition of each row."""
-PARTS: Final = ("then", "otherwise")
 _QUALITY_REMARKS: Final = frozenset(
     {"id", "name", "type", "description", "dimension", "businessImpact", "tags", "authoritativeDefinitions"}
 )
@@ -92,10 +79,10 @@ def read_column(body: Mapping[str, Any], place: Place) -> Column:
         description=body.get("description", ""),
         classification=classification,
         info_type=_info_type(custom.get("infoType"), classification, place),
-        protect=_protect(custom.get("protect"), place),
+        protect=read_protect(custom.get("protect"), place),
         token_domain=_token_domain(custom.get("tokenDomain"), place),
         protected=custom.get("protected", False),
-        waiver=_waiver(custom.get("waiver"), place),
+        waiver=read_waiver(custom.get("waiver"), place),
         quasi_identifier=custom.get("quasiIdentifier", False),
         subject_id=custom.get("subjectId", False),
         required=body.get("required", False) or body.get("primaryKey", False),
@@ -107,44 +94,6 @@ def read_column(body: Mapping[str, Any], place: Place) -> Column:
     )
     _consistent(column, body, place)
     return column
-
-
-def only(body: Mapping[str, Any], known: frozenset[str], place: Place) -> None:
-    """Refuse keys that the standard allows here and the platform does not honour.
-
-    Raises:
-        ContractError: At the first such key.
-    """
-    for key in body:
-        if key not in known:
-            raise place.refusal(
-                f"{shown(key)} is not honoured here",
-                "Remove it; a promise that nobody keeps misleads readers.",
-            )
-
-
-def read_custom(
-    entries: Sequence[Mapping[str, Any]], known: Mapping[str, tuple[type, ...]], place: Place
-) -> dict[str, Any]:
-    """Read customProperties as a mapping.
-
-    Raises:
-        ContractError: If a name is unknown or appears twice, or a value has another type.
-    """
-    values: dict[str, Any] = {}
-    for entry in entries:
-        name, value = entry["property"], entry["value"]
-        if name not in known:
-            raise place.refusal(f"the custom property {shown(name)} is unknown", suggestion(name, known))
-        if name in values:
-            raise place.refusal(f"the custom property {shown(name)} appears twice", "Keep one of the two.")
-        if type(value) not in known[name]:
-            words = " or ".join(kind.__name__ for kind in known[name])
-            raise place.refusal(
-                f"the custom property {shown(name)} has the wrong type", f"Write a {words} value."
-            )
-        values[name] = value
-    return values
 
 
 def _classification(body: Mapping[str, Any], place: Place) -> Classification:
@@ -179,58 +128,6 @@ def _info_type(name: str | None, classification: Classification, place: Place) -
             f"Classify the column {kind.classification.label}, or correct its info type.",
         )
     return name
-
-
-def _protect(value: str | Mapping[str, Any] | None, place: Place) -> Protect | None:
-    if value is None:
-        return None
-    asked = {"transform": value} if isinstance(value, str) else dict(value)
-    transform = asked.pop("transform", None)
-    if transform not in TRANSFORMS:
-        raise place.refusal("asks for an unknown transform", suggestion(transform, TRANSFORMS))
-    if transform == CONDITIONAL:
-        return _conditional(asked, place)
-    if not all(isinstance(param, Scalar) for param in asked.values()):
-        raise place.refusal(
-            "has a transform parameter that is not a plain value", "Write text, a number or a boolean."
-        )
-    return Protect(transform, MappingProxyType(asked))
-
-
-def _conditional(asked: Mapping[str, Any], place: Place) -> Protect:
-    parts = {name: _protect(asked.get(name), place) for name in PARTS}
-    given = {name: part for name, part in parts.items() if part is not None}
-    try:
-        read_conditions(asked.get("when"))
-        understood = asked.keys() == {"when", *given}
-    except ValueError:
-        understood = False
-    if not understood or len(given) != len(PARTS):
-        raise place.refusal(
-            "has a condition that is not understood",
-            "Write `when: {column: country, one_of: [DE]}`, `then:` and `otherwise:`; "
-            f"the comparisons are {', '.join(COMPARISONS)}.",
-        )
-    when = asked["when"] if isinstance(asked["when"], list) else [asked["when"]]
-    return Protect(
-        CONDITIONAL, MappingProxyType({"when": canonical.dumps(when).decode()}), MappingProxyType(given)
-    )
-
-
-def _waiver(value: Mapping[str, Any] | None, place: Place) -> Waiver | None:
-    if value is None:
-        return None
-    texts = {name: value.get(name) for name in ("reason", "approver", "expires")}
-    given = all(isinstance(text, str) and text.strip() for text in texts.values())
-    if not given or value.keys() != texts.keys() or not _BOUND_SHAPES["date"].fullmatch(value["expires"]):
-        raise place.refusal(
-            "has a waiver without reason, approver or the day it expires",
-            "Write all three as texts: `waiver: {reason: ..., approver: ..., expires: '2027-01-31'}`.",
-        )
-    try:
-        return Waiver(value["reason"], value["approver"], date.fromisoformat(value["expires"]))
-    except ValueError:
-        raise place.refusal("has a waiver that expires on no day", "Write a day, '2027-01-31'.") from None
 
 
 def _token_domain(value: str | None, place: Place) -> str | None:
@@ -341,7 +238,7 @@ def _consistent(column: Column, body: Mapping[str, Any], place: Place) -> None:
 def _bound(column: Column, bound: float | str | None, place: Place) -> Any:
     if bound is None:
         return None
-    shape = _BOUND_SHAPES.get(column.logical_type)
+    shape = BOUND_SHAPES.get(column.logical_type)
     refusal = place.refusal(
         f"has a limit that is not a {column.logical_type}",
         "Write dates as 'YYYY-MM-DD' and timestamps as 'YYYY-MM-DDThh:mm:ssZ', in quotes.",

@@ -31,7 +31,7 @@ def read_dependencies(body: Sequence[Any], columns: Sequence[Column], place: Pla
     found = tuple(_dependency(each, columns, place) for each in body)
     pairs = [(frozenset(each.columns), name) for each in found for name in each.determined]
     if len(set(pairs)) != len(pairs):
-        raise place.refusal("says of a column twice what determines it", "Keep one of the two.")
+        raise place.refusal("says twice what determines a column", "Keep one of the two.")
     if len(pairs) > MOST:
         raise place.refusal(f"has more than {MOST} dependencies", "Keep those that matter.")
     return found

@@ -1,8 +1,8 @@
-"""The spellings of dates and times that a contract may name beside the platform's own, and no others.
+"""The date and time formats that a contract may name in addition to the platform's own.
 
-Named as the standard names them, in the letters of the JDK's DateTimeFormatter. Every value must be spelled
-exactly so, as it would be written again: `03/04/2021` is no `M/d/yyyy`. A time without an offset is UTC,
-which the standard calls the default.
+They are named as the standard does, in the letters of the JDK's DateTimeFormatter. A value must be written
+exactly so: `03/04/2021` does not match `M/d/yyyy`. A time without an offset is UTC, which the standard names
+as the default.
 """
 
 from collections.abc import Mapping

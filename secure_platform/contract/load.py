@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from secure_platform import canonical
 from secure_platform.contract import strict_yaml
-from secure_platform.contract.columns import IDENTIFIER, only
+from secure_platform.contract.honoured import only
 from secure_platform.contract.members import read_property, readers
 from secure_platform.contract.model import Column, Contract
+from secure_platform.contract.names import IDENTIFIER
 from secure_platform.contract.place import Place, shown
 from secure_platform.contract.standard import check_standard
 from secure_platform.contract.terms import read_terms

@@ -1,7 +1,7 @@
-"""A column of JSON is described as the standard describes objects and lists: each value in it like a column.
+"""A JSON column is described as ODCS describes objects and lists, and each value in it like a column.
 
-The column itself is text. A value that is not described does not leave raw, as a column does not. Of a list,
-all items are one value. What is promised of a value and not checked inside JSON is refused.
+The column itself is text. A value that is not described stays in the raw zone, as a column does. All items of
+a list count as one value. A promise about a value that is not checked inside JSON is refused.
 """
 
 from collections import Counter
@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from secure_platform.contract.columns import only, read_column
+from secure_platform.contract.columns import read_column
+from secure_platform.contract.honoured import only
 from secure_platform.contract.model import Column
 from secure_platform.contract.place import Place
 

@@ -14,7 +14,6 @@
 ```
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from types import MappingProxyType
@@ -24,6 +23,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from secure_platform.contract.model import Column, Monitor, Severity, Total
+from secure_platform.contract.names import IDENTIFIER
 from secure_platform.contract.place import Place, shown, suggestion
 
 METRICS: Final = frozenset(
@@ -42,7 +42,6 @@ _TOTAL: Final[Mapping[str, tuple[type, ...]]] = {
     "equals": (str,),
     "tolerance": (int, float),
 }
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _TYPES: Final[Mapping[str, type]] = {"holidays": list, "silent": list, "metrics": dict, "reconcile": dict}
 
 
@@ -131,7 +130,7 @@ def _total(name: str, body: Any, columns: Sequence[Column], place: Place) -> Tot
 
 def _own(name: str, sql: Any, columns: Sequence[Column], place: Place) -> str:
     """An expression that gives one number over the columns of the contract."""
-    if not _NAME.fullmatch(name):
+    if not IDENTIFIER.fullmatch(name):
         raise place.refusal(f"has the unusable name {shown(name)}", "Use lower-case letters, digits and _.")
     if not isinstance(sql, str):
         raise place.refusal(f"has the metric {name}, which is no text", "Write SQL, such as AVG(age).")

@@ -18,10 +18,10 @@ from secure_platform import canonical
 from secure_platform.access.windows import read_window
 from secure_platform.contract.aggregates import Aggregates, read_aggregates
 from secure_platform.contract.checked import checked
-from secure_platform.contract.columns import IDENTIFIER
 from secure_platform.contract.cron import wrong_field
 from secure_platform.contract.load import SUFFIX, load_contract, load_document
 from secure_platform.contract.model import Column, Contract, Reference, Role
+from secure_platform.contract.names import Name
 from secure_platform.contract.place import Place, shown, suggestion
 from secure_platform.contract.terms import OWNER
 from secure_platform.errors import UsageError
@@ -53,9 +53,6 @@ def _windows(values: tuple[str, ...]) -> tuple[str, ...]:
         except UsageError as error:
             raise ValueError(error.fix.removesuffix(".")) from None
     return values
-
-
-Name = Annotated[str, Field(pattern=f"^(?:{IDENTIFIER.pattern})$")]
 
 
 class ProductAttributes(BaseModel):

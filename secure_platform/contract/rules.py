@@ -1,6 +1,7 @@
 """What each rule on a single value of a contract's column means, as a Polars expression."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Final, Literal
 
@@ -15,6 +16,11 @@ _TO_BOUND: Final[dict[str, Callable[[str], date]]] = {
     "date": date.fromisoformat,
     "timestamp": datetime.fromisoformat,
 }
+BOUND_SHAPES: Final[Mapping[str, re.Pattern[str]]] = {
+    "date": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "timestamp": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"),
+}
+"""One spelling each, so that limits also compare as text."""
 
 
 def row_rules(column: Column) -> Iterator[tuple[Rule, Test]]:

@@ -1,4 +1,4 @@
-"""Which rows a contract keeps from leaving raw: by conditions, by chance, or because they would stand out."""
+"""Which rows a contract keeps in the raw zone: by condition, by sampling, or because they stand out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

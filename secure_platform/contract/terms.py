@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Final, get_args
 
-from secure_platform.contract.columns import only, read_custom
 from secure_platform.contract.dependencies import read_dependencies
+from secure_platform.contract.honoured import only, read_custom
 from secure_platform.contract.model import Column, ExtraColumns, OnInvalid, Role
 from secure_platform.contract.monitor import read_monitor
 from secure_platform.contract.place import Place, shown, suggestion

@@ -1,8 +1,9 @@
-"""Whether anything was committed to an SQLite database since somebody looked, whoever committed it.
+"""Whether anybody has committed to an SQLite database since a given moment.
 
-A connection that never writes asks `PRAGMA data_version`, which changes with every commit of any other
-connection of any process (sqlite.org/pragma.html#pragma_data_version); SQLite keeps its own pages by the same
-sign. Asking takes microseconds, reading a row a hundred times as long. What cannot be told is a change.
+A connection that never writes asks `PRAGMA data_version`, which changes with every commit by any other
+connection of any process (sqlite.org/pragma.html#pragma_data_version); SQLite decides in the same way whether
+its cached pages are valid. Asking takes microseconds, reading a row a hundred times as long. If it cannot be
+determined, it counts as a change.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""A production database holds exactly a release's tables, row for row, and nothing else.
+"""A production database contains exactly a release's tables, row for row, and nothing else.
 
-It is written once from a verified release, then read back: what readers will get must digest to what the
-manifest states. The order of rows is part of that; DuckDB keeps that of insertion.
+It is written once from a verified release and then read back: what readers will get must have the content
+digests that the manifest states. The order of rows is part of that; DuckDB keeps the order of insertion.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What is in production, and what may come after it: a newer release, or one that was there before."""
+"""What is in production, and what may replace it: a newer release, or one that was there before."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""What closed a release stays closed: the audit log tells, which lies elsewhere and only grows.
+"""A closed release stays closed, because the audit log, which is kept apart and only grows, says so.
 
-Signatures prove that a stored decision was made, not that none was made after it. Whoever deletes a rejection
-from the control database, or sets a withdrawn release back to approved, is contradicted by the log; whoever
-changes the log too, by its checkpoints.
+Signatures prove that a stored decision was made, but not that none was made after it. If somebody deletes a
+rejection from the control database, or sets a withdrawn release back to approved, the log contradicts them;
+if they change the log too, its checkpoints do.
 """
 
 from typing import Final

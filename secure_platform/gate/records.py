@@ -1,4 +1,4 @@
-"""The stored releases; one whose time is over is read as expired, whether or not that was written already."""
+"""The stored releases; one past its lifetime is read as expired, whether or not that is recorded yet."""
 
 import re
 from dataclasses import dataclass, fields, replace

@@ -1,7 +1,7 @@
-"""Which releases there are: every one is registered once, waits for a decision, and expires if none comes.
+"""Every release is registered once, waits for a decision, and expires if none is made.
 
-A release that has expired is written down as such before anybody sees the list: a clock that is set back
-revives none. A new one supersedes what is still open of its product.
+The expiry is recorded before anybody sees the list, so that setting a clock back revives nothing. A new
+release supersedes those of its product that are still open.
 """
 
 from collections.abc import Callable, Sequence
@@ -130,10 +130,6 @@ class Registry:
         self._write_expiry()
         with self._database.read() as connection:
             return load(connection, digest, self._clock())
-
-    def pending(self, product: str | None = None) -> list[ReleaseRecord]:
-        """The releases that wait for a decision."""
-        return [record for record in self.list(product) if record.state is ReleaseState.PENDING]
 
     def next_number(self, product: str) -> int:
         """The number after the product's newest release."""

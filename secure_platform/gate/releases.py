@@ -1,8 +1,8 @@
-"""No release reaches production without the policy's allow, and the policy judges verified decisions only.
+"""No release reaches production unless the policy allows it, on the basis of verified decisions only.
 
-Who approved is computed from signed bundles inside the same transaction that changes the state, so two
-decisions at the same instant are made one after the other. Every change of state is announced in the audit
-log before it happens, and its outcome recorded after.
+Who approved is computed from signed bundles in the same transaction that changes the state, so that
+simultaneous decisions are made one after the other. Every change of state is announced in the audit log
+before it happens, and its outcome recorded after it.
 """
 
 from collections.abc import Callable, Iterable, Mapping

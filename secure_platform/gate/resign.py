@@ -1,7 +1,8 @@
-"""Decisions whose signing key is not believed any more are signed again, if the audit log knows them.
+"""Decisions whose signing key is no longer trusted are signed again, if the audit log knows them.
 
-Whoever has the key could have signed decisions that nobody made. The log recorded the digest of each when it
-was made. One that it does not know is removed: if somebody did make it, they make it again.
+Whoever has a leaked key could have signed decisions that nobody made. The log recorded the digest of each
+decision when it was made. A decision that it does not know is removed; if somebody did make it, they can make
+it again.
 """
 
 from dataclasses import dataclass

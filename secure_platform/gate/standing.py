@@ -1,8 +1,8 @@
-"""Who approved is computed, never remembered: an approval counts while the policy would let it be given.
+"""Approvals are evaluated each time, never stored as a result: one counts while the policy would allow it.
 
-One whose principal was disabled, lost the role, requested the release, or looked at another production base
-or at other policies does not count. Whether the approvals are enough is asked of the policy too, as if a
-pipeline were to deploy.
+An approval does not count if its principal was disabled, lost the role or requested the release, or if it was
+given for another production base or under other policies. Whether the approvals are enough is also asked of
+the policy, as if a pipeline were about to deploy.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Which keys a home has: their versions, uses and states, and whether they open; none is made or used."""
+"""The keys of a home: their versions, uses and states, and whether they open; none is made or used here."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,7 +1,7 @@
-"""A backup stands in for the provider that was lost: it opens what it holds, and wraps nothing.
+"""A backup replaces the provider that was lost: it opens what it contains, and wraps nothing.
 
-What it does not hold was made after it; the local provider's root key, which is in it, opens that too, unless
-it was renewed since.
+A version that it does not contain was made after it. The backup has the local provider's root key, which
+opens that version too, unless the root key was renewed since.
 """
 
 from collections.abc import Mapping

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from secure_platform.errors import UsageError
-from secure_platform.files import PRIVATE_FILE
+from secure_platform.files import PRIVATE_FILE, READ_FILE
 
 
 def read_secret(path: Path, *, name: str, limit: int) -> bytes:
@@ -35,8 +35,7 @@ def read_secret(path: Path, *, name: str, limit: int) -> bytes:
 
 def _open(path: Path, name: str) -> int:
     try:
-        # Without O_NONBLOCK a named pipe in place of the file would hang us.
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.open(path, READ_FILE)
     except FileNotFoundError:
         raise
     except OSError as error:

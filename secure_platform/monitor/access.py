@@ -1,9 +1,9 @@
-"""Who uses the products unusually is found in the audit log, read once and only as far as it has grown.
+"""Unusual use of the products is found in the audit log, which is read once, as far as it has grown.
 
-What was learned so far is kept in the control database with the place in the log up to which it was learned.
-It is a function of the log: an older state, put back, only has the log read again from there, and one that
-was edited, is of another log or is missing is not believed: all is learned again then, and the same.
-The log has an entry of when watching began. What is more than a week older is judged, but never told.
+What was learned is kept in the control database, with the place in the log up to which it was learned. It is
+a function of the log. If an older state is put back, the log is read again from there. If the state was
+edited, belongs to another log or is missing, it is not trusted, and everything is learned again with the same
+result. The log records when watching began; what is more than a week older is judged, but never reported.
 """
 
 import json
@@ -26,7 +26,8 @@ from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import habit as habit_table
 from secure_platform.keys.ring import KeyRing
 from secure_platform.monitor.deeds import deeds
-from secure_platform.monitor.habits import Habit, Habits, Unusual, renamed
+from secure_platform.monitor.habit import Habit, renamed
+from secure_platform.monitor.habits import Habits, Unusual
 from secure_platform.monitor.incident import MONITOR
 
 AT_ONCE: Final = 20_000

@@ -1,9 +1,9 @@
-"""Who is told of an incident, and when: computed from the incidents and from what was told before.
+"""Who is notified of an incident, and when: computed from the incidents and the earlier notices.
 
-Nothing else is remembered: whoever is killed or cannot write tells it the next time, and what was told is not
-told again. An incident is told when it opens, when it gets worse and when it is settled. Quiet hours,
-maintenance and the budget of warnings only put off; what is over by then was never told. They never hold back
-what is about security, or what blocks deployments.
+Nothing else is remembered: a process that is killed or cannot write sends the notice the next time, and no
+notice is sent twice. People are notified when an incident opens, gets worse or is settled. Quiet hours,
+maintenance and the budget of warnings only delay notices; if the incident is over by then, none is sent.
+Notices about security, and about what blocks deployments, are never delayed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

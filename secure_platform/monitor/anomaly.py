@@ -1,8 +1,8 @@
-"""Whether a number is what its own past foretells.
+"""The default detector: is a number what its own past predicts?
 
-The default detector. A point is never in its own training; incidents that were acknowledged and holidays are
-not in it either. With too little history the state is `learning`, which passes: a check that guesses is
-switched off soon. `warn` is what chance makes once in 250 points, `fail` once in 100,000.
+A point is never part of its own training; acknowledged incidents and holidays are not either. With too little
+history the state is `learning`, which passes: a check that guesses is soon switched off. `warn` is what
+chance produces once in 250 points, `fail` once in 100,000.
 """
 
 from collections.abc import Mapping

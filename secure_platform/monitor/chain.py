@@ -1,8 +1,9 @@
-"""What is usual cannot be edited: each record of the metrics history is sealed, and names the one before it.
+"""The metrics history cannot be edited: each record is sealed, and names the one before it.
 
-A record of a dataset in a zone carries its place in the row, the seal of the record before, and a MAC over
-all that it says. Whoever edits, adds, moves or takes out one breaks the chain. Whoever cuts off its end, or
-puts back an earlier one, is found by the audit log: the last record whose writing it tells of must be there.
+A record of a dataset in a zone contains its position in the chain, the seal of the record before, and a MAC
+over everything it says. Editing, adding, moving or removing a record breaks the chain. Cutting off the end,
+or putting back an earlier state, is noticed by means of the audit log: the last record that it mentions must
+exist.
 """
 
 import json

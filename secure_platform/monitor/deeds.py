@@ -1,7 +1,8 @@
-"""What the audit log tells of the use of a product's data: who, when, how much; never what was read.
+"""What the audit log says about the use of a product's data: who, when and how much, never what was read.
 
-Deeds are what an entry says somebody did: a question to production and the rows it gave, values that were
-revealed, a zone that was scanned, a decision of the policy. Who did it is the log's keyed hash.
+A deed is something that an entry says somebody did: a query of production and the rows it returned, values
+that were revealed, a zone that was scanned, a decision of the policy. People are named by the log's keyed
+hash.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,8 @@
-"""A column's distribution as counts in bins that do not depend on the data, and how far two are apart.
+"""A column's distribution as counts in fixed bins, and the distance between two distributions.
 
-Numbers fall into bins 5 % wide, the same for every snapshot: two sketches compare without a second look at
-the data, and a bin holds no value. Small cells are left out before a sketch is kept (`monitor.profile`).
+Numbers fall into bins 5 % wide, the same for every snapshot. Two sketches can thus be compared without
+reading the data again, and a bin contains no value. Small cells are left out before a sketch is kept
+(`monitor.profile`).
 """
 
 import math

@@ -1,7 +1,7 @@
-"""A column drifts when something personal or secret is found in it that was not there before.
+"""A column drifts if the scanner finds something personal or secret in it that was not there before.
 
-Compared is with the newest snapshot whose scan passed: one that was refused does not make its findings usual.
-A column that is new is no drift; the contract's change tells of it.
+It is compared with the newest snapshot whose scan passed: the findings of a refused one do not become usual.
+A new column is not drift; the change of the contract reports it.
 """
 
 from collections.abc import Iterable, Mapping

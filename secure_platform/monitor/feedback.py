@@ -1,7 +1,7 @@
-"""What people said about earlier points teaches the detectors.
+"""The detectors learn from what people said about earlier points.
 
-What somebody acknowledged or resolved was really wrong: nothing is learned from it. What somebody called a
-false alarm was right: it is learned from, and what is no further off than it was is not told again.
+What somebody acknowledged or resolved was really wrong, so nothing is learned from it. What somebody called a
+false alarm was right: it is learned from, and deviations no larger than it are not reported again.
 """
 
 from collections.abc import Iterable, Mapping

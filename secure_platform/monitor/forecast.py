@@ -1,8 +1,9 @@
-"""What a series was going to be next, and how sure one could be, from the points before it alone.
+"""Predicts the next point of a series, and how certain that is, from the points before it alone.
 
-Seasons and slope are learned from the training columns. A level then follows what is left of them, point by
-point; a lone outlier moves it little, a lasting shift moves it whole. How fast it follows is chosen for each
-series by how well it would have foretold the training columns, and how far off it was then is the scale.
+Seasons and slope are learned from the training columns. A level then follows what they leave unexplained,
+point by point: a single outlier hardly moves it, a lasting shift moves it completely. How fast it follows is
+chosen for each series by how well it would have predicted the training columns, and its errors there are the
+scale.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""Late is what came later than was promised, or later than it always came.
+"""Data are late if they come later than promised, or later than they usually come.
 
-A dataset that was promised and never arrived is late. A promise that is broken is `fail`; a delivery that is
-only unusual is `warn`. What is usual is learned by day of the week, so that a weekend without a delivery is
-no delay where there never is one. A delivery of what was there before is none.
+A dataset that was promised and never arrived is late. A broken promise is `fail`; an unusual delay alone is
+`warn`. What is usual is learned by day of the week, so that a weekend without a delivery is not late if there
+never is one. Delivering the same data again does not count as a delivery.
 """
 
 from collections.abc import Sequence

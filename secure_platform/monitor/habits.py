@@ -1,33 +1,29 @@
-"""What somebody usually does with a product's data, learned from their deeds, and what is unusual beside it.
+"""Learns what each person usually does with a product's data, and reports what is unusual.
 
-A day is judged by the days before it: by their typical size and by the largest of them. Weeks and months are
-judged as well, and how often a day was above the usual (`steady.py`), so that who takes a little more every
-day is found late rather than never. A newcomer is judged by the busiest of the others. What was told teaches
-nothing until a person calls it a false alarm.
+A day is compared with the days before it: with their typical size and with the largest of them. Weeks and
+months are compared as well, and so is how often a day was above the usual (`steady.py`), so that somebody who
+takes a little more every day is found late rather than never. A newcomer is compared with the busiest of the
+others. What was reported is not learned from until a person calls it a false alarm.
 
-Everything here is a function of the deeds in their order: what is kept can be computed again from the log.
+Everything here is a function of the deeds in their order: what is kept can be recomputed from the log.
 """
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-from typing import Any, Final, Self
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
-from secure_platform.access.allowance import WINDOW, Limits
+from secure_platform.access.allowance import Limits
 from secure_platform.monitor.anomaly import UTC
 from secure_platform.monitor.deeds import Deed
+from secure_platform.monitor.habit import DAY_SECONDS, KEPT_DAYS, Habit
 from secure_platform.monitor.incident import Severity
 from secure_platform.monitor.steady import LATELY, Steady, typical
 
-KEPT_DAYS: Final = 120
-"""Whoever did nothing for so long is new again."""
-LEARNING_DAYS: Final = 10
-"""Days with any deed that are needed before somebody is judged by their own past."""
 PRODUCT_DAYS: Final = 14
 """Age of what is known of a product before a newcomer to it is one."""
-_COUNTS: Final = ("queries", "rows", "revealed", "scans", "denied")
 _LEAST: Final[Mapping[str, int]] = {"queries": 150, "rows": 5_000, "revealed": 50, "scans": 10}
 """Less in a day is never worth a word."""
 _WIDTH: Final = 3.0
@@ -51,9 +47,6 @@ _DRIP: Final = 12
 _DRIP_ACTIVE: Final = 4
 _DRIP_NAME: Final = "denied_in_14_days"
 _NEAR_LIMIT: Final = 0.8
-_DAY: Final = timedelta(days=1)
-_MINUTE: Final = 60
-_MINUTES: Final = int(WINDOW.total_seconds()) // _MINUTE
 
 
 @dataclass(frozen=True)
@@ -73,85 +66,6 @@ class Unusual:
     state: Severity
     point: str
     note: str
-
-
-@dataclass
-class Habit:
-    """What is known of somebody and one product.
-
-    Attributes:
-        first: The day of their first deed, as an ordinal.
-        days: Day → how much of each count.
-        hours: Hour of a working day, or 24 more on a weekend → on how many days, and the last of them.
-        aside: Count → days that were told: they teach nothing.
-        odd: Day and hour of what was told of hours.
-        recent: Denials and what was asked to be revealed, by minute of the last hour: the minute, how often,
-            how much. No longer however often they ask.
-        tried: Action → when it was last denied, within a day.
-        entered: The day on which they were last let in; 0 if never.
-    """
-
-    first: int
-    days: dict[int, dict[str, int]] = field(default_factory=dict)
-    hours: dict[int, list[int]] = field(default_factory=dict)
-    aside: dict[str, list[int]] = field(default_factory=dict)
-    odd: list[list[int]] = field(default_factory=list)
-    recent: dict[str, list[list[int]]] = field(default_factory=dict)
-    tried: dict[str, int] = field(default_factory=dict)
-    entered: int = 0
-
-    @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> Self:
-        """As it was kept."""
-        return cls(
-            kept["first"],
-            {int(day): counts for day, counts in kept["days"].items()},
-            {int(hour): seen for hour, seen in kept["hours"].items()},
-            kept["aside"],
-            kept["odd"],
-            kept["recent"],
-            kept["tried"],
-            kept["entered"],
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """To keep it."""
-        return {
-            **vars(self),
-            "days": {str(day): counts for day, counts in self.days.items()},
-            "hours": {str(hour): seen for hour, seen in self.hours.items()},
-        }
-
-    def learned(self, day: int) -> bool:
-        """Whether they can be judged by their own past."""
-        return sum(each < day for each in self.days) >= LEARNING_DAYS
-
-    def total(self, count: str, day: int, span: int = 1) -> int:
-        """How much in so many days, the last of which is this one."""
-        return sum(self.days.get(each, {}).get(count, 0) for each in range(day - span + 1, day + 1))
-
-    def forget(self, day: int, at: int) -> None:
-        """Let go of what is too old to be looked at."""
-        oldest = day - KEPT_DAYS
-        self.days = {each: counts for each, counts in self.days.items() if each > oldest}
-        self.hours = {hour: seen for hour, seen in self.hours.items() if seen[1] > oldest}
-        self.aside = {name: [each for each in days if each > oldest] for name, days in self.aside.items()}
-        self.odd = [each for each in self.odd if each[0] > oldest]
-        self.tried = {what: when for what, when in self.tried.items() if when > at - _DAY.total_seconds()}
-
-    def ask(self, count: str, at: int, amount: int) -> None:
-        """Add to this minute."""
-        minute, minutes = at // _MINUTE, self.recent.setdefault(count, [])
-        if not minutes or minutes[-1][0] != minute:
-            minutes[:] = [each for each in minutes if each[0] >= minute - _MINUTES]
-            minutes.append([minute, 0, 0])
-        minutes[-1][1] += 1
-        minutes[-1][2] += amount
-
-    def in_an_hour(self, count: str, at: int) -> tuple[int, int]:
-        """How often in the last hour, to the minute, and how much."""
-        found = [each for each in self.recent.get(count, ()) if each[0] >= at // _MINUTE - _MINUTES]
-        return sum(each[1] for each in found), sum(each[2] for each in found)
 
 
 class Habits:
@@ -323,7 +237,7 @@ class Habits:
         burst, _ = habit.in_an_hour("denied", at)
         if burst >= max(_BURST, usual + 1):
             yield self._told(deed, "denials", "denied", day, burst, max(_BURST - 1, usual))
-        kinds = [what for what, when in habit.tried.items() if when > at - _DAY.total_seconds()]
+        kinds = [what for what, when in habit.tried.items() if when > at - DAY_SECONDS]
         if len(kinds) >= _KINDS:
             point = _point(deed.who, "probing", day, "fail")
             note = f"{len(kinds)} different actions denied within a day"
@@ -388,16 +302,6 @@ class Habits:
         state: Severity = "fail" if count > _GRAVE * band else "warn"
         note = f"{name} {count:,}, usual is at most {band:,.0f}"
         return Unusual(deed.who, deed.product, check, state, _point(deed.who, name, day, state), note)
-
-
-def renamed(
-    known: Mapping[str, Mapping[str, Habit]], names: Mapping[str, str]
-) -> dict[str, dict[str, Habit]]:
-    """The same after a rotation of the key that makes the hashes: everybody is called as they are now."""
-    return {
-        product: {names.get(who, who): habit for who, habit in people.items()}
-        for product, people in known.items()
-    }
 
 
 def _limit(earlier: Iterable[int], least: int) -> float:

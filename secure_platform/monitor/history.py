@@ -1,7 +1,7 @@
 """The metrics history: one record per snapshot in the control database, written by the step that made it.
 
-A record holds numbers, counts and names of columns; what was said about it when it was new stays as it was:
-what is read is verified (`chain.py`).
+A record contains numbers, counts and names of columns. What was said about a snapshot when it was new is
+never changed. Records are verified as they are read (`chain.py`).
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,9 +1,9 @@
-"""An incident is all that is wrong with a product in one way, until somebody has settled it.
+"""An incident collects everything that is wrong with a product in one way, until somebody settles it.
 
-Of a product and a kind at most one is unsettled: what a check finds again is the same signal, what another
-check finds joins it. A signal that is new, is back or is graver makes the incident worse: it is open again,
-whoever had acknowledged it. An incident whose signals are all gone is resolved by itself, unless it is about
-security or blocks deployments: those wait for a person.
+Each product has at most one unsettled incident of a kind: when a check finds the same thing again it is the
+same signal, and what another check finds is added. A signal that is new, comes back or gets more severe makes
+the incident worse and opens it again, even if it was acknowledged. An incident without remaining signals is
+resolved automatically, unless it is about security or blocks deployments: those wait for a person.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,8 +1,8 @@
-"""The incidents of one home: what checks find becomes an incident once, and a person settles it.
+"""The incidents of one home: findings of checks become incidents, and people settle them.
 
-Their rows are sealed and announced in the audit log, as those that say who may do what: nobody makes one
-vanish by writing to the database. At most one unsettled incident of a product and kind exists, whatever
-processes look at once.
+Their rows are sealed and announced in the audit log, like those of access rights: nobody can make one vanish
+by writing to the database. Even if several processes look at once, a product has at most one unsettled
+incident of a kind.
 """
 
 import secrets

@@ -1,6 +1,6 @@
-"""A metric over time as text that any page shows without a script or another server: Markdown.
+"""A metric over time as Markdown text, which any page can show without a script or another server.
 
-Eight heights of a block stand for the numbers, oldest first; the last is the one under test.
+Block characters of eight heights stand for the numbers, oldest first; the last is the one being checked.
 """
 
 from collections.abc import Sequence

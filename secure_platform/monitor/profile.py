@@ -1,9 +1,10 @@
 """What is measured of a snapshot, in the pass that writes it; no value of the data is kept.
 
-Of raw data only counts are taken. Of protected data also means, quantiles from bins 5 % wide, sketches and
-the shares of declared categories, whose labels are keyed; of times that are not confidential the hours of the
-day that have rows, and the newest day. A cell of fewer than eleven rows is left out. Means
-and a contract's own metrics are rounded: the mean of equal values is the value, and two days' tell a new one.
+Of raw data, only counts are taken. Of protected data also means, quantiles from bins 5 % wide, sketches, and
+the shares of declared categories, whose labels are keyed; of times that are not confidential, also the hours
+of the day that have rows, and the newest day. Cells of fewer than eleven rows are left out. Means and a
+contract's own metrics are rounded, because the mean of equal values is the value itself, and the means of two
+days reveal a new one.
 """
 
 import hmac

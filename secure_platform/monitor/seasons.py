@@ -1,7 +1,7 @@
-"""What a clock on the wall says about a point, and how much of a series it explains.
+"""Daily, weekly and other seasons of a series, and how much of it each explains.
 
-A season is used once its whole round was seen often enough. An effect that noise could have made is shrunk
-to nothing, a clear one is kept, so that a series without a season loses nothing by being asked for one.
+A season is used once its whole cycle has been seen often enough. An effect that noise could have caused is
+shrunk to nothing and a clear one is kept, so that testing a series without a season costs nothing.
 """
 
 from collections.abc import Sequence

@@ -1,11 +1,10 @@
-"""What changed in the columns of a dataset, and whom it hurts.
+"""How the columns of a dataset changed, and whom that affects.
 
-breaking
-    A column is gone, or of a type that does not hold what the earlier one held.
-narrowing
-    The type holds less of the same: values that fitted may not fit any more.
-additive
-    A column is new, or its type holds more.
+breaking: a column is gone, or its type does not hold what the earlier one held.
+
+narrowing: the type holds less of the same, so that values that fitted may not fit any more.
+
+additive: a column is new, or its type holds more.
 """
 
 import re

@@ -1,9 +1,9 @@
-"""What a contract promises about deliveries, and what was kept of it, by calendar month.
+"""What a contract promises about deliveries, and how well that was kept, by calendar month.
 
-Promised is a greatest age: after a delivery the next one is due within it. What comes later is late by the
-time that the data were too old; every further promise that passes in one silence is a delivery that never
-came. What came in time counts in the month in which it came, what was late or never came in the month in
-which it was due. The first delivery of all is in time; of a dataset that never came, one is missing.
+The promise is a maximum age: after each delivery, the next is due within it. A later delivery is late by the
+time for which the data were too old; each further interval that passes without one is a missed delivery. A
+delivery in time counts in the month in which it came, a late or missed one in the month in which it was due.
+The very first delivery counts as in time; a dataset that never arrived has one missed.
 """
 
 import math

@@ -1,8 +1,8 @@
-"""Whether somebody takes more than before, day after day: a cumulative sum of what is above the usual.
+"""Whether somebody takes more than before, day after day: a cumulative sum of the excess over the usual.
 
-No single day is unusual then, nor need a month be: but that so many are above the middle is (Page, Continuous
-Inspection Schemes, Biometrika 41, 1954). What is usual is learned from the days before the last four weeks,
-which are those that are looked at.
+No single day need be unusual, nor a month; what is unusual is that so many days are above the middle (Page,
+Continuous Inspection Schemes, Biometrika 41, 1954). The usual is learned from the days before the last four
+weeks; the last four weeks are examined.
 """
 
 import math

@@ -1,6 +1,6 @@
-"""What goes in comes out: numbers that the contract declares agree before and after protection.
+"""Control totals: numbers that the contract declares must agree before and after protection.
 
-Only whether they agree is kept, and by what share they differ: a total of few rows could be a value.
+Only whether they agree is kept, and by what share they differ: the total of a few rows could be a value.
 """
 
 import math

@@ -1,7 +1,8 @@
-"""What is said about a snapshot: every metric against its own past, within the product's budget of alarms.
+"""Judges a new snapshot: every metric against its own past, within the product's budget of alarms.
 
-A metric speaks when its deviation is rare by itself and stays rare among all that was judged of the product
-on that day. Schema, promises and what few snapshots show are facts, not chances: they have no budget.
+A metric is reported if its deviation is rare by itself, and still rare among everything judged of the product
+on that day. Schema changes, promises and what few snapshots show are facts, not probabilities, and need no
+budget.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
-"""Silence is told, too: the daemon gives a sign of life, and the server tells when none comes.
+"""Silence is reported, too: the daemon gives a sign of life, and the server reports when none comes.
 
-Who watches the server is outside: a channel that names `monitor.alive` in its events gets a sign of life as
-long as daemon and server live, and raises the alarm when it gets none.
+The server itself is watched from outside: a channel that lists `monitor.alive` among its events gets a sign
+of life as long as daemon and server live, and should raise the alarm when it gets none.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""While a server runs, what is queued is sent soon; the queue remembers failures, the server never does."""
+"""While a server runs, queued notices are sent soon; failures are remembered by the queue, not the server."""
 
 import logging
 import threading

@@ -1,10 +1,11 @@
-"""Events for a receiver outside, in order: each is a line of a file before it is sent, and is sent from it.
+"""Events for an external receiver, in order: each is first written to a file as a line, then sent from it.
 
-Who writes one never waits for the receiver. A sender remembers beside the file how far the receiver has come,
-after each answer, so that what was not answered is sent again: at least once, by one sender at a time. A
-receiver that is away holds everything up until it is back; what it rejects three times is left out. A file
-that has grown to `LARGEST` and was taken whole makes room for a new one; one that was not takes no more.
-A file in which the last line that was taken is not where it was is another one, and sent from its beginning.
+Writers never wait for the receiver. After each answer, the sender notes beside the file how far the receiver
+has got; what was not answered is sent again, so every event arrives at least once, from one sender at a time.
+A receiver that is unavailable holds everything up until it is back; an event that it rejects three times is
+skipped. When the file has grown to `LARGEST` and was sent completely, a new one is started; until then it
+takes no more. If the last line that was sent is not where it was, the file is a different one, and is sent
+from its beginning.
 """
 
 import json

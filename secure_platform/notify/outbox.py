@@ -1,8 +1,8 @@
-"""A notice is written down before anybody is told, and is sent until it has arrived, at least once.
+"""A notice is stored before it is sent, and is sent until it has arrived: at least once.
 
-It is queued once per channel, event and subject, in the control database, by whatever process did what it
-tells; a server or `notify deliver` sends it. Taking one postpones it, so that no two senders have it at the
-same time and one that dies leaves it to be sent again. Sending never stops what is told about.
+The process that causes a notice queues it in the control database, once per channel, event and subject; a
+server or `notify deliver` sends it. Taking a notice postpones it, so that no two senders have it at the same
+time, and one whose sender dies is sent again. Sending never stops what it reports.
 """
 
 import logging

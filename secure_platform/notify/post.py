@@ -1,4 +1,4 @@
-"""What is told outside is one POST; of the answer only the status counts, and only 2xx is a delivery."""
+"""Every outgoing message is one POST; only the status of the answer counts, and only 2xx is a delivery."""
 
 import http.client
 from collections.abc import Mapping

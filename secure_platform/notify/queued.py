@@ -1,4 +1,4 @@
-"""What became of a notice: it waits, was delivered or was given up; and who was told of an incident."""
+"""The state of a notice (waiting, delivered, given up), and who was notified of an incident."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,13 +1,13 @@
-"""What is done, when and for how long, as spans of OpenTelemetry, sent by OTLP over HTTP.
+"""What is done, when and for how long, as OpenTelemetry spans, sent by OTLP over HTTP.
 
-A span says product, dataset, zone, rows, state, route and the class of an error, and nothing else: there is
-no way to give it more. It is made of what the code names, so no value and no person gets into it. A span that
-nobody collects costs a look at a variable. What is collected waits in memory, at most `MOST`, the
-oldest dropped first; sending it takes a caller at most `WAIT_SECONDS`, and after a failure nobody tries again
-for `PAUSE_SECONDS`. Nothing that fails here is raised.
+A span names product, dataset, zone, rows, state, route and the class of an error; there is no way to give it
+more. Its name comes from the code, so it contains no value and no person. Without a collector, a span costs
+one look at a variable. Finished spans wait in memory, at most `MOST` of them, and the oldest are dropped
+first. Sending takes a caller at most `WAIT_SECONDS`, and after a failure nobody tries again for
+`PAUSE_SECONDS`. Failures here are never raised.
 
-The run of Dagster gives a trace its id, unless who asked for the run gave it one; a run and its steps run in
-processes of their own, so ids of spans that others refer to are computed from what these know.
+A trace takes its id from the Dagster run, unless whoever requested the run supplied one. A run and its steps
+are separate processes, so span ids that others refer to are computed from what all of them know.
 """
 
 import hashlib
@@ -245,18 +245,17 @@ def begun(traces: Traces | None, name: str, about: About) -> AbstractContextMana
 
 
 @contextmanager
-def stage(name: str, about: About = About()) -> Iterator[Span | None]:
+def stage(name: str) -> Iterator[Span | None]:
     """A span below the one that is open here; nothing where none is.
 
     Args:
         name: Of what is done.
-        about: What it is done to.
     """
     above = _CURRENT.get()
     if above is None:
         yield None
         return
-    with above.traces._span(name, about, above.place) as span:  # noqa: SLF001 - one class, told apart for callers
+    with above.traces._span(name, About(), above.place) as span:  # noqa: SLF001 - one class, told apart for callers
         yield span
 
 

@@ -35,7 +35,7 @@ from secure_platform.orchestration.steps.observe import (
     product_terms,
 )
 from secure_platform.orchestration.steps.package import package
-from secure_platform.orchestration.steps.production import go_live
+from secure_platform.orchestration.steps.production import Live, go_live
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
 from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull
@@ -184,33 +184,18 @@ def production_assets(
     product: Product, classification: Classification, marts: Sequence[dg.AssetsDefinition]
 ) -> dg.AssetsDefinition:
     """`<product>/production/<table>`: one step for all tables, because a release is deployed whole."""
-    keys = [dg.AssetKey([product.name, "production", model]) for model in product.models]
-    hours = freshness_hours(product)
-    freshness = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)) if hours else None
-    schemas = {
-        key.path[-1]: about[COLUMN_SCHEMA] for each in marts for key, about in each.metadata_by_key.items()
-    }
-    specs = [
-        asset_spec(
-            product,
-            key,
-            owner=product.owner,
-            classification=classification.label,
-            description=f"{key.path[-1]} as analysts read it.",
-            kinds={product.target},
-            schema=schemas[key.path[-1]],
-            deps=[dg.AssetKey([product.name, "release"])],
-        ).replace_attributes(freshness_policy=freshness)
-        for key in keys
-    ]
+    specs = _production_specs(product, classification, marts)
+    monitor = product_terms(product).monitor
     checks = [
         dg.AssetCheckSpec(
-            "matches_release", asset=key, description="Readers get exactly what was approved.", blocking=True
+            "matches_release",
+            asset=spec.key,
+            description="Readers get exactly what was approved.",
+            blocking=True,
         )
-        for key in keys
+        for spec in specs
     ]
-    monitor = product_terms(product).monitor
-    checks += [each for key in keys for each in monitor_specs(key, monitor, PRODUCTION)]
+    checks += [each for spec in specs for each in monitor_specs(spec.key, monitor, PRODUCTION)]
 
     @dg.multi_asset(name=f"{product.name}__production", specs=specs, check_specs=checks, can_subset=False)
     def production(
@@ -222,28 +207,54 @@ def production_assets(
             About(product.name, zone="production"),
             lambda: go_live(platform.services, product),
         )
-        deployed = live.deployed
         context.log.info(
             "Release %s of %s is in production%s",
-            deployed.record.number,
+            live.deployed.record.number,
             product.name,
-            ", reused: nothing changed" if deployed.reused else "",
+            ", reused: nothing changed" if live.deployed.reused else "",
         )
-        for key in keys:
-            table = key.path[-1]
-            yield dg.MaterializeResult(
-                asset_key=key,
-                data_version=dg.DataVersion(deployed.production.release),
-                metadata={
-                    "release": deployed.production.release,
-                    "number": deployed.record.number,
-                    "reused": deployed.reused,
-                    "dagster/row_count": deployed.production.rows[table],
-                },
-                check_results=[check_result(key, check) for check in live.checks[table]],
-            )
+        for spec in specs:
+            yield _live_result(spec.key, live)
 
     return production
+
+
+def _production_specs(
+    product: Product, classification: Classification, marts: Sequence[dg.AssetsDefinition]
+) -> list[dg.AssetSpec]:
+    hours = freshness_hours(product)
+    freshness = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)) if hours else None
+    schemas = {
+        key.path[-1]: about[COLUMN_SCHEMA] for each in marts for key, about in each.metadata_by_key.items()
+    }
+    return [
+        asset_spec(
+            product,
+            dg.AssetKey([product.name, "production", model]),
+            owner=product.owner,
+            classification=classification.label,
+            description=f"{model} as analysts read it.",
+            kinds={product.target},
+            schema=schemas[model],
+            deps=[dg.AssetKey([product.name, "release"])],
+        ).replace_attributes(freshness_policy=freshness)
+        for model in product.models
+    ]
+
+
+def _live_result(key: dg.AssetKey, live: Live) -> dg.MaterializeResult[None]:
+    table, deployed = key.path[-1], live.deployed
+    return dg.MaterializeResult(
+        asset_key=key,
+        data_version=dg.DataVersion(deployed.production.release),
+        metadata={
+            "release": deployed.production.release,
+            "number": deployed.record.number,
+            "reused": deployed.reused,
+            "dagster/row_count": deployed.production.rows[table],
+        },
+        check_results=[check_result(key, check) for check in live.checks[table]],
+    )
 
 
 def snapshot_result(

@@ -1,6 +1,6 @@
 """What starts a product's runs: its cron schedule, and an approval."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import dagster as dg
@@ -9,7 +9,7 @@ from secure_platform.contract.product import Product
 from secure_platform.gate.states import OPEN, ReleaseState
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.presentation import PRODUCT_TAG, asset_key
-from secure_platform.orchestration.product_job import expect_owners, product_job
+from secure_platform.orchestration.product_job import ProductJob, expect_owners, product_job
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 from secure_platform.store.snapshot import Zone
@@ -33,11 +33,9 @@ def retokenize_job_name(product: str) -> str:
     return f"{product}_retokenize"
 
 
-def jobs(product: Product) -> list[Any]:
+def jobs(product: Product) -> list[ProductJob]:
     """The product's jobs, with the gate between them; by their owner the UI knows who may launch them."""
     expect_owners()
-    # A run that died is done again as a whole: what it finished is found and reused.
-    tags = {PRODUCT_TAG: product.name, "dagster/retry_strategy": "ALL_STEPS"}
     pulled = [asset_key(product, Zone.RAW, name) for name in product.contracts]
     built = [
         *(asset_key(product, Zone.PROTECTED, name) for name in product.contracts),
@@ -45,31 +43,31 @@ def jobs(product: Product) -> list[Any]:
         dg.AssetKey([product.name, "release"]),
     ]
     deployed = [dg.AssetKey([product.name, "production", model]) for model in product.models]
-    defined = [
-        dg.define_asset_job(
-            build_job_name(product.name),
-            selection=dg.AssetSelection.assets(*pulled, *built),
-            tags=tags,
-            owners=[product.owner],
-            description="Source to pending release.",
-        ),
-        dg.define_asset_job(
-            retokenize_job_name(product.name),
-            selection=dg.AssetSelection.assets(*built),
-            config=RETOKENIZE,
-            tags=tags,
-            owners=[product.owner],
-            description="After a token key was rotated: what is in production, to pending release.",
-        ),
-        dg.define_asset_job(
-            deploy_job_name(product.name),
-            selection=dg.AssetSelection.assets(*deployed),
-            tags=tags,
-            owners=[product.owner],
-            description="Approved release to production.",
-        ),
+    retokenized = "After a token key was rotated: what is in production, to pending release."
+    return [
+        _job(product, build_job_name(product.name), [*pulled, *built], "Source to pending release."),
+        _job(product, retokenize_job_name(product.name), built, retokenized, config=RETOKENIZE),
+        _job(product, deploy_job_name(product.name), deployed, "Approved release to production."),
     ]
-    return [product_job(job) for job in defined]
+
+
+def _job(
+    product: Product,
+    name: str,
+    assets: Sequence[dg.AssetKey],
+    description: str,
+    config: dict[str, Any] | None = None,
+) -> ProductJob:
+    job = dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*assets),
+        # A run that died is done again as a whole: what it finished is found and reused.
+        tags={PRODUCT_TAG: product.name, "dagster/retry_strategy": "ALL_STEPS"},
+        owners=[product.owner],
+        description=description,
+        config=config,
+    )
+    return product_job(job)
 
 
 def schedule(product: Product) -> dg.ScheduleDefinition | None:

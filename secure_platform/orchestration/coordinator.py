@@ -1,9 +1,9 @@
-"""Every run is asked for by somebody who may build what it builds, and says so where nobody can forge it.
+"""Every run is requested by somebody who may build what it builds, and is stamped with who that was.
 
-All runs of the web server and of the daemon pass here before they are queued: schedules, sensors, backfills,
-re-executions and automatic retries too. A retry, and a run of a backfill, is asked for by who asked for the
-first; what the daemon starts by itself, by the scheduler. Refused here is what should have been refused
-before: the run is then recorded as failed.
+All runs of the web server and the daemon pass here before they are queued, including those of schedules,
+sensors, backfills, re-executions and automatic retries. A retry, or a run of a backfill, belongs to whoever
+requested the first; what the daemon starts by itself belongs to the scheduler. A run that should have been
+refused before is refused here, and recorded as failed.
 """
 
 from collections.abc import Collection

@@ -1,8 +1,8 @@
-"""Where the data of a product goes, how it is protected at each place, and which key opens it there.
+"""Where the data of a product go, how they are protected at each place, and which key opens them there.
 
-The map is drawn from the contracts, the plan, the verdicts that the steps demand and the catalogue of keys.
-A test walks a home after the main job: every file in it is at a place of this map and protected as the map
-says, and every effect in the audit log is a flow of it or somebody's decision.
+The map is drawn from the contracts, the plan, the verdicts that the steps require and the catalogue of keys.
+A test compares it with a home after the main job: every file is at a place of the map and protected as the
+map says, and every effect in the audit log is one of its flows or somebody's decision.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

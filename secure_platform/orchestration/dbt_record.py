@@ -1,6 +1,6 @@
-"""What marts were made and judged by, so that a release says it and the next one shows what changed.
+"""What marts were built and tested with, so that a release says it and the next one shows what changed.
 
-Digests of the SQL as written and as it ran: variables, macros and settings show in the one that ran.
+It has digests of the SQL as written and as it ran; the latter shows variables, macros and settings.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a product is declared to be made of, for OpenLineage: without a run, and for the runs to refer to."""
+"""The declared lineage of a product, for OpenLineage: it needs no run, and runs refer to it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

@@ -1,7 +1,7 @@
-"""What nobody asks for is looked at once a day: whether production is what was released, and the sources.
+"""Once a day, production is compared with its release, and the sources are inspected.
 
-A run of these jobs changes no data; what it finds becomes an incident, and so does a failure to look.
-Only the schedule runs them.
+A run of these jobs changes no data. What it finds becomes an incident, and so does a failure to look. Only
+the schedule runs them.
 """
 
 from collections.abc import Callable

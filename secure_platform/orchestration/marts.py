@@ -1,7 +1,7 @@
 """The product's dbt models as assets: one step, dbt's tests as checks, columns and lineage from what ran."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import dagster as dg
 
@@ -21,11 +21,10 @@ from secure_platform.orchestration.resources import PlatformResource
 from secure_platform.orchestration.steps.context import CheckOutcome
 from secure_platform.orchestration.steps.marts import Mart, MartsOutcome, build_marts
 from secure_platform.orchestration.steps.observe import MARTS, product_terms
+from secure_platform.orchestration.steps.residual import RESIDUAL
 from secure_platform.settings import Settings
 from secure_platform.store.snapshot import Zone
 from secure_platform.taxonomy.classification import Classification
-
-RESIDUAL: Final = "residual"
 
 
 def marts_assets(product: Product, settings: Settings, default: Classification) -> dg.AssetsDefinition:

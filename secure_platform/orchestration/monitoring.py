@@ -1,7 +1,7 @@
-"""What no step sees is looked for by sensors: what is late, which runs failed, and that the daemon lives.
+"""Sensors look for what no step can see: late data, failed runs, and whether the daemon lives.
 
-Dagster's own alerts are not in its open-source edition; its freshness policies judge production besides, for
-its pages.
+Dagster's own alerts are not part of its open-source edition. Its freshness policies also judge production,
+for its pages.
 """
 
 from datetime import UTC, datetime

@@ -1,8 +1,9 @@
-"""Datasets and jobs as OpenLineage 2-0-2 has them: names, types, counts, digests and transforms; no value.
+"""Datasets and jobs in OpenLineage 2-0-2: names, types, counts, digests and transforms, but no value.
 
-A column of the protected zone says of each transform whether it masks: every one does but those that let
-whole values out on purpose (`keep`, `scrub`, and what looks into JSON, whose parts are told one by one). The
-SQL of a mart masks nothing: what it reads is masked, or was to be shown. An owner is told who is a team.
+For each column of the protected zone, the transforms say whether they mask: all do, except those that show
+whole values on purpose (`keep`, `scrub`, and what looks into JSON, whose parts are listed one by one). The
+SQL of a mart masks nothing: what it reads is already masked, or meant to be shown. An owner is named if it is
+a team.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, Final
 from secure_platform.contract.product import Product
 from secure_platform.protect.plan import SHOWN, ColumnPlan, DatasetPlan, Plan
 from secure_platform.protect.profile import load_profile
+from secure_platform.protect.transforms import KEEP
 from secure_platform.store.snapshot import Zone
 from secure_platform.taxonomy.classification import Classification
 
@@ -281,7 +283,7 @@ _FILTER: Final = _transformation("INDIRECT", "FILTER", masking=False)
 def _transformations(planned: ColumnPlan) -> Iterator[Body]:
     """The transform of a column, and those that it is made of."""
     for each in planned.every():
-        subtype = "IDENTITY" if each.transform == "keep" else "TRANSFORMATION"
+        subtype = "IDENTITY" if each.transform == KEEP else "TRANSFORMATION"
         # Of a transform with parts, what it shows is what they show.
         masking = not each.shows_values if each.parts else each.transform not in SHOWN
         yield _transformation("DIRECT", subtype, masking=masking, description=each.full_name)

@@ -1,7 +1,8 @@
-"""What security comes to, month by month: what went wrong, how soon somebody looked, what was denied.
+"""Security outcomes by month: what went wrong, how soon somebody looked, what was denied.
 
-Each month counts what began in it. Contained is an incident when a person has acknowledged or judged it; one
-that ended by itself is told apart. Medians, because one forgotten incident says nothing about the others.
+Each month counts what began in it. An incident is contained when a person has acknowledged or judged it;
+incidents that ended by themselves are listed separately. Medians are used, because one forgotten incident
+says nothing about the others.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
-"""A product's job is put together from its own assets: other products make it neither slower nor different.
+"""A product's job is built from its own assets, so that other products make it neither slower nor different.
 
-Dagster looks through every asset and check of the project for each of its jobs, so what loading takes grows
-with the square of the products.
+For each of its jobs, Dagster looks through every asset and check of the project; loading would otherwise take
+time that grows with the square of the number of products.
 """
 
 import warnings

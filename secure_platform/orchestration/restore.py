@@ -1,10 +1,10 @@
-"""Keys come back from a backup into an empty home, or into the home they are of; never over other keys.
+"""Restores keys from a backup into an empty home, or into the home they belong to; never over other keys.
 
-In their own home the backup only stands in for the provider that was lost: which versions are disabled or
-destroyed is said by the home's rows, which the audit log witnesses, so that an old backup revives no leaked
-key. An empty home has no such witness: it gets the states of the backup, and begins a log of its own; so a
-home that has its log is not empty, whoever emptied its control database. Killed at any moment, it can be done
-again.
+In its own home, the backup only replaces the provider that was lost. Which versions are disabled or destroyed
+is decided by the home's rows, which the audit log witnesses, so an old backup cannot revive a leaked key. An
+empty home has no such witness: it takes the states of the backup and starts its own log. A home that has its
+log is therefore not empty, even if somebody emptied its control database. If it is killed at any moment, it
+can be run again.
 """
 
 import secrets

@@ -1,7 +1,8 @@
-"""Once a day all that is due is rotated, by the scheduler and nobody else, and ended tokens are deleted.
+"""Once a day, the scheduler rotates all keys and secrets that are due, and deletes ended tokens.
 
-A person rotates with `secure-platform keys rotate` or `secret rotate`, where the policy asks how they came.
-What fails is recorded, told to the channels, and fails the run; everything else is rotated all the same.
+People rotate with `secure-platform keys rotate` or `secret rotate`, where the policy checks how they logged
+in. A failure is recorded, reported to the channels, and fails the run; everything else is rotated all the
+same.
 """
 
 from typing import Any

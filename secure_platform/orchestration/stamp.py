@@ -1,7 +1,7 @@
-"""A run says who asked for it, and only this platform can say so.
+"""A run says who requested it, and only this platform can say so.
 
-The stamp is the principal's name and a MAC over it and the run. What a client writes into the tags of a run
-is no stamp, and the stamp of one run is none on another.
+The stamp is the principal's name and a MAC over it and the run. Whatever a client writes into the tags of a
+run is no valid stamp, and the stamp of one run is not valid for another.
 """
 
 from collections.abc import Mapping

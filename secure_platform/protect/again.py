@@ -1,8 +1,8 @@
-"""After a rotation a token has another text and stands for the same value, which is shown by counts of rows.
+"""After a rotation, a new token must stand for the same value as the old one; row counts show that it does.
 
 Both frames were made from the same raw rows in the same order. So every column that the rotation does not
-concern is the same in both, every null is where it was, and each old token meets exactly one new one. No key
-is needed for that, neither the new one nor an old one that may be destroyed already.
+concern is unchanged, every null is where it was, and each old token meets exactly one new one. This needs no
+key: neither the new one, nor the old one, which may already be destroyed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ import polars as pl
 
 from secure_platform.errors import DataRefusedError
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
+from secure_platform.protect.reversible import AT_RANDOM
 
 TOKENS: Final = frozenset({"tokenize", "vault", "hash", "encrypt.deterministic", "fpe"})
 """Others that have a key do not stand for one value: of many dates, some shift to the same."""
 _BY_CHANCE: Final = frozenset({"fpe"})
 """Among a million numbers of six digits, one becomes the same under two keys."""
-_NEVER_TWICE: Final = "encrypt.randomized"
 _FIX: Final = "Run the whole build instead, and review what it changes."
 
 
@@ -51,7 +51,7 @@ def moved(old: DatasetPlan, new: DatasetPlan) -> list[Moved]:
 def unmoved(old: DatasetPlan, new: DatasetPlan) -> list[str]:
     """The columns whose values are exactly as before."""
     same = [now for was, now in _pairs(old, new) if was == now]
-    return [now.column for now in same if all(each.full_name != _NEVER_TWICE for each in now.every())]
+    return [now.column for now in same if all(each.full_name != AT_RANDOM for each in now.every())]
 
 
 def _pairs(old: DatasetPlan, new: DatasetPlan) -> list[tuple[ColumnPlan, ColumnPlan]]:

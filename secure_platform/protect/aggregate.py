@@ -1,7 +1,7 @@
-"""The true numbers of an aggregate, of which no person moves more than was declared: never shown as they are.
+"""The exact numbers of an aggregate, bounded so that no person changes them by more than was declared.
 
-Which of a person's groups and rows count, where they have more than they may, is decided by a keyed hash of
-these rows alone: by nothing of anybody else, and the same way in every run.
+They are never shown without noise. If a person has more groups or rows than may count, a keyed hash of those
+rows alone decides which do: no other person's rows influence it, and it is the same in every run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,10 +23,10 @@ _SEPARATOR: Final = "\0"
 
 @dataclass(frozen=True)
 class Answer:
-    """The true numbers.
+    """The exact numbers, without noise.
 
     Attributes:
-        groups: Values of the columns of `group_by` for each group, in the order in which they are told.
+        groups: Values of the columns of `group_by` for each group, in the order in which they are published.
         numbers: For each group, the numbers of each query.
     """
 
@@ -34,7 +34,7 @@ class Answer:
     numbers: tuple[tuple[tuple[int, ...], ...], ...]
 
     def to_json(self) -> list[Any]:
-        """As canonical JSON can carry it: whoever reads it knows the data, so it is only ever hashed."""
+        """As canonical JSON; it reveals the data, so it is only ever hashed."""
         told = [[str(value) for value in group] for group in self.groups]
         return [told, [[list(map(str, each)) for each in row] for row in self.numbers]]
 
@@ -45,7 +45,7 @@ def answered(aggregate: Aggregate, frame: pl.LazyFrame, subject: str, key: bytes
     Args:
         aggregate: What is asked.
         frame: The protected dataset.
-        subject: The column that tells persons apart; rows without one do not count.
+        subject: The column that identifies persons; rows without a value in it do not count.
         key: 32 bytes; orders the rows of each person.
     """
     asked, names = queries(aggregate), [group.column for group in aggregate.group_by]
@@ -63,7 +63,7 @@ def answered(aggregate: Aggregate, frame: pl.LazyFrame, subject: str, key: bytes
 
 
 def _bounded(aggregate: Aggregate, frame: pl.LazyFrame, subject: str, key: bytes) -> pl.LazyFrame:
-    """The rows that count: of each person at most so many groups, and so many rows in each."""
+    """The rows that count: each person's in no more groups, and no more rows in each, than declared."""
     schema = frame.collect_schema()
     names = [group.column for group in aggregate.group_by]
     used = dict.fromkeys([*names, *(each.column for each in aggregate.measures if each.column)])
@@ -133,7 +133,7 @@ def _numbers(query: Query) -> Iterator[tuple[int, pl.Expr]]:
 
 
 def _steps(measure: Measure) -> pl.Expr:
-    """A value in whole steps, within its limits; NaN is no value."""
+    """A value as a whole number of steps, within its limits; NaN counts as null."""
     lowest, highest = measure.bounds
     step = float(exact(measure.step or 1))
     value = pl.col(measure.column or "").cast(pl.Float64).fill_nan(None) / step

@@ -1,9 +1,9 @@
-"""An aggregate is refused when the plan is compiled, if one person would move more than their own rows.
+"""An aggregate is refused with the plan if one person could change more than their own rows.
 
-Rows that stay behind for k and l, and shuffled values, depend on everybody; rows that go where the row they
-point at is missing depend on another person, unless that row can be known to be of the same (`own_rows.py`);
-a subject whose cells differ from row to row would count as many, and two with the same cell as one. With any
-of these, the noise would hide less than is declared.
+Rows left behind for k and l, and shuffled values, depend on everybody. Rows that stay behind because the row
+they reference is missing depend on another person, unless that row is known to be of the same one
+(`own_rows.py`). A subject whose cells differ from row to row would count as many people, and two with the
+same cell as one. In all these cases, the noise would hide less than is declared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ _MOST_NOISE: Final = 1e15
 
 
 def subject_of(contract: Contract) -> str:
-    """The column that says whose privacy an aggregate keeps.
+    """The column that identifies the persons whose privacy an aggregate protects.
 
     Raises:
         PlanRefusedError: If the contract names none.
@@ -47,7 +47,7 @@ def subject_of(contract: Contract) -> str:
 
 
 def require_aggregates(product: Product, plans: Mapping[str, DatasetPlan]) -> None:
-    """Refuse what cannot be told with noise.
+    """Refuse aggregates whose noise would not hide a person.
 
     Raises:
         PlanRefusedError: Naming the first aggregate, and why.
@@ -91,7 +91,7 @@ def _problems(
 
 
 def _pointing(product: Product, plans: Mapping[str, DatasetPlan], dataset: str) -> Iterator[tuple[str, str]]:
-    """Columns whose row goes with the row that they point at, which may be of another person."""
+    """Foreign keys whose row stays behind with the row they reference, which may be another person's."""
     for column, found in follows(product, plans, dataset):
         key = product.contracts[dataset].column(column).reference
         if found is None and key is not None:

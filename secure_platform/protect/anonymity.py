@@ -1,11 +1,11 @@
 """How anonymous a dataset is, and what that cost: k, l, t and the information lost.
 
-k: the fewest subjects that share their quasi-identifiers (Sweeney 2002). l: the fewest different values of a
-sensitive column among them (Machanavajjhala et al. 2007). t: the furthest that the values of a class are from
-those of all rows, as half the sum of differences of their shares (Li et al. 2007, with equal distances). The
-information lost is non-uniform entropy (de Waal and Willenborg 1999, as ARX reckons it): the bits that say
-which of the values behind a generalized one a cell had, by the bits of all cells; a suppressed
-one keeps none.
+k is the smallest number of subjects that share their quasi-identifiers (Sweeney 2002). l is the smallest
+number of different values of a sensitive column among them (Machanavajjhala et al. 2007). t is the largest
+distance between the values of a class and those of all rows: half the sum of the differences of their shares
+(Li et al. 2007, with equal distances). The information lost is non-uniform entropy (de Waal and Willenborg
+1999, calculated as ARX does): the bits needed to say which of the values behind a generalized one a cell had,
+divided by the bits of all cells. A suppressed cell keeps none.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Anonymity:
     information_lost: float
 
     def to_json(self) -> dict[str, Any]:
-        """As a verdict holds it: numbers with a fraction as text."""
+        """As stored in a verdict: fractional numbers as text."""
         body = asdict(self)
         return {name: f"{value:.4f}" if isinstance(value, float) else value for name, value in body.items()}
 
@@ -57,10 +57,10 @@ def measured(
     Args:
         raw: As it was.
         protected: The same rows in the same order, each column protected.
-        kept: The rows of `protected` that are let out.
+        kept: The rows of `protected` that leave the raw zone.
         quasi: The quasi-identifiers.
-        sensitive: Columns that nobody may be known to have a value of.
-        subject: Whom a row is about, where one may have several rows.
+        sensitive: Columns of which no person's value may be inferred.
+        subject: The column that identifies the subject, if one may have several rows.
     """
     members = pl.len() if subject is None else pl.col(subject).n_unique()
     values = [pl.col(name).drop_nulls().n_unique().alias(f"l {name}") for name in sensitive]
@@ -80,7 +80,7 @@ def measured(
 
 
 def _furthest(kept: pl.LazyFrame, quasi: Sequence[str], sensitive: str) -> float:
-    """How far the values of a class are from those of all rows, at most."""
+    """The largest distance between the values of a class and those of all rows."""
     cells = kept.group_by(*quasi, sensitive).agg(pl.len().alias(_COUNT)).collect(engine="streaming")
     if cells.is_empty():
         return 0.0
@@ -108,7 +108,7 @@ def _lost(raw: pl.LazyFrame, protected: pl.LazyFrame, kept: pl.LazyFrame, quasi:
 
 
 def _bits(cells: pl.DataFrame, raw: str, out: str) -> tuple[float, float]:
-    """Bits that are lost in a column, and all that it had."""
+    """The bits lost in a column, and the bits it had."""
     total = cells[_COUNT].sum()
     with_counts = cells.with_columns(
         of_raw=pl.col(_COUNT).sum().over(raw),

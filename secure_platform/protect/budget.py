@@ -1,8 +1,9 @@
-"""What was told of people with noise is spent for good: a spend is durable before the noise is drawn.
+"""Privacy budget, once spent, is spent for good, and a spend is durable before its noise is drawn.
 
-The ledger has sealed rows whose newest state the audit log witnesses: none is edited, made up, put back or
-removed unnoticed, and none is ever changed. One spend is one noise: told again from the same, it is found by
-its keyed hash and nothing is spent. Spends of a product add up, whatever its aggregates are called.
+The ledger has sealed rows, and the audit log witnesses their newest state: none can be edited, invented, put
+back or removed unnoticed, and none is ever changed. One spend pays for one draw of noise: the same aggregate
+over the same data is found by its keyed hash and spends nothing. The spends of a product add up, whatever its
+aggregates are called.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -28,7 +29,7 @@ _MONTHS: Final = {"month": 1, "quarter": 3, "year": 12}
 
 @dataclass(frozen=True)
 class Spend:
-    """What one table has told.
+    """What one table has spent.
 
     Attributes:
         epsilon: None for noise that is counted in rho only.
@@ -59,10 +60,10 @@ class Spend:
 
 @dataclass(frozen=True)
 class Balance:
-    """What a product has told in this period.
+    """What a product has spent in this period.
 
     Attributes:
-        epsilon, delta: What its spends come to together; epsilon is None if they cannot be added up.
+        epsilon, delta: The total of its spends; epsilon is None if they cannot be added up.
         renews: When the period ends; None for never.
     """
 
@@ -94,7 +95,7 @@ class Balance:
 
 
 class Past(Protocol):
-    """What is kept of the audit log outside it."""
+    """The checkpoints of the audit log that are kept outside the home."""
 
     def require(self, product: str, *, spent: bool) -> None:
         """Refuse a home that is older than what it signed before."""
@@ -138,7 +139,7 @@ class Ledger:
         return sorted(found, key=lambda each: (each.spent_at, each.spend_id))
 
     def balance(self, product: str, budget: Budget) -> Balance:
-        """What a product has told in this period.
+        """What a product has spent in this period.
 
         Raises:
             IntegrityError: If the ledger is not what was recorded.
@@ -179,7 +180,7 @@ class Ledger:
             self._past.keep()
             return new, False
         raise DataRefusedError(
-            f"The aggregate {aggregate.name} of {product} was told by others at the same time",
+            f"The aggregate {aggregate.name} of {product} was made by another build at the same time",
             "Run it again.",
         )
 
@@ -207,7 +208,7 @@ class Ledger:
 
 
 class _SpentMeanwhileError(Exception):
-    """Somebody else spent for the same table between the look and the write."""
+    """Another process spent for the same table between the read and the write."""
 
 
 def period(name: Period, now: datetime) -> tuple[datetime | None, datetime | None]:
@@ -225,7 +226,7 @@ def period(name: Period, now: datetime) -> tuple[datetime | None, datetime | Non
 
 
 def composed(budget: Budget, spends: Iterable[Spend]) -> tuple[Decimal | None, Fraction]:
-    """Epsilon and delta of several spends together, rounded up; no epsilon where the budget cannot say it.
+    """Total epsilon and delta of several spends, rounded up; no epsilon if they cannot be added up.
 
     Basic: sums (Dwork et al. 2006). zCDP: the sum of rho, of which with what the groups left of delta follows
     epsilon = rho + 2 √(rho ln(1/delta)) (Bun and Steinke 2016, 1.3 and 8.8).
@@ -262,8 +263,7 @@ def _require(balance: Balance, new: Spend) -> None:
     spent = "not to be added up" if before[0] is None else f"{before[0]:.6g}"
     renews = f"renews on {balance.renews:%Y-%m-%d} (UTC)" if balance.renews else "never renews"
     raise DataRefusedError(
-        f"The privacy budget of {new.product} does not have what its aggregate {new.aggregate} would "
-        "spend: "
+        f"The privacy budget of {new.product} is too small for its aggregate {new.aggregate}: "
         f"epsilon {budget.epsilon:g} and delta {budget.delta:g} for each {budget.period}, "
         f"of which epsilon {spent} and delta {float(before[1]):g} are spent; it {renews}",
         f"See: secure-platform budget {new.product}. Wait, let the aggregate spend less, or raise the "

@@ -1,7 +1,7 @@
-"""A text column as one flat buffer of bytes, so that kernels work on whole columns and not on cells.
+"""A text column as one flat buffer of bytes, so that kernels work on whole columns instead of cells.
 
-Cells of one length form a matrix, a row for each; what a kernel makes of it goes back to where they were.
-Null cells are taken as empty, and are null again in what comes back.
+Cells of the same length form a matrix with one row per cell, and a kernel's results go back to where the
+cells were. Null cells are treated as empty, and are null again in the result.
 """
 
 from collections.abc import Iterator

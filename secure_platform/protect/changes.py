@@ -1,4 +1,4 @@
-"""The difference between two plans in sentences, in which weaker protection never hides."""
+"""The difference between two plans, in sentences; weaker protection is always marked."""
 
 import json
 from collections import Counter
@@ -43,7 +43,7 @@ def changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
         new: The plan now.
     """
     if old is None:
-        first = f"First plan, under {new['profile']}, reckoned at {new['as_of']}."
+        first = f"First plan, under {new['profile']}, calculated at {new['as_of']}."
         counted = (f"{name}: {_counted(columns)}." for name, columns in new["datasets"].items())
         return [first, *counted, *_waivers({}, new["datasets"])]
     if old["digest"] == new["digest"]:
@@ -58,7 +58,7 @@ def _general(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     elif old["profile_digest"] != new["profile_digest"]:
         yield f"The rules of the protection profile {new['profile']} change."
     if old["as_of"] != new["as_of"]:
-        yield f"Ages are reckoned at {new['as_of']} instead of {old['as_of']}."
+        yield f"Ages are calculated at {new['as_of']} instead of {old['as_of']}."
     before = old["token_versions"]
     for domain, version in new["token_versions"].items():
         if domain in before and before[domain] != version:
@@ -79,7 +79,7 @@ def _datasets(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _waivers(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Every leave that was not there before: what is protected less than the profile requires never hides."""
+    """Every new waiver: protection below what the profile requires is always shown."""
     before = {(place, told) for place, told, _ in _waived(old)}
     for place, told, how in _waived(new):
         if (place, told) not in before:
@@ -96,7 +96,7 @@ def _waived(datasets: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _rows(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """What changes in which rows stay behind; fewer conditions and smaller classes are weaker."""
+    """Changes to which rows stay behind; fewer conditions and smaller classes are weaker."""
     for name in new["datasets"]:
         before, after = (plan.get("suppression", {}).get(name, _ALL_ROWS) for plan in (old, new))
         if name not in old["datasets"] or before == after:
@@ -154,7 +154,7 @@ def _no_weaker(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def _pairs(before: Protect, after: Protect) -> Iterator[tuple[Protect, Protect]]:
-    """What is done now to a value beside what was; by the part, where both have the same parts."""
+    """Pairs of the old and the new treatment of a value; part by part, if both have the same parts."""
     if before.parts.keys() == after.parts.keys() != set():
         for name, part in after.parts.items():
             yield from _pairs(before.parts[name], part)
@@ -168,7 +168,7 @@ def _protect(column: Mapping[str, Any]) -> Protect:
 
 
 def _knows(before: Protect, after: Protect) -> bool:
-    """Whether the product's info types still find what they found, and allow no other values."""
+    """Whether the product's info types still find what they found, and allow no further values."""
     old, new = (json.loads(str(each.params[TYPES])) for each in (before, after))
     kept = all(
         new.get(member, {}).get(name) == body
@@ -179,7 +179,7 @@ def _knows(before: Protect, after: Protect) -> bool:
 
 
 def _joins(before: Protect, after: Protect) -> bool:
-    """Whether a hierarchy only joins what it had apart: its file may have changed."""
+    """Whether a changed hierarchy only merges further values."""
     old, new = (json.loads(str(each.params[VALUES])) for each in (before, after))
     if not new.keys() <= old.keys():
         return False

@@ -1,6 +1,6 @@
-"""Contracts and a profile become a plan: every column is decided, resolved and given the version of its key.
+"""Contracts and a profile become a plan: every column gets its transform, parameters and key version.
 
-What cannot be protected as the profile requires is collected, so that all of it is said at once.
+Everything that cannot be protected as the profile requires is collected, so that it is reported at once.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,9 +10,9 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from secure_platform.contract.columns import CONDITIONAL
 from secure_platform.contract.model import Column, Contract, Protect, Scalar
 from secure_platform.contract.product import Product
+from secure_platform.contract.protection import CONDITIONAL
 from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.aggregate_rules import require_aggregates
 from secure_platform.protect.decide import Decider, Decision, Place, ends, members
@@ -37,7 +37,7 @@ def compile_plan(
         product: Its contracts and the name of its profile.
         token_version: The version that tokens of a domain are made with. It is asked once for each domain: a
             rotation meanwhile gives all of its columns the old version or all the new one.
-        as_of: Date that ages are reckoned at; the first day of a year, so that a plan holds for a year.
+        as_of: Date at which ages are calculated; the first day of a year, so that a plan holds for a year.
         today: Waivers that expired before are none, and stored tokens end so many days from it; `as_of` when
             not given.
 
@@ -54,7 +54,7 @@ def compile_plan(
 
 
 class _Compiler:
-    """Compiles the datasets of one product and collects what is refused, so that it is said at once."""
+    """Compiles the datasets of one product and collects all refusals, to report them at once."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Compiler:
     def _require_one_spelling(
         self, place: Place, name: str, domain: str, params: Mapping[str, Scalar]
     ) -> None:
-        """Tokens of one domain that were spelled in two ways would never meet."""
+        """Tokens of one domain in two formats would never match."""
         if name not in JOINED:
             return
         other, spelling = self._spelled.setdefault(domain, (place, params))

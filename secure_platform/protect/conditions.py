@@ -1,4 +1,4 @@
-"""Conditions of a contract as one expression over the typed columns; what they cannot be asked is refused."""
+"""A contract's conditions become one expression over typed columns; one that does not fit is refused."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ def conditions_of(text: str) -> tuple[Condition, ...]:
 
 
 def require_conditions(where: str, columns: Mapping[str, pl.DataType], text: str) -> None:
-    """Refuse conditions that these columns cannot be asked.
+    """Refuse conditions that do not fit these columns.
 
     Raises:
         PlanRefusedError: If a column is missing, or a value is none of its type.
@@ -47,7 +47,7 @@ def require_conditions(where: str, columns: Mapping[str, pl.DataType], text: str
             _meets(condition, dtype)
         except (ValueError, TypeError):
             raise PlanRefusedError(
-                f"{where} has a condition that {condition.column} cannot be asked",
+                f"{where} has a condition that does not fit the type of {condition.column}",
                 "Write values of the column's type; dates as 'YYYY-MM-DD', times as 'YYYY-MM-DDThh:mm:ssZ'. "
                 "Text and booleans have no order.",
             ) from None

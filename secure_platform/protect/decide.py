@@ -16,12 +16,12 @@ from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.members import MEMBERS, ROOT
 from secure_platform.protect.profile import Profile, Rule
 from secure_platform.protect.strength import DONE, full_name, strengths
-from secure_platform.protect.transforms import DROP, TRANSFORMS
+from secure_platform.protect.transforms import DROP, KEEP, TRANSFORMS
 from secure_platform.taxonomy.classification import Classification
 
-KEEP: Final = Protect("keep")
+_KEPT: Final = Protect(KEEP)
 _DROPPED: Final = Protect(DROP)
-_NOT_TWICE: Final = frozenset({DROP, "redact", "replace", "keep", MEMBERS})
+_NOT_TWICE: Final = frozenset({DROP, "redact", "replace", KEEP, MEMBERS})
 """What is the same whether a value was protected before or not."""
 _BY_VALUE: Final = "Every value in it has its own transform, and what is not described is left out"
 _NO_RULE: Final = "No rule of the profile applies: it is no identifier, no date and not restricted"
@@ -61,7 +61,7 @@ class Decider:
     Args:
         product: Its contracts; every reference resolves.
         profile: What binds them.
-        today: Waivers that expired before are none; if no day is given, all have.
+        today: Waivers that expired before this day do not count; without a day, none counts.
     """
 
     def __init__(self, product: Product, profile: Profile, today: date = date.max) -> None:
@@ -123,7 +123,7 @@ class Decider:
             return least, why
         if asked.transform == "hash" and place.column.token_domain:
             raise PlanRefusedError(
-                f"{place} asks for hash and names a token domain, but hashes match in no other column",
+                f"{place} asks for hash and names a token domain, but a hash matches in no other column",
                 "Use tokenize, or remove the token domain.",
             )
         protect = _completed(asked, rules)
@@ -158,7 +158,7 @@ class Decider:
         again = sorted(end.transform for end in ends(protect) if end.transform not in _NOT_TWICE)
         if place.column.protected and again:
             raise PlanRefusedError(
-                f"{place} was protected before it came here, and {again[0]} would be done on top of that",
+                f"{place} was already protected when it arrived, and {again[0]} would be applied on top",
                 "Drop or keep it; where the profile requires more than keep, with a waiver.",
             )
         if protect.transform != MEMBERS:
@@ -214,7 +214,7 @@ def members(place: Place) -> Mapping[str, tuple[Contract, Column]]:
 
 
 def _check_restricted(place: Place, protect: Protect) -> None:
-    if place.column.classification is Classification.RESTRICTED and KEEP in ends(protect):
+    if place.column.classification is Classification.RESTRICTED and _KEPT in ends(protect):
         raise PlanRefusedError(
             f"{place} is restricted and would be kept as it is",
             "Add `protect:` with a transform, or an info type.",
@@ -222,9 +222,9 @@ def _check_restricted(place: Place, protect: Protect) -> None:
 
 
 def _strictest(rules: Sequence[Rule]) -> tuple[Protect, str]:
-    """The rule that satisfies all of them; where none does, nothing less than dropping will."""
+    """The one rule that satisfies all of them; if there is none, the column is dropped."""
     if not rules:
-        return KEEP, _NO_RULE
+        return _KEPT, _NO_RULE
     for rule in rules:
         if all(other.allows(rule.protect) for other in rules):
             return rule.protect, rule.reason
@@ -232,7 +232,7 @@ def _strictest(rules: Sequence[Rule]) -> tuple[Protect, str]:
 
 
 def ends(protect: Protect) -> Iterator[Protect]:
-    """The transforms of which one is done to each value."""
+    """The transforms of which exactly one is applied to each value."""
     if not protect.parts:
         yield protect
     for part in protect.parts.values():
@@ -240,7 +240,7 @@ def ends(protect: Protect) -> Iterator[Protect]:
 
 
 def _completed(asked: Protect, rules: Sequence[Rule]) -> Protect:
-    """What the contract asks for, with the parameters it leaves out as the profile has them."""
+    """What the contract asks for; parameters that it leaves out come from the profile."""
     if asked.parts:
         parts = {name: _completed(part, rules) for name, part in asked.parts.items()}
         return Protect(asked.transform, asked.params, MappingProxyType(parts))
@@ -272,7 +272,7 @@ def _check_types(place: Place, protect: Protect) -> None:
     if len(outputs) > 1:
         raise PlanRefusedError(
             f"{place} would have two types, one in some rows and one in the others",
-            "Use transforms of which the same type comes out; docs/protection.md lists the types.",
+            "Use two transforms that give the same type; docs/protection.md lists the types.",
         )
 
 

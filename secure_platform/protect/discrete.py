@@ -1,9 +1,9 @@
-"""Noise of whole numbers, drawn exactly: discrete Laplace and Gaussian by integer arithmetic alone.
+"""Exact discrete noise: Laplace and Gaussian over whole numbers, with integer arithmetic only.
 
-Canonne, Kamath and Steinke, The Discrete Gaussian for Differential Privacy (2020), algorithms 1 to 3: every
-chance is a ratio of integers, so no draw tells by its last bits what it was added to, as those of floating
-point do (Mironov, On Significance of the Least Significant Bits, 2012). The bits are AES-256 in counter mode
-(NIST SP 800-38A) under a key that is used for one table only.
+Canonne, Kamath and Steinke, The Discrete Gaussian for Differential Privacy (2020), algorithms 1 to 3. Every
+probability is a ratio of integers, so the last bits of a draw do not reveal what it was added to, as
+floating-point noise does (Mironov, On Significance of the Least Significant Bits, 2012). The bits are AES-256
+in counter mode (NIST SP 800-38A) under a key that is used for one table only.
 """
 
 import math

@@ -1,6 +1,6 @@
-"""A plan is executed as one lazy query.
+"""A plan is executed as one lazy query that selects what the plan lists and nothing else.
 
-The query selects what the plan lists and nothing else: a column that the plan does not name cannot pass.
+A column that the plan does not name therefore cannot pass.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from typing import Final, Protocol
 
 import polars as pl
 
-from secure_platform.contract.columns import PARTS
 from secure_platform.contract.model import DTYPES, Column
+from secure_platform.contract.protection import PARTS
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
 from secure_platform.keys.material import CellKey, PersonKeys, TokenKey
@@ -49,7 +49,7 @@ class PlanKeys(Protocol):
 
     @property
     def stored_tokens(self) -> TokenStore:
-        """Where tokens are that were drawn."""
+        """Where stored tokens are kept."""
         ...
 
 
@@ -81,7 +81,7 @@ def apply(plan: DatasetPlan, typed: pl.LazyFrame, keys: PlanKeys) -> pl.LazyFram
 def split_orphans(
     plan: DatasetPlan, protected: pl.LazyFrame, parents: Mapping[str, pl.LazyFrame]
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Part the rows whose references resolve from those that reference a key which does not exist.
+    """Split the rows whose references resolve from those that reference a key that does not exist.
 
     Args:
         plan: Of the dataset.
@@ -111,7 +111,7 @@ def split_orphans(
 
 
 def undo(plan: DatasetPlan, protected: pl.DataFrame, keys: PlanKeys) -> pl.DataFrame:
-    """Make again what the reversible columns of a protected frame were.
+    """Recover the original values of the reversible columns of a protected frame.
 
     Args:
         plan: That the frame was made by.
@@ -141,7 +141,7 @@ def _expression(
     keys: PlanKeys,
     only: pl.Expr | None = None,
 ) -> pl.Expr:
-    """The column, transformed; of rows that it is not the part of, null is."""
+    """The transformed column; null in rows for which `only` is false."""
     others = {
         name: pl.concat_str([canonical_text(pl.col(each), schema[each]) for each in named], separator="\0")
         for name in _GONE_BY
@@ -178,7 +178,7 @@ def _parts(
 
 
 def _only(name: str, part: ColumnPlan, meeting: pl.Expr | None, only: pl.Expr | None) -> pl.Expr | None:
-    """The rows of one part of two, where a value that is given is kept; else all of them may be computed."""
+    """The rows for which a part stores tokens; None if it stores none, and may be computed for every row."""
     if meeting is None or all(each.full_name != VAULT for each in part.every()):
         return None
     own = meeting if name == PARTS[0] else ~meeting

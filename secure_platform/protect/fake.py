@@ -1,7 +1,7 @@
-"""Made-up values that look real, drawn by the keyed hash of the true one: one value has one everywhere.
+"""Made-up values that look real, chosen by a keyed hash of the original: the same everywhere.
 
-There are fewer of them than of true values: two may get the same, so that keys cannot be faked. Nobody is
-reached by any of them; `fakes.yaml` says why.
+There are fewer made-up values than originals, so two originals may get the same one; keys are therefore never
+faked. None of them reaches a real person; `fakes.yaml` says why.
 """
 
 import re
@@ -44,7 +44,7 @@ def faked(column: pl.Expr, inputs: Inputs) -> pl.Expr:
 
 
 def kind_for(info_type: str | None) -> str | None:
-    """What is made for an info type."""
+    """The kind of made-up value for an info type."""
     kinds: Mapping[str | None, str] = _document()["info_types"]
     return kinds.get(info_type)
 

@@ -1,8 +1,9 @@
-"""FF1 (NIST SP 800-38G) of a whole column: numerals become other numerals, as many and of the same radix.
+"""FF1 (NIST SP 800-38G) for a whole column: numerals become as many numerals of the same radix.
 
-Numbers of one length are encrypted together, with one AES call for each of the ten rounds. A domain of less
-than a million values is refused, as revision 1 of the standard says: with so few, all could be tried. So are
-halves of 56 bits or more, which the arithmetic here cannot hold: 32 decimal digits fit, or 20 of 36 symbols.
+Numbers of the same length are encrypted together, with one AES call for each of the ten rounds. A domain of
+fewer than a million values is refused, as revision 1 of the standard says: so few could all be tried. Halves
+of 56 bits or more are refused too, because the arithmetic here cannot hold them: 32 decimal digits fit, or 20
+symbols of 36.
 """
 
 from dataclasses import dataclass

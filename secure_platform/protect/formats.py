@@ -1,8 +1,8 @@
-"""The shape of a column whose format is kept, read from its contract's pattern: which symbols, how many.
+"""The format that a column keeps, read from its contract's pattern: which symbols, and how many.
 
-Only patterns that say it for sure are read: single characters and classes, each counted or not, such as
-`^[0-9]{3}-[0-9]{2}-[0-9]{4}$`. All classes are the same symbols, and nothing else varies: what the classes
-match is encrypted, the rest stays, and what comes out matches the pattern again.
+Only patterns that fix the format are read: single characters and classes, with or without a count, such as
+`^[0-9]{3}-[0-9]{2}-[0-9]{4}$`. All classes have the same symbols, and nothing else varies. What the classes
+match is encrypted, the rest stays, and the output matches the pattern again.
 """
 
 import re

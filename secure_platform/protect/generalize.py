@@ -1,4 +1,4 @@
-"""Generalizations: a value becomes a coarser one, of which many have the same.
+"""Generalizations: each value becomes a coarser one that many share.
 
 No expression can raise on a value: what cannot be read becomes null, or, for a ZIP code, 000.
 """
@@ -28,7 +28,7 @@ _ZIP: Final = r"^[0-9]{5}(?:-?[0-9]{4})?$"
 
 
 def year(column: pl.Expr, inputs: Inputs) -> pl.Expr:
-    """The year, or the earliest that may be told."""
+    """The year, but none before the earliest that may be shown."""
     if inputs.dtype == _TEXT:
         year = column.str.extract(_ISO_YEAR, 1).cast(pl.Int32)
     elif inputs.dtype == _INTEGER:
@@ -65,7 +65,7 @@ def month(column: pl.Expr, _: Inputs) -> pl.Expr:
 
 
 def age(column: pl.Expr, inputs: Inputs) -> pl.Expr:
-    """Age in whole years, up to the oldest that may be told."""
+    """Age in whole years, up to the highest that may be shown."""
     if inputs.dtype in (_INTEGER, _NUMBER):
         age = column.clip(0, 1000).cast(pl.Int32, strict=False)
     else:

@@ -1,7 +1,7 @@
-"""A hierarchy says what a value becomes at each level: a CSV file of the product, in the form that ARX reads.
+"""A hierarchy says what a value becomes at each level: a CSV file of the product, in ARX's format.
 
-A line for each value: itself, then what it is at level 1, 2 and so on, with semicolons between. A level may
-only join what the one before it has apart; so a higher level never tells more.
+Each line has a value, then what it becomes at level 1, 2 and so on, separated by semicolons. A level may only
+merge what the one before it keeps apart, so a higher level never reveals more.
 """
 
 import csv
@@ -70,6 +70,6 @@ def _check(file: str, rows: list[list[str]], level: int) -> None:
     for lower in range(level):
         if len({(row[lower], row[lower + 1]) for row in rows}) != len({row[lower] for row in rows}):
             raise PlanRefusedError(
-                f"Level {lower + 1} of the hierarchy {file} parts what level {lower} has together",
-                "Let every value be there once, and every level only join what is below it.",
+                f"Level {lower + 1} of the hierarchy {file} separates values that level {lower} merges",
+                "List every value once, and let each level only merge values of the level below.",
             )

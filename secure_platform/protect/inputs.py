@@ -43,7 +43,7 @@ class Inputs:
         return None if value is None else int(value)
 
     def required_key(self) -> TokenKey | CellKey:
-        """The key; a keyed transform without one is refused, never done without."""
+        """The key; a keyed transform without one is refused."""
         if self.key is None:
             raise PlanRefusedError("A keyed transform has no key", "Compile the plan again.")
         return self.key
@@ -51,7 +51,7 @@ class Inputs:
     def other(self, name: str) -> pl.Expr:
         """Canonical text of another column, by the parameter that names it."""
         if name not in self.others:
-            raise PlanRefusedError(f"A transform has no {name} to go by", "Compile the plan again.")
+            raise PlanRefusedError(f"A transform lacks the {name} that it needs", "Compile the plan again.")
         return self.others[name]
 
 
@@ -63,7 +63,7 @@ class Transform:
         build: Column and inputs to expression.
         outputs: Input type → output type; other input types are refused when the plan is compiled.
         key: The kind of key that it needs.
-        undo: The protected column and the inputs to what it was; only of what is declared reversible.
+        undo: From the protected column and the inputs to the original; only if declared reversible.
     """
 
     build: Callable[[pl.Expr, Inputs], pl.Expr]

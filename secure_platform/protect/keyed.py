@@ -18,6 +18,9 @@ from polars_hash import CryptographicHashingNameSpace
 from secure_platform.errors import PlanRefusedError
 
 KEY_BYTES: Final = 32
+DRAW_HEX: Final = 13
+DRAWS: Final = 1 << 4 * DRAW_HEX
+"""A draw is the first 52 bits of an HMAC: so many a float holds exactly."""
 _FORMATS: Final[Mapping[pl.DataType, str]] = {
     pl.Date(): "%Y-%m-%d",
     pl.Datetime("us", "UTC"): "%Y-%m-%dT%H:%M:%S%.6fZ",

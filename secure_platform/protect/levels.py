@@ -1,10 +1,11 @@
-"""Which levels of their hierarchies give the quasi-identifiers k and l with the least information lost.
+"""Finds the hierarchy levels that reach k and l with the least information lost.
 
-Every combination of levels is a node of a lattice. What has k and l with few enough rows left behind still
-has it at any higher node, so a node that fails takes all lower ones with it (Samarati 2001; predictive
-tagging as in Flash, Kohlmayer et al. 2012). What is lost without suppression is a sum over the columns,
-grows with every level and is never more than what is lost with it: nodes are taken in its order, and the
-search ends at the first that can be no better than the best. The result is the best of all, not a guess.
+Every combination of levels is a node of a lattice. If a node reaches k and l with few enough rows left
+behind, so does every higher node; so a node that fails rules out all lower ones (Samarati 2001; predictive
+tagging as in Flash, Kohlmayer et al. 2012). The loss without suppression is a sum over the columns, grows
+with every level, and is never more than the loss with suppression. Nodes are taken in the order of that sum,
+and the search ends when no further node can be better than the best so far. The result is therefore the
+optimum.
 """
 
 import math
@@ -45,7 +46,7 @@ class Found:
     Attributes:
         levels: By column; 0 is the value itself.
         suppressed: Rows that stay behind.
-        information_lost: 0 to 1, as `anonymity` reckons it.
+        information_lost: 0 to 1, as `anonymity` calculates it.
     """
 
     levels: Mapping[str, int]
@@ -105,7 +106,7 @@ class Lattice:
         self._levels = [[codes[first] for codes in levels] for levels in coded]
         self._sensitive = [codes[first] for codes in others[: len(sensitive)]]
         self._subject = None if subject is None else others[-1][first]
-        self._costs, self._kept = self._reckoned()
+        self._costs, self._kept = self._losses()
         self._failed = np.zeros(self._shape, dtype=np.bool_)
         self.looked_at = 0
 
@@ -144,7 +145,7 @@ class Lattice:
         return Found(dict(zip(self._names, node, strict=True)), suppressed, lost)
 
     def _climb(self, node: Node) -> None:
-        """Fail as much as one way up can: between a node that fails and the top, the highest that does."""
+        """The highest failing node on one way up from a failing node to the top."""
         path = [node]
         while (higher := self._above(path[-1])) is not None:
             path.append(higher)
@@ -177,8 +178,8 @@ class Lattice:
             return np.bincount(inside, self._weights).astype(np.int64)
         return _different(inside, self._subject)
 
-    def _reckoned(self) -> tuple[list[list[float]], list[list[Numbers]]]:
-        """For each column and level the share of bits that is lost, and that each row keeps."""
+    def _losses(self) -> tuple[list[list[float]], list[list[Numbers]]]:
+        """For each column and level, the share of bits that is lost, and the share that each row keeps."""
         bits: list[list[Numbers]] = []
         for levels in self._levels:
             counts = [np.bincount(codes, self._weights)[codes] for codes in levels]

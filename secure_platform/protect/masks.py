@@ -1,8 +1,8 @@
-"""A mask hides characters and leaves separators: how long a value is and how it is written can be seen.
+"""A mask hides characters and keeps separators: a value's length and format stay visible.
 
-A value is hidden whole unless more of it is hidden than would show, or six characters at least: that is the
-middle of a card number, whose first six and last four digits PCI DSS lets out. Separators hide nothing, so
-they are not counted.
+A value is hidden completely unless the mask hides more of it than it shows, or at least six characters: the
+middle of a card number, of which PCI DSS lets the first six and last four digits be shown. Separators hide
+nothing, so they are not counted.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
-"""The values inside a column of JSON, each under its own transform; what the plan does not name is left out.
+"""The values inside a JSON column, each under its own transform; what the plan does not name is left out.
 
-A value arrives as its text, as in a file, and is cast to its type. No text raises: what is no JSON of one
-meaning (a key given twice, NaN), not of the described shape or nested too deep becomes null.
+A value arrives as text, as in a file, and is cast to its type. No text raises: what is not unambiguous JSON
+(a repeated key, NaN), does not have the described shape or is nested too deep becomes null.
 """
 
 import json
@@ -86,7 +86,7 @@ def _rebuilt(texts: pl.Series, tree: Tree, parts: Mapping[str, pl.Expr]) -> pl.S
 
 
 def _plain(frame: pl.DataFrame) -> list[Any]:
-    """Values as JSON can carry them."""
+    """Values as JSON can represent them."""
     dtype, value = frame.schema["value"], pl.col("value")
     if dtype.is_temporal():
         value = canonical_text(value, dtype)

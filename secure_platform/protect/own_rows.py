@@ -1,10 +1,10 @@
-"""Of a dataset, the rows that are there because of their own person, whoever else is in the data.
+"""The rows of a dataset that are there because of their own person, whoever else is in the data.
 
-A row goes when the row that it points at is missing. Where that one may be another person's, one person would
-move what others add to a number. So for numbers with noise a row counts if every row that it goes with is of
-the same person, and counts itself; who is taken out of all datasets then takes their own rows along, and
-nobody else's (docs/adr/0035-rows-of-the-same-person.md). What cannot be known to be the same person from the
-contracts is refused with the plan.
+A row is left out if the row that it references is missing. If that one may belong to another person, one
+person could change what others contribute to a number. For numbers with noise, a row therefore counts only if
+every row it depends on belongs to the same person and counts itself. Taking a person out of all datasets then
+takes out their own rows and nobody else's (docs/adr/0035-rows-of-the-same-person.md). If the contracts do not
+prove that it is the same person, the plan is refused.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,11 +27,11 @@ _OWN: Final = "__own"
 
 @dataclass(frozen=True)
 class Follows:
-    """A column whose row goes with the row that it points at.
+    """A foreign key whose row stays behind with the row that it references.
 
     Attributes:
         column: Of the dataset.
-        parent: The dataset that it points at.
+        parent: The dataset that it references.
         matched: Columns of the dataset, and those of the parent that equal them where both rows are of one
             person.
     """
@@ -68,7 +68,7 @@ def keeps_persons(plan: DatasetPlan, column: str) -> bool:
 
 
 def reaching(product: Product, dataset: str) -> Iterator[str]:
-    """The dataset and all whose missing rows could take rows of it along."""
+    """The dataset, and all datasets whose missing rows could make rows of it stay behind."""
     yield dataset
     for parent in product.contracts[dataset].parents:
         yield from reaching(product, parent)
@@ -77,7 +77,7 @@ def reaching(product: Product, dataset: str) -> Iterator[str]:
 def follows(
     product: Product, plans: Mapping[str, DatasetPlan], dataset: str
 ) -> Iterator[tuple[str, Follows | None]]:
-    """The columns of a dataset whose row goes when the row that they point at is not there.
+    """The foreign keys of a dataset whose row stays behind if the row they reference is missing.
 
     Where invalid rows are refused, and no row stays behind, none goes: the build stops.
 
@@ -141,7 +141,7 @@ def require_own_keys(
         if shared.head(1).collect(engine="streaming").height:
             raise DataRefusedError(
                 f"Rows of several persons in {contract.dataset} have one {'+'.join(columns)}, and were set "
-                "aside for it: numbers with noise would tell more of each of them than they say",
+                "aside for it: numbers with noise would reveal more about each of them than they state",
                 "Correct the key at the source.",
             )
 
@@ -162,7 +162,7 @@ def require_undisputed(contract: Contract, aside: pl.LazyFrame) -> None:
     if disputed.head(1).collect(engine="streaming").height:
         raise DataRefusedError(
             f"Rows of {contract.dataset} contradict what other rows say (`dependencies`), and were set aside "
-            "for it: numbers with noise would tell more of a person than they say",
+            "for it: numbers with noise would reveal more about a person than they state",
             "Correct them at the source, or leave out the dependency.",
         )
 

@@ -1,8 +1,8 @@
-"""What stands for a person: their identifier, the keys of the rows about them, and the tokens of these.
+"""What identifies a person: their identifier, the keys of the rows about them, and the tokens of these.
 
-A row is about a person when its subject id names them, or when it refers to a row that is. Outside raw such
-rows are known by their tokens; the same value has the same token in every column of its domain, in whatever
-table SQL has put it.
+A row is about a person if its subject id names them, or if it references a row that is. Outside the raw zone,
+such rows are recognised by their tokens: a value has the same token in every column of its domain, in
+whatever table SQL has put it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -110,7 +110,7 @@ def is_about(contract: Contract, named: Mapping[str, set[str]]) -> pl.Expr:
 def cells_of(
     plans: Iterable[Plan], values: Values, keys: PlanKeys, is_left: Callable[[str, int], bool]
 ) -> set[str]:
-    """Everything that stands for these values outside raw, under any version of a key that is left.
+    """All tokens and cells of these values outside the raw zone, under any key version that is left.
 
     Args:
         plans: The present one and those of all releases.

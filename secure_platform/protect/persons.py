@@ -1,9 +1,9 @@
-"""A value under its person's own key is gone when that key is: in every copy of it, wherever it lies.
+"""A value under its person's own key is gone once that key is: from every copy, wherever it is stored.
 
-Inside the cell that the domain's key encrypts lies another one: the place of the person's key (32 bytes, a
-keyed hash of their identifier) and the value under AES-SIV (RFC 5297) with a key derived from theirs. So the
-cell is as deterministic and authentic as its mode says, nobody sees whose it is, and both keys are needed to
-open it. Without the person's there is nothing: the value is null.
+The cell that the domain's key encrypts contains another one: the place of the person's key (32 bytes, a keyed
+hash of their identifier) and the value under AES-SIV (RFC 5297) with a key derived from theirs. The cell is
+thus as deterministic and authentic as its mode says, nobody sees whose it is, and opening it takes both keys.
+Without the person's key the value is null.
 """
 
 from collections.abc import Mapping

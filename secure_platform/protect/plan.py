@@ -1,8 +1,8 @@
-"""A plan says, before any data is read, what happens to every column; what is not in it does not leave raw.
+"""A plan says, before any data are read, what happens to every column; anything else stays in the raw zone.
 
 It is data: compiled from contracts and a protection profile, identified by the digest of its canonical JSON,
-shown to the steward, stored in the release, and executed as it stands. It names keys by domain and version
-and holds none.
+shown to the steward, stored in the release, and executed as it stands. It names keys by domain and version,
+and contains none.
 """
 
 from collections import Counter
@@ -18,13 +18,13 @@ from secure_platform.errors import ContractError, IntegrityError
 from secure_platform.protect.members import MEMBERS
 from secure_platform.protect.strength import full_name
 from secure_platform.protect.suppression import Suppression
-from secure_platform.protect.transforms import DROP
+from secure_platform.protect.transforms import DROP, KEEP
 from secure_platform.taxonomy.classification import Classification
 
 FORMAT: Final = 1
 SUPPRESSION: Final = "suppression"
 """Where a plan says which rows stay behind, by dataset."""
-SHOWN: Final = frozenset({"keep", "scrub", MEMBERS})
+SHOWN: Final = frozenset({KEEP, "scrub", MEMBERS})
 """Transforms that let whole values out: all, and texts in which nothing was found or that hold nothing."""
 
 
@@ -78,7 +78,7 @@ class ColumnPlan:
             yield from part.every()
 
     def to_json(self) -> dict[str, Any]:
-        """As canonical JSON can carry it."""
+        """As canonical JSON."""
         reference = self.reference
         parts = {name: part.to_json() for name, part in self.parts.items()}
         return {
@@ -99,7 +99,7 @@ class ColumnPlan:
         }
 
     def treatment(self) -> dict[str, Any]:
-        """What decides which values come out, but for the version of a key; as canonical JSON."""
+        """Everything that decides the output values except the key version; as canonical JSON."""
         parts = {name: part.treatment() for name, part in self.parts.items()}
         return {
             "column": self.column,
@@ -150,7 +150,7 @@ class Plan:
 
     Attributes:
         profile_digest: Of the profile's rules and of the strengths of transforms.
-        as_of: The date that ages are reckoned at.
+        as_of: The date at which ages are calculated.
     """
 
     product: str
@@ -228,7 +228,7 @@ class Plan:
 
 
 def mixed_domains(datasets: Iterable[Iterable[Mapping[str, Any]]]) -> list[str]:
-    """Token domains that have two key versions: their tokens would not meet.
+    """Token domains that have two key versions: their tokens would not match.
 
     Args:
         datasets: Columns of every dataset, as `ColumnPlan.to_json` writes them.

@@ -1,10 +1,9 @@
-"""A protection profile says what each column needs at least, as data with the legal reason of every rule.
+"""A protection profile says what each column needs at least, as data, with the legal reason for every rule.
 
-All rules that apply to a column bind. A profile has an answer for every info type, so that a type added to
-the taxonomy is protected before anybody thinks of it.
+All rules that apply to a column are binding. A profile covers every info type, so that one added to the
+taxonomy is protected before anybody thinks of it.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,13 +14,14 @@ from typing import Any, Final
 from secure_platform import canonical
 from secure_platform.contract.load import load_document
 from secure_platform.contract.model import DTYPES, Column, Contract, Protect
+from secure_platform.contract.names import IDENTIFIER
 from secure_platform.errors import ContractError
 from secure_platform.protect.strength import strengths
 from secure_platform.taxonomy.classification import Classification
 from secure_platform.taxonomy.info_types import GROUPS, HIPAA_IDENTIFIERS, info_types
 
 PROFILES: Final = Path(__file__).with_name("profiles")
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+SAFE_HARBOR: Final = "hipaa_safe_harbor"
 _REQUIRED: Final = frozenset({"profile", "title", "source", "info_types", "other_info_types"})
 _OPTIONAL: Final = frozenset(
     {"identifiers", "groups", "logical_types", "keys", "restricted", "refused", "never_stored", "least_k"}
@@ -33,7 +33,7 @@ class Rule:
     """The least that a column needs, and why.
 
     Attributes:
-        instead: What does as well, though neither of the two is stronger.
+        instead: An equally acceptable transform, though neither of the two is stronger.
     """
 
     protect: Protect
@@ -131,7 +131,7 @@ def read_profile(path: Path) -> Profile:
     """
     document = load_document(path)
     _require(_REQUIRED <= document.keys() <= _REQUIRED | _OPTIONAL, path, "keys")
-    _require(document["profile"] == path.stem and bool(_NAME.fullmatch(path.stem)), path, "profile")
+    _require(document["profile"] == path.stem and bool(IDENTIFIER.fullmatch(path.stem)), path, "profile")
     identifiers = _rules(document, "identifiers", path)
     _require(not identifiers or identifiers.keys() == HIPAA_IDENTIFIERS, path, "identifiers")
     by_info_type = _rules(document, "info_types", path)

@@ -1,7 +1,7 @@
-"""The transforms of a draft are what the profile requires of each column; where nothing fits, it is dropped.
+"""A draft gets the transforms that the profile requires; a column that none of them fits is dropped.
 
-A key that would have to be dropped is no key any more. The result compiles, and what is kept passes the
-checks that look for what is left: a draft is a product at once.
+A key that would have to be dropped is no longer a key. The result compiles, and what it keeps passes the
+residual checks, so a draft can be built at once.
 """
 
 import secrets
@@ -17,16 +17,15 @@ from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.decide import Decider
-from secure_platform.protect.profile import Profile
+from secure_platform.protect.profile import SAFE_HARBOR, Profile
 from secure_platform.protect.residual import kept_formats, residual_values
+from secure_platform.protect.transforms import KEEP
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.draft.shapes import cast
 from secure_platform.scan.refusals import residual
 
 DROP: Final = Protect("drop")
-KEEP: Final = "keep"
-SAFE_HARBOR: Final = "hipaa_safe_harbor"
 AS_OF: Final = date(2000, 1, 1)
 """Nothing of a draft rests on the day."""
 

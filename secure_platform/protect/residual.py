@@ -1,7 +1,7 @@
-"""What came out is compared with what went in: no original value of a column that is not kept may be left.
+"""The output is compared with the input: no original value of a protected column may be left.
 
-Whole cells are compared over keyed hashes, so that what a comparison keeps holds no value. Inside longer
-cells, originals are looked for word by word. Only counts leave this module.
+Whole cells are compared by keyed hashes, so that the comparison stores no value. Longer cells are searched
+for originals word by word. Only counts leave this module.
 """
 
 import hmac
@@ -15,6 +15,7 @@ from secure_platform.protect.fake import FAKE, KIND, TRUE_BY_CHANCE
 from secure_platform.protect.keyed import canonical_text, hmac_hex
 from secure_platform.protect.members import MEMBERS, texts_at
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
+from secure_platform.protect.transforms import KEEP
 
 RESIDUAL_CHARACTERS: Final = 6
 """Shorter values are common words, codes and numbers, and occur by chance."""
@@ -32,7 +33,6 @@ SPARSE: Final = 10**15
 """Of fewer numbers that keep their format, some become by chance what another one was."""
 Originals = Sequence[tuple[pl.LazyFrame, DatasetPlan]]
 FPE: Final = "fpe"
-KEEP: Final = "keep"
 ANY: Final = "*"
 _CELL, _COLUMN, _HASH, _COUNT, _WORD = "__cell", "__column", "__hash", "__count", "__word"
 _FOUND: Final = pl.Schema({_COLUMN: pl.String, _HASH: pl.String, _COUNT: pl.get_index_type()})
@@ -125,9 +125,9 @@ def _is_free_text(column: ColumnPlan) -> bool:
 
 
 def kept_formats(plan: DatasetPlan) -> dict[str, frozenset[str]]:
-    """Columns in which a scan finds something on purpose, and what; `ANY` where it looks like what it was.
+    """Columns in which findings are expected, and of which types; `ANY` if it looks like the original.
 
-    A column that the profile, or a waiver, lets out as it is holds what the contract says it holds.
+    A column that the profile or a waiver leaves unchanged contains what the contract says.
     """
     found = {}
     for column in plan.outputs:
@@ -139,7 +139,7 @@ def kept_formats(plan: DatasetPlan) -> dict[str, frozenset[str]]:
 
 
 def _is_dense(column: ColumnPlan) -> bool:
-    """Whether a value of it is by chance what another one was."""
+    """Whether one value may, by chance, be the encryption of another."""
     return any(
         each.params[KIND] in TRUE_BY_CHANCE
         if each.full_name == FAKE

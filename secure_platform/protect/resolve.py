@@ -1,7 +1,7 @@
-"""A decided transform gets all that it needs: parameters, the columns it goes by, the domain of its key.
+"""A decided transform gets what it needs: parameters, the other columns it reads, the domain of its key.
 
-Afterwards nothing depends on when or where the plan is executed. What a transform cannot do with a column as
-the contract describes it is refused here, before any data is read.
+After that, nothing depends on when or where the plan is executed. If a transform cannot handle a column as
+the contract describes it, it is refused here, before any data are read.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import Final
 
 from secure_platform import canonical
-from secure_platform.contract.columns import CONDITIONAL
 from secure_platform.contract.model import Scalar
 from secure_platform.contract.product import Product
+from secure_platform.contract.protection import CONDITIONAL
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.catalog import CELL
 from secure_platform.protect.conditions import WHEN, require_conditions
@@ -43,7 +43,7 @@ class Resolver:
     Args:
         product: Its contracts.
         decider: Follows references.
-        as_of: Date that ages are reckoned at.
+        as_of: Date at which ages are calculated.
         today: Tokens that are drawn end by it.
     """
 
@@ -156,7 +156,7 @@ def _row(place: Place, name: str) -> str:
     if not keys or place.column.name in keys:
         raise PlanRefusedError(
             f"{place} asks for {name}, and {place.contract.dataset} has no other column as its primary key",
-            "Mark the column that names a row with `primaryKey: true`; what is drawn goes by it.",
+            "Mark the column that names a row with `primaryKey: true`; the draw depends on it.",
         )
     return _COLUMNS.join(keys)
 
@@ -205,7 +205,7 @@ def _made_up(place: Place, decision: Decision) -> dict[str, Scalar]:
 
 
 def _kept(asked: Mapping[str, Scalar], today: date) -> dict[str, Scalar]:
-    """How tokens are spelled, and the last day on which they stand for anything."""
+    """The format of the tokens, and the last day on which they can be looked up."""
     return {FORM: asked.get(FORM, "hex"), UNTIL: last_day(today, int(asked[TTL])).isoformat()}
 
 
@@ -214,18 +214,18 @@ def _format(place: Place, decision: Decision) -> dict[str, Scalar]:
     pattern = place.column.pattern
     if pattern is None or pattern != decision.root.column.pattern:
         raise PlanRefusedError(
-            f"{place} asks for fpe, and has no pattern, or not that of its key",
+            f"{place} asks for fpe, but has no pattern, or another one than its key",
             "Add `pattern`, for example '^[0-9]{16}$'; the format that is kept is read from it.",
         )
     found, luhn = read_format(pattern), decision.protect.params.get("checksum") == LUHN
     if found is None or (luhn and found.symbols != _DIGITS):
         raise PlanRefusedError(
-            f"{place} asks for fpe, and its pattern does not say for sure which characters are encrypted",
+            f"{place} asks for fpe, but its pattern leaves open which characters are encrypted",
             "Use one counted class of ASCII letters and digits, and separators: '^[0-9]{3}-[0-9]{6}$'.",
         )
     if not fits(len(found.symbols), found.shortest - luhn, found.longest - luhn):
         raise PlanRefusedError(
-            f"{place} asks for fpe, and its pattern has less than {SMALLEST_DOMAIN:,} values or too many",
+            f"{place} asks for fpe, but its pattern has less than {SMALLEST_DOMAIN:,} values or too many",
             "Tokenize, encrypt or generalize it: so few values could all be tried.",
         )
     return {"pattern": pattern, "symbols": found.symbols, "shortest": found.shortest}

@@ -1,9 +1,8 @@
-"""What stands for a value becomes the value again in two ways only: with its key, or by looking it up.
+"""An original value is recovered in two ways only: by decryption with its key, or by looking it up.
 
-What a plan encrypted, or stored until a day, opens with the key that the plan names. Any other token cannot
-be undone; while the rows that it was made of are there, the tokens of all of them are made again, and those
-that were asked about are found among them. A hash is one-way on purpose, and what has lost something has lost
-it: both are refused.
+What a plan encrypted, or stored until a day, is opened with the key that the plan names. Any other token
+cannot be reversed; but while its rows are still there, the tokens of all of them can be made again and the
+ones asked about found among them. Hashes, and transforms that lose information, are refused.
 """
 
 from collections.abc import Mapping
@@ -48,7 +47,7 @@ def opened(plan: DatasetPlan, column: ColumnPlan, cells: pl.Series, keys: PlanKe
     if pattern is not None and not cells.str.contains(whole(str(pattern))).all():
         raise IntegrityError(
             f"What should be of {plan.dataset}.{column.column} does not have its format",
-            "Name the column that it comes from.",
+            "Name the column that the cell comes from.",
         )
     single = DatasetPlan(plan.dataset, (column,))
     values = undo(single, cells.alias(column.column).to_frame(), keys)

@@ -1,12 +1,12 @@
-"""What can be undone with the key: cells under AES-SIV, which notice any change, and numbers under FF1.
+"""Transforms that a key can undo: AES-SIV cells, which detect any change, and FF1 numbers, which do not.
 
-An encrypted cell is `e<version>_` and Base64 of V ‖ ciphertext, or of nonce ‖ V ‖ ciphertext. The domain, the
-version of the key and the mode are authenticated with it: a cell of another column does not open. Its length
-shows how long the value is, and the deterministic mode which values are equal. With `key: subject` there is a
-cell under the key of the row's person inside (`persons.py`).
+An encrypted cell is `e<version>_` and the Base64 of V ‖ ciphertext, or of nonce ‖ V ‖ ciphertext. The domain,
+the key version and the mode are authenticated with it, so a cell of another column does not open. Its length
+reveals the length of the value, and the deterministic mode reveals which values are equal. With `key:
+subject` it contains a cell under the key of the row's person (`persons.py`).
 
-A number keeps its length, its separators and, with `checksum: luhn`, whether its last digit is right. It
-carries no version and nothing that shows whether it was changed.
+An FF1 number keeps its length, its separators and, with `checksum: luhn`, whether its last digit is right. It
+carries no version, and nothing shows whether it was changed.
 """
 
 import os
@@ -30,6 +30,8 @@ from secure_platform.protect.siv import BLOCK, ColumnSiv
 DETERMINISTIC: Final = "deterministic"
 RANDOMIZED: Final = "randomized"
 LUHN: Final = "luhn"
+AT_RANDOM: Final = f"encrypt.{RANDOMIZED}"
+"""The transform whose cells are others each time."""
 _NONE: Final = 255
 _DOUBLED: Final = np.array([0, 2, 4, 6, 8, 1, 3, 5, 7, 9], np.uint64)
 """Twice a digit, the sum of the digits of it."""

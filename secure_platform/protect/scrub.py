@@ -1,8 +1,8 @@
-"""Free text keeps its words and loses its values: what the scanner finds becomes its info type, in brackets.
+"""Free text keeps its words and loses its values: each finding of the scanner becomes its info type.
 
 The scanner knows the platform's info types and, from the plan, those of the product. What it does not find
-stays: a scrubbed column is searched for the originals of all other columns, and its classification is not
-that of free text alone.
+stays in the text. A scrubbed column is therefore searched for the originals of all other columns, and is not
+classified as free text alone.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""How far one person moves the numbers of an aggregate, and the noise that hides it.
+"""How far one person can move the numbers of an aggregate, and the noise that hides it.
 
-Neighbours are two datasets of which one has a whole person more. That person is in G groups, with R rows in
-each; so a number that a row moves by at most `most` steps, and a group by R times that, is in all groups
-together moved by G·R·most (L1) and √G·R·most (L2). Epsilon, or rho, is divided evenly among the queries.
+Two datasets are neighbours if one of them has one whole person more. That person is in G groups, with R rows
+in each. If a row moves a number by at most `most` steps, the person moves one group by R·most, and all groups
+together by G·R·most (L1) and √G·R·most (L2). Epsilon, or rho, is divided evenly among the queries.
 """
 
 import math

@@ -1,9 +1,9 @@
-"""AES-SIV (RFC 5297) of a whole column: deterministic authenticated encryption, bit for bit the library's.
+"""AES-SIV (RFC 5297) for a whole column: deterministic authenticated encryption, bit for bit the library's.
 
-Cells of one length are encrypted together: one AES call for each block position of the CMAC, and one for all
-of the key stream. Long cells, and few of a length, are left to the library. A cell becomes V (16 bytes) ‖
-ciphertext; the associated data are the same for the column, and a nonce of each cell may follow them.
-Decryption gives nothing unless every cell is authentic.
+Cells of the same length are encrypted together: one AES call for each block position of the CMAC, and one for
+the whole key stream. Long cells, and lengths that few cells have, are left to the library. A cell becomes V
+(16 bytes) ‖ ciphertext. The associated data are the same for the whole column, and may be followed by a nonce
+for each cell. Decryption returns nothing unless every cell is authentic.
 """
 
 from collections.abc import Callable

@@ -1,13 +1,13 @@
-"""Which rows stay behind: those that conditions name, those not in the sample, those that would stand out.
+"""Which rows stay behind: those that conditions name, those outside the sample, and those that stand out.
 
-A row stands out when fewer than k subjects share its quasi-identifiers, or their sensitive values are fewer
-than l. Whole classes stay behind, so that what is left has k and l. The profile may ask for more than the
+A row stands out if fewer than k subjects share its quasi-identifiers, or if these have fewer than l sensitive
+values. Whole classes stay behind, so that the rest satisfies k and l. The profile may ask for more than the
 contract, never for less.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Protocol, Self
+from typing import Any, Protocol, Self
 
 import polars as pl
 
@@ -15,11 +15,8 @@ from secure_platform.contract.model import Contract, Suppress
 from secure_platform.errors import PlanRefusedError
 from secure_platform.keys.material import TokenKey
 from secure_platform.protect.conditions import meets, require_conditions
-from secure_platform.protect.keyed import canonical_text, hmac_hex
+from secure_platform.protect.keyed import DRAW_HEX, DRAWS, canonical_text, hmac_hex
 from secure_platform.protect.profile import Profile
-
-_DRAW_HEX: Final = 13
-_DRAWS: Final = 1 << 4 * _DRAW_HEX
 
 
 class Output(Protocol):
@@ -135,8 +132,8 @@ def chosen(rule: Suppression, typed: pl.LazyFrame, keys: TokenKeys) -> pl.LazyFr
         return typed
     texts = [canonical_text(pl.col(name), schema[name]) for name in rule.rows]
     key = keys.token_key(rule.token_domain, rule.token_version)
-    drawn = hmac_hex(pl.concat_str(texts, separator="\0"), key.key).str.head(_DRAW_HEX)
-    return typed.filter(drawn.str.to_integer(base=16, dtype=pl.Int64) < int(rule.sample * _DRAWS))
+    drawn = hmac_hex(pl.concat_str(texts, separator="\0"), key.key).str.head(DRAW_HEX)
+    return typed.filter(drawn.str.to_integer(base=16, dtype=pl.Int64) < int(rule.sample * DRAWS))
 
 
 def in_large_classes(rule: Suppression, protected: pl.LazyFrame) -> pl.LazyFrame:
@@ -157,12 +154,12 @@ def _check(contract: Contract, asked: Suppress, named: set[str], quasi: Sequence
         require_conditions(dataset, columns, asked.when)
     if asked.sample < 1 and not contract.primary_key:
         raise PlanRefusedError(
-            f"{dataset} is to be sampled and has no primary key",
-            "Mark the column that names a row with `primaryKey: true`; the sample goes by it.",
+            f"{dataset} is sampled, but has no primary key",
+            "Mark the column that names a row with `primaryKey: true`; the sample depends on it.",
         )
     if max(k, asked.l) > 1 and not quasi:
         raise PlanRefusedError(
-            f"{dataset} is to have k or l and no quasi-identifier leaves it",
+            f"{dataset} asks for k or l, but no quasi-identifier leaves it",
             "Mark the columns by which somebody could be recognised with `quasiIdentifier: true`.",
         )
     hidden = [name for name in asked.sensitive if name not in named or name in quasi]
@@ -173,7 +170,7 @@ def _check(contract: Contract, asked: Suppress, named: set[str], quasi: Sequence
         )
     if any(column.reference and column.reference.dataset == dataset for column in contract.columns):
         raise PlanRefusedError(
-            f"{dataset} points at itself: rows that stay behind would be missed",
+            f"{dataset} references itself: rows that stay behind would be missing",
             "Drop the column that points at its own dataset, or keep all rows.",
         )
 

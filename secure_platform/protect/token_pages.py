@@ -1,11 +1,11 @@
-"""The pages of a book of tokens: sealed whole, read into an index, and added to.
+"""The pages of a book of stored tokens: sealed as a whole, read into an index, and added to.
 
-A page is a table of keyed hashes, tokens and texts (Arrow IPC), under AES-256-GCM with a key of the domain;
-the book and the page's number are authenticated with it. So whoever can write to the database can neither
-give a token another value, nor a page another book or a later day; a page that is missing is noticed by its
-number, and the last ones by the chain of seals that the audit log witnesses (`keys/book_states.py`).
+A page is a table of keyed hashes, tokens and texts (Arrow IPC) under AES-256-GCM with a key of the domain;
+the book and the page's number are authenticated with it. Somebody who can write to the database can therefore
+neither give a token another value, nor move a page to another book or a later day. A missing page is noticed
+by its number, missing last pages by the chain of seals that the audit log witnesses (`keys/book_states.py`).
 
-In memory a token takes 32 bytes. Nothing here calls Polars: it is called by its threads, under a lock.
+In memory a token takes 32 bytes. Nothing here may call Polars, because Polars' threads call it, under a lock.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Tokens stand for a value and cannot be undone: 128 bits of its HMAC, in one of three spellings.
+"""Tokens stand for a value and cannot be reversed: 128 bits of its HMAC, in one of three formats.
 
-`hex` and `base32` (RFC 4648) begin with the version of the key. `uuid` is for columns that hold nothing else:
-version 8 of RFC 9562 with 122 bits; its key version is in the plan only.
+`hex` and `base32` (RFC 4648) begin with the key version. `uuid` is for columns that hold only UUIDs: version
+8 of RFC 9562 with 122 bits, whose key version is in the plan only.
 """
 
 from typing import Final

@@ -1,8 +1,8 @@
-"""What is told of an aggregate: its true numbers with noise, and what follows from these alone.
+"""The published numbers of an aggregate: its exact numbers with noise, and what follows from these alone.
 
-The noise is drawn by a key from everything that the aggregate is made of: its declaration, its input and its
-true numbers. Made again from the same, it is the same, so no number of runs averages it away; and whatever
-differs has noise that nothing else had, so no difference takes it off.
+A key derives the noise from everything that the aggregate is made of: its declaration, its input and its
+exact numbers. The same aggregate has the same noise again, so no number of runs averages it away; and a
+different one has noise of its own, so no difference of two cancels it.
 """
 
 from collections.abc import Mapping, Sequence

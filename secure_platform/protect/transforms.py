@@ -24,6 +24,7 @@ from secure_platform.protect.vary import noised, shifted, shuffled
 from secure_platform.protect.vault import VAULT, recalled, stored
 
 DROP: Final = "drop"
+KEEP: Final = "keep"
 _TEXT, _INTEGER, _NUMBER = DTYPES["string"], DTYPES["integer"], DTYPES["number"]
 _DATE, _TIME, _BOOLEAN = DTYPES["date"], DTYPES["timestamp"], DTYPES["boolean"]
 
@@ -60,7 +61,7 @@ _DAYS: Final = _all_to(pl.Date(), _DATE, _TIME)
 
 TRANSFORMS: Final[Mapping[str, Transform]] = MappingProxyType(
     {
-        "keep": Transform(_keep, _ANY),
+        KEEP: Transform(_keep, _ANY),
         "redact": Transform(_redact, _ANY),
         "replace": Transform(_replace, _same(_TEXT)),
         "hash": Transform(hashed, _TOKENS, key="token"),

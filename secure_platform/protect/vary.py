@@ -1,7 +1,7 @@
-"""Values that are near the true ones or among them: drawn by key, never at random.
+"""Values near the original ones, or exchanged between rows: derived by key, never at random.
 
-What a row or a subject is given depends on its id and the key alone, so that making the data again does not
-give a second draw: the mean of many releases tells no more than one.
+What a row or a subject gets depends on its id and the key alone. Building the data again therefore draws
+nothing new, and the mean of many releases reveals no more than one of them.
 """
 
 from datetime import date
@@ -11,14 +11,11 @@ import polars as pl
 
 from secure_platform.contract.model import DTYPES
 from secure_platform.protect.inputs import Inputs
-from secure_platform.protect.keyed import canonical_text, hmac_hex
+from secure_platform.protect.keyed import DRAW_HEX, DRAWS, canonical_text, hmac_hex
 
 MAX_SHIFT_DAYS: Final = 183
 _SHIFTS: Final = 2 * MAX_SHIFT_DAYS
 _SHIFT_HEX: Final = 12
-_DRAW_HEX: Final = 13
-_DRAWS: Final = 1 << 4 * _DRAW_HEX
-"""52 bits: every draw is a float exactly."""
 _MICROSECONDS: Final = 86_400_000_000
 _FIRST_DAY: Final = (date.min - date(1970, 1, 1)).days
 _LAST_DAY: Final = (date.max - date(1970, 1, 1)).days
@@ -41,19 +38,19 @@ def noised(column: pl.Expr, inputs: Inputs) -> pl.Expr:
     """A number moved by up to the amount; evenly, and anew when the row's value changes."""
     amount = float(inputs.params["amount"])
     text = pl.concat_str([inputs.other("row"), canonical_text(column, inputs.dtype)], separator="\0")
-    drawn = _drawn(text, inputs, _DRAW_HEX)
+    drawn = _drawn(text, inputs, DRAW_HEX)
     if inputs.dtype == _INTEGER:
         most = int(amount)
         # The ends of the range would go round to the other one.
         room = _LARGEST - most
         return column.clip(-room, room) + drawn % (2 * most + 1) - most
-    return column + (drawn.cast(pl.Float64) / (_DRAWS - 1) * 2 - 1) * amount
+    return column + (drawn.cast(pl.Float64) / (DRAWS - 1) * 2 - 1) * amount
 
 
 def shuffled(column: pl.Expr, inputs: Inputs) -> pl.Expr:
     """The values of the rows that have one, each in another order; nulls stay where they are."""
     given = column.is_not_null()
-    order = _drawn(inputs.other("row"), inputs, _DRAW_HEX)
+    order = _drawn(inputs.other("row"), inputs, DRAW_HEX)
     values = column.filter(given).sort_by(order.filter(given))
     place = given.cum_sum().cast(pl.Int64) - 1
     return pl.when(given).then(values.gather(place.clip(0), null_on_oob=True))

@@ -1,10 +1,10 @@
-"""Tokens that are drawn at random and stored, until a day on which they stand for nothing any more.
+"""Tokens that are drawn at random and stored, until the day on which they stop standing for anything.
 
-A token has 128 random bits (122 as a UUID of version 4, RFC 9562), so nothing is learnt from it, not even
-with every key. What it stands for lies in the control database, in sealed pages (`token_pages.py`). A value
-is found again by HMAC-SHA-256, cut to 128 bits, under a key of its book. Every token of a book ends on the
-same day, which is a part of the plan: what is joined by them is joined until then, and the plan of a
-release, which is signed, says when nobody may be told any more.
+A token has 128 random bits (122 as a UUID of version 4, RFC 9562), so it reveals nothing, not even to
+somebody with every key. The value it stands for is in the control database, in sealed pages
+(`token_pages.py`), and is found by HMAC-SHA-256, cut to 128 bits, under a key of its book. All tokens of a
+book end on the same day, which is part of the plan. Columns that share a book can be joined until then, and
+the signed plan of a release says from when on nobody may look its tokens up.
 """
 
 import base64
@@ -46,9 +46,10 @@ _TEXT, _TOKEN = "text", "token"
 
 
 def last_day(today: date, ttl: int) -> date:
-    """The last day of the tokens that are drawn today: the days since 1970 are parted into so many each.
+    """The last day of the tokens that are drawn today.
 
-    All tokens of a domain end together, at most `ttl` days after they were drawn.
+    The days since 1970 are divided into periods of `ttl` days, so that all tokens of a domain end together,
+    at most `ttl` days after they were drawn.
     """
     return BEGINNING + timedelta(days=((today - BEGINNING).days // ttl + 1) * ttl - 1)
 
@@ -80,7 +81,7 @@ def recalled(column: pl.Series, inputs: Inputs) -> pl.Series:
     book = _book(inputs)
     if book.book.until < datetime.now(UTC).date():
         raise UsageError(
-            f"The tokens of {column.name} stood for something until {book.book.until}, and do not any more",
+            f"The tokens of {column.name} could be looked up until {book.book.until}, and no longer",
             "Ask about those of a newer release.",
         )
     asked = {bits: cell for cell in column.drop_nulls().unique() if (bits := _bits(cell, book.book.form))}

@@ -1,7 +1,7 @@
-"""What changes in the dbt SQL, tests and variables that a release was made by, in sentences.
+"""What changed in the dbt SQL, tests and variables that a release was built with, in sentences.
 
-A test that is gone or judges otherwise, and a variable that changed, may let out what the release before held
-back, with the same rows in production: they are told apart from what only differs.
+A test that is gone or decides differently, and a variable that changed, may let out what the earlier release
+held back, even if the rows in production are the same. They are reported separately from other changes.
 """
 
 from collections.abc import Iterator, Mapping

@@ -15,11 +15,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from secure_platform.errors import IntegrityError
-from secure_platform.files import CHUNK, PRIVATE_FILE
+from secure_platform.files import CHUNK, PRIVATE_FILE, READ_DIRECTORY, READ_FILE
 
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK, opening a pipe that was planted under an expected name would wait for ever.
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_OPENED: Final = {
     errno.ENOENT: "is missing",
     errno.ELOOP: "is a symbolic link, not a plain file",
@@ -103,7 +100,7 @@ class Folder:
 
     def _plain_file(self, name: str, title: str) -> BinaryIO:
         try:
-            descriptor = os.open(name, _FILE, dir_fd=self._descriptor)
+            descriptor = os.open(name, READ_FILE, dir_fd=self._descriptor)
         except OSError as error:
             what = _NOT_OPENED.get(error.errno or 0, "cannot be opened as a plain file")
             raise IntegrityError(f"{title} {what}", _FIX) from None
@@ -142,7 +139,7 @@ def _new_file(path: Path) -> BinaryIO:
 @contextmanager
 def _opened(path: Path | str, parent: int | None, title: str) -> Iterator[int]:
     try:
-        descriptor = os.open(path, _DIRECTORY, dir_fd=parent)
+        descriptor = os.open(path, READ_DIRECTORY, dir_fd=parent)
     except OSError:
         raise IntegrityError(f"{title} is missing or not a plain folder", _FIX) from None
     try:

@@ -1,7 +1,8 @@
-"""A home that was put back to an older state does not begin with what it signed since.
+"""A home that was put back to an older state is noticed: it lacks entries that it has signed since.
 
-Every release carries a checkpoint of the audit log, and the settings may name a file on another disk that
-gets one with everything that is spent of a privacy budget. Whoever puts back all of them is not found.
+Every release carries a checkpoint of the audit log. The settings may also name a file on another disk, which
+gets a checkpoint with every spend of a privacy budget. Putting back all of these copies together goes
+unnoticed.
 """
 
 from collections.abc import Iterator

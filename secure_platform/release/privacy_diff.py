@@ -1,11 +1,11 @@
-"""What changes in what is told of people in numbers with noise: whatever tells more of them never hides."""
+"""What changed in the statistics with noise: whatever reveals more about people is always marked."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from secure_platform.contract.aggregates import PERIODS
 from secure_platform.protect.changes import WEAKER
 
-_PERIODS: Final = ("day", "week", "month", "quarter", "year", "forever")
 _LIMITS: Final = ("epsilon", "delta")
 _SPENT: Final = ("epsilon", "rho", "delta")
 Told = Mapping[str, Any]
@@ -43,7 +43,7 @@ def _budgets(old: Told, new: Told) -> Iterator[str]:
         return
     weaker = (
         any(new[name] > old[name] for name in _LIMITS)
-        or _PERIODS.index(new["period"]) < _PERIODS.index(old["period"])
+        or PERIODS.index(new["period"]) < PERIODS.index(old["period"])
         or new["composition"] != old["composition"]
     )
     said = f" {WEAKER} before:" if weaker else ""

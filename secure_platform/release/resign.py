@@ -1,7 +1,8 @@
-"""A release whose signing key is not believed any more is signed again, if more than that key speaks for it.
+"""A release whose signing key is no longer trusted is signed again, if the audit log knows it as well.
 
-Whoever has the key could have signed anything with it. The audit log, which another key signs, recorded the
-digest of every release when it was made; only what it knows gets a new signature. Manifest and digest stay.
+Whoever has a leaked key could have signed anything with it. The audit log, which another key signs, recorded
+the digest of every release when it was made; only a release that it knows gets a new signature. Manifest and
+digest stay the same.
 """
 
 from pathlib import Path

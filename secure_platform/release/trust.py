@@ -1,11 +1,13 @@
-"""A trust root tells whoever has no key ring which signing keys are this home's, and which are not believed.
+"""A trust root tells verifiers without a key ring which signing keys are this home's, and which are revoked.
 
-One file, canonical JSON: the root itself, and an ECDSA P-256 signature over its DSSE encoding by one of its
-own keys that is not revoked. That shows that the file is whole, not whose it is: a root is handed over by a
-way that its receiver trusts, and one with a smaller number never takes the place of one with a larger.
+It is one file of canonical JSON: the root itself, and an ECDSA P-256 signature over its DSSE encoding by one
+of its own keys that is not revoked. The signature shows that the file is complete, not whose it is: a root
+must be handed over in a way that its receiver trusts. A root with a smaller number never replaces one with a
+larger.
 
-A signature does not prove when it was made. So what a revoked key signed is not believed at all, however old
-it says it is; what was worth it has been signed again. Until when a key signed is said for information only.
+A signature does not prove when it was made. Nothing that a revoked key signed is therefore trusted, however
+old it claims to be; what deserved it has been signed again. The date on which a key stopped signing is for
+information only.
 """
 
 import base64

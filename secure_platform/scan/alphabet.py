@@ -1,8 +1,8 @@
-"""What a text must have for a pattern to match it: certain characters, and so many of them.
+"""What a text must contain for a pattern to match: certain characters, and a minimum number of them.
 
-A pattern in the syntax of Rust is read into sets of characters, one after the other. The sets may be too
-large and the matches too short, never the reverse: all characters outside ASCII count as one, places take
-nothing, and of a pattern with anything that is not understood here nothing is said at all.
+A pattern in Rust's regex syntax is read as a sequence of character sets. The sets may be too large and the
+matches too short, never the reverse: all characters outside ASCII count as one, positions take up nothing,
+and nothing at all is claimed about a pattern that contains anything not understood here.
 """
 
 import re

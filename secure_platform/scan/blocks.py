@@ -1,4 +1,4 @@
-"""Many texts as one: what a pass over all of them touches, by text."""
+"""Many texts searched as one: which of them a pass over all of them touches."""
 
 from bisect import bisect_right
 from collections import deque

@@ -1,4 +1,4 @@
-"""A column of any type becomes text, or is refused: what cannot be searched must not pass as clean."""
+"""A column of any type becomes text, or is refused: what cannot be searched must not count as clean."""
 
 from collections.abc import Iterable
 from typing import Final, Literal

@@ -1,7 +1,8 @@
-"""Every cell of every column is looked at; reported are column, type, counts and reasons, never a value.
+"""Every cell of every column is searched; the result has column, type, counts and reasons, never a value.
 
-The first look is one row of aggregates over all of them. The second look reads again only the columns that
-had candidates or a telling name, and all text for secrets, whose looks are told by rules of their own.
+The first look is one row of aggregates over all columns. The second look reads only the columns with
+candidates or a telling name again, and all text for secrets, because their appearance is defined by separate
+rules.
 """
 
 from collections import defaultdict

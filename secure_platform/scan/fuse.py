@@ -1,8 +1,8 @@
-"""Header and value evidence become one confidence, with the reasons for it.
+"""Evidence from headers and values becomes one confidence, with the reasons for it.
 
-A header with the format is a finding even where the number rule fails: test data and mistyped numbers are as
-telling as valid ones. Numbers that keep a checksum no more often than random ones are no finding: a column of
-sixteen-digit order numbers keeps the card rule in one of ten cells.
+A header together with the format is a finding even if the number rule fails: test data and mistyped numbers
+reveal as much as valid ones. Numbers that satisfy a checksum no more often than random ones are not a
+finding: in a column of sixteen-digit order numbers, one cell in ten satisfies the card rule.
 """
 
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from typing import Final
 
 from secure_platform.scan.evidence import Tally
 from secure_platform.scan.patterns import TypePatterns
+from secure_platform.scan.text.spans import RULE
 
 NAME: Final = "column name"
 TYPE: Final = "column type"
 FITS: Final = "cells fit the name"
 CELL: Final = "cell format"
 MOST: Final = "format of most cells"
-RULE: Final = "number rule"
 TEXT: Final = "format inside text"
 CONTEXT: Final = "keyword in text"
 

@@ -1,4 +1,4 @@
-"""Values that cells hold under names are looked at one by one, each under its own key as under a column name.
+"""Values that cells hold under names are examined one by one, each under its key as if under a column name.
 
 Keys come from the data, so they are never reported.
 """

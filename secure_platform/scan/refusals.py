@@ -1,4 +1,4 @@
-"""What may not be where it was found: in an open column of raw data, or in data that was protected."""
+"""Findings that must not be where they were found: in an open column of raw data, or in protected data."""
 
 from collections.abc import Iterable, Mapping
 

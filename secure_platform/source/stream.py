@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from secure_platform.errors import DataRefusedError
-from secure_platform.files import CHUNK
+from secure_platform.files import CHUNK, READ_FILE
 
 ALWAYS_ALLOWED: Final = 512 << 20
 """Unpacked bytes that any file may hold, however small it is."""
@@ -134,10 +134,8 @@ class SourceFile:
 
     @contextmanager
     def _descriptor(self) -> Iterator[int]:
-        # Without O_NONBLOCK, opening a named pipe would wait for a writer.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            descriptor = os.open(self.path, flags)
+            descriptor = os.open(self.path, READ_FILE)
         except OSError:
             raise self.refusal(
                 "cannot be opened", "Check that it exists, is readable and is not a symbolic link."

@@ -95,7 +95,7 @@ class Draft:
         arriving = iter(batches)
         first = next(arriving, None)
         if first is None:
-            raise DataRefusedError(f"{self._location} arrived without columns", "Look at its source.")
+            raise DataRefusedError(f"{self._location} arrived without columns", "Check its source.")
 
         def once() -> Iterator[pl.DataFrame]:
             yield first

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.files import READ_DIRECTORY, READ_FILE
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 SNAPSHOT_ID: Final = re.compile(r"[0-9a-f]{32}")
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# A FIFO in place of a file must not make the reader wait.
-_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ def open_directory(root: Path, parts: Sequence[str]) -> int:
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     for part in parts:
         try:
-            inner = os.open(part, _DIRECTORY, dir_fd=descriptor)
+            inner = os.open(part, READ_DIRECTORY, dir_fd=descriptor)
         except FileNotFoundError:
             raise
         except OSError:
@@ -106,7 +104,7 @@ def open_file(root: Path, parts: Sequence[str]) -> BufferedReader:
     """
     directory = open_directory(root, parts[:-1])
     try:
-        descriptor = os.open(parts[-1], _FILE, dir_fd=directory)
+        descriptor = os.open(parts[-1], READ_FILE, dir_fd=directory)
     except FileNotFoundError:
         raise
     except OSError:

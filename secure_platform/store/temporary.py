@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from secure_platform.control.locks import file_lock
-from secure_platform.files import PRIVATE_DIRECTORY, private_directory, replace_private
+from secure_platform.files import PRIVATE_DIRECTORY, READ_DIRECTORY, private_directory, replace_private
 
 Kind: TypeAlias = Literal["draft", "build"]
 _CLAIMED: Final = re.compile(r"(draft|build)-[0-9a-f]{32}")
@@ -65,7 +65,7 @@ def sweep(temporary: Path) -> int:
 
 
 def _claim(path: Path) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(path, READ_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException:

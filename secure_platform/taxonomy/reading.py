@@ -1,6 +1,6 @@
-"""Taxonomy documents are strict YAML: a key unknown, given twice or of another type refuses the whole.
+"""Taxonomy documents are strict YAML: an unknown, repeated or mistyped key refuses the whole document.
 
-An error names the entry and the key, never what stands there.
+An error names the entry and the key, never the value.
 """
 
 import re

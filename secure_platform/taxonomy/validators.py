@@ -48,15 +48,15 @@ class Validator:
     sampled: bool = False
 
 
-def luhn(digits: pl.Expr, *, longest: int = LONGEST_CARD) -> pl.Expr:
-    """Whether a string of at most `longest` digits ends in its check digit (ISO/IEC 7812-1 annex B)."""
-    padded = digits.str.zfill(longest)
+def luhn(digits: pl.Expr) -> pl.Expr:
+    """Whether a string of at most 19 digits ends in its check digit (ISO/IEC 7812-1 annex B)."""
+    padded = digits.str.zfill(LONGEST_CARD)
     total = pl.lit(0, dtype=pl.Int32)
-    for place in range(longest):
-        digit = padded.str.slice(longest - 1 - place, 1).cast(pl.Int32, strict=False)
+    for place in range(LONGEST_CARD):
+        digit = padded.str.slice(LONGEST_CARD - 1 - place, 1).cast(pl.Int32, strict=False)
         doubled = digit * 2
         total = total + (digit if place % 2 == 0 else doubled // 10 + doubled % 10)
-    return (digits.str.len_bytes() <= longest) & (total % 10 == 0)
+    return (digits.str.len_bytes() <= LONGEST_CARD) & (total % 10 == 0)
 
 
 def payment_card(text: pl.Expr) -> pl.Expr:

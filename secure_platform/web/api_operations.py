@@ -10,7 +10,7 @@ from secure_platform.contract.product import Product
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps import decide
 from secure_platform.orchestration.steps.deploy import in_production, rollback, signed_package
-from secure_platform.orchestration.steps.exchange import record_data
+from secure_platform.orchestration.steps.exchange import ARROW, record_data
 from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.orchestration.steps.payload import erased
 from secure_platform.orchestration.steps.protect import product_resource
@@ -29,8 +29,6 @@ from secure_platform.web.api_call import (
     RollbackRequest,
 )
 from secure_platform.web.guard import MOST_BODY_BYTES
-
-ARROW: Final = "application/vnd.apache.arrow.stream"
 
 
 def _me(call: Call) -> Any:

@@ -1,4 +1,4 @@
-"""How a metric went, within what was expected: drawn as SVG on the server, and said in words beside it."""
+"""The history of a metric within what was expected: an SVG drawn on the server, and the same in words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""A request of somebody we know is a span, below the one that it names; of anybody else nothing is noted.
+"""A request of a known caller becomes a span, below the one that it names; of others nothing is recorded.
 
-The span has the method, the route as the code names it and the status: not the path, which names things, and
-not who asked. A `traceparent` of somebody we do not know is never looked at: it would put what they like
-beside what we did.
+The span has the method, the route as the code names it, and the status. It has neither the path, which
+contains names, nor the caller. A `traceparent` from an unknown caller is ignored: it would let them put what
+they like beside what we did.
 """
 
 from collections.abc import Callable

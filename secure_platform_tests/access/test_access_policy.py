@@ -60,7 +60,7 @@ def test_forbidden_by_this_rule_alone(policy: Policy, rule: str, case: Case) -> 
 
 
 @pytest.mark.parametrize("case", NOT_PERMITTED, ids=range(len(NOT_PERMITTED)))
-def test_permitted_by_nothing(policy: Policy, case: Case) -> None:
+def test_what_no_rule_permits_is_denied(policy: Policy, case: Case) -> None:
     decision = case.ask(policy)
     assert (decision.allowed, decision.rules, decision.errors) == (False, (), ())
 

@@ -32,7 +32,7 @@ def home(tmp_path: Path, migrated: Path) -> Iterator[Home]:
     opened.database.close()
 
 
-def test_add_get_list(home: Home) -> None:
+def test_added_principals_are_found_and_listed(home: Home) -> None:
     bob = home.principals.add("bob", roles=["analyst", "data_steward", "analyst"], actor="admin")
     deployer = home.principals.add("service:deployer", kind="service", roles=["pipeline"], actor="admin")
     scheduler = home.principals.add("service:scheduler", kind="service", roles=(), actor="admin")
@@ -67,7 +67,7 @@ def test_names_that_can_be_used(home: Home, name: str) -> None:
         "anonymous",
     ],
 )
-def test_names_that_cannot(home: Home, name: str) -> None:
+def test_what_cannot_be_a_name_is_refused_and_not_recorded(home: Home, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be a principal's name"):
         home.principals.add(name, roles=[], actor="admin")
     assert home.principals.list() == []
@@ -238,7 +238,7 @@ def test_the_last_administrator_stays(home: Home) -> None:
 
 
 @pytest.mark.parametrize("unknown", ["nobody", "anonymous", ""])
-def test_unknown_principals(home: Home, unknown: str) -> None:
+def test_an_unknown_principal_is_neither_disabled_nor_given_a_token(home: Home, unknown: str) -> None:
     for use in (home.principals.disable, home.tokens.issue):
         with pytest.raises(UsageError, match=f"no principal {unknown}"):
             use(unknown, actor="admin")

@@ -131,7 +131,7 @@ def test_a_wrong_secret_learns_nothing_about_the_token(home: Home) -> None:
     assert texts == {str(unknown.value)}
 
 
-def test_revoke(home: Home) -> None:
+def test_a_revoked_token_is_refused_and_another_one_goes_on(home: Home) -> None:
     first = home.add()
     second = home.tokens.issue("alice", actor="admin")
     home.tokens.revoke(first.token_id, actor="admin")

@@ -40,6 +40,14 @@ def _help(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
     return printed.out
 
 
+@pytest.mark.parametrize("path", [path for path in PATHS if isinstance(COMMANDS[path], click.Group)])
+def test_no_description_in_a_list_of_commands_is_cut_off(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "..." not in _help(path, capsys).partition("Commands:")[2]
+
+
 def test_the_commands_are_those_of_the_manual() -> None:
     assert [" ".join(path) for path in PATHS] == [
         "",

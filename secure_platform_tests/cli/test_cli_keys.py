@@ -136,7 +136,7 @@ def test_a_passphrase_is_no_argument_and_no_variable(cli: Cli, tmp_path: Path) -
         "--token-file", token, "keys", "backup", str(target), home=cli.home, environment=environment
     )
     assert asked.code == 2
-    assert "nobody to ask" in asked.err
+    assert "no terminal to ask" in asked.err
     assert not target.exists()
 
 

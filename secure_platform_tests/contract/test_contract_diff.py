@@ -127,7 +127,7 @@ def test_every_field_has_a_rule_and_a_case() -> None:
 @pytest.mark.parametrize(
     ("name", "case"), [(name, case) for name, cases in COLUMN_CASES.items() for case in cases]
 )
-def test_a_changed_column(name: str, case: tuple[Any, Any, str, str]) -> None:
+def test_what_a_changed_column_means_there_and_back(name: str, case: tuple[Any, Any, str, str]) -> None:
     one, two, forth, back = case
     old, new = with_column(replace(BASE, **{name: one})), with_column(replace(BASE, **{name: two}))
     assert kinds(old, new) == [forth]
@@ -140,7 +140,7 @@ def test_a_changed_column(name: str, case: tuple[Any, Any, str, str]) -> None:
 @pytest.mark.parametrize(
     ("name", "case"), [(name, case) for name, cases in CONTRACT_CASES.items() for case in cases]
 )
-def test_changed_terms(name: str, case: tuple[Any, Any, str, str]) -> None:
+def test_what_a_changed_term_means_there_and_back(name: str, case: tuple[Any, Any, str, str]) -> None:
     one, two, forth, back = case
     old, new = replace(CONTRACT, **{name: one}), replace(CONTRACT, **{name: two})
     assert kinds(old, new) == [forth]

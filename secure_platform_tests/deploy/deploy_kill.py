@@ -14,7 +14,6 @@ from typing import Any
 
 from deploy_support import Home, open_home
 
-from secure_platform import canonical
 from secure_platform.deploy.production import Production
 from secure_platform.errors import SecurePlatformError
 
@@ -24,14 +23,10 @@ TICKS = 6
 LATE = ("pyarrow.dataset", "duckdb_extension_httpfs", "sqlglot.dialects.duckdb")
 
 
-def digest(home: Home, number: int) -> str:
-    return canonical.sha256((home.root / f"releases/healthcare/{number}/manifest.json").read_bytes())
-
-
 def deploy(home: Home, begin: Callable[[], None] = lambda: None) -> None:
     with home.verified(3) as release:
         begin()
-        base = digest(home, 2)
+        base = home.digest(2)
         home.target.publish(release, expected_base=base, actor="service:deployer")
 
 

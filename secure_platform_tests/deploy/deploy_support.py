@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from secure_platform import canonical
 from secure_platform.audit.log import AuditLog
 from secure_platform.control.database import ControlDatabase
 from secure_platform.deploy.duckdb_target import DuckDBTarget
@@ -39,6 +40,10 @@ class Home:
     @property
     def warehouse(self) -> Path:
         return self.root / "warehouse/healthcare"
+
+    def digest(self, number: int) -> str:
+        """Of the release that was built with this number."""
+        return canonical.sha256((self.root / f"releases/healthcare/{number}/manifest.json").read_bytes())
 
     def release(self, number: int, **frames: pl.DataFrame) -> str:
         """Build a release of these tables, or of made-up ones, and return its digest."""

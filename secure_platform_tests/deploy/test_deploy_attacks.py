@@ -39,10 +39,6 @@ def home(template: Path, tmp_path: Path) -> Home:
     return open_home(shutil.copytree(template, tmp_path / "home"))
 
 
-def digest(home: Home, number: int) -> str:
-    return canonical.sha256((home.root / f"releases/healthcare/{number}/manifest.json").read_bytes())
-
-
 def old(home: Home) -> Path:
     return home.root / "old/warehouse/healthcare"
 
@@ -66,9 +62,9 @@ def refused_pointer(home: Home, culprit: str) -> None:
     with pytest.raises(IntegrityError, match=culprit):
         home.target.base("healthcare")
     with pytest.raises(IntegrityError, match=culprit):
-        home.publish(3, digest(home, 2))
+        home.publish(3, home.digest(2))
     with pytest.raises(IntegrityError, match=culprit):
-        home.rollback(1, digest(home, 2))
+        home.rollback(1, home.digest(2))
 
 
 def reseal(home: Home, **members: object) -> None:
@@ -88,7 +84,7 @@ def test_every_flipped_bit_of_the_pointer_is_refused(home: Home) -> None:
         with pytest.raises(IntegrityError):
             home.target.base("healthcare")
     path.write_bytes(original)
-    assert home.target.base("healthcare") == digest(home, 2)
+    assert home.target.base("healthcare") == home.digest(2)
 
 
 def test_a_pointer_cut_at_any_byte_is_refused(home: Home) -> None:
@@ -159,7 +155,7 @@ def test_an_old_warehouse_that_is_put_back_is_refused(home: Home) -> None:
 
 def test_a_pointer_that_was_put_back_after_a_rollback_is_refused(home: Home) -> None:
     before = (home.warehouse / "CURRENT").read_bytes()
-    home.rollback(1, digest(home, 2))
+    home.rollback(1, home.digest(2))
     (home.warehouse / "CURRENT").write_bytes(before)
     refused_pointer(home, "not in the state that the audit log records last")
 
@@ -196,14 +192,14 @@ def test_a_pointer_that_was_prepared_but_replaced_is_refused(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", die)
         with pytest.raises(KeyboardInterrupt):
-            home.publish(3, digest(home, 2))
+            home.publish(3, home.digest(2))
     prepared = (home.warehouse / "history/000000003.json").read_bytes()
     file = database(home, 3).read_bytes()
     name = database(home, 3).name
     assert [state.number for state in home.target.history("healthcare")] == [2, 1]
     with pytest.raises(GateRefusedError, match="never in production"):
-        home.rollback(3, digest(home, 2))
-    home.publish(4, digest(home, 2))
+        home.rollback(3, home.digest(2))
+    home.publish(4, home.digest(2))
     (home.warehouse / name).write_bytes(file)
     (home.warehouse / "CURRENT").write_bytes(prepared)
     refused_pointer(home, "not in the state that the audit log records last")
@@ -217,8 +213,8 @@ def test_a_flipped_bit_of_the_database_is_refused_and_repaired(home: Home) -> No
         flipped[offset] ^= 4
         path.write_bytes(flipped)
         refused(home, "was changed")
-    repaired = home.publish(2, digest(home, 1))
-    assert (repaired.sequence, repaired.previous) == (3, digest(home, 1))
+    repaired = home.publish(2, home.digest(1))
+    assert (repaired.sequence, repaired.previous) == (3, home.digest(1))
     with home.verified(2) as release:
         home.target.verify("healthcare", release.manifest)
 

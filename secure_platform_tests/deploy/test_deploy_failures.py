@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from deploy_support import Home, new_home, open_home
 
-from secure_platform import canonical
 from secure_platform.errors import IntegrityError, SecurePlatformError
 
 
@@ -27,10 +26,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(template: Path, tmp_path: Path) -> Home:
     return open_home(shutil.copytree(template, tmp_path / "home"))
-
-
-def digest(home: Home, number: int) -> str:
-    return canonical.sha256((home.root / f"releases/healthcare/{number}/manifest.json").read_bytes())
 
 
 def production(home: Home) -> int:
@@ -67,7 +62,7 @@ def test_a_disk_that_fails_leaves_the_old_release_or_the_new_one(
         home = open_home(shutil.copytree(template, tmp_path / str(step)))
         failed = _fails_at(home, monkeypatch, function, real, step)
         states.append(production(home))
-        assert home.publish(3, digest(home, 2)).number == 3
+        assert home.publish(3, home.digest(2)).number == 3
         assert production(home) == 3
     assert set(states) == {2, 3}
     assert states == sorted(states)
@@ -87,7 +82,7 @@ def _fails_at(home: Home, monkeypatch: pytest.MonkeyPatch, function: str, real: 
     with home.verified(3) as release, monkeypatch.context() as patch:
         patch.setattr(os, function, failing)
         try:
-            home.target.publish(release, expected_base=digest(home, 2), actor="a")
+            home.target.publish(release, expected_base=home.digest(2), actor="a")
         except (OSError, SecurePlatformError):
             return True
     return False
@@ -103,7 +98,7 @@ def test_nothing_changes_when_the_intent_cannot_be_recorded(
     with home.verified(3) as release, monkeypatch.context() as patch:
         patch.setattr(type(home.audit), "_append", refuse)
         with pytest.raises(IntegrityError, match="log is full"):
-            home.target.publish(release, expected_base=digest(home, 2), actor="a")
+            home.target.publish(release, expected_base=home.digest(2), actor="a")
         with pytest.raises(IntegrityError, match="log is full"):
             home.target.query("healthcare", "SELECT 1", limit=1, actor="a")
     assert {path: path.stat().st_mtime_ns for path in home.warehouse.rglob("*")} == before
@@ -121,7 +116,7 @@ def publish_without_outcome(home: Home, monkeypatch: pytest.MonkeyPatch) -> None
     with monkeypatch.context() as patch:
         patch.setattr(type(home.audit), "_append", lose)
         with pytest.raises(IntegrityError, match="log is full"):
-            home.publish(3, digest(home, 2))
+            home.publish(3, home.digest(2))
 
 
 def test_an_outcome_that_could_not_be_recorded_is_recorded_by_the_next_call(
@@ -129,7 +124,7 @@ def test_an_outcome_that_could_not_be_recorded_is_recorded_by_the_next_call(
 ) -> None:
     publish_without_outcome(home, monkeypatch)
     assert production(home) == 3
-    home.publish(3, digest(home, 2))
+    home.publish(3, home.digest(2))
     done = [e.body["detail"] for e in home.audit.tail(9) if e.body["phase"] == "done"]
     assert done[-1]["sequence"] == 3
 
@@ -158,5 +153,5 @@ def test_readers_keep_the_database_they_opened(home: Home) -> None:
     assert before is not None
     with before.file.open("rb") as file:
         content = file.read()
-        home.publish(3, digest(home, 2))
+        home.publish(3, home.digest(2))
         assert before.file.read_bytes() == content

@@ -42,10 +42,6 @@ def deployed(template: Path, tmp_path: Path) -> Home:
     return open_home(shutil.copytree(template, tmp_path / "home"))
 
 
-def digest(home: Home, number: int) -> str:
-    return canonical.sha256((home.root / f"releases/healthcare/{number}/manifest.json").read_bytes())
-
-
 def databases(home: Home) -> list[int]:
     return sorted(int(path.name.partition("-")[0]) for path in home.warehouse.glob("*.duckdb"))
 
@@ -133,7 +129,7 @@ def test_a_type_that_production_cannot_hold_is_refused(home: Home, dtype: pl.Dat
 
 def test_publishing_again_changes_nothing(deployed: Home) -> None:
     before = {path: path.stat().st_mtime_ns for path in deployed.warehouse.rglob("*")}
-    again = deployed.publish(2, digest(deployed, 1))
+    again = deployed.publish(2, deployed.digest(1))
     assert again == deployed.target.current("healthcare")
     assert again.sequence == 2
     assert {path: path.stat().st_mtime_ns for path in deployed.warehouse.rglob("*")} == before
@@ -143,7 +139,7 @@ def test_publishing_again_changes_nothing(deployed: Home) -> None:
 def test_a_release_that_was_approved_against_another_base_is_refused(
     deployed: Home, base: str | int | None
 ) -> None:
-    expected = digest(deployed, base) if isinstance(base, int) else base
+    expected = deployed.digest(base) if isinstance(base, int) else base
     with pytest.raises(GateRefusedError, match="approved against"):
         deployed.publish(3, expected)
     assert rows(deployed) == (2, 12)
@@ -153,7 +149,7 @@ def test_a_release_that_was_approved_against_another_base_is_refused(
 
 def test_an_older_release_is_not_published(deployed: Home) -> None:
     with pytest.raises(GateRefusedError, match="newer"):
-        deployed.publish(1, digest(deployed, 2))
+        deployed.publish(1, deployed.digest(2))
 
 
 def test_databases_are_kept_but_not_for_ever(home: Home) -> None:
@@ -164,9 +160,9 @@ def test_databases_are_kept_but_not_for_ever(home: Home) -> None:
     assert databases(home) == [3, 4, 5]
     assert [state.number for state in home.target.history("healthcare")] == [5, 4, 3, 2, 1]
     home.rollback(4, base)
-    home.rollback(3, digest(home, 4))
-    production = home.rollback(2, digest(home, 3))
-    assert (production.number, production.previous, rows(home)) == (2, digest(home, 1), (2, 12))
+    home.rollback(3, home.digest(4))
+    production = home.rollback(2, home.digest(3))
+    assert (production.number, production.previous, rows(home)) == (2, home.digest(1), (2, 12))
     home.release(6)
     home.publish(6, production.release)
     assert {2, 6} <= set(databases(home))
@@ -174,10 +170,10 @@ def test_databases_are_kept_but_not_for_ever(home: Home) -> None:
 
 
 def test_the_database_to_go_back_to_is_kept_however_old(deployed: Home) -> None:
-    deployed.publish(3, digest(deployed, 2))
-    deployed.rollback(2, digest(deployed, 3))
+    deployed.publish(3, deployed.digest(2))
+    deployed.rollback(2, deployed.digest(3))
     deployed.release(4)
-    deployed.publish(4, digest(deployed, 2))
+    deployed.publish(4, deployed.digest(2))
     assert databases(deployed) == [1, 2, 3, 4]
 
 
@@ -187,11 +183,11 @@ def test_fewer_than_three_databases_cannot_be_kept(home: Home) -> None:
 
 
 def test_a_rollback_goes_back_one_by_one_and_reuses_the_database(deployed: Home) -> None:
-    deployed.publish(3, digest(deployed, 2))
+    deployed.publish(3, deployed.digest(2))
     file = next(deployed.warehouse.glob("2-*"))
     before = file.stat().st_ino
-    second = deployed.rollback(2, digest(deployed, 3))
-    assert (second.number, second.previous, second.sequence) == (2, digest(deployed, 1), 4)
+    second = deployed.rollback(2, deployed.digest(3))
+    assert (second.number, second.previous, second.sequence) == (2, deployed.digest(1), 4)
     assert file.stat().st_ino == before
     first = deployed.rollback(1, second.release)
     assert (first.number, first.previous, first.sequence) == (1, None, 5)
@@ -206,18 +202,18 @@ def test_a_rollback_builds_a_lost_or_damaged_database_anew(deployed: Home) -> No
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    assert deployed.rollback(1, digest(deployed, 2)).number == 1
+    assert deployed.rollback(1, deployed.digest(2)).number == 1
     assert rows(deployed) == (1, 11)
     next(deployed.warehouse.glob("2-*")).unlink()
-    assert deployed.rollback(2, digest(deployed, 1)).number == 2
+    assert deployed.rollback(2, deployed.digest(1)).number == 2
     assert rows(deployed) == (2, 12)
 
 
 def test_rollbacks_that_are_not_rollbacks_are_refused(deployed: Home) -> None:
     with pytest.raises(GateRefusedError, match="never in production"):
-        deployed.rollback(3, digest(deployed, 2))
+        deployed.rollback(3, deployed.digest(2))
     with pytest.raises(GateRefusedError, match="approved against"):
-        deployed.rollback(1, digest(deployed, 3))
+        deployed.rollback(1, deployed.digest(3))
     with deployed.verified(1) as release, pytest.raises(GateRefusedError, match="not of finance"):
         deployed.target.rollback("finance", release, expected_base=None, actor=DEPLOYER)
     assert rows(deployed) == (2, 12)
@@ -225,7 +221,7 @@ def test_rollbacks_that_are_not_rollbacks_are_refused(deployed: Home) -> None:
 
 def test_two_deployers_at_once_end_with_one_of_the_releases(deployed: Home) -> None:
     deployed.release(4)
-    base = digest(deployed, 2)
+    base = deployed.digest(2)
 
     def publish(number: int) -> int | None:
         try:
@@ -274,7 +270,7 @@ def test_a_release_that_duckdb_cannot_build_leaves_production_alone(deployed: Ho
     with deployed.verified(3) as release:
         shutil.rmtree(release.directory / "payload")
         with pytest.raises(SecurePlatformError):
-            deployed.target.publish(release, expected_base=digest(deployed, 2), actor=DEPLOYER)
+            deployed.target.publish(release, expected_base=deployed.digest(2), actor=DEPLOYER)
     assert rows(deployed) == (2, 12)
 
 
@@ -288,5 +284,5 @@ def test_what_is_loaded_must_be_what_was_verified(deployed: Home) -> None:
         other = made_up(3)["patients"].with_columns(token=pl.lit("x")).lazy()
         parquet.write(path, other, file_key(key, "healthcare", 3, "patients"), consume=lambda _: None)
         with pytest.raises(IntegrityError, match="holds other rows"):
-            deployed.target.publish(release, expected_base=digest(deployed, 2), actor=DEPLOYER)
+            deployed.target.publish(release, expected_base=deployed.digest(2), actor=DEPLOYER)
     assert rows(deployed) == (2, 12)

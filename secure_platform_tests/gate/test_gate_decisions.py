@@ -36,7 +36,7 @@ def deployable(home: Home, record_digest: str, base: str | None = None) -> list[
 def test_from_registration_to_production(home: Home) -> None:
     record = home.release()
     assert record.state is ReleaseState.PENDING
-    assert home.gate.pending("healthcare") == [record]
+    assert home.gate.list("healthcare") == [record]
     approved = home.gate.approve(record.digest, home.person("sam"), reason="rows fit", base=None)
     assert approved.state is ReleaseState.APPROVED
     assert approved == home.gate.get(record.digest)
@@ -45,7 +45,7 @@ def test_from_registration_to_production(home: Home) -> None:
     assert approval.not_after == record.expires_at
     deployed = home.gate.record(record.digest, ReleaseState.DEPLOYED, actor=DEPLOYER)
     assert deployed.state is ReleaseState.DEPLOYED
-    assert home.gate.pending() == []
+    assert home.gate.list() == [deployed]
     assert home.audit.verify().unfinished == ()
 
 

@@ -125,10 +125,9 @@ def test_a_deployment_that_was_rejected_meanwhile_still_tells_the_truth_and_stay
 
 def test_a_release_that_was_never_approved_is_never_recorded_as_deployed(home: Home) -> None:
     record = home.release("r1")
-    home.release("r2")
+    pending = home.release("r2")
     with pytest.raises(GateRefusedError, match="is superseded and cannot become deployed"):
         home.gate.record(record.digest, S.DEPLOYED, actor=DEPLOYER)
-    pending = home.gate.pending()[0]
     home.gate.withdraw(pending.digest, home.person("sam"), reason="x")
     with pytest.raises(GateRefusedError, match="is withdrawn and cannot become deployed"):
         home.gate.record(pending.digest, S.DEPLOYED, actor=DEPLOYER)

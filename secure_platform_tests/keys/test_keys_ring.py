@@ -222,7 +222,7 @@ def test_token_keys_follow_versions(home: Home) -> None:
 # --- signatures ---
 
 
-def test_signatures(home: Home) -> None:
+def test_a_signature_verifies_until_a_bit_of_it_or_of_the_message_changes(home: Home) -> None:
     signature = home.ring.sign(b"manifest")
     pem = home.ring.public_key_pem(signature.keyid)
     assert signature.keyid == keyid_of(pem)

@@ -79,7 +79,7 @@ def holders(files: list[Written]) -> dict[str, str]:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-be"])
 @pytest.mark.parametrize("way", WAYS)
-def test_it_sees(way: str, encoding: str, room: Room, tmp_path: Path) -> None:
+def test_the_room_sees_every_way_of_writing(way: str, encoding: str, room: Room, tmp_path: Path) -> None:
     room.take()
     done = room.run(sys.executable, "-I", "-c", WRITE + WAYS[way], encoding, cwd=tmp_path)
     killed = "killed" in way

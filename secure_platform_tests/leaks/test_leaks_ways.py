@@ -216,7 +216,7 @@ def test_only_the_answer_from_production_showed_a_canary(
     assert {label.partition(" as ")[0] for label in asked.printed} == {"kept text"}
 
 
-def test_dbt_did_spill(until_built: Outcome, until_deployed: Outcome) -> None:
+def test_dbt_did_spill_so_that_its_spill_was_looked_at(until_built: Outcome, until_deployed: Outcome) -> None:
     for one in (until_built, until_deployed):
         spilled = [file.size for file in one.files if "/spill/duckdb_temp_storage" in file.path]
         assert sum(spilled) >= SPILL_BYTES

@@ -11,7 +11,8 @@ import pytest
 from access_team import LIMITS, START, Person, reading, told, work
 
 from secure_platform.monitor.deeds import Deed
-from secure_platform.monitor.habits import Habit, Habits, Unusual, renamed
+from secure_platform.monitor.habit import Habit, renamed
+from secure_platform.monitor.habits import Habits, Unusual
 
 ANN = Person("p:ann", "cardiology", 0.9, 12, 60)
 BOB = Person("p:bob", "cardiology", 0.6, 5, 30, reveals=3)

@@ -65,7 +65,7 @@ def test_what_was_told_before_an_edit_is_not_released_under_it(
 
     release()
     (defs / "aggregates.yaml").write_text(AGGREGATES.replace(*edit))
-    with pytest.raises(DataRefusedError, match="marts/totals was told under another declaration"):
+    with pytest.raises(DataRefusedError, match="marts/totals was made under another declaration"):
         release()
     assert len(services.gate.list(PRODUCT)) == 1
 

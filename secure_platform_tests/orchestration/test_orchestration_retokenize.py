@@ -65,7 +65,7 @@ def test_after_a_rotation_production_is_made_anew_from_its_raw_snapshots(deploye
 
 
 def test_what_was_never_deployed_is_not_made_anew(built: Built) -> None:
-    with pytest.raises(GateRefusedError, match="no token is out"):
+    with pytest.raises(GateRefusedError, match="none of its tokens is in use"):
         released(built.services, built.product)
     assert list(carriers(built.services)) == []
 

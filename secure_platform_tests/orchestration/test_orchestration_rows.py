@@ -1,5 +1,7 @@
 """Rows that stay behind take those along that point at them, and the verdict accounts for every row."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,11 @@ import pytest
 from contract_body import contract_body as contract
 from small_product import product_context, prop
 
+from secure_platform.orchestration.steps import protect as protect_step
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull
+from secure_platform.orchestration.steps.rows import Rows, leaving
 
 PEOPLE = [
     prop("id", "integer", "confidential", primaryKey=True, infoType="RECORD_ID"),
@@ -59,6 +63,27 @@ def verdicts(context: StepContext, dataset: str) -> dict[str, Any]:
     snapshot = protect(context, dataset).snapshot
     assert {name: v.detail for name, v in snapshot.verdicts.items() if not v.passed} == {}
     return dict(snapshot.verdicts["rows"].detail)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [lambda kept: kept.slice(1), lambda kept: pl.concat([kept, kept.head(1)])],
+    ids=["lost", "doubled"],
+)
+def test_a_row_that_is_lost_or_doubled_on_the_way_fails_the_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[[pl.LazyFrame], pl.LazyFrame]
+) -> None:
+    context = made(tmp_path, when={"column": "age", "below": 18})
+    pull(context, "people")
+
+    def leaving_otherwise(*given: Any) -> Rows:
+        rows = leaving(*given)
+        return replace(rows, kept=broken(rows.kept))
+
+    monkeypatch.setattr(protect_step, "leaving", leaving_otherwise)
+    verdict = protect(context, "people").snapshot.verdicts["rows"]
+    assert not verdict.passed
+    assert verdict.detail["valid_rows_given"] == ROWS
 
 
 def test_every_row_is_accounted_for_and_nobody_stands_out(tmp_path: Path) -> None:

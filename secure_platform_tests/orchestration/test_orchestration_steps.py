@@ -9,7 +9,9 @@ from orchestration_support import Line, Rows, new_line
 from secure_platform.errors import DataRefusedError, IntegrityError, SecurePlatformError
 from secure_platform.orchestration.guard import value_free
 from secure_platform.orchestration.steps.observe import PROTECTED, RAW
-from secure_platform.orchestration.steps.protect import original_values_left, related
+from secure_platform.orchestration.steps.originals import raw_snapshots, related
+from secure_platform.orchestration.steps.protect import current_plan
+from secure_platform.orchestration.steps.residual import original_values_left
 from secure_platform.protect.execute import apply
 from secure_platform.store.snapshot import Zone
 
@@ -321,15 +323,18 @@ def test_a_mart_is_searched_for_the_originals_of_all_datasets(line: Line) -> Non
     for dataset in ("patients", "encounters"):
         line.pull(dataset)
     mart = pl.LazyFrame({"note": [f"of {address}", "nothing 12345"], "exact": [address, None]})
-    found = original_values_left(context, mart, ("patients", "encounters"), None)
+    plans = current_plan(context.product, context.services.keys).datasets
+    raws = raw_snapshots(context, ("patients", "encounters"))
+    found = original_values_left(context, mart, raws, plans, None)
     assert found == [{"column": "exact", "count": 1}, {"column": "note", "count": 1}]
-    assert original_values_left(context, mart, ("encounters",), None) == []
+    encounters = {"encounters": raws["encounters"]}
+    assert original_values_left(context, mart, encounters, plans, None) == []
     with pytest.raises(DataRefusedError, match="conditions"):
-        original_values_left(context, mart, ("patients", "conditions"), None)
+        raw_snapshots(context, ("patients", "conditions"))
 
 
 def test_originals_of_a_refused_snapshot_are_not_compared_with(line: Line) -> None:
     line.edit("patients", lambda rows: [rows[0], *([row[0], "no date", *row[2:]] for row in rows[1:])])
     line.pull("patients")
     with pytest.raises(DataRefusedError, match="validate"):
-        original_values_left(line.context(), pl.LazyFrame({"a": ["b"]}), ("patients",), None)
+        raw_snapshots(line.context(), ("patients",))

@@ -74,7 +74,7 @@ def test_after_the_last_day_everything_is_made_anew_with_other_tokens(
     assert date.fromisoformat(str(login.params["until"])) > book.until
     monkeypatch.setattr("secure_platform.protect.vault.datetime", Later)
     asked = Asked(PRODUCT, "accounts", "login", 1, "fraud", bank.released("login")[:1])
-    with pytest.raises(Exception, match="do not any more"):
+    with pytest.raises(Exception, match="and no longer"):
         reveal(services, asked, bank.person("petra"))
 
 

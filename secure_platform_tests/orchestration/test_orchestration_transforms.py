@@ -15,9 +15,9 @@ from secure_platform.contract.product import COMPONENT, Product, load_product
 from secure_platform.homes import initialise
 from secure_platform.orchestration.data_map import data_map
 from secure_platform.orchestration.lineage import ColumnLineage
-from secure_platform.orchestration.steps import marts as marts_step
 from secure_platform.orchestration.steps import protect as protect_step
 from secure_platform.orchestration.steps.context import StepContext
+from secure_platform.orchestration.steps.marts import formats_kept
 from secure_platform.orchestration.steps.protect import current_plan, protect
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.protect.execute import undo
@@ -175,8 +175,9 @@ def test_a_mart_column_that_comes_from_nothing_else_keeps_the_format_too(context
         "first": {"number": (card,), "both": (card, mail), "sealed": (mail,), "constant": ()},
         "second": {"again": (("first", "number"),), "other": (("first", "both"),), "card": (mail,)},
     }
-    assert marts_step._kept_formats(context, lineages, "first") == {"number": frozenset({ANY})}
-    assert marts_step._kept_formats(context, lineages, "second") == {"again": frozenset({ANY})}
+    plans = current_plan(context.product, context.services.keys).datasets
+    assert formats_kept(plans, lineages, "first") == {"number": frozenset({ANY})}
+    assert formats_kept(plans, lineages, "second") == {"again": frozenset({ANY})}
 
 
 def test_after_a_rotation_cells_have_the_new_key_and_old_ones_still_open(context: StepContext) -> None:

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from secure_platform import canonical
-from secure_platform.contract.columns import PARTS
 from secure_platform.contract.model import Column, Contract, Protect, Reference
 from secure_platform.contract.product import Product
+from secure_platform.contract.protection import PARTS
 from secure_platform.errors import IntegrityError, PlanRefusedError
 from secure_platform.keys.book_states import Book
 from secure_platform.keys.material import CellKey, TokenKey

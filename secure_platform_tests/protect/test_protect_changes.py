@@ -129,7 +129,7 @@ def sentences(old: Mapping[str, Any] | None, new: Plan) -> list[str]:
 
 def test_a_first_plan_is_summarised() -> None:
     said = sentences(None, compiled(*clinic()))
-    assert said[0] == "First plan, under hipaa_safe_harbor, reckoned at 2026-01-01."
+    assert said[0] == "First plan, under hipaa_safe_harbor, calculated at 2026-01-01."
     assert said[1] == (
         "people: 1 of 3 columns tokenized, 1 of 3 columns dropped, 1 of 3 columns generalized."
     )
@@ -178,7 +178,7 @@ def test_everything_else_that_changes_is_said() -> None:
     ]
     later = compile_plan(product(people, visits, notes), lambda _: 1, date(2027, 1, 1))
     said = sentences(old, later)
-    assert said[0] == "Ages are reckoned at 2027-01-01 instead of 2026-01-01."
+    assert said[0] == "Ages are calculated at 2027-01-01 instead of 2026-01-01."
     assert any("earliest 1937" in sentence for sentence in said)
     assert "WEAKER" not in "".join(said)
     assert "notes: the dataset is no longer released." in sentences(old, compiled(people, visits))

@@ -62,8 +62,8 @@ def test_the_hierarchies_of_the_census_data_join_its_values(shared_data: Path, t
         ("a;x\nb;y\n", "has no level"),
         ("", "has no level"),
         ("\n".join(f"{i};x;*" for i in range(MOST_VALUES + 1)), "at most 10,000"),
-        ("a;x;*\na;y;*\n", "Level 1 .* parts what level 0"),
-        ("a;x;p\nb;x;q\n", "Level 2 .* parts what level 1"),
+        ("a;x;*\na;y;*\n", "Level 1 .* separates values that level 0 merges"),
+        ("a;x;p\nb;x;q\n", "Level 2 .* separates values that level 1 merges"),
         ('"a;x\n', "cannot be read"),
     ],
 )

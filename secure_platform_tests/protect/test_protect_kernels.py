@@ -267,5 +267,5 @@ def test_any_number_comes_back_and_no_other_key_or_tweak_gives_the_same(
     ("radix", "shortest", "longest", "said"),
     [(10, 6, 6, True), (10, 5, 9, False), (10, 6, 32, True), (10, 6, 33, False), (36, 4, 20, True)],
 )
-def test_what_fits(radix: int, shortest: int, longest: int, said: bool) -> None:  # noqa: FBT001 - a table
+def test_which_lengths_ff1_takes(radix: int, shortest: int, longest: int, said: bool) -> None:  # noqa: FBT001 - a table
     assert fits(radix, shortest, longest) is said

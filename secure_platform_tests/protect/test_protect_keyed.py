@@ -125,6 +125,6 @@ def test_a_serialised_expression_holds_the_key() -> None:
         (pl.Datetime("us", "UTC"), datetime(2024, 2, 29, 1, 2, 3, 4, UTC), "2024-02-29T01:02:03.000004Z"),
     ],
 )
-def test_canonical_text(dtype: pl.DataType, value: Any, text: str) -> None:
+def test_every_type_has_one_canonical_text(dtype: pl.DataType, value: Any, text: str) -> None:
     frame = pl.DataFrame({"v": [value, None]}, schema={"v": dtype})
     assert frame.select(canonical_text(pl.col("v"), dtype)).to_series().to_list() == [text, None]

@@ -353,7 +353,7 @@ def test_strength_is_a_preorder_with_drop_on_top_and_keep_at_the_bottom() -> Non
         (protect("generalize.bucket", width=5), protect("generalize.bucket", width=10), False),
     ],
 )
-def test_parameters_count(choice: Protect, floor: Protect, allowed: bool) -> None:  # noqa: FBT001 - a table
+def test_parameters_decide_what_stands_for_what(choice: Protect, floor: Protect, *, allowed: bool) -> None:
     assert strengths().stands_for(choice, floor) is allowed
 
 

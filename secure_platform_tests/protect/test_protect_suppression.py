@@ -137,7 +137,7 @@ def test_what_cannot_be_done_is_refused_before_any_data_is_read() -> None:
     who = column("who", level="confidential", subject_id=True, protect="drop")
     assert "who is dropped" in refusal(ID, who, PLACE, k=2)
     parent = column("parent", "integer", level="public", reference=Reference("people", "id"))
-    assert "points at itself" in refusal(*COLUMNS, parent, sample=0.5)
+    assert "references itself" in refusal(*COLUMNS, parent, sample=0.5)
 
 
 # --- the plan

@@ -168,7 +168,7 @@ def test_all_tokens_of_a_time_end_on_one_day_which_is_never_too_late(today: date
 def test_after_their_day_tokens_are_not_told_and_values_get_others(keys: Kept) -> None:
     old = plan_of(card(), today=TODAY - timedelta(days=90))
     was = tokens(keys, ["a", "b"], old)
-    with pytest.raises(UsageError, match="do not any more"):
+    with pytest.raises(UsageError, match="and no longer"):
         told(keys, was, old)
     now = tokens(keys, ["a", "b"])
     assert not set(was) & set(now)

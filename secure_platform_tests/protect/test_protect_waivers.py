@@ -79,12 +79,12 @@ def test_a_waiver_inside_json_is_told_with_its_path() -> None:
 def test_what_was_protected_before_is_not_protected_again() -> None:
     """A token of a token joins with nothing; a date that is shifted twice is not where its neighbours are."""
     mail = column("mail", info_type="EMAIL", protected=True)
-    assert "was protected before it came here, and tokenize" in refused(
+    assert "was already protected when it arrived, and tokenize" in refused(
         mail, OTHER, profile="gdpr_pseudonymous"
     )
     for transform in ("fake", "hash", {"transform": "encrypt", "mode": "deterministic"}):
         again = column("mail", level="public", protected=True, protect=transform)
-        assert "was protected before" in refused(again, OTHER, profile="gdpr_pseudonymous")
+        assert "was already protected" in refused(again, OTHER, profile="gdpr_pseudonymous")
     kept = replace(mail, protect=Protect("keep"), waiver=WAIVER)
     for subject in (kept, replace(mail, protect=Protect("drop")), replace(mail, protect=Protect("redact"))):
         assert planned(subject, OTHER, profile="gdpr_pseudonymous").transform in {"keep", "drop", "redact"}

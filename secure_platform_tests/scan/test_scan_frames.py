@@ -44,7 +44,7 @@ def test_numbers_are_evidence_under_their_header_only() -> None:
     }
 
 
-def test_typed_dates() -> None:
+def test_dates_are_found_in_typed_columns_by_their_names() -> None:
     typed: dict[str, Sequence[Any]] = {
         "dob": [date(1961, 4, 12), None],
         "death_date": [datetime(2020, 1, 1, tzinfo=UTC), None],

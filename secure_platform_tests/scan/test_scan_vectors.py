@@ -104,7 +104,9 @@ def labelled(shared_data: Path) -> tuple[list[set[str]], list[set[str]]]:
 
 
 @pytest.mark.parametrize("kind", LABELS)
-def test_labelled_sentences(labelled: tuple[list[set[str]], list[set[str]]], kind: str) -> None:
+def test_labelled_sentences_are_found_without_a_false_one(
+    labelled: tuple[list[set[str]], list[set[str]]], kind: str
+) -> None:
     label, recall = LABELS[kind]
     truth = [label in labels for labels in labelled[0]]
     found = [kind in kinds for kinds in labelled[1]]

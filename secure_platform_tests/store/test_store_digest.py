@@ -197,7 +197,7 @@ def test_every_changed_cell_changes_it(frame: pl.DataFrame, data: st.DataObject)
         EXAMPLE.with_columns(pl.col("text").cast(pl.Binary)),
     ],
 )
-def test_what_changes_it(other: pl.DataFrame) -> None:
+def test_any_change_of_content_changes_the_digest(other: pl.DataFrame) -> None:
     assert digest_of(other) != digest_of(EXAMPLE)
 
 
@@ -207,7 +207,7 @@ def test_cells_do_not_run_together() -> None:
     assert digest_of(pl.DataFrame({"ab": ["c"]})) != digest_of(pl.DataFrame({"a": ["bc"]}))
 
 
-def test_it_is_keyed() -> None:
+def test_another_key_gives_another_digest() -> None:
     assert digest_of(EXAMPLE, bytes(32)) != digest_of(EXAMPLE)
 
 

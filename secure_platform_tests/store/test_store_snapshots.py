@@ -571,7 +571,7 @@ def test_a_scan_keeps_reading_what_it_verified(home: Home) -> None:
     assert frame.collect().equals(table(3))
 
 
-def test_names_are_confined(home: Home) -> None:
+def test_a_name_never_leads_out_of_the_lake(home: Home) -> None:
     for name in ("../x", "a/b", "", "A"):
         with pytest.raises(UsageError):
             home.store.head(name, "patients", Zone.RAW)

@@ -191,6 +191,6 @@ def test_an_engineer_reads_the_runs(ui: Browser) -> None:
     expect(ui.open("/runs").locator(RUN).first).to_be_visible()
 
 
-def test_an_engineer_can(ui: Browser) -> None:
+def test_an_engineer_can_materialise(ui: Browser) -> None:
     page = ui.open("/assets/healthcare/protected/patients?view=overview")
     expect(page.get_by_role("button", name="Materialize")).to_be_enabled()

@@ -18,10 +18,11 @@ from web_support import Client
 from secure_platform.access.principals import ROLES
 from secure_platform.control.tables import approval as approval_table
 from secure_platform.orchestration.steps.deploy import deploy
+from secure_platform.orchestration.steps.exchange import ARROW
 from secure_platform.services import Services
 from secure_platform.web.api import routes
 from secure_platform.web.api_call import Operation
-from secure_platform.web.api_operations import ARROW, OPERATIONS
+from secure_platform.web.api_operations import OPERATIONS
 from secure_platform.web.routes import AUTHENTICATED
 
 pytestmark = pytest.mark.slow
@@ -114,7 +115,7 @@ def test_every_operation_serves_whom_the_table_says(role: str, place: Api) -> No
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_nobody_gets_nothing(operation: Operation, place: Api) -> None:
+def test_whoever_is_not_known_gets_no_answer_from_any_operation(operation: Operation, place: Api) -> None:
     for headers in ({}, {"Authorization": "Bearer spt_0000000000000000_" + "A" * 43}):
         answer = _ask(place.anonymous, operation, place.services, **headers)
         assert answer.status_code == 401

@@ -1,4 +1,4 @@
-"""Unusual use of a product's data becomes a security incident, with its user as the audit log calls them."""
+"""Unusual use of a product's data becomes a security incident that names the user as the audit log does."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from secure_platform.services import Services
 
 
 def look_at_access(services: Services) -> Looked:
-    """Let the incidents take in what is new in the log and unusual; then keep what was learned.
+    """Report what is new and unusual in the log as incidents; then keep what was learned.
 
-    Told before it is kept: whoever is killed in between finds it again, and the same changes nothing.
+    Reported before it is kept: a process that is killed in between finds it again, which changes nothing.
     """
     looked = services.access_watch.look(
         [each.name for each in services.principals.list()],
@@ -33,7 +33,7 @@ def look_at_access(services: Services) -> Looked:
 
 
 def clocks(services: Services) -> Mapping[str, ZoneInfo]:
-    """Product → whose days and hours count."""
+    """Product → the time zone whose days and hours count."""
     return {
         name: ZoneInfo(product_terms(product).monitor.timezone) for name, product in services.products.items()
     }

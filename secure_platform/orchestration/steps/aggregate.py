@@ -1,10 +1,11 @@
-"""Protected → marts: a table of numbers with noise, told once for each state of its input.
+"""Protected → marts: a table of statistics with noise, drawn once for each state of its input.
 
-What is spent is in the ledger before the noise is drawn. Told again from the same input, the table is the
-same and nothing is spent, whether its snapshot is still there or not.
+The spend is in the ledger before the noise is drawn. Made again from the same input, the table is the same
+and nothing is spent, whether or not its snapshot still exists.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import polars as pl
@@ -13,7 +14,7 @@ from secure_platform import canonical
 from secure_platform.contract.aggregates import Aggregate, Aggregates
 from secure_platform.errors import UsageError
 from secure_platform.monitor.profile import Measures, Profiler
-from secure_platform.orchestration.steps.context import CheckOutcome, StepContext, StepOutcome, input_key
+from secure_platform.orchestration.steps.context import StepContext, StepOutcome, input_key, verdict_checks
 from secure_platform.orchestration.steps.contributing import MadeOf, contributing, followed, made_of
 from secure_platform.orchestration.steps.observe import (
     MARTS,
@@ -24,32 +25,24 @@ from secure_platform.orchestration.steps.observe import (
     remember,
     treated,
 )
+from secure_platform.orchestration.steps.originals import raw_snapshots, related
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
-from secure_platform.orchestration.steps.protect import (
-    current_plan,
-    left_over,
-    lineage_record,
-    original_values_left,
-    plan_digest,
-    record_left,
-    related,
-    residual_detail,
-)
+from secure_platform.orchestration.steps.protect import current_plan, lineage_record, plan_digest
 from secure_platform.orchestration.steps.reports import reported
+from secure_platform.orchestration.steps.residual import RESIDUAL, judge_residual
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.aggregate import answered
 from secure_platform.protect.aggregate_rules import subject_of
 from secure_platform.protect.budget import Spend
 from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.protect.residual import kept_formats
+from secure_platform.protect.reversible import AT_RANDOM
 from secure_platform.protect.told import errors, identity, noise_domain, order_key, told
 from secure_platform.store.draft import Draft
 from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
 from secure_platform.taxonomy.classification import Classification
 
-VERDICTS: Final = ("budget", "residual")
-_AT_RANDOM: Final = "encrypt.randomized"
-"""Its cells are others each time."""
+VERDICTS: Final = ("budget", RESIDUAL)
 
 
 def aggregate(context: StepContext, name: str) -> StepOutcome:
@@ -81,7 +74,7 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
     began = time.monotonic()
     table, spend, again = _tell(context, document, declared, made_of(context, whole, source), whole)
     with services.store.draft(product.name, name, Zone.MARTS, actor=context.requester) as draft:
-        measures = _judge(context, draft, declared, plan, table, spend, again=again)
+        measures = _judge(context, draft, declared, whole.datasets, table, spend, again=again)
         snapshot = draft.commit(
             input_key=key,
             contract_version="",
@@ -97,7 +90,7 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
                 },
             },
         )
-    findings = found_by(snapshot.verdicts["residual"])
+    findings = found_by(snapshot.verdicts[RESIDUAL])
     terms, seconds = product_terms(product), time.monotonic() - began
     said = treated([declaration_digest(declared), plan.treatment])
     remember(context, snapshot, terms, measures, findings=findings, seconds=seconds, said=said)
@@ -105,12 +98,12 @@ def aggregate(context: StepContext, name: str) -> StepOutcome:
 
 
 def declaration_digest(declared: Aggregate) -> str:
-    """`sha256:<hex>` over all that is declared of one aggregate."""
+    """`sha256:<hex>` over the declaration of one aggregate."""
     return canonical.sha256(canonical.dumps(declared.model_dump(mode="json")))
 
 
 def classification(declared: Aggregate, plan: DatasetPlan) -> Classification:
-    """That of its groups, which are told as they are; numbers with noise are internal."""
+    """The highest classification of its groups, which have no noise; numbers with noise are internal."""
     grouped = {group.column for group in declared.group_by}
     levels = [column.classification for column in plan.outputs if column.column in grouped]
     return max([Classification.INTERNAL, *levels])
@@ -128,7 +121,7 @@ def _declared(context: StepContext, name: str) -> tuple[Aggregates, Aggregate]:
 def _tell(
     context: StepContext, document: Aggregates, declared: Aggregate, source: MadeOf, plan: Plan
 ) -> tuple[pl.DataFrame, Spend, bool]:
-    """Spend, and then draw the noise; returns whether it was spent before."""
+    """Spend first, then draw the noise; also returns whether it was spent before."""
     services, product = context.services, context.product
     keys, domain = services.keys, noise_domain(product.name)
     key = keys.token_key(domain)
@@ -144,13 +137,13 @@ def _tell(
 
 
 def _input_digest(context: StepContext, source: MadeOf, plan: Plan) -> str:
-    """What changes with all that says which rows count: contents, or what they are made of.
+    """A digest that changes with everything that decides which rows count: contents, or provenance.
 
-    Cells that are encrypted at random are others each time.
+    Randomly encrypted cells differ each time, so there the content cannot be used.
     """
     datasets = [each.snapshot for each, _ in followed(context, plan, source)]
     outputs = [column for each in datasets for column in plan.datasets[each.dataset].outputs]
-    if any(part.full_name == _AT_RANDOM for column in outputs for part in column.every()):
+    if any(part.full_name == AT_RANDOM for column in outputs for part in column.every()):
         return canonical.dumps(_provenance(source)).decode()
     if len(datasets) == 1:
         return source.snapshot.content_digest
@@ -173,27 +166,20 @@ def _judge(
     context: StepContext,
     draft: Draft,
     declared: Aggregate,
-    plan: DatasetPlan,
+    plans: Mapping[str, DatasetPlan],
     table: pl.DataFrame,
     spend: Spend,
     *,
     again: bool,
 ) -> Measures:
-    product, name, lazy = context.product, declared.name, table.lazy()
+    plan, lazy = plans[declared.source], table.lazy()
     profiler = Profiler(None, labels_key(context), values=declared.columns)
     counts = draft.write(lazy, observe=profiler.queries(lazy))
     draft.verdict("budget", passed=True, **_spent(declared, spend, again=again))
     kept = kept_formats(plan)
     formats = {group.column: kept[group.column] for group in declared.group_by if group.column in kept}
-    left = left_over(context, name, draft.scan(), formats)
-    values = original_values_left(context, draft.scan(), product.contracts, None)
-    record_left(context, (Zone.MARTS, name, draft.snapshot_id), left, draft.scan())
-    draft.verdict(
-        "residual",
-        passed=not left.findings and not values,
-        **residual_detail(left),
-        original_values=values,
-    )
+    raws = raw_snapshots(context, context.product.contracts)
+    judge_residual(context, draft, (Zone.MARTS, declared.name), raws, plans, formats=formats)
     return profiler.measures(counts)
 
 
@@ -215,9 +201,5 @@ def _sources(declared: Aggregate) -> dict[str, str | None]:
 
 
 def _outcome(context: StepContext, snapshot: Snapshot) -> StepOutcome:
-    proved = tuple(
-        CheckOutcome(name, snapshot.verdicts[name].passed, snapshot.verdicts[name].detail)
-        for name in VERDICTS
-    )
     watched = monitored(context, snapshot, product_terms(context.product), MARTS)
-    return reported(context, StepOutcome(snapshot, (*proved, *watched)))
+    return reported(context, StepOutcome(snapshot, (*verdict_checks(snapshot, VERDICTS), *watched)))

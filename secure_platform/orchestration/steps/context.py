@@ -5,7 +5,7 @@ re-reads the verdicts of its input.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -96,7 +96,7 @@ class StepContext:
         return snapshot
 
     def released(self, zone: Zone, dataset: str) -> str | None:
-        """Id of the snapshot that the release comes from whose data are protected again."""
+        """Id of the snapshot behind the release that is being protected again; None for a build."""
         lineage = self.again.contents.lineage if self.again else []
         found = (each.snapshot_id for each in lineage if (each.zone, each.dataset) == (str(zone), dataset))
         return next(found, None)
@@ -124,8 +124,14 @@ def verdict_records(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def verdict_checks(snapshot: Snapshot, stages: Iterable[str]) -> tuple[CheckOutcome, ...]:
+    """The verdicts of these stages as checks of the same names."""
+    verdicts = snapshot.verdicts
+    return tuple(CheckOutcome(stage, verdicts[stage].passed, verdicts[stage].detail) for stage in stages)
+
+
 def input_key(**parts: Any) -> str:
-    """What decides whether a step has anything to do: all its output depends on, this code included.
+    """A digest of everything that a step's output depends on, this code included: it decides whether to run.
 
     Inputs are named by snapshot, not by content: lines that were set aside do not show in the content, and
     what is released must come from the very snapshots that its lineage names.

@@ -1,8 +1,8 @@
-"""The rows that an aggregate counts, read from the very snapshots that its source was made of.
+"""The rows that an aggregate counts, read from exactly the snapshots that its source was made of.
 
-The newest ones may be others by now: a row that is there because of somebody's row in an older snapshot would
-be counted because of a newer one. Each of them has to be made as contracts and plan are today, by which it
-was decided that the aggregate can be told.
+The newest snapshots may differ: a row that is there because of somebody's row in an older snapshot would be
+counted because of a newer one. Each of them must be made under today's contracts and plan, because these
+decided that the aggregate can be published.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,21 +32,21 @@ from secure_platform.validate.rules import cast_typed
 
 @dataclass(frozen=True)
 class MadeOf:
-    """A protected snapshot and those that it was made of."""
+    """A protected snapshot and the snapshots that it was made from."""
 
     snapshot: Snapshot
     raw: Snapshot
     parents: Mapping[str, "MadeOf"]
 
     def every(self) -> Iterator["MadeOf"]:
-        """Itself and all that it was made of, once for each way that leads there."""
+        """Itself and everything that it was made from, once for each path that leads there."""
         yield self
         for parent in self.parents.values():
             yield from parent.every()
 
 
 def made_of(context: StepContext, plan: Plan, snapshot: Snapshot) -> MadeOf:
-    """A protected snapshot with all that it was made of.
+    """A protected snapshot with everything that it was made from.
 
     Raises:
         IntegrityError: If one of them is gone, or not what was written.
@@ -77,13 +77,13 @@ def made_of(context: StepContext, plan: Plan, snapshot: Snapshot) -> MadeOf:
 def followed(
     context: StepContext, plan: Plan, made: MadeOf, person: str | None = None
 ) -> Iterator[tuple[MadeOf, str]]:
-    """A dataset and all whose missing rows took rows of it along; each with what tells persons apart.
+    """A dataset, and all whose missing rows made rows of it stay behind; each with its person column.
 
     Args:
         context: Names the product.
         plan: Of today.
         made: The dataset.
-        person: That column, where the contract names none.
+        person: The column that identifies persons, if the contract names none.
     """
     contract = context.product.contracts[made.snapshot.dataset]
     yield made, person or subject_of(contract)
@@ -96,7 +96,7 @@ def followed(
 
 
 def contributing(context: StepContext, plan: Plan, source: MadeOf) -> pl.LazyFrame:
-    """The rows of a protected dataset that count: each is there because of its own person alone.
+    """The rows of a protected dataset that count: those that depend on their own person alone.
 
     Raises:
         DataRefusedError: If rows of several persons were set aside for one key, or some for what others say.

@@ -1,8 +1,8 @@
 """One way to decide on a release, for command line, web page and API: what was seen is what is signed.
 
-The package is verified first, and the digest and production base that the caller saw must be those of now.
-A change ticket stands before the reason, so the decision's signature binds it; it is audited, in the clear,
-and told with the decision.
+The package is verified first, and the digest and production base that the caller saw must still be the
+present ones. A change ticket is put in front of the reason, so that the decision's signature covers it. The
+ticket is audited in the clear, and sent with the notice of the decision.
 """
 
 import re
@@ -105,7 +105,7 @@ def _note_ticket(services: Services, digest: str, principal: Principal, ticket: 
 
 
 def _require_not_live(services: Services, digest: str) -> ReleaseRecord:
-    """The release; refused if readers see it, even if a deployment died before it could record that."""
+    """The release; refused if it is live, even if the deployment died before it could record that."""
     record = services.gate.get(digest)
     if services.target.base(record.product) == digest:
         raise GateRefusedError(

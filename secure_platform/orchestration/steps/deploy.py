@@ -101,7 +101,7 @@ def reconcile(services: Services, product: str, *, actor: str) -> ReleaseRecord 
 
 
 def _rolled_back(records: Sequence[ReleaseRecord], current: ReleaseRecord) -> list[ReleaseRecord]:
-    """What production went back from without its being recorded: newer releases that count as deployed."""
+    """Newer releases that are recorded as deployed although production was rolled back from them."""
     deployed = (record for record in records if record.state is ReleaseState.DEPLOYED)
     return [record for record in deployed if record.number > current.number]
 
@@ -141,7 +141,7 @@ def _publish(services: Services, record: ReleaseRecord, base: str | None, deploy
 def in_production(services: Services, product: str) -> ReleaseRecord:
     """The release that a rollback leaves when its caller names none.
 
-    A rollback that died before it was recorded counts as not done: said again, it does not go back once more.
+    A rollback that died before it was recorded counts as not done: repeating it does not roll back further.
 
     Raises:
         GateRefusedError: If nothing is in production.
@@ -156,9 +156,9 @@ def in_production(services: Services, product: str) -> ReleaseRecord:
 
 
 def rollback(services: Services, seen: ReleaseRecord, principal: Principal, *, reason: str) -> Deployed:
-    """Put the release before the one that the caller saw in production back into it.
+    """Roll back to the release before the one that the caller saw in production.
 
-    The policy is asked before anything is looked at, and again with the signed decision; the old package is
+    The policy is asked before anything is read, and again with the signed decision; the old package is
     verified again as for a deployment.
 
     Raises:
@@ -209,7 +209,7 @@ def _require_still_there(current: ReleaseRecord | None, seen: ReleaseRecord) -> 
 def one_at_a_time(
     services: Services, product: str, *, timeout_seconds: float = WORK_SECONDS
 ) -> AbstractContextManager[None]:
-    """Deployments and rollbacks of a product wait for each other, and for whoever else holds this."""
+    """A lock: deployments and rollbacks of a product wait for each other, and for any other holder."""
     warehouse = private_directory(services.settings.home / "warehouse")
     return file_lock(
         warehouse / f".{product}.lock",
@@ -257,7 +257,7 @@ def verified_package(services: Services, record: ReleaseRecord) -> Iterator[Veri
 
 
 def signed_package(services: Services, record: ReleaseRecord) -> SignedManifest:
-    """The signed manifest of a registered release, to be shown; its payload is not looked at.
+    """The signed manifest of a registered release, for display; its payload is not read.
 
     Raises:
         IntegrityError: If the manifest is not what was signed.

@@ -1,14 +1,17 @@
-"""A release and what happens in a run, as they cross the wire between server and command line."""
+"""How a release, the events of a run and rows are written between server and command line."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from secure_platform import errors
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
 from secure_platform.plain import plain
+
+ARROW: Final = "application/vnd.apache.arrow.stream"
+"""Media type of the rows of a query."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def record_data(record: ReleaseRecord) -> dict[str, Any]:
 
 
 def read_record(data: Mapping[str, Any]) -> ReleaseRecord:
-    """The release that was written as JSON, without what only the gate needs of it."""
+    """The reverse of `record_data`; what only the gate needs is left empty."""
     decided_at = data["decided_at"]
     return ReleaseRecord(
         digest=data["digest"],

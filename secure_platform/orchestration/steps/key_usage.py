@@ -1,6 +1,7 @@
-"""What in a home cannot be read any more without one version of a key, counted before it is taken away.
+"""What in a home could not be read without one version of a key, counted before that version is removed.
 
-It is counted in the records themselves, whatever else was recorded about them. Nothing is opened or believed.
+The count is taken from the records themselves, whatever else was recorded about them. Nothing is opened, and
+nothing is trusted.
 """
 
 import re
@@ -21,7 +22,7 @@ _MAC: Final = re.compile(rb"\bm([1-9][0-9]{0,8}):[0-9a-f]{64}\b")
 
 
 def usage_of(services: Services, about: KeyVersion) -> dict[str, int]:
-    """What needs the version, in words → how many; empty where nothing does or it cannot be counted."""
+    """Description of what needs the version → how many; empty if nothing does, or it cannot be counted."""
     found: dict[str, int] = {}
     for room, what in ROOMS.items():
         count = sum(_needs(record, about) for record in _records(services.settings.home / room))
@@ -38,7 +39,7 @@ def usage_of(services: Services, about: KeyVersion) -> dict[str, int]:
 
 
 def _records(room: Path) -> Iterator[bytes]:
-    """Every JSON document of a room; databases and Parquet files begin otherwise."""
+    """Every JSON document in a directory; databases and Parquet files begin differently."""
     for path in room.rglob("*"):
         if path.is_file() and not path.is_symlink():
             with path.open("rb") as file:

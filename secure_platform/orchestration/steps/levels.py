@@ -1,9 +1,9 @@
-"""Levels of generalization that a contract could ask for: searched in the source, proposed, never written.
+"""Proposes generalization levels for a contract: it searches the source and writes nothing.
 
 The hierarchies are those that the contract's quasi-identifiers name, at whatever level, and those that the
-caller adds; k, l and what may stay behind are what the contract and the profile say. A person decides. The
-source is read as a build reads it: by who may build the product, and the audit log says so. Only the columns
-that k and l are about are protected, and nothing is stored: no token is drawn for a proposal.
+caller adds; k, l and the share that may stay behind come from the contract and the profile. A person decides.
+The source is read as in a build, by somebody who may build the product, and the audit log records it. Only
+the columns that k and l concern are protected, and nothing is stored: no token is drawn for a proposal.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ from secure_platform.protect.levels import Found, Lattice, Search, Wanted
 from secure_platform.protect.plan import DatasetPlan
 from secure_platform.protect.profile import load_profile
 from secure_platform.protect.suppression import Suppression, chosen
+from secure_platform.protect.transforms import KEEP
 from secure_platform.protect.vault import VAULT
 from secure_platform.services import Services
 from secure_platform.source.dataset import open_source
@@ -102,7 +103,7 @@ def propose_levels(
     rule = plan.suppression
     if rule is None or not rule.quasi:
         raise UsageError(
-            f"{dataset} is to have neither k nor l",
+            f"{dataset} asks for neither k nor l",
             "Mark its quasi-identifiers, and say `suppressRows: {k: 5}` in its contract.",
         )
     files = _files(plan, rule, added)
@@ -128,7 +129,7 @@ def propose_levels(
 
 
 def _least(product: Product, contract: Contract, name: str, file: str) -> int:
-    """The lowest level of a hierarchy that the plan would be compiled with: 1 where the value is not kept.
+    """The lowest level of a hierarchy with which the plan compiles: 1 if the value must not be kept.
 
     Raises:
         PlanRefusedError: If the profile requires what no level of a hierarchy stands for.
@@ -136,7 +137,7 @@ def _least(product: Product, contract: Contract, name: str, file: str) -> int:
     decider = Decider(product, load_profile(product.profile), datetime.now(UTC).date())
     column = contract.column(name)
     try:
-        decider.decide(contract, replace(column, protect=Protect("keep")))
+        decider.decide(contract, replace(column, protect=Protect(KEEP)))
     except PlanRefusedError:
         raised = Protect("generalize", {"to": "hierarchy", "file": file, "level": 1})
         decider.decide(contract, replace(column, protect=raised))
@@ -145,7 +146,7 @@ def _least(product: Product, contract: Contract, name: str, file: str) -> int:
 
 
 def _counted(search: Search, least: Mapping[str, int]) -> Search:
-    """The levels as the hierarchies number them: the search numbers those from which it began."""
+    """The levels in the hierarchies' numbering; the search counts from the lowest that is allowed."""
     if search.found is None:
         return search
     levels = {name: level + least.get(name, 0) for name, level in search.found.levels.items()}
@@ -153,7 +154,7 @@ def _counted(search: Search, least: Mapping[str, int]) -> Search:
 
 
 def _searched(plan: DatasetPlan, rule: Suppression) -> DatasetPlan:
-    """The plan of the columns that k and l are about.
+    """The plan, reduced to the columns that k and l concern.
 
     Raises:
         UsageError: If tokens would be drawn for one of them, and stored.
@@ -172,7 +173,7 @@ def _searched(plan: DatasetPlan, rule: Suppression) -> DatasetPlan:
 def _read(
     services: Services, plan: DatasetPlan, rule: Suppression, source: Path, contract: Contract
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of the source that would not stay behind anyway, and what the plan makes of them."""
+    """The rows of the source that no condition or sample leaves behind, raw and protected."""
     typed = chosen(rule, cast_typed(contract, _text(source, contract)), services.keys).collect()
     if typed.is_empty():
         raise DataRefusedError(
@@ -214,7 +215,7 @@ def _text(source: Path, contract: Contract) -> pl.LazyFrame:
 
 
 def _levels(product: Product, values: pl.Series, file: str) -> list[pl.Series]:
-    """What the values are at each level; what is in no line is there as it is, and null above."""
+    """The values at each level; one that is on no line of the file is null above level 0."""
     frame = values.to_frame("value")
     text = frame.select(canonical_text(pl.col("value"), values.dtype))["value"]
     higher = [

@@ -30,6 +30,7 @@ from secure_platform.orchestration.steps.context import (
     StepContext,
     StepOutcome,
     input_key,
+    verdict_checks,
 )
 from secure_platform.orchestration.steps.observe import (
     MARTS,
@@ -41,18 +42,13 @@ from secure_platform.orchestration.steps.observe import (
     remember,
     treated,
 )
-from secure_platform.orchestration.steps.protect import (
-    KEYED,
-    current_plan,
-    left_over,
-    lineage_record,
-    original_values_left,
-    record_left,
-    residual_detail,
-)
+from secure_platform.orchestration.steps.originals import raw_snapshots
+from secure_platform.orchestration.steps.protect import KEYED, current_plan, lineage_record
 from secure_platform.orchestration.steps.protect import VERDICTS as PROTECTED_VERDICTS
 from secure_platform.orchestration.steps.reports import reported
+from secure_platform.orchestration.steps.residual import RESIDUAL, judge_residual
 from secure_platform.orchestration.steps.scanning import product_scan
+from secure_platform.protect.plan import DatasetPlan
 from secure_platform.protect.residual import kept_formats
 from secure_platform.store.snapshot import Snapshot, Zone, require_verdicts
 from secure_platform.store.temporary import claimed_directory
@@ -61,7 +57,7 @@ from secure_platform.store.warehouse import BuildWarehouse
 if TYPE_CHECKING:
     from secure_platform.orchestration.lineage import ColumnLineage
 
-VERDICTS: Final = ("dbt", "residual")
+VERDICTS: Final = ("dbt", RESIDUAL)
 PASSED: Final = frozenset({"pass", "success"})
 """A test that only warns and fails is a failed verdict."""
 TEXT: Final = "String"
@@ -122,20 +118,42 @@ def build_marts(context: StepContext, marts: Mapping[str, Mart]) -> MartsOutcome
             services.store.set_head(snapshot, actor=context.requester)
         return _outcome(context, reused)
     began, terms = time.monotonic(), product_terms(product)
-    built = _build(context, marts, inputs, key, digest)
-    seconds = time.monotonic() - began
     plans = current_plan(product, services.keys).datasets
+    built = _build(context, marts, inputs, plans, key, digest)
+    seconds = time.monotonic() - began
     said = treated([plans[name].treatment for name in sorted(plans)])
     for snapshot, measures in built.values():
-        findings = found_by(snapshot.verdicts["residual"])
+        findings = found_by(snapshot.verdicts[RESIDUAL])
         remember(context, snapshot, terms, measures, findings=findings, seconds=seconds, said=said)
     return _outcome(context, {name: snapshot for name, (snapshot, _) in built.items()})
+
+
+@dataclass(frozen=True)
+class _Build:
+    """One dbt build, from which every mart is committed.
+
+    Attributes:
+        key: Input key of all its marts.
+        inputs: The protected snapshots that dbt read, by dataset.
+        plans: What was done to the columns of these datasets.
+        run: What dbt reported.
+        lineages: Mart → where its columns come from; a mart comes after the marts that it reads.
+        record: The dbt project and its versions, for the provenance.
+    """
+
+    key: str
+    inputs: Mapping[str, Snapshot]
+    plans: Mapping[str, DatasetPlan]
+    run: DbtRun
+    lineages: Mapping[str, "ColumnLineage"]
+    record: Mapping[str, Any]
 
 
 def _build(
     context: StepContext,
     marts: Mapping[str, Mart],
     inputs: Mapping[str, Snapshot],
+    plans: Mapping[str, DatasetPlan],
     key: str,
     digest: str,
 ) -> dict[str, tuple[Snapshot, Measures]]:
@@ -162,24 +180,18 @@ def _build(
         if project_digest(project) != digest:
             raise DataRefusedError("The dbt project changed while it was built", "Run the build again.")
         record = dbt_record(project, digest, part_of(built, product.name), run.compiled)
-        lineage = column_lineage(built, run.compiled, {n: s.columns for n, s in inputs.items()})
-        return {
-            name: _commit(context, warehouse, mart, run, inputs, key, lineage, record)
-            for name, mart in marts.items()
-        }
+        lineages = column_lineage(built, run.compiled, {n: s.columns for n, s in inputs.items()})
+        build = _Build(key, inputs, plans, run, lineages, record)
+        return {name: _commit(context, warehouse, mart, build) for name, mart in marts.items()}
 
 
-def _kept_formats(
-    context: StepContext, lineages: Mapping[str, "ColumnLineage"], mart: str
+def formats_kept(
+    plans: Mapping[str, DatasetPlan], lineages: Mapping[str, "ColumnLineage"], mart: str
 ) -> dict[str, frozenset[str]]:
-    """The columns of a mart that come from nothing but columns in which something is found on purpose."""
-    plan = current_plan(context.product, context.services.keys)
+    """The columns of a mart that come only from columns in which findings are expected, and their types."""
     found = {
-        (name, column): kinds
-        for name, each in plan.datasets.items()
-        for column, kinds in kept_formats(each).items()
+        (name, column): kinds for name, plan in plans.items() for column, kinds in kept_formats(plan).items()
     }
-    # A mart comes after the marts that it reads.
     for name, lineage in lineages.items():
         found |= {
             (name, column): frozenset().union(*(found[source] for source in sources))
@@ -189,19 +201,19 @@ def _kept_formats(
     return {column: kinds for (name, column), kinds in found.items() if name == mart}
 
 
-def _lasting(context: StepContext, lineages: Mapping[str, "ColumnLineage"], mart: str) -> set[str]:
+def _lasting(
+    plans: Mapping[str, DatasetPlan], lineages: Mapping[str, "ColumnLineage"], mart: str
+) -> set[str]:
     """The columns of a mart whose numbers do not change with a key; none if its SQL cannot be traced.
 
     What a key turns into text is not a number: a mart can only count it.
     """
-    plan = current_plan(context.product, context.services.keys)
     keyed = {
         (name, column.column)
-        for name, each in plan.datasets.items()
-        for column in each.outputs
+        for name, plan in plans.items()
+        for column in plan.outputs
         if column.transform in KEYED and column.output_type != TEXT
     }
-    # As above.
     for name, lineage in lineages.items():
         keyed |= {(name, column) for column, sources in lineage.items() if keyed.intersection(sources)}
     return {column for column in lineages.get(mart, {}) if (mart, column) not in keyed}
@@ -241,43 +253,32 @@ def require_built(marts: Mapping[str, Mart], run: DbtRun) -> None:
 
 
 def _commit(
-    context: StepContext,
-    warehouse: BuildWarehouse,
-    mart: Mart,
-    run: DbtRun,
-    inputs: Mapping[str, Snapshot],
-    key: str,
-    lineages: Mapping[str, "ColumnLineage"],
-    record: Mapping[str, Any],
+    context: StepContext, warehouse: BuildWarehouse, mart: Mart, build: _Build
 ) -> tuple[Snapshot, Measures]:
-    services, product = context.services, context.product
-    lineage = lineages.get(mart.name, {})
-    with services.store.draft(product.name, mart.name, Zone.MARTS, actor=context.requester) as draft:
+    """Read one mart back from the warehouse, judge it, and commit it."""
+    product = context.product
+    with context.services.store.draft(product.name, mart.name, Zone.MARTS, actor=context.requester) as draft:
         table = warehouse.table(product.name, mart.name)
-        profiler = Profiler(None, labels_key(context), values=_lasting(context, lineages, mart.name))
+        lasting = _lasting(build.plans, build.lineages, mart.name)
+        profiler = Profiler(None, labels_key(context), values=lasting)
         counts = draft.write(table, observe=profiler.queries(table))
-        left = left_over(context, mart.name, draft.scan(), _kept_formats(context, lineages, mart.name))
-        values = original_values_left(context, draft.scan(), product.contracts, None)
-        record_left(context, (Zone.MARTS, mart.name, draft.snapshot_id), left, draft.scan())
-        tests = {test: run.results.get(test) in PASSED for test in mart.tests}
+        tests = {test: build.run.results.get(test) in PASSED for test in mart.tests}
         draft.verdict("dbt", passed=all(tests.values()), tests=tests)
-        draft.verdict(
-            "residual",
-            passed=not left.findings and not values,
-            **residual_detail(left),
-            original_values=values,
-        )
+        raws = raw_snapshots(context, product.contracts)
+        formats = formats_kept(build.plans, build.lineages, mart.name)
+        judge_residual(context, draft, (Zone.MARTS, mart.name), raws, build.plans, formats=formats)
         snapshot = draft.commit(
-            input_key=key,
+            input_key=build.key,
             contract_version="",
             contract_digest="",
             provenance={
                 "run_id": context.run_id,
                 "classification": mart.classification,
-                "dbt": record,
-                "inputs": [lineage_record(inputs[name]) for name in mart.sources],
+                "dbt": build.record,
+                "inputs": [lineage_record(build.inputs[name]) for name in mart.sources],
                 "column_lineage": {
-                    column: [list(source) for source in sources] for column, sources in lineage.items()
+                    column: [list(source) for source in sources]
+                    for column, sources in build.lineages.get(mart.name, {}).items()
                 },
             },
         )
@@ -307,8 +308,4 @@ def _outcome(context: StepContext, snapshots: Mapping[str, Snapshot]) -> MartsOu
 
 
 def _checks(context: StepContext, snapshot: Snapshot, terms: Terms) -> tuple[CheckOutcome, ...]:
-    residual = snapshot.verdicts["residual"]
-    return (
-        CheckOutcome("residual", residual.passed, residual.detail),
-        *monitored(context, snapshot, terms, MARTS),
-    )
+    return (*verdict_checks(snapshot, (RESIDUAL,)), *monitored(context, snapshot, terms, MARTS))

@@ -1,6 +1,7 @@
-"""Every step tells the metrics history about the snapshot it made, and shows what its past says about it.
+"""Every step records the metrics of its snapshot, and shows how they compare with the past.
 
-A snapshot is judged once, when it is new; found again, it shows what was said then, and how old it is now.
+A snapshot is judged once, when it is new. When it is reused, the checks show what was said then, and how old
+it is now.
 """
 
 import time
@@ -49,11 +50,11 @@ Findings = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True)
 class Terms:
-    """What is asked of a dataset.
+    """What is required of a dataset.
 
     Attributes:
         monitor: How it is watched.
-        promised: The greatest age that is allowed, None if nothing is promised.
+        promised: The maximum age; None if nothing is promised.
     """
 
     monitor: Monitor
@@ -61,14 +62,14 @@ class Terms:
 
 
 def terms_of(contract: Contract) -> Terms:
-    """What a contract asks."""
+    """What a contract requires."""
     return Terms(contract.monitor, _hours(contract.freshness_hours))
 
 
 def product_terms(product: Product) -> Terms:
-    """What a product asks of its marts and of production: what the strictest of its contracts does.
+    """What a product requires of its marts and of production: as much as its strictest contract.
 
-    Its clock is that of the contracts where they agree, its holidays are those of all of them.
+    Its time zone is that of the contracts if they agree; its holidays are those of all of them.
     """
     monitors = [contract.monitor for contract in product.contracts.values()]
     zones = {monitor.timezone for monitor in monitors}
@@ -119,12 +120,12 @@ def remember(
 
 
 def treated(how: Sequence[Any]) -> dict[str, float]:
-    """What was done to the rows on purpose (canonical JSON), as a number: 48 bits of its digest."""
+    """The deliberate treatment of the rows (canonical JSON) as a number: 48 bits of its digest."""
     return {PLAN: float(int(canonical.sha256(canonical.dumps([*how])).rpartition(":")[2][:12], 16))}
 
 
 def keep(services: Services, record: Record, terms: Terms) -> None:
-    """Judge a record by those before it, and keep it; one that is there already stays as it is."""
+    """Judge a record by those before it, and keep it; an existing record is not changed."""
     metrics = services.metrics
     if metrics.find(record.snapshot_id) is not None:
         return
@@ -257,7 +258,7 @@ def _hours(hours: float | None) -> timedelta | None:
 
 
 def _of_snapshot(snapshot: Snapshot) -> dict[str, float]:
-    """Shares that a verdict counted already."""
+    """Rates that a verdict already counted."""
     validated = snapshot.verdicts.get("validate")
     rows = int(validated.detail["rows"]) if validated else 0
     if validated is None or not rows:

@@ -80,16 +80,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
     plan = current_plan(product, services.keys)
     lineage = _lineage(context, tables, plan)
     dbt = _made_by(product, tables)
-    key = input_key(
-        stage="release",
-        tables={name: table.content_digest for name, table in tables.items()},
-        contracts={name: contract.digest for name, contract in product.contracts.items()},
-        plan=plan.digest,
-        # Not the project as a whole: it holds other products too.
-        dbt={name: part for name, part in dbt.items() if name != "project"},
-        **({"aggregates": _aggregates(product)} if product.aggregates else {}),
-        environment=services.settings.environment,
-    )
+    key = _input_key(context, tables, plan, dbt)
     current = reconcile(services, product.name, actor=context.requester)
     known = services.gate.find(product.name, key)
     if known is not None:
@@ -113,9 +104,33 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         audit_checkpoint=services.audit.checkpoint(),
     )
     release = build_release(request, services.store, services.keys, services.audit, services.releases)
+    return Packaged(_registered(services, product, request, release.digest, key), reused=False)
+
+
+def _input_key(
+    context: StepContext, tables: Mapping[str, Snapshot], plan: Plan, dbt: Mapping[str, Any]
+) -> str:
+    """The key by which the release of the same input is found again."""
+    product = context.product
+    return input_key(
+        stage="release",
+        tables={name: table.content_digest for name, table in tables.items()},
+        contracts={name: contract.digest for name, contract in product.contracts.items()},
+        plan=plan.digest,
+        # Not the project as a whole: it holds other products too.
+        dbt={name: part for name, part in dbt.items() if name != "project"},
+        **({"aggregates": _aggregates(product)} if product.aggregates else {}),
+        environment=context.services.settings.environment,
+    )
+
+
+def _registered(
+    services: Services, product: Product, request: ReleaseRequest, digest: str, key: str
+) -> ReleaseRecord:
+    """Register a release that was just signed at the gate."""
     first, second = product.approver_levels
-    record = services.gate.register(
-        digest=release.digest,
+    return services.gate.register(
+        digest=digest,
         product=product.name,
         environment=request.environment,
         classification=request.classification,
@@ -127,14 +142,13 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         approver_groups=first,
         second_approver_groups=second,
     )
-    return Packaged(record, reused=False)
 
 
 def _requested_by(context: StepContext, key: str) -> str:
     """Who the release is recorded for, and who therefore does not approve it.
 
-    A program has no eyes of its own: what a person asked for, and nobody decided on, stays theirs when a
-    schedule builds the same again.
+    When a schedule rebuilds what a person requested and nobody decided on, the request stays that person's:
+    a program is not a second pair of eyes.
     """
     gate, asking = context.services.gate, context.services.principals.get(context.requester)
     if asking is None or asking.kind != "service":
@@ -144,7 +158,7 @@ def _requested_by(context: StepContext, key: str) -> str:
 
 
 def release_classification(plan: Plan, tables: Mapping[str, Snapshot]) -> Classification:
-    """The highest of what the plan lets out and of what the marts declare."""
+    """The highest classification of the plan's output and of what the marts declare."""
     declared = [Classification.parse(table.provenance["classification"]) for table in tables.values()]
     return max([output_classification(plan), *declared])
 
@@ -162,7 +176,7 @@ def _made_by(product: Product, tables: Mapping[str, Snapshot]) -> dict[str, Any]
 
 
 def _aggregates(product: Product) -> dict[str, Any] | None:
-    """What is told in numbers with noise, and the budget for that."""
+    """The declared aggregates and their budget."""
     return product.aggregates.model_dump(mode="json") if product.aggregates else None
 
 
@@ -174,7 +188,7 @@ def _required(product: Product, zone: Zone, name: str) -> tuple[str, ...]:
 
 
 def _lineage(context: StepContext, tables: Mapping[str, Snapshot], plan: Plan) -> list[Snapshot]:
-    """Every snapshot the tables come from, read again: passed, and under the present contract and plan."""
+    """Every snapshot behind the tables, read again: each passed, under the present contract and plan."""
     store, name = context.services.store, context.product.name
     found: dict[tuple[str, str], Snapshot] = {}
     waiting = list(tables.values())
@@ -199,7 +213,7 @@ def _lineage(context: StepContext, tables: Mapping[str, Snapshot], plan: Plan) -
 
 
 def _require_current(product: Product, snapshot: Snapshot, plan: Plan) -> None:
-    """What the manifest says about contracts, plan and noise must be what the rows were made under."""
+    """Refuse rows made under other contracts, another plan or other aggregates than the manifest states."""
     if snapshot.zone is Zone.MARTS:
         _require_declared(product, snapshot)
         return
@@ -217,7 +231,7 @@ def _require_declared(product: Product, snapshot: Snapshot) -> None:
     declared = product.aggregates.by_name.get(snapshot.dataset) if product.aggregates else None
     if declared is not None and snapshot.provenance.get("declaration") != declaration_digest(declared):
         raise DataRefusedError(
-            f"{product.name}/marts/{snapshot.dataset} was told under another declaration in aggregates.yaml",
+            f"{product.name}/marts/{snapshot.dataset} was made under another declaration in aggregates.yaml",
             f"Run the whole build: secure-platform run {product.name}.",
         )
 

@@ -1,8 +1,9 @@
-"""What is in production is looked at after every deployment: compared with its release and with its own past.
+"""After every deployment, production is compared with its release and with its own past.
 
-The numbers of a table are those of the mart that it was packed from, which were taken when that was written:
-that readers get exactly these rows is what the comparison shows. What fails opens an incident that stops the
-next deployment, and takes the release back if there is one before it: by the policy, as `service:monitor`.
+The numbers of a table are those of the mart that it was packed from, taken when that was written; the
+comparison shows that readers get exactly these rows. A failure opens an incident that stops the next
+deployment. If there is an earlier release, production is rolled back to it, past the policy, as
+`service:monitor`.
 """
 
 import time
@@ -54,10 +55,10 @@ class Live:
 
 
 def go_live(services: Services, product: Product) -> Live:
-    """Deploy, and look at what readers get.
+    """Deploy, and check what readers get.
 
     Raises:
-        IntegrityError: If that is not what was approved; the release was taken back, if it could be.
+        IntegrityError: If that is not what was approved; it was rolled back, if possible.
         DataRefusedError: If another check stops what comes after; the same happened then.
         PlanRefusedError: If the product's plan is: nothing is deployed of what could not be built.
     """
@@ -94,12 +95,12 @@ def _look(services: Services, product: Product, deployed: Deployed, seconds: flo
 
 
 def _stops(check: CheckOutcome) -> bool:
-    """Whether a check stops what comes after; going back makes nothing fresher."""
+    """Whether a check failed that stops what follows; not freshness, which no rollback improves."""
     return not check.passed and check.severity == "ERROR" and check.name != FRESHNESS
 
 
 def _report(services: Services, live: Live) -> bool:
-    """Let the incidents take it in; returns whether something blocks that did not before."""
+    """Report the checks as incidents; returns whether something blocks that did not before."""
     release = live.deployed.record
     sightings = [
         sighting((ZONE, table, production_record(release.digest, table)), check, blocking=_stops(check))
@@ -113,7 +114,7 @@ def _report(services: Services, live: Live) -> bool:
 
 
 def _take_back(services: Services, release: ReleaseRecord, why: str) -> tuple[str, str]:
-    """Go back to the release before; returns what became of it, and what to do."""
+    """Roll back to the release before; returns what happened, and what to do."""
     try:
         before = rollback(services, release, services.monitor(), reason=f"Failed after the deployment: {why}")
     except SecurePlatformError as error:
@@ -133,7 +134,7 @@ def _said(services: Services, product: Product, record: Record) -> tuple[CheckOu
 
 
 def production_record(release: str, table: str) -> str:
-    """What the metrics history calls a table of a release: it is recorded when it first goes live."""
+    """The id of a released table in the metrics history, where it is recorded when it first goes live."""
     return canonical.sha256(canonical.dumps([release, table])).removeprefix("sha256:")[:32]
 
 

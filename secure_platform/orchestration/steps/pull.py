@@ -27,7 +27,7 @@ from secure_platform.orchestration.steps.observe import (
 )
 from secure_platform.orchestration.steps.record import record_scan
 from secure_platform.orchestration.steps.reports import reported
-from secure_platform.orchestration.steps.scanning import product_scan
+from secure_platform.orchestration.steps.scanning import ProductScan, product_scan
 from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.person import subject_columns
 from secure_platform.protect.profile import Profile, load_profile
@@ -36,6 +36,7 @@ from secure_platform.scan.feedback import Corrected
 from secure_platform.scan.refusals import refused
 from secure_platform.source.csv import LINE, Malformed, check_header
 from secure_platform.source.dataset import Source, open_source
+from secure_platform.store.draft import Draft
 from secure_platform.store.snapshot import Snapshot, Verdict, Zone
 from secure_platform.validate.casts import typed
 from secure_platform.validate.rules import Validation, validate
@@ -73,27 +74,14 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
         return reported(context, _outcome(context, known, source.written_at))
     with store.draft(context.product.name, dataset, Zone.RAW, actor=context.requester) as draft:
         malformed: list[Malformed] = []
-        profiler = Profiler(contract, labels_key(context), values=(), copies=True)
         erased: list[int] = []
+        profiler = Profiler(contract, labels_key(context), values=(), copies=True)
         frames = _without_erased(context, contract, _frames(source, malformed, unstored), erased)
         with stage("pull"):
             counts = draft.write_batches(frames, profiler.queries)
-        with stage("validate"):
-            validation = validate(contract, draft.scan(), malformed=malformed)
-        with stage("scan"):
-            corrected = scan.findings(dataset, draft.scan().drop(LINE))
-        _refuse_unstorable(dataset, corrected.findings, profile)
-        wrong = refused(corrected.findings, contract, scan.scanner.types)
         before = store.head(context.product.name, dataset, Zone.RAW)
-        usual = baseline_of(before)
-        new = drift(usual, corrected.findings, scan.scanner.types)
-        if validation.quarantine.height:
-            draft.write_quarantine(_quarantine(validation, malformed))
-        draft.verdict("validate", passed=validation.passed, **_validation_detail(validation))
-        draft.verdict("scan", passed=not wrong, **_scan_detail(corrected, wrong, usual, new))
-        place = (Zone.RAW, dataset, draft.snapshot_id)
-        columns = {column.name for column in contract.columns}
-        record_scan(context, place, corrected.findings, refused=wrong, columns=columns)
+        _judge_rows(draft, contract, malformed)
+        _judge_findings(context, draft, contract, scan, profile, before)
         snapshot = draft.commit(
             input_key=key,
             contract_version=contract.version,
@@ -121,8 +109,43 @@ def pull(context: StepContext, dataset: str) -> StepOutcome:
     return reported(context, _outcome(context, snapshot, source.written_at))
 
 
+def _judge_rows(draft: Draft, contract: Contract, malformed: list[Malformed]) -> None:
+    """Validate the written rows, set the invalid ones aside, and record the verdict `validate`."""
+    with stage("validate"):
+        validation = validate(contract, draft.scan(), malformed=malformed)
+    if validation.quarantine.height:
+        draft.write_quarantine(_quarantine(validation, malformed))
+    draft.verdict("validate", passed=validation.passed, **_validation_detail(validation))
+
+
+def _judge_findings(
+    context: StepContext,
+    draft: Draft,
+    contract: Contract,
+    scan: ProductScan,
+    profile: Profile,
+    before: Snapshot | None,
+) -> None:
+    """Scan the written rows, compare with the snapshot before, and record the verdict `scan`.
+
+    Raises:
+        DataRefusedError: If something is found that may not be stored.
+    """
+    dataset = contract.dataset
+    with stage("scan"):
+        corrected = scan.findings(dataset, draft.scan().drop(LINE))
+    _refuse_unstorable(dataset, corrected.findings, profile)
+    wrong = refused(corrected.findings, contract, scan.scanner.types)
+    usual = baseline_of(before)
+    new = drift(usual, corrected.findings, scan.scanner.types)
+    draft.verdict("scan", passed=not wrong, **_scan_detail(corrected, wrong, usual, new))
+    place = (Zone.RAW, dataset, draft.snapshot_id)
+    columns = {column.name for column in contract.columns}
+    record_scan(context, place, corrected.findings, refused=wrong, columns=columns)
+
+
 def _frames(source: Source, malformed: list[Malformed], unstored: Collection[str]) -> Iterator[pl.DataFrame]:
-    """The rows as they are stored: without values that may not be."""
+    """The rows as they are stored, without the values that may not be."""
     for batch in source.batches():
         # What could not be parsed may hold such a value anywhere.
         malformed.extend(replace(each, record=b"") if unstored else each for each in batch.malformed)
@@ -146,7 +169,7 @@ def _refuse_unstorable(dataset: str, findings: Iterable[Finding], profile: Profi
 def _without_erased(
     context: StepContext, contract: Contract, frames: Iterator[pl.DataFrame], gone: list[int]
 ) -> Iterator[pl.DataFrame]:
-    """A source that still has somebody who was erased does not bring them back; their rows are counted."""
+    """Leave out, and count, the rows of erased persons that the source still has."""
     keys, columns = context.services.keys, subject_columns(context.product, contract)
     for frame in frames:
         left = frame
@@ -163,7 +186,7 @@ def _without_erased(
 
 
 def _floored(count: int) -> str:
-    """A count of the rows of those who were erased; of few it is not told how many."""
+    """The number of rows of erased persons; a small number is not given exactly."""
     return str(count) if count == 0 or count >= SMALLEST else f"fewer than {SMALLEST}"
 
 
@@ -216,7 +239,7 @@ def _same_content(before: Snapshot | None, snapshot: Snapshot) -> bool:
 
 
 def _repeats(before: Snapshot | None, snapshot: Snapshot) -> bool:
-    """Whether another source has the same rows; the same one, read by another contract, is no other."""
+    """Whether a different source has the same rows; the same source under another contract does not count."""
     return (
         before is not None
         and _same_content(before, snapshot)
@@ -240,7 +263,7 @@ def _outcome(context: StepContext, snapshot: Snapshot, written: datetime) -> Ste
 
 
 def _drift_outcome(scanned: Verdict) -> CheckOutcome:
-    """An error where the contract does not allow what is new; a warning where it is protected anyhow."""
+    """An error if the contract does not allow the new finding, a warning if it is protected anyway."""
     new, baseline = scanned.detail[DRIFT], scanned.detail[BASELINE]
     wrong = {(each["column"], each["info_type"]) for each in scanned.detail["refused"]}
     refused_too = any((each["column"], each["info_type"]) in wrong for each in new)

@@ -1,6 +1,6 @@
-"""One way to read production, for command line, web page and API: with a purpose, past the policy, audited.
+"""One way to read production, for command line, web page and API: for a purpose, by the policy, audited.
 
-The record holds who asked, what for and how many rows they got; of the statement only its keyed hash.
+The record says who asked, for what purpose and how many rows they got; of the statement, only its keyed hash.
 """
 
 import re
@@ -44,7 +44,7 @@ def read_production(
 
 
 def with_purpose(caller: Principal, purpose: str | None) -> Principal:
-    """The caller, saying what they need data for.
+    """The caller with their purpose.
 
     Raises:
         UsageError: If no product could have such a purpose.

@@ -1,6 +1,7 @@
-"""What the checks of a step say is taken in by the incidents, whether it is wrong or right again.
+"""The incidents hear of every check of a step, whether it is wrong or right again.
 
-A step that is killed in between says it when it is run again: it finds its snapshot and the same verdicts.
+A step that is killed before reporting does so when it is run again: it finds its snapshot and the same
+verdicts.
 """
 
 from collections.abc import Sequence
@@ -15,13 +16,13 @@ DBT: Final = "dbt"
 
 
 def reported(context: StepContext, outcome: StepOutcome) -> StepOutcome:
-    """The same outcome, after the incidents have taken it in."""
+    """The same outcome, after its checks were reported to the incidents."""
     report_snapshot(context.services, outcome.snapshot, outcome.checks)
     return outcome
 
 
 def report_snapshot(services: Services, snapshot: Snapshot, checks: Sequence[CheckOutcome]) -> None:
-    """Take in the checks on a snapshot; a mart's tests are one."""
+    """Report the checks on a snapshot to the incidents; a mart's tests count as one."""
     tests = snapshot.verdicts.get(DBT)
     judged = [*checks, *([CheckOutcome(DBT, tests.passed)] if tests else [])]
     place = (str(snapshot.zone), snapshot.dataset, snapshot.snapshot_id)

@@ -1,7 +1,7 @@
-"""After a token key was rotated, what is in production is made anew from the raw snapshots it was made from.
+"""After a token key was rotated, production is rebuilt from the raw snapshots that it was made from.
 
-No source is read, and originals stay inside the run as in every build. The release that comes out waits at
-the gate like every other; until it is deployed, production carries the old tokens.
+No source is read, and originals stay inside the run as in every build. The resulting release waits at the
+gate like any other; until it is deployed, production has the old tokens.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ class Carrier:
 
 
 def released(services: Services, product: Product) -> SignedManifest:
-    """What is in production, as it was signed.
+    """The signed manifest of the release in production.
 
     Raises:
         GateRefusedError: If nothing is.
@@ -53,7 +53,7 @@ def released(services: Services, product: Product) -> SignedManifest:
     digest = services.target.base(product.name)
     if digest is None:
         raise GateRefusedError(
-            f"Nothing of {product.name} is in production, so no token is out",
+            f"Nothing of {product.name} is in production, so none of its tokens is in use",
             f"Build it: secure-platform run {product.name}.",
         )
     return signed_package(services, services.gate.get(digest))

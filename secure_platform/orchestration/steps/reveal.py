@@ -1,8 +1,8 @@
-"""Protected values become what they were for a purpose, past the policy, a few at a time, on record.
+"""Recovers original values: for a purpose, allowed by the policy, a limited number, on record.
 
-What is asked about is named by a release: its signed plan says which key made a column, in which version. The
-policy sees the classification that the values have in the clear. The record holds who asked, what for, of
-which column and how many; never what stands for a value, and never a value.
+The caller names a release, whose signed plan says which key made a column, in which version. The policy
+decides by the classification of the original values. The record says who asked, for what purpose, which
+column and how many; it contains no cell and no value.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from secure_platform.gate.records import ReleaseRecord
 from secure_platform.notify.spans import About, begun
 from secure_platform.orchestration.steps.deploy import signed_package, verified_package
 from secure_platform.orchestration.steps.erase import still_there
-from secure_platform.orchestration.steps.protect import valid_rows
+from secure_platform.orchestration.steps.originals import valid_rows
 from secure_platform.orchestration.steps.query import with_purpose
 from secure_platform.orchestration.steps.search import numbered
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
@@ -44,7 +44,7 @@ class Asked:
     Attributes:
         table: A table of the release, or a dataset that it was made of.
         release: Its number; None for the one in production.
-        cells: What stands for the values; None for all of the table's column.
+        cells: The cells to look up; None for the table's whole column.
     """
 
     product: str
@@ -70,12 +70,12 @@ class Revealed:
 
     @property
     def unknown(self) -> int:
-        """Of how many cells nobody knows the value any more."""
+        """The number of cells whose value nobody knows any more."""
         return self.frame[VALUE].null_count()
 
 
 def reveal(services: Services, asked: Asked, caller: Principal) -> Revealed:
-    """Make values again of what stands for them.
+    """Recover the original values behind cells.
 
     Raises:
         AccessDeniedError: If the policy does not let the caller, or they revealed too much within an hour.
@@ -124,7 +124,7 @@ def allowance(services: Services) -> Allowance:
 
 
 def _require_any(services: Services, asking: Principal, product: str) -> None:
-    """Who may reveal nothing of a product is not told either what is in it, and how it was made."""
+    """Refuse callers who may reveal nothing of a product, before they learn what it contains."""
     environment = services.settings.environment
     asked = [ProductResource(product, environment, int(classification)) for classification in Classification]
     if not any(services.policy.evaluate(asking, Action.DATA_REVEAL, each).allowed for each in asked):
@@ -141,7 +141,7 @@ def _record(services: Services, asked: Asked) -> ReleaseRecord:
 
 
 def _origin(services: Services, signed: SignedManifest, plan: Plan, asked: Asked) -> tuple[str, str]:
-    """The column of the plan that a released column is, followed through the SQL that made it."""
+    """The column of the plan that a released column comes from, traced through the SQL."""
     made_of = {(each.zone, each.dataset): each.snapshot_id for each in signed.contents.lineage}
     released = signed.contents.tables.get(asked.table)
     if released is None or asked.column not in {each.name for each in released.columns}:

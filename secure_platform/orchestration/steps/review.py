@@ -27,7 +27,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Found:
-    """A finding and what became of the column; one in a protected table or mart has no transform any more."""
+    """A finding and its column's transform; in a protected table or mart there is none any more."""
 
     snapshot: str
     column: str
@@ -37,7 +37,7 @@ class Found:
 
     @property
     def place(self) -> str:
-        """How tables call it."""
+        """As shown in tables."""
         return f"{self.snapshot}.{self.column}"
 
 

@@ -1,8 +1,8 @@
-"""Which rows of a dataset leave raw, and an account of those that do not.
+"""Which rows of a dataset leave the raw zone, and an account of those that do not.
 
-Rows stay behind because conditions name them, because they are not in the sample, because what they point at
-stayed behind, or because they would stand out. Rows that point at nothing at all are orphans: an error of the
-data, which the contract tolerates or not.
+Rows stay behind because conditions name them, because they are not in the sample, because a row they
+reference stayed behind, or because they would stand out. Rows that reference a key that does not exist are
+orphans: an error in the data, which the contract tolerates or not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class Rows:
     stations: tuple[tuple[pl.LazyFrame, pl.LazyFrame], ...]
 
     def queries(self) -> list[pl.LazyFrame]:
-        """What `behind` is given the results of."""
+        """The queries whose results `behind` takes."""
         return [frame.select(pl.len()) for station in self.stations for frame in station]
 
     @staticmethod
@@ -53,7 +53,7 @@ def leaving(
     complete: Mapping[str, pl.LazyFrame],
     keys: PlanKeys,
 ) -> Rows:
-    """The rows of a dataset that leave raw, and the others.
+    """The rows of a dataset that leave the raw zone, and the others.
 
     Args:
         plan: Of the dataset.
@@ -73,7 +73,7 @@ def leaving(
 
 
 def account(plan: DatasetPlan, rows: Rows, output: pl.LazyFrame, behind: int) -> tuple[bool, dict[str, Any]]:
-    """Whether what was written is as anonymous as it has to be, and what the verdict says of it."""
+    """Whether the output is as anonymous as required, and the details for the verdict."""
     if not rows.stations:
         return True, {}
     detail: dict[str, Any] = {"stayed_behind": behind}

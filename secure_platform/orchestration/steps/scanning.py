@@ -1,4 +1,4 @@
-"""Every scan of a product's data knows the product's own info types and what its readers have corrected."""
+"""Every scan of a product's data uses the product's own info types and its readers' corrections."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -33,11 +33,11 @@ class ProductScan:
     today: date
 
     def findings(self, dataset: str, frame: pl.LazyFrame) -> Corrected:
-        """What a dataset or mart holds, as its readers correct it."""
+        """The findings in a dataset or mart, after its readers' corrections."""
         return apply(self.scanner.scan(frame), self.feedback, dataset, self.today)
 
     def digest(self, dataset: str) -> str:
-        """Changes with everything that the findings of a dataset depend on beside its data and the code."""
+        """A digest of everything that the findings of a dataset depend on, except its data and the code."""
         return canonical.sha256(
             canonical.dumps([self.types_digest, self.feedback.digest(dataset, self.today)])
         )

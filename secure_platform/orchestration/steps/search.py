@@ -1,7 +1,7 @@
-"""What a home holds is scanned like any other source: past the policy, audited, decrypted in this process.
+"""Scans what a home contains like any other source: by the policy, audited, decrypted in this process.
 
-A scan of a zone says what the checks of a run say, and asks for the same right; one of a release, what its
-manifest says. A scan of production reads it: it needs the right and the purpose that a query needs.
+A scan of a zone says what the checks of a run say, and asks for the same right; a scan of a release says what
+its manifest says. A scan of production reads it, so it needs the right and the purpose of a query.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""The SLA report of a product: what its contracts promise now, beside all that its sources ever delivered.
+"""The SLA report of a product: what its contracts promise now, and all that its sources have delivered.
 
-A dataset goes by its contract's clock, the product by that of its contracts where they agree. An incident
-counts for every dataset that one of its signals is about in the raw or protected zone, and once for the
-product.
+A dataset is reported in the time zone of its contract, the product in that of its contracts if they agree. An
+incident counts for every dataset that one of its signals concerns in the raw or protected zone, and once for
+the product.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
-"""A source is looked at before it is pulled: what changed in its columns is told before a pull fails for it.
+"""A source is inspected before it is pulled: a changed column is reported before a pull fails because of it.
 
-Only a header, or the schema of a Parquet file, is read. Names that no contract has are keyed: what stands in
-a file's header is not ours to keep. What was told stays the measure until the source is as before, or a
-person has settled the incident: then the new columns are the usual ones.
+Only the header is read, or the schema of a Parquet file. Names that no contract has are keyed: what a file's
+header contains is not ours to keep. What was reported stays the reference until the source is as before, or a
+person has settled the incident; the new columns are then the usual ones.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""Who must know of a release's change of state is told after it; whether they can be told changes nothing."""
+"""Sends the notice of a release's new state after the change; whether it can be sent changes nothing."""
 
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.services import Services

@@ -1,4 +1,4 @@
-"""What is proposed for a table and its columns, and what the drafter is not sure of."""
+"""What is proposed for a table and its columns, and what the drafter is unsure of."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

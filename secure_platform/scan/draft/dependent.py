@@ -1,12 +1,12 @@
-"""A dependency is proposed where a column determined another in every row, often enough not to be by chance.
+"""Proposes a dependency where one column determined another in every row, too often for chance.
 
-Codes and names determine, as times and measures do not: that two events had one moment says nothing of the
-next. It rests on groups of rows that agree, `GROUPS` at least, with enough rows in them, and on how unlikely
-they are if the determined values were drawn as often as they come. What a person is called determines
-nothing.
+Codes and names determine other columns; times and measures do not: that two events happened at the same
+moment says nothing about the next. A proposal needs at least `GROUPS` groups of rows that agree, with enough
+rows in them, and must be improbable if the determined values were drawn at random with their frequencies. The
+name of a person determines nothing.
 
-A value that is made of the values of other columns (`al_ami-1` of `al` and `ami-1`) is determined by all of
-these together: by one alone only as long as the others stay as they are.
+A value composed of the values of other columns (`al_ami-1` of `al` and `ami-1`) is determined by all of them
+together; by one alone only as long as the others do not change.
 """
 
 import math

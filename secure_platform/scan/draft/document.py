@@ -1,7 +1,7 @@
-"""A draft becomes an ODCS file that the strict loader reads, with a `# ?` line above all that is not sure.
+"""A draft becomes an ODCS file that the strict loader reads, with a `# ?` line above all that is uncertain.
 
-Every text is in quotes unless no reader could take it for something else; a comment is one printable line.
-Descriptions are made of types and shares.
+Every text is quoted unless no reader could mistake it for something else; a comment is one printable line.
+Descriptions consist of types and shares.
 """
 
 import re

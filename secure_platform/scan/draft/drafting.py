@@ -1,4 +1,4 @@
-"""From files to drafts, in one order: types, meaning, keys, then what may be told."""
+"""From files to drafts, in a fixed order: types, meaning, keys, then what may be written down."""
 
 from collections.abc import Iterable, Sequence
 

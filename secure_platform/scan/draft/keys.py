@@ -1,13 +1,13 @@
-"""Keys are columns that are always filled, never repeat and are named like keys; chance alone makes none.
+"""Keys are columns that are always filled, never repeat and are named like keys, not merely unique by chance.
 
-A foreign key is a column all of whose values are in a key of another table, and whose name says so. Without
-such a name only long texts are believed: small numbers are in every sequence. Edges that would close a circle
-are left out.
+A foreign key is a column whose values are all in a key of another table, and whose name says so. Without such
+a name, only long texts count, because small numbers are part of every sequence. Edges that would close a
+circle are left out.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Final
 
 import polars as pl
@@ -179,15 +179,17 @@ class _Edge:
 
 
 def _edges(drafts: Sequence[TableDraft]) -> Iterator[_Edge]:
-    for parent in drafts:
-        for key in parent.columns:
-            if not (key.unique or parent.primary_key == (key,)) or key.info_type not in OWN:
-                continue
-            for child in drafts:
-                for column in child.columns:
-                    likeness = _affinity(child, column, parent, key)
-                    if likeness and child.dataset != parent.dataset:
-                        yield _Edge(child.dataset, column.name, parent.dataset, key.name, likeness)
+    keys = [
+        (parent, key)
+        for parent in drafts
+        for key in parent.columns
+        if (key.unique or parent.primary_key == (key,)) and key.info_type in OWN
+    ]
+    columns = [(child, column) for child in drafts for column in child.columns]
+    for (parent, key), (child, column) in product(keys, columns):
+        likeness = _affinity(child, column, parent, key)
+        if likeness and child.dataset != parent.dataset:
+            yield _Edge(child.dataset, column.name, parent.dataset, key.name, likeness)
 
 
 def _affinity(child: TableDraft, column: ColumnDraft, parent: TableDraft, key: ColumnDraft) -> int:

@@ -1,9 +1,9 @@
-"""Limits and lists of values are proposed for public and internal columns only, and never tell an extreme.
+"""Proposes limits and lists of values, for public and internal columns only, without revealing an extreme.
 
-A limit is the next power of ten, or the beginning of a decade: a largest value does not belong in a
-repository, nor would it be a rule. A list is proposed where few values come often, and in both halves of the
-rows: what only one half has tells that more will come. One that has a value in common with a confidential
-column is not.
+A limit is the next power of ten, or the beginning of a decade: the largest value does not belong in a
+repository, and would make a poor rule. A list is proposed if there are few values that occur often and in
+both halves of the rows: a value that only one half has suggests that more will come. A list that shares a
+value with a confidential column is not proposed.
 """
 
 import math

@@ -1,8 +1,8 @@
-"""What a column holds, and so how it is classified, is what the scanner finds in it.
+"""The scanner's findings say what a column contains, and therefore how it is classified.
 
-The classification is never below that of anything that was found, so that the check on the raw zone agrees.
-An info type is named only when most cells are of it; a column that holds several kinds, or one here and
-there, is dropped until somebody decides. So it is with a type of the product's own, which no contract names.
+The classification is never below that of anything found, so that the check of the raw zone agrees. An info
+type is named only if most cells are of it. A column that contains several kinds, or one only here and there,
+is dropped until somebody decides; so is one of a type of the product's own, which contracts cannot name.
 """
 
 from collections import defaultdict

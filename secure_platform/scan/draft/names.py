@@ -1,10 +1,10 @@
-"""Names that a contract can have, as near to those of a file as can be."""
+"""Names that a contract can have, as close as possible to those of the file."""
 
 import re
 from collections.abc import Sequence
 from typing import Final
 
-from secure_platform.contract.columns import COLUMN
+from secure_platform.contract.names import COLUMN
 from secure_platform.taxonomy.reading import plain_letters
 
 LONGEST_NAME: Final = 50

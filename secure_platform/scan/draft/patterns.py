@@ -1,10 +1,11 @@
-"""A pattern is proposed where all values are built alike: numbers and codes, never names or prose.
+"""Proposes a pattern where all values have the same structure: numbers and codes, never names or prose.
 
-What a value is built of are runs of digits, small and capital letters, with separators between them. A column
-has a pattern if all values have one form, with digits; where a column may be told, one word may stand for a
-missing number, if it comes often and in both halves of the rows. Codes of several forms have none: more forms
-will come. A run has a length only if it has the same everywhere. Letters are told as a class, or literally
-where a column may be told and all values have the same. How a restricted value is built is not told.
+A value consists of runs of digits, capital and small letters, with separators between them. A column has a
+pattern if all values have one structure, with digits; if the column may be shown, one word may stand for a
+missing number, as long as it occurs often and in both halves of the rows. Codes of several structures get no
+pattern, because more would come. A run has a fixed length only if it has that length everywhere. Letters are
+written as a class, or literally if the column may be shown and all values agree. The structure of a
+restricted value is not written down.
 """
 
 import re

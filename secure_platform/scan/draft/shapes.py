@@ -1,7 +1,8 @@
-"""What type a column has is judged by every cell of it, with the reader that will validate it.
+"""The type of a column is decided by every cell in it, with the reader that will validate it.
 
-A head of the column only says which types are worth trying: one late cell that is no number makes the column
-text, and says so. Digits that nobody calculates with stay text: leading zeros, and more digits than fit.
+The head of the column only says which types are worth trying: a single late cell that is not a number makes
+the column text, and the draft says so. Digits that nobody calculates with stay text: those with leading
+zeros, and those too long for a number.
 """
 
 from collections.abc import Iterator, Sequence

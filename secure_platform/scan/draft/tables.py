@@ -1,8 +1,8 @@
-"""The files that a contract is drafted from become tables of text, whole and exactly as they are spelled.
+"""The files that a contract is drafted from, as tables of text: complete, and spelled exactly as they are.
 
-CSV and Parquet are read as the platform pulls them, other separators too, and JSON by lines as it is scanned;
-these have to be converted before they can be pulled, which is said. A header whose cells look like data is
-refused: a draft names columns, and would name people.
+CSV and Parquet are read as the platform pulls them; CSV with other separators, and JSON by line, as they are
+scanned. The latter must be converted before they can be pulled, and the draft says so. A header whose cells
+look like data is refused: a draft names columns, and would name people.
 """
 
 import io
@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 
 import polars as pl
 
-from secure_platform.contract.columns import IDENTIFIER
+from secure_platform.contract.names import IDENTIFIER
 from secure_platform.contract.place import shown
 from secure_platform.errors import DataRefusedError, UsageError
 from secure_platform.scan.columns import Scanner

@@ -1,4 +1,4 @@
-"""Shannon entropy of bytes, in bits per byte: what a random secret has and a word has not."""
+"""Shannon entropy in bits per byte, which is high for random secrets and low for words."""
 
 import math
 from collections import Counter

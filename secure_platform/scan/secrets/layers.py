@@ -1,7 +1,7 @@
-"""Texts inside a text: base64, hex, percent-encoding, and string literals that are joined.
+"""Texts encoded in a text: base64, hex, percent-encoding, and string literals that are joined.
 
-Only what can be plain text once it is decoded is looked at, so that a digest or a picture costs nothing: the
-first of four characters of base64 is one of 32 then, and the first of two hexadecimal digits one of six.
+Only what can decode to plain text is examined, so that a digest or a picture costs nothing: the first of four
+base64 characters is then one of 32, and the first of two hexadecimal digits one of six.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Whether a value beside a telling name is plausibly a secret, where no list of placeholders can say it."""
+"""Whether a value beside a telling name is plausibly a secret, where no list of placeholders can decide."""
 
 from itertools import pairwise
 from typing import Final

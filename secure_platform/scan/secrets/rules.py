@@ -1,4 +1,4 @@
-"""What a secret rule is: how a secret looks, what makes it worth looking, and what is known to be none."""
+"""A secret rule: what a secret looks like, what makes a text worth searching, what is known to be none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

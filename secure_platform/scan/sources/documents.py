@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from secure_platform.errors import DataRefusedError
+from secure_platform.files import READ_FILE
 from secure_platform.source.stream import Readable, SourceFile
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 UNREADABLE: Final = "cannot be read"
 LARGEST: Final = 256 << 20
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class SkippedError(Exception):
@@ -207,7 +207,7 @@ class _Flow(io.RawIOBase):
 
 def _opened(path: Path) -> int:
     try:
-        descriptor = os.open(path, _READ)
+        descriptor = os.open(path, READ_FILE)
     except OSError as error:
         raise SkippedError("a link" if error.errno == errno.ELOOP else UNREADABLE) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,4 +1,4 @@
-"""What lies beside a table's rows is searched as text: nothing in a document is left out for its form."""
+"""What a document holds outside its tables' rows is searched as text: nothing is left out for its form."""
 
 from dataclasses import dataclass, field
 from typing import Self

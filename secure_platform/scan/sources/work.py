@@ -1,8 +1,8 @@
-"""One thing after the other is scanned; what was done is written down, so that a scan can go on later.
+"""Sources are scanned one after another, and each is recorded when done, so that a scan can be resumed.
 
-A state file holds a line for each source that was done: its name, a keyed digest of what it was (it is
-scanned again if that changed), and what the report says of it. It holds the key of the fingerprints too, so
-that the parts of one scan have the same; it is private, and holds no value.
+A state file has one line for each source that is done: its name, a keyed digest of its content (a changed
+source is scanned again), and what the report says about it. It also has the key of the fingerprints, so that
+all parts of one scan share them. The file is private, and contains no value.
 """
 
 import hmac

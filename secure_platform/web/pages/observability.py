@@ -1,6 +1,6 @@
-"""How the products are, at a glance; every metric's course within what was expected; and every incident.
+"""The state of the products at a glance; the history of every metric; and every incident.
 
-Settling one is bound to what its reader saw: if it got worse meanwhile, nothing is settled.
+Settling an incident is bound to what its reader saw: if it got worse meanwhile, nothing is settled.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
-"""What security comes to, month by month, of the products that the reader may look at; and who is excepted.
+"""Security outcomes by month, for the products that the reader may see; and all waivers.
 
-Nobody is named but who approved a waiver, as its contract does. Rights for a time are shown to who may see
-rights.
+Nobody is named except who approved a waiver, as the contract does. Temporary rights are shown to readers who
+may see rights.
 """
 
 from collections.abc import Iterable, Mapping

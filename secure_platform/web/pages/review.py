@@ -14,8 +14,6 @@ from secure_platform.release.diff import ReleaseDiff, diff_manifests
 from secure_platform.services import Services
 from secure_platform.web.plots import BarPlot, bar_plot
 
-SERIES = {"before": "before", "after": "in this release"}
-
 
 @dataclass(frozen=True)
 class Review:

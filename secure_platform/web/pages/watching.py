@@ -1,4 +1,4 @@
-"""What is watched of a product is for whoever may look at its incidents."""
+"""The monitoring pages of a product are for readers who may see its incidents."""
 
 from starlette.requests import Request
 

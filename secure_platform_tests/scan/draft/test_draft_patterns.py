@@ -50,7 +50,7 @@ def test_values_that_are_built_alike_have_a_pattern(values: list[str], pattern: 
     ],
     ids=["names", "prose", "few", "again", "rare", "halves", "late word", "two forms", "letters", "long"],
 )
-def test_others_have_none(values: list[str], tmp_path: Path) -> None:
+def test_values_of_no_common_structure_have_no_pattern(values: list[str], tmp_path: Path) -> None:
     assert pattern_of(tmp_path, values) is None
 
 

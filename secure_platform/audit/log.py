@@ -34,6 +34,8 @@ Phase: TypeAlias = Literal["intent", "done", "failed", "event"]
 Identify: TypeAlias = Callable[[str], str]
 
 MAX_ENTRY_BYTES: Final = 65_535  # A C2SP entry bundle counts an entry's bytes in 16 bits.
+SEALED: Final = "sealed"
+"""In a detail: the seals of rows, by their names."""
 ACTION: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 
 
@@ -120,7 +122,8 @@ class AuditLog(LogReader):
 
         Yields:
             A dict that the block fills with detail of its success. On an exception only the name of its class
-            is recorded. Should that fail too, the intent stays without outcome, as if the process had died.
+            is recorded, and which sealed rows may have been written (`audit/seals.py`). Should that fail too,
+            the intent stays without outcome, as if the process had died.
 
         Raises:
             IntegrityError: If the intent cannot be stored; then the block never runs.
@@ -131,7 +134,8 @@ class AuditLog(LogReader):
         try:
             yield outcome
         except BaseException as error:
-            members = {"intent": intent, "detail": {"error": type(error).__name__}}
+            written = {name: outcome[name] for name in (SEALED,) if name in outcome}
+            members = {"intent": intent, "detail": {"error": type(error).__name__, **written}}
             try:
                 self._append(action, actor, subject, "failed", members)
             except SecurePlatformError:

@@ -3,7 +3,9 @@
 A seal shows that a row was written by us, not that it is the newest: an older row, put back, still has its
 seal. So every change announces the seals of the new rows in the log before they are written (`sealed` in the
 detail of intent and outcome, name of the row → seal). After a crash between the two, the announced row and
-the one before it both count until the next change.
+the one before it both count until the next change. So they do after a failure that names the seals: whoever
+writes a row says so in the outcome as the last thing before the commit, and an interrupt, or a connection
+that is lost, can come between the commit and the record of success.
 """
 
 from collections import Counter, defaultdict
@@ -158,13 +160,14 @@ class SealWitness:
             self._note(entry)
         if self._open:
             for entry in self._log.backwards(_FAILED, max(start, min(self._open))):
-                for name, seal in self._open.pop(entry.body["intent"], {}).items():
-                    if self._of(name)[seal].failed(entry.body["intent"]):
-                        del self._of(name)[seal]
+                self._note_failed(entry.body["intent"])
         self._read_up_to = size
 
     def _note(self, entry: Entry) -> None:
-        """An intent adds a row that counts; its success ends those that were announced before it."""
+        """An intent adds a row that counts; its success ends those that were announced before it.
+
+        After a failure that names rows they count as they did.
+        """
         sealed = entry.body["detail"].get("sealed", {})
         self._changes.update(map(_table, sealed))
         if entry.body["phase"] == "intent":
@@ -174,6 +177,9 @@ class SealWitness:
                 marks.setdefault(seal, _Mark()).intents.add(entry.seq)
             return
         intent = entry.body["intent"]
+        if entry.body["phase"] == "failed":
+            self._open.pop(intent, None)
+            return
         for seq, others in list(self._open.items()):
             if seq <= intent:
                 self._open[seq] = {name: seal for name, seal in others.items() if name not in sealed}
@@ -181,6 +187,15 @@ class SealWitness:
         for name, seal in sealed.items():
             self._settled.setdefault(name, entry.seq)
             self._note_written(self._of(name), seal, intent, entry.seq)
+
+    def _note_failed(self, intent: int) -> None:
+        """Rows that were announced and surely not written do not count."""
+        for name, seal in self._open.pop(intent, {}).items():
+            marks = self._of(name)
+            if marks[seal].failed(intent):
+                del marks[seal]
+            if not marks:
+                del self._marks[_table(name)][name]
 
     @staticmethod
     def _note_written(marks: Mapping[str, _Mark], seal: str, intent: int, seq: int) -> None:

@@ -94,7 +94,10 @@ class BookStates(NotPickled):
             raise _older(book)
 
     def announce(self, changes: ExitStack, book: Book, state: str) -> None:
-        """Announce the next state; it is recorded as reached when `changes` end without an error."""
+        """Announce the next state, as the last thing before its commit.
+
+        It is recorded as reached when `changes` end without an error.
+        """
         sealed: JSON = {book.name: state}
         effect = self._log.effect(CHANGED, actor=_ACTOR, subject=book.name, detail={"sealed": sealed})
         changes.enter_context(effect)["sealed"] = sealed

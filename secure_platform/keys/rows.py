@@ -120,10 +120,11 @@ class KeyRows(NotPickled):
             if not _is_among(row, seen):
                 self._uses.prepare(row)
         with ExitStack() as effects:
+            announced: list[tuple[dict[str, JSON], JSON]] = []
             for part in _parts(sealed):
                 names: JSON = {_name(row): row.seal for row in part}
-                announced = self.log.effect(action, actor=actor, subject=subject, detail={"sealed": names})
-                effects.enter_context(announced)["sealed"] = names
+                effect = self.log.effect(action, actor=actor, subject=subject, detail={"sealed": names})
+                announced.append((effects.enter_context(effect), names))
             with self._database.write() as connection:
                 names_seen = () if whole else {row.about.name for row in [*seen, *sealed]}
                 if stored_keys(connection, *names_seen) != list(seen) or (
@@ -134,6 +135,8 @@ class KeyRows(NotPickled):
                         "Look at the keys, and do it again if it is still to be done.",
                     )
                 self._write(connection, sealed, seen)
+                for outcome, names in announced:
+                    outcome["sealed"] = names
 
     def write_first(self, rows: Sequence[StoredKey]) -> bool:
         """Write the keys that a home begins with, sealed by the MAC key among them; False if it has keys.

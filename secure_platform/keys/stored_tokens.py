@@ -139,14 +139,14 @@ class StoredTokens(NotPickled):
             made = list(enumerate(make(newer, first), first))
             if not made:
                 return
-            # Nothing takes the two locks the other way round: who writes to the log has read all keys before.
-            self._states.announce(changes, book, _state(state, ((page, each) for page, (each, _) in made)))
             if number is None:
                 connection.execute(insert(token_book).values(vars(book)))
                 number = _number(connection, book)
             for page, (sealed, count) in made:
                 row = {"book": number, "page": page, "count": count, "sealed": sealed}
                 connection.execute(insert(token_page).values(row))
+            # Nothing takes the two locks the other way round: who writes to the log has read all keys before.
+            self._states.announce(changes, book, _state(state, ((page, each) for page, (each, _) in made)))
 
     def books(self, domain: str) -> list[Book]:
         """As `TokenStore.books`."""
@@ -194,20 +194,20 @@ class StoredTokens(NotPickled):
             if not made:
                 return
             after = ((page, made[page][0] if page in made else sealed) for page, sealed in pages)
-            self._states.announce(changes, book, _state(EMPTY, after))
             for page, (sealed, count) in made.items():
                 here = (token_page.c.book == number) & (token_page.c.page == page)
                 row = {"sealed": sealed, "count": count}
                 connection.execute(update(token_page).where(here).values(row))
+            self._states.announce(changes, book, _state(EMPTY, after))
         self._database.scrub()
 
     def close(self, book: Book) -> None:
         """Delete a book and all that is in it for good, as it is or should be."""
         with ExitStack() as changes, self._database.write() as connection:
             number = _number(connection, book)
-            self._states.announce(changes, book, EMPTY)
             connection.execute(delete(token_page).where(token_page.c.book == number))
             connection.execute(delete(token_book).where(token_book.c.book == number))
+            self._states.announce(changes, book, EMPTY)
         self._database.scrub()
 
 

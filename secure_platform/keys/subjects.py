@@ -109,15 +109,17 @@ class SubjectKeys(NotPickled):
         """Remove the key of a subject for ever, and see that it never gets another."""
         (place,) = self._places(domain, [subject])
         sealed: JSON = {_name(domain, place): _GONE}
-        with self._rows.log.effect(
-            "key.destroy", actor=actor, subject=f"{SUBJECT}/{domain}", detail={"sealed": sealed}
-        ) as outcome:
-            with self._database.write() as connection:
-                here = (subject_key.c.domain == domain, subject_key.c.subject == place)
-                gone = {"wrapped": None, "destroyed_at": utc_now()}
-                if not connection.execute(update(subject_key).where(*here).values(gone)).rowcount:
-                    row = _row(domain, place, self._newest().about.version, utc_now())
-                    connection.execute(insert(subject_key).values({**row, **gone}))
+        with (
+            self._rows.log.effect(
+                "key.destroy", actor=actor, subject=f"{SUBJECT}/{domain}", detail={"sealed": sealed}
+            ) as outcome,
+            self._database.write() as connection,
+        ):
+            here = (subject_key.c.domain == domain, subject_key.c.subject == place)
+            gone = {"wrapped": None, "destroyed_at": utc_now()}
+            if not connection.execute(update(subject_key).where(*here).values(gone)).rowcount:
+                row = _row(domain, place, self._newest().about.version, utc_now())
+                connection.execute(insert(subject_key).values({**row, **gone}))
             outcome["sealed"] = sealed
         self._database.scrub()
 

@@ -4,12 +4,14 @@ No expression can raise on a value: what cannot be read becomes null, or, for a 
 """
 
 import json
+import sys
 from datetime import date
+from decimal import Decimal
 from typing import Final
 
 import polars as pl
 
-from secure_platform.contract.model import DTYPES
+from secure_platform.contract.model import DTYPES, Scalar
 from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.strength import strengths
@@ -18,6 +20,9 @@ VALUES: Final = "values"
 """The parameter of a plan that holds a level of a hierarchy, as JSON."""
 
 _TEXT, _INTEGER, _NUMBER = DTYPES["string"], DTYPES["integer"], DTYPES["number"]
+_BESIDE: Final = 4 * sys.float_info.epsilon
+_MOST_PARTS: Final = 2.0**50
+"""Beyond so many widths from zero the numbers of a 64-bit float lie nearly as far apart as the buckets."""
 _ISO_YEAR: Final = r"^([0-9]{4})-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])(?:[T ].*)?$"
 _ZIP: Final = r"^[0-9]{5}(?:-?[0-9]{4})?$"
 
@@ -83,9 +88,21 @@ def zip3(column: pl.Expr, inputs: Inputs) -> pl.Expr:
 
 
 def bucket(column: pl.Expr, inputs: Inputs) -> pl.Expr:
-    """The lower end of the bucket."""
+    """The lower end of the bucket; null where the type cannot tell it from the value, or not hold it."""
     width = pl.lit(inputs.params["width"], dtype=inputs.dtype)
-    return (column / width).floor() * width if inputs.dtype == _NUMBER else column // width * width
+    if inputs.dtype != _NUMBER:
+        lower = column // width * width
+        return pl.when(lower <= column).then(lower)
+    parts = column / width
+    # A multiple of a decimal width, such as 0.3 of 0.1, comes out of the division a little beside it.
+    near = parts.round()
+    number = pl.when((parts - near).abs() <= _BESIDE * near.abs()).then(near).otherwise(parts.floor())
+    lower = (number * width).round(_decimals(inputs.params["width"]))
+    return pl.when(parts.abs() < _MOST_PARTS).then(lower)
+
+
+def _decimals(width: Scalar) -> int:
+    return max(0, -int(Decimal(str(width)).normalize().as_tuple().exponent))
 
 
 def limits(column: pl.Expr, inputs: Inputs) -> pl.Expr:

@@ -1,7 +1,8 @@
 """A mask hides characters and keeps separators: a value's length and format stay visible.
 
 A value is hidden completely unless the mask hides more of it than it shows, or at least six characters: the
-middle of a card number, of which PCI DSS lets the first six and last four digits be shown.
+middle of a card number, of which PCI DSS lets the first six and last four digits be shown. Separators hide
+nothing, so they are not counted.
 """
 
 from typing import Final
@@ -34,7 +35,7 @@ def masked(column: pl.Expr, inputs: Inputs) -> pl.Expr:
 def _masked(cells: Cells, first: int, last: int) -> pl.Series:
     hidden, continues = ~_SEPARATOR[cells.flat], _CONTINUES[cells.flat]
     if first or last:
-        hidden &= ~_shown(cells, continues, first, last)
+        hidden &= ~_shown(cells, hidden, continues, first, last)
     flat = np.where(hidden, _STAR, cells.flat)
     left = ~(hidden & continues)
     if left.all():
@@ -43,12 +44,13 @@ def _masked(cells: Cells, first: int, last: int) -> pl.Series:
     return Cells(flat[left], ends, cells.valid).series().cast(pl.String)
 
 
-def _shown(cells: Cells, continues: Flags, first: int, last: int) -> Flags:
-    """Which bytes belong to characters at the ends of a cell that is long enough."""
+def _shown(cells: Cells, counted: Flags, continues: Flags, first: int, last: int) -> Flags:
+    """Which bytes belong to characters at the ends of a cell that has enough others which count."""
     # Of bytes alone, which most columns are, each is a character.
     character = np.cumsum(~continues) - 1 if continues.any() else None
     borders = cells.ends if character is None else np.concatenate([[0], character + 1])[cells.ends]
-    long = np.diff(borders) >= first + last + min(first + last + 1, _ENOUGH)
+    characters = np.concatenate([[0], np.cumsum(counted & ~continues)])[cells.ends]
+    long = np.diff(characters) >= first + last + min(first + last + 1, _ENOUGH)
     shown = np.zeros(borders[-1], np.bool_)
     for place in range(first):
         shown[borders[:-1][long] + place] = True

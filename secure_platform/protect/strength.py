@@ -5,6 +5,7 @@ A transform of several kinds is named with its kind, `generalize.year`; the kind
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -90,7 +91,7 @@ class Parameter:
                 return float(value) <= float(floor)
             case "higher":
                 return float(value) >= float(floor)
-        return float(value) % float(floor) == 0
+        return Fraction(str(value)) % Fraction(str(floor)) == 0
 
 
 @dataclass(frozen=True)

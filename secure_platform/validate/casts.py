@@ -58,7 +58,9 @@ def _integer(text: pl.Expr) -> pl.Expr:
 
 def _number(text: pl.Expr) -> pl.Expr:
     value = text.cast(pl.Float64, strict=False)
-    return _where(text.str.contains(NUMBER) & value.is_finite(), value + 0.0)
+    # Adding zero does not do: Polars leaves the sign where a column has more than one row.
+    unsigned = pl.when(value == 0).then(0.0).otherwise(value)
+    return _where(text.str.contains(NUMBER) & value.is_finite(), unsigned)
 
 
 def _boolean(text: pl.Expr) -> pl.Expr:

@@ -226,6 +226,18 @@ def test_who_revealed_enough_waits(bank: Bank, monkeypatch: pytest.MonkeyPatch) 
     assert ask(bank, "people.id", [tokens[0]], services=services).unknown == 0
 
 
+def test_a_call_while_the_clock_was_wrong_hides_none_before_it(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services, token = limited(bank, calls_per_hour=1), bank.released("person")[0]
+    ask(bank, "people.id", [token], services=services)
+    with monkeypatch.context() as patch:
+        patch.setattr("secure_platform.audit.log._now", lambda: "2026-01-01T00:00:00.000000Z")
+        ask(bank, "people.id", [token], services=services, caller=bank.person("paul"))
+    with pytest.raises(AllowanceSpentError, match="2 calls"):
+        ask(bank, "people.id", [token], services=services)
+
+
 def test_many_small_calls_are_many_calls(bank: Bank) -> None:
     services, token = limited(bank, calls_per_hour=2), bank.released("person")[0]
     for _ in range(2):

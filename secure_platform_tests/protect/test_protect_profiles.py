@@ -349,6 +349,7 @@ def test_strength_is_a_preorder_with_drop_on_top_and_keep_at_the_bottom() -> Non
         (protect("encrypt.deterministic"), protect("encrypt.randomized"), False),
         (protect("generalize.bucket", width=20), protect("generalize.bucket", width=10), True),
         (protect("generalize.bucket", width=15), protect("generalize.bucket", width=10), False),
+        (protect("generalize.bucket", width=0.3), protect("generalize.bucket", width=0.1), True),
         (protect("generalize.bucket", width=5), protect("generalize.bucket", width=10), False),
     ],
 )

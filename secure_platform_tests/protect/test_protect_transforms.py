@@ -80,7 +80,8 @@ def shows_only_the_end(before: list[Any], after: list[Any]) -> None:
     for old, new in zip(before, after, strict=True):
         if old is not None:
             assert len(new) == len(old)
-            assert new[-4:] == (old[-4:] if len(old) > 8 else re.sub(r"[^ .:/()-]", "*", old[-4:]))
+            counted = len(re.sub("[ .:/()-]", "", old))
+            assert new[-4:] == (old[-4:] if counted > 8 else re.sub(r"[^ .:/()-]", "*", old[-4:]))
             assert not re.search(r"[^ .:/()*-]", new[:-4])
 
 
@@ -548,6 +549,27 @@ def test_a_bucket_of_numbers_is_its_lower_end() -> None:
     assert one("number", protect, [1.74, -0.1, None]) == [1.5, -0.5, None]
 
 
+def test_a_decimal_width_has_the_borders_that_are_written() -> None:
+    protect = {"transform": "generalize", "to": "bucket", "width": 0.1}
+    values = [n / 10 for n in range(-50, 50)]
+    assert one("number", protect, values) == values
+    assert one("number", protect, [0.35, 0.29999, -0.30001, 7.999999]) == [0.3, 0.2, -0.4, 7.9]
+
+
+def test_a_value_that_no_bucket_can_hide_is_not_told() -> None:
+    protect = {"transform": "generalize", "to": "bucket", "width": 10}
+    huge = [1e308, -1e308, 1e17 + 16, 1e15 + 4]
+    assert one("number", protect, huge) == [None, None, None, 1e15]
+    assert one("integer", protect, [-(2**63), 1 - 2**63, 2**63 - 1, -17]) == [None, None, 2**63 - 8, -20]
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=8), st.integers(1, 10**12))
+def test_the_bucket_of_an_integer_begins_at_most_its_width_below(values: list[int], width: int) -> None:
+    protect = {"transform": "generalize", "to": "bucket", "width": width}
+    lower = [value // width * width for value in values]
+    assert one("integer", protect, values) == [low if low >= -(2**63) else None for low in lower]
+
+
 # --- shifted dates
 
 
@@ -630,6 +652,14 @@ def test_the_middle_of_a_card_number_may_be_all_that_is_hidden() -> None:
     assert one("string", protect, values) == [*expected[:2], "4111-1***-****-1111", *expected[3:]]
 
 
+@pytest.mark.parametrize("value", ["--------1234", "(0) - 1234", "         1234", "1.2.3.4.5.6.7.8."])
+def test_separators_hide_nothing(value: str) -> None:
+    (masked,) = one("string", {"transform": "mask", "keep_last": 4}, [value])
+    assert not re.search("[0-9]", masked)
+    protect = {"transform": "mask", "keep_first": 6, "keep_last": 4}
+    assert one("string", protect, ["3782 822463 10005", "4111 1111 1111 1111"])[0] == "**** ****** *****"
+
+
 def test_a_replacement_names_the_info_type_or_says_what_the_contract_says() -> None:
     named = one("string", "replace", ["a", "", None], info_type="CITY")
     assert named == ["[CITY]", "[CITY]", None]
@@ -641,7 +671,7 @@ SEPARATORS = " .:/()-"
 
 def mask_by_hand(value: str, first: int, last: int) -> str:
     hidden = "".join(c if c in SEPARATORS else "*" for c in value)
-    if len(value) < first + last + min(first + last + 1, 6):
+    if sum(c not in SEPARATORS for c in value) < first + last + min(first + last + 1, 6):
         return hidden
     return value[:first] + hidden[first : len(value) - last] + value[len(value) - last :]
 

@@ -133,7 +133,9 @@ def test_the_one_spelling_is_read_exactly(kind: LogicalType) -> None:
     # Mixed with what is refused, so that no value depends on its neighbours.
     texts, values = map(list, zip(*ACCEPTED[kind], strict=True))
     refused = [*REFUSED.get(kind, []), None]
-    assert cast(kind, [*texts, *refused, *texts]) == [*values, *(None for _ in refused), *values]
+    among = cast(kind, [*texts, *refused, *texts])
+    assert among == [*values, *(None for _ in refused), *values]
+    assert kind != "number" or "-0.0" not in map(repr, among)
 
 
 def json_number(text: str) -> float | None:

@@ -129,8 +129,8 @@ class LocalSecrets(SecretsProvider, NotPickled):
             file_lock(private_directory(self._directory) / ".lock", holder="the secrets of this home"),
             self._audit.effect(action, actor=actor, subject=_name(name), detail={"sealed": row}) as outcome,
         ):
-            replace_private(file, sealed)
             outcome["sealed"] = row
+            replace_private(file, sealed)
 
     def _opened(self, name: str) -> Secret | None:
         """The secret; None if there never was one, or it was removed."""

@@ -25,6 +25,7 @@ LIKELY: Final = 0.5
 NEARLY: Final = 0.95
 FEW: Final = 20
 COMPACT: Final = "yyyyMMdd"
+FLOAT_DIGITS: Final = 17
 _TYPES: Final[tuple[LogicalType, ...]] = ("boolean", "integer", "number", "date", "timestamp")
 _DAY_WORDS: Final = frozenset({"date", "datum", "day", "dob", "birth", "birthday", "fecha", "dt"})
 _SPELLED: Final = r"^[0-9]{1,4}[-/.].*[0-9]"
@@ -119,10 +120,19 @@ def _counts(table: Table, forms: dict[str, list[Form]]) -> list[dict[str, int]]:
                 text.approx_n_unique().alias("distinct"),
                 text.str.len_chars().min().alias("shortest"),
                 text.str.contains("[.eE]").sum().alias("fractions"),
+                _inexact(text, forms[name]).alias("inexact"),
                 *fitting,
             ).alias(str(place))
         )
     return list(table.frame.select(looks).collect(engine="streaming").row(0))
+
+
+def _inexact(text: pl.Expr, forms: Sequence[Form]) -> pl.Expr:
+    """How many cells have more digits than any 64-bit float is written with."""
+    if ("number", None) not in forms:
+        return pl.lit(0)
+    digits = text.str.replace_all("[eE].*|[^0-9]", "").str.strip_chars("0")
+    return (digits.str.len_bytes() > FLOAT_DIGITS).sum()
 
 
 def _column(name: str, forms: Sequence[Form], counts: dict[str, int], head: pl.Series) -> ColumnDraft:
@@ -145,6 +155,8 @@ def _column(name: str, forms: Sequence[Form], counts: dict[str, int], head: pl.S
     kind, spelled = fitting[0]
     if kind == "number" and not counts["fractions"]:
         return draft.doubted("its numbers have more digits than an integer can hold; it stays text")
+    if kind == "number" and counts["inexact"]:
+        return draft.doubted("its numbers have more digits than a 64-bit float can hold; it stays text")
     doubts = [f"its cells could also be {other[1]}" for other in fitting[1:] if spelled and other[1]]
     if forms[0][1] and not spelled:
         doubts += _nearly(forms[:1], counts, filled)

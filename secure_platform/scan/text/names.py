@@ -7,12 +7,13 @@ name only beside one of them, behind a title or where somebody is introduced.
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from secure_platform.scan.secrets.linear import Pattern, compile_pattern
+from secure_platform.scan.secrets.linear import Pattern, PatternSet, compile_pattern
 from secure_platform.scan.text.forms import Forms
 from secure_platform.scan.text.spans import FORMAT, LABEL, LIST, LOOSE, NEAR
 
+Found: TypeAlias = tuple[Forms, int, int, frozenset[str]]
 PERSON: Final = "PERSON_NAME"
 STREET: Final = "STREET_ADDRESS"
 CITY: Final = "CITY"
@@ -187,45 +188,59 @@ class Names:
     def __init__(self, forms: Mapping[str, Forms]) -> None:
         self._forms = forms
         bodies = [*((STREET, f"({body})") for body in _STREETS), *_PLACES.items()]
-        self._built = [
-            (forms[kind], compile_pattern(rf"(?:^|[^\pL0-9])(?:{body})", kind))
-            for kind, body in bodies
-            if kind in forms
-        ]
-        self._titled = compile_pattern(rf"\b{_TITLE}\.? ((?:{_NAME}){_REST})", PERSON)
-        self._said = compile_pattern(rf"\b{_SAID}[,:]? ((?:{_NAME}){_REST})", PERSON)
-        self._listed = compile_pattern(rf"(?:^|[^\pL\p{{M}}])((?:{_NAME}){_REST})", PERSON)
+        built = [(kind, rf"(?:^|[^\pL0-9])(?:{body})") for kind, body in bodies if kind in forms]
+        persons = _PERSONS if PERSON in forms else ()
+        # Most texts hold nothing of most patterns: one search tells which of them.
+        self._there = PatternSet([*(pattern for pattern, _ in persons), *(pattern for _, pattern in built)])
+        self._persons = [(compile_pattern(pattern, PERSON), read) for pattern, read in persons]
+        self._built = [(forms[kind], compile_pattern(pattern, kind)) for kind, pattern in built]
 
     def sign(self) -> str:
         """A pattern that matches in every text that can hold a name."""
-        return _SIGN if self._built or PERSON in self._forms else ""
+        return _SIGN if self._built or self._persons else ""
 
-    def found(self, data: bytes) -> Iterator[tuple[Forms, int, int, frozenset[str]]]:
+    def found(self, data: bytes) -> Iterator[Found]:
         """The names in a text, with what speaks for each."""
-        if PERSON in self._forms:
-            yield from self._persons(data)
-        for forms, pattern in self._built:
-            for start, end in _groups(pattern, data):
+        there = set(self._there.matching(data))
+        for place, (pattern, read) in enumerate(self._persons):
+            if place in there:
+                yield from read(self._forms[PERSON], pattern, data)
+        for place, (forms, pattern) in enumerate(self._built, len(self._persons)):
+            for start, end in _groups(pattern, data) if place in there else ():
                 kind = forms.kind.id
                 if kind != PLACE or data[start:end].decode().lower() not in _COUNTRIES:
                     yield forms, start, end, frozenset({LABEL, LOOSE} if kind == PLACE else {FORMAT})
 
-    def _persons(self, data: bytes) -> Iterator[tuple[Forms, int, int, frozenset[str]]]:
-        forms = self._forms[PERSON]
-        for start, end in _groups(self._titled, data):
-            yield forms, start, _without_genitive(data, start, end), frozenset({FORMAT})
-        for start, end in _groups(self._listed, data):
-            words = data[start:end].decode().lower().split()
-            place = next((place for place, word in enumerate(words) if _first(word)), None)
-            if place is not None and not _NO_NAMES & set(words):
-                begin = start + len(b" ".join(data[start:end].split(b" ")[:place])) + (place > 0)
-                whole = len(words) - place > 1
-                stop = _without_genitive(data, begin, end)
-                yield forms, begin, stop, frozenset({LIST, NEAR} if whole else {LIST})
-        for start, end in _groups(self._said, data):
-            words = data[start:end].decode().lower().split()
-            if len(words) > 1 and not _NO_NAMES & set(words):
-                yield forms, start, _without_genitive(data, start, end), frozenset({LABEL, LOOSE})
+
+def _titled(forms: Forms, pattern: Pattern, data: bytes) -> Iterator[Found]:
+    for start, end in _groups(pattern, data):
+        yield forms, start, _without_genitive(data, start, end), frozenset({FORMAT})
+
+
+def _listed(forms: Forms, pattern: Pattern, data: bytes) -> Iterator[Found]:
+    for start, end in _groups(pattern, data):
+        words = data[start:end].decode().lower().split()
+        place = next((place for place, word in enumerate(words) if _first(word)), None)
+        if place is not None and not _NO_NAMES & set(words):
+            begin = start + len(b" ".join(data[start:end].split(b" ")[:place])) + (place > 0)
+            whole = len(words) - place > 1
+            stop = _without_genitive(data, begin, end)
+            yield forms, begin, stop, frozenset({LIST, NEAR} if whole else {LIST})
+
+
+def _said(forms: Forms, pattern: Pattern, data: bytes) -> Iterator[Found]:
+    for start, end in _groups(pattern, data):
+        words = data[start:end].decode().lower().split()
+        if len(words) > 1 and not _NO_NAMES & set(words):
+            yield forms, start, _without_genitive(data, start, end), frozenset({LABEL, LOOSE})
+
+
+_PERSONS: Final = (
+    (rf"\b{_TITLE}\.? ((?:{_NAME}){_REST})", _titled),
+    (rf"(?:^|[^\pL\p{{M}}])((?:{_NAME}){_REST})", _listed),
+    (rf"\b{_SAID}[,:]? ((?:{_NAME}){_REST})", _said),
+)
+"""How names of persons are written, and what reads them."""
 
 
 def _first(word: str) -> bool:

@@ -27,6 +27,8 @@ TYPES = {
     "yes and no": ("string", ["yes", "no"]),
     "python booleans": ("string", ["True", "False"]),
     "too many digits": ("string", ["9" * 19, "1" * 20]),
+    "too many decimals": ("string", ["12345678901234567890.1234567891", "1.5"]),
+    "as many as a float has": ("number", ["-0.30000000000000004", "1.7976931348623157e308", "100.00"]),
     "largest integer": ("integer", ["9223372036854775807", "-1"]),
     "infinite": ("string", ["1e400", "1.5"]),
     "not a number": ("string", ["NaN", "1.5", "2.5"]),

@@ -12,6 +12,7 @@ from small_product import product_context, prop
 
 from secure_platform.orchestration.steps import protect as protect_step
 from secure_platform.orchestration.steps.context import StepContext
+from secure_platform.orchestration.steps.originals import valid_rows
 from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.rows import Rows, leaving
@@ -84,6 +85,17 @@ def test_a_row_that_is_lost_or_doubled_on_the_way_fails_the_account(
     verdict = protect(context, "people").snapshot.verdicts["rows"]
     assert not verdict.passed
     assert verdict.detail["valid_rows_given"] == ROWS
+
+
+def test_a_raw_row_that_is_never_read_fails_the_reconciliation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = made(tmp_path, when={"column": "age", "below": 18})
+    pull(context, "people")
+    monkeypatch.setattr(protect_step, "valid_rows", lambda store, raw: valid_rows(store, raw).slice(1))
+    verdict = protect(context, "people").snapshot.verdicts["reconciliation"]
+    assert not verdict.passed
+    assert (verdict.detail["raw_rows"], verdict.detail["valid_rows_given"]) == (ROWS, ROWS - 1)
 
 
 def test_every_row_is_accounted_for_and_nobody_stands_out(tmp_path: Path) -> None:

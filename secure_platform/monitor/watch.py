@@ -174,16 +174,26 @@ def _having(metric: str, history: Sequence[Record], feedback: Feedback) -> list[
 def _with_facts(
     found: Sequence[Observation], wrong: Sequence[Fact], history: Sequence[Record], feedback: Feedback
 ) -> list[Observation]:
-    """A fact says more than that a metric is being learned; of one that was learned its detector speaks."""
+    """A fact says more than that a metric is being learned; of one that was learned its detector speaks.
+
+    But for a change that it ignores for being small, as from twenty values to one in a thousand rows.
+    """
     said = {each.metric: each for each in found}
     for fact in wrong:
         known = said.get(fact.metric)
         right = feedback.allowance(history, fact.metric, _CHECKS[kind_of(fact.metric)])
-        if (known is None or known.state == "learning") and not right.covers(fact.value, fact.usual):
+        silent = known is None or known.state == "learning" or (known.state == "pass" and _is_ignored(fact))
+        if silent and not right.covers(fact.value, fact.usual):
             said[fact.metric] = Observation(
                 fact.metric, fact.state, 0.0, fact.value, fact.usual, note=fact.note
             )
     return [*said.values()]
+
+
+def _is_ignored(fact: Fact) -> bool:
+    """Whether the detector of a rate takes so small a change for none."""
+    by = SENSITIVITIES.get(kind_of(fact.metric))
+    return by is not None and by.kind == "rate" and abs(fact.value - fact.usual) < (by.ignore or 0.0)
 
 
 def _within_budget(found: Sequence[Observation], today: Sequence[float]) -> list[Observation]:

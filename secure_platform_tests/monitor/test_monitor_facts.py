@@ -337,3 +337,14 @@ def test_times_that_are_open_tell_their_hours_and_newest_day_and_others_nothing(
 
 def measured(profiler: Profiler, frame: pl.DataFrame) -> Measures:
     return profiler.measures([query.collect() for query in profiler.queries(frame.lazy())])
+
+
+def test_a_column_of_few_values_that_gets_one_is_told_after_it_was_learned_too() -> None:
+    """The detector ignores changes of less than 0.03: from 20 values to one in 1,000 rows is 0.019."""
+    history = [day(number, distinct_rate__id=0.02) for number in range(15)]
+    assert said(day(15, distinct_rate__id=0.01), history) == {}
+    for number in range(15, 18):
+        one = day(number, distinct_rate__id=0.001)
+        assert {name: each.state for name, each in said(one, history).items()} == {"distinct_rate:id": "warn"}
+        history.append(remembered(one, history))
+    assert said(day(18, distinct_rate__id=0.001), history) == {}, "it is the new normal state"

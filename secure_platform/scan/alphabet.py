@@ -9,7 +9,7 @@ import re
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from math import inf
 from operator import or_
 from typing import Final, Protocol
@@ -38,6 +38,8 @@ _BY_NUMBER: Final = re.compile(r"\\(?:x\{([0-9A-Fa-f]+)\}|x([0-9A-Fa-f]{2}))")
 _BY_NAME: Final = re.compile(r"\\[pP](?:\{\^?[A-Za-z_=]+\}|[A-Z])")
 _TWO_SETS: Final = ("&&", "--", "~~")
 _DEEPEST: Final = 40
+MOST_PATTERNS: Final = 2048
+"""How many are kept read: every scanner of a process has those of the platform, some 450."""
 _CASES: Final = ord("a") - ord("A")
 
 
@@ -53,6 +55,7 @@ class Needs(Protocol):
         ...
 
 
+@lru_cache(maxsize=MOST_PATTERNS)
 def needs(pattern: str) -> Needs | None:
     """What a match of a pattern needs, or nothing if the pattern has anything that is not understood."""
     reader = _Reader(pattern)

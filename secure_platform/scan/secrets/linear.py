@@ -5,13 +5,15 @@ and no back-references; a pattern that needs them, or more memory than is grante
 """
 
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, Protocol
 
 import re2
 
 from secure_platform.errors import UsageError
 
+MOST_PATTERNS: Final = 2048
+"""How many stay compiled: each scanner of a process has those of the platform; RE2 itself keeps 128."""
 _MEMORY: Final = 16 << 20
 _SET_MEMORY: Final = 64 << 20
 
@@ -118,12 +120,17 @@ def any_of(words: Iterable[bytes], patterns: Iterable[str] = ()) -> Pattern:
 
 def _compiled(pattern: str, of: str, *, longest: bool) -> Pattern:
     try:
-        compiled: Pattern = re2.compile(pattern.encode(), _options(longest=longest))
+        return _kept(pattern, longest=longest)
     except (re2.error, UnicodeEncodeError):
         raise UsageError(
             f"The pattern of {of} is not one that runs in linear time",
             "Write it in RE2 syntax: no look-around, no back-references, repetitions up to 1000.",
         ) from None
+
+
+@lru_cache(maxsize=MOST_PATTERNS)
+def _kept(pattern: str, *, longest: bool) -> Pattern:
+    compiled: Pattern = re2.compile(pattern.encode(), _options(longest=longest))
     return compiled
 
 

@@ -5,6 +5,7 @@ A transform of several kinds is named with its kind, `generalize.year`; the kind
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -90,7 +91,8 @@ class Parameter:
                 return float(value) <= float(floor)
             case "higher":
                 return float(value) >= float(floor)
-        return float(value) % float(floor) == 0
+        # 1 is a multiple of 0.01, which as a float it is not.
+        return Decimal(str(value)) % Decimal(str(floor)) == 0
 
 
 @dataclass(frozen=True)

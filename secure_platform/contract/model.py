@@ -56,6 +56,19 @@ class Waiver:
     def __str__(self) -> str:
         return f"until {self.expires} by {self.approver}: {self.reason}"
 
+    @staticmethod
+    def last_day(told: str) -> date:
+        """The last day of a waiver as `str` tells it; one that is not understood has ended.
+
+        Args:
+            told: As a plan keeps it.
+        """
+        until, _, rest = told.partition(" ")
+        try:
+            return date.fromisoformat(rest.partition(" ")[0]) if until == "until" else date.min
+        except ValueError:
+            return date.min
+
 
 @dataclass(frozen=True)
 class Reference:

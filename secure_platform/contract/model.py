@@ -1,6 +1,6 @@
 """A contract is plain, frozen data: every stage reads the same declaration and none can change it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
@@ -134,6 +134,12 @@ class Column:
     protected: bool = False
     waiver: Waiver | None = None
     members: tuple["Column", ...] = ()
+
+    def every(self) -> Iterator["Column"]:
+        """This column and all values in it."""
+        yield self
+        for member in self.members:
+            yield from member.every()
 
     @property
     def dtype(self) -> pl.DataType:

@@ -32,6 +32,7 @@ from secure_platform.orchestration.steps.protect import (
 )
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.tell import tell
+from secure_platform.protect.domains import shared_domains
 from secure_platform.protect.plan import Plan
 from secure_platform.release.package import ReleaseRequest, build_release
 from secure_platform.services import Services
@@ -78,6 +79,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
     for name, table in tables.items():
         require_verdicts(table, _required(product, Zone.MARTS, name))
     plan = current_plan(product, services.keys)
+    shared = shared_domains(plan, services.products.values())
     lineage = _lineage(context, tables, plan)
     dbt = _made_by(product, tables)
     key = input_key(
@@ -88,6 +90,8 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         # Not the project as a whole: it holds other products too.
         dbt={name: part for name, part in dbt.items() if name != "project"},
         **({"aggregates": _aggregates(product)} if product.aggregates else {}),
+        # Who else makes these tokens is decided on too.
+        **({"shared_domains": shared} if shared else {}),
         environment=services.settings.environment,
     )
     current = reconcile(services, product.name, actor=context.requester)
@@ -106,6 +110,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         plan=plan.to_json(),
         dbt=dbt,
         aggregates=_aggregates(product),
+        shared_domains=shared,
         verdicts=_verdicts(lineage),
         code_version=code_version(),
         base=current.digest if current else None,

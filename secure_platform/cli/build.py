@@ -238,6 +238,11 @@ def _check_rows(event: AssetEvent) -> list[tuple[Any, ...]]:
             for item in detail.get("original_values", [])
             if isinstance(item, dict)
         ),
+        *(
+            (item["column"], "one day tells the shift of its subjects", item["subjects"])
+            for item in detail.get("days_that_tell", [])
+            if isinstance(item, dict)
+        ),
     ]
     if not found and "orphans" in detail:
         found = [

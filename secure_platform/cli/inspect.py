@@ -28,6 +28,7 @@ from secure_platform.orchestration.steps.protect import current_plan
 from secure_platform.orchestration.steps.query import ROW_LIMIT
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.changes import WEAKER, changes
+from secure_platform.protect.domains import SHARED, shared_domains, told_domains
 from secure_platform.protect.plan import ColumnPlan
 from secure_platform.protect.vault import UNTIL
 from secure_platform.services import Services
@@ -87,10 +88,13 @@ def plan(product: str, *, since: int | None, as_json: bool) -> None:
     """
     services = open_services()
     compiled = current_plan(services.product(product), services.keys)
+    shared = shared_domains(compiled, services.products.values())
     if since is not None:
         platform = open_platform()
-        before = platform.signed(numbered(platform, product, since))["plan"]["document"]
-        said = changes(before, compiled.to_json())
+        before = platform.signed(numbered(platform, product, since))
+        known = before.get("shared_domains", {})
+        said = changes(before["plan"]["document"], compiled.to_json())
+        said += told_domains(product, known, shared) if known != shared else ()
         show(said, as_json=as_json, render=lambda out: _render_changes(out, product, since, said))
         return
 
@@ -101,6 +105,8 @@ def plan(product: str, *, since: int | None, as_json: bool) -> None:
             table(out, columns, [row for column in dataset.columns for row in _plan_rows(column)])
             if dataset.suppression:
                 line(out, f"Rows that stay behind: {dataset.suppression}")
+        for sentence in told_domains(product, shared, shared):
+            line(out, f"! {sentence}")
         heading(out, f"Profile {compiled.profile}, plan {compiled.digest}")
 
     show(compiled.to_json(), as_json=as_json, render=render)
@@ -177,7 +183,7 @@ def _plan_rows(column: ColumnPlan, part: str = "") -> Iterator[tuple[str, ...]]:
 def _render_changes(out: Console, product: str, since: int, said: Sequence[str]) -> None:
     heading(out, f"The plan of {product} against release {since}")
     for sentence in said:
-        line(out, f"  {'! ' if WEAKER in sentence else ''}{brief(sentence)}")
+        line(out, f"  {'! ' if WEAKER in sentence or SHARED in sentence else ''}{brief(sentence)}")
     if not said:
         line(out, "Nothing differs.")
 

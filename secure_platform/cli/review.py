@@ -45,7 +45,7 @@ def render_review(
 def render_attention(out: Console, diff: ReleaseDiff) -> None:
     """Draw first what nobody may overlook."""
     if diff.attention:
-        heading(out, "Attention: weaker protection, changed tests or breaking contract changes")
+        heading(out, "Attention: weaker protection, shared tokens, changed tests, breaking contract changes")
     for sentence in diff.attention:
         line(out, f"  ! {brief(sentence)}")
 

@@ -1,6 +1,6 @@
 """A contract is plain, frozen data: every stage reads the same declaration and none can change it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
@@ -55,6 +55,19 @@ class Waiver:
 
     def __str__(self) -> str:
         return f"until {self.expires} by {self.approver}: {self.reason}"
+
+    @staticmethod
+    def last_day(told: str) -> date:
+        """The last day of a waiver as `str` tells it; one that is not understood has ended.
+
+        Args:
+            told: As a plan keeps it.
+        """
+        until, _, rest = told.partition(" ")
+        try:
+            return date.fromisoformat(rest.partition(" ")[0]) if until == "until" else date.min
+        except ValueError:
+            return date.min
 
 
 @dataclass(frozen=True)
@@ -121,6 +134,12 @@ class Column:
     protected: bool = False
     waiver: Waiver | None = None
     members: tuple["Column", ...] = ()
+
+    def every(self) -> Iterator["Column"]:
+        """This column and all values in it."""
+        yield self
+        for member in self.members:
+            yield from member.every()
 
     @property
     def dtype(self) -> pl.DataType:

@@ -22,7 +22,9 @@ UNSETTLED: Final[frozenset[State]] = frozenset({"open", "acknowledged"})
 SHOWN_METRICS: Final = 5
 HISTORY_SEALED: Final = "history"
 """The check that the metrics history is the one that was written."""
-_SECURITY: Final = frozenset({"scan", "drift", "residual", "classification", HISTORY_SEALED})
+WAIVERS: Final = "waivers"
+"""The check that what is in production weaker than its profile requires still has leave to be."""
+_SECURITY: Final = frozenset({"scan", "drift", "residual", "classification", HISTORY_SEALED, WAIVERS})
 _PRODUCTION: Final = "production"
 ACCESS: Final = "access"
 """In place of a zone where it is about somebody's use of the data; the dataset is the log's hash of them."""

@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import median
 from typing import Final
 
-from secure_platform.contract.model import Column
 from secure_platform.contract.product import Product
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.monitor.incident import Incident
@@ -123,7 +122,8 @@ def waivers(products: Iterable[Product], today: date) -> list[Waived]:
         )
         for product in products
         for name, contract in product.contracts.items()
-        for column in _every(contract.columns)
+        for whole in contract.columns
+        for column in whole.every()
         if (waiver := column.waiver) is not None
     )
 
@@ -166,9 +166,3 @@ def _names(now: datetime) -> Iterator[str]:
     for back in range(MONTHS):
         years, index = divmod(year * _TWELVE + month - 1 - back, _TWELVE)
         yield f"{years:04d}-{index + 1:02d}"
-
-
-def _every(columns: Iterable[Column]) -> Iterator[Column]:
-    for column in columns:
-        yield column
-        yield from _every(column.members)

@@ -3,11 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import date
 from itertools import product
 from typing import Any, Final
 
 from secure_platform import canonical
-from secure_platform.contract.model import Protect
+from secure_platform.contract.model import Protect, Waiver
 from secure_platform.protect.decide import ends
 from secure_platform.protect.generalize import VALUES
 from secure_platform.protect.scrub import TYPES
@@ -84,6 +85,17 @@ def _waivers(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for place, told, how in _waived(new):
         if (place, told) not in before:
             yield f"{place}: {WEAKER} the profile requires: {how}, waived {told}."
+
+
+def ended_waivers(datasets: Mapping[str, Any], today: date) -> list[str]:
+    """The columns of a plan whose leave to be weaker has ended, each with its last day.
+
+    Args:
+        datasets: Of a plan as JSON.
+        today: The day on which what was made by it is to be used.
+    """
+    days = [(place, Waiver.last_day(told)) for place, told, _ in _waived(datasets)]
+    return [f"{place} on {day}" for place, day in days if day < today]
 
 
 def _waived(datasets: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

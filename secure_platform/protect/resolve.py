@@ -27,6 +27,7 @@ from secure_platform.protect.reversible import LUHN
 from secure_platform.protect.scrub import TYPES
 from secure_platform.protect.strength import full_name
 from secure_platform.protect.transforms import TRANSFORMS
+from secure_platform.protect.vary import PLACEHOLDERS, STEP, declared_days, least_step
 from secure_platform.protect.vault import FORM, TTL, UNTIL, VAULT, last_day
 from secure_platform.taxonomy.custom import custom_document
 
@@ -34,6 +35,8 @@ SUBJECT: Final = "subject"
 _DIGITS: Final = "0123456789"
 _REDACTED: Final = "REDACTED"
 _COLUMNS: Final = ","
+_MOST_STEPS: Final = 1 << 40
+"""Far fewer than there are draws, so that none is more frequent."""
 _BY_ROW: Final = frozenset({"shift_date", "noise", "shuffle", CONDITIONAL})
 
 
@@ -81,7 +84,7 @@ class Resolver:
             case "shift_date":
                 more["subject"] = self._subject(place).column.name
             case "noise" | "shuffle":
-                more["row"] = _row(place, name)
+                more |= {"row": _row(place, name)} | (self._noise(place, asked) if name == "noise" else {})
             case "scrub":
                 more[TYPES] = canonical.dumps(custom_document(self._product.directory)).decode()
             case "fake":
@@ -120,6 +123,13 @@ class Resolver:
                 "Say `required: true` of the column that names the person.",
             )
         return {SUBJECT: subject.column.name, PERSONS: self._domain(self._decider.root(subject))}
+
+    def _noise(self, place: Place, asked: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """The step, and whose equal numbers stay equal: row by row, their mean would tell what they were."""
+        subjects = [column for column in place.contract.columns if column.subject_id]
+        if len(subjects) != 1 or subjects == [place.column]:
+            return {STEP: _step(place, asked)}
+        return {STEP: _step(place, asked), SUBJECT: self._subject(place).column.name}
 
     def _domain(self, root: Place) -> str:
         return domain_of(self._product, root)
@@ -163,11 +173,13 @@ def _row(place: Place, name: str) -> str:
 
 def _check(place: Place, asked: Mapping[str, Scalar], name: str) -> None:
     """Refuse parameters that the column cannot have."""
-    for each in ("width", "amount", "lowest", "highest"):
+    for each in ("width", "amount", STEP, "lowest", "highest"):
         if place.column.logical_type == "integer" and float(asked.get(each, 0)) % 1:
             raise PlanRefusedError(f"{place} asks for part of an integer: {each}", "Use a whole number.")
     if name == "generalize.limits":
         _require_limits(place, asked)
+    if name == "shift_date":
+        _require_days(place, asked)
     by_row = name in _BY_ROW or asked.get("key") == SUBJECT
     if by_row and place.column not in place.contract.columns:
         raise PlanRefusedError(
@@ -190,6 +202,27 @@ def _require_limits(place: Place, asked: Mapping[str, Scalar]) -> None:
         raise PlanRefusedError(
             f"{place} asks for limits that leave no range", "Give `lowest`, `highest` or both, in this order."
         )
+
+
+def _require_days(place: Place, asked: Mapping[str, Scalar]) -> None:
+    try:
+        declared_days(asked)
+    except ValueError:
+        raise PlanRefusedError(
+            f"{place} names `{PLACEHOLDERS}` that are no days", "Write them as '2099-12-31,2999-12-31'."
+        ) from None
+
+
+def _step(place: Place, asked: Mapping[str, Scalar]) -> Scalar:
+    """What the numbers become multiples of."""
+    amount = float(asked["amount"])
+    step = asked.get(STEP, 1 if place.column.logical_type == "integer" else least_step(amount))
+    if not 1 <= amount / float(step) <= _MOST_STEPS:
+        raise PlanRefusedError(
+            f"{place} asks for noise in steps that are larger than its amount, or too many",
+            f"Give a `{STEP}` that goes into the amount a hundred times or more.",
+        )
+    return step
 
 
 def _made_up(place: Place, decision: Decision) -> dict[str, Scalar]:

@@ -91,6 +91,7 @@ class Parameter:
                 return float(value) <= float(floor)
             case "higher":
                 return float(value) >= float(floor)
+        # 1 is a multiple of 0.01, which as a float it is not.
         return Fraction(str(value)) % Fraction(str(floor)) == 0
 
 

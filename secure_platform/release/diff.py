@@ -10,6 +10,7 @@ from secure_platform.contract.model import Contract
 from secure_platform.contract.place import Place
 from secure_platform.errors import ContractError
 from secure_platform.protect.changes import WEAKER, changes
+from secure_platform.protect.domains import FIRST, told_domains
 from secure_platform.release.dbt_diff import check_changes, sql_changes
 from secure_platform.release.privacy_diff import privacy_changes
 
@@ -43,6 +44,7 @@ class ReleaseDiff:
         checks: Sentences about dbt's tests that are gone or judge otherwise, and about its variables.
         privacy: Sentences about what is told in numbers with noise, and its budget; more is called weaker.
         contracts: What changes in the contracts.
+        domains: Sentences about token domains that other products name too, whether or not that is new.
     """
 
     first: bool
@@ -53,19 +55,24 @@ class ReleaseDiff:
     checks: tuple[str, ...]
     contracts: ContractDiff
     privacy: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything differs that a reader of the data or its steward can notice."""
         different = any(table.change != "unchanged" for table in self.tables)
-        sentences = (*self.properties, *self.plan, *self.sql, *self.checks, *self.privacy)
+        new = [sentence for sentence in self.domains if FIRST in sentence]
+        sentences = (*self.properties, *self.plan, *self.sql, *self.checks, *self.privacy, *new)
         return self.first or different or bool(sentences or self.contracts.changes)
 
     @property
     def attention(self) -> tuple[str, ...]:
-        """What a steward must not miss: weaker protection, changed tests and variables, broken contracts."""
+        """What a steward must not miss: weaker protection, changed tests and variables, broken contracts.
+
+        And who else makes the same tokens, every time.
+        """
         weaker = [sentence for sentence in (*self.plan, *self.privacy) if WEAKER in sentence]
-        return (*weaker, *self.checks, *map(str, self.contracts.of_kind("breaking")))
+        return (*weaker, *self.domains, *self.checks, *map(str, self.contracts.of_kind("breaking")))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -87,6 +94,7 @@ class ReleaseDiff:
             "sql": list(self.sql),
             "checks": list(self.checks),
             "privacy": list(self.privacy),
+            "domains": list(self.domains),
             "contracts": self.contracts.to_json(),
         }
 
@@ -108,7 +116,13 @@ def diff_manifests(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Rel
         checks=tuple(check_changes(old["dbt"], new["dbt"])) if old else (),
         contracts=_contracts(before.get("contracts", {}), new["contracts"]),
         privacy=tuple(privacy_changes(before.get("aggregates"), new.get("aggregates"), first=old is None)),
+        domains=tuple(_domains(before, new)),
     )
+
+
+def _domains(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    shared = new.get("shared_domains") or {}
+    return told_domains(new["product"], old.get("shared_domains") or {}, shared) if shared else iter(())
 
 
 def _tables(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[TableDiff]:

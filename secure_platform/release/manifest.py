@@ -168,6 +168,7 @@ class Manifest(_Part):
     dbt: DbtRecord
     verdicts: dict[str, dict[str, Verdict]]
     aggregates: AggregatesRecord | None = None
+    shared_domains: dict[str, Annotated[list[Name], Field(min_length=1)]] | None = None
 
 
 def read_manifest(document: bytes) -> Manifest:

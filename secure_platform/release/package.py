@@ -58,6 +58,7 @@ class ReleaseRequest:
         plan: The whole protection plan.
         dbt: Record of the SQL, tests and variables that made the tables.
         aggregates: The declaration of the tables that hold numbers with noise, and their budget.
+        shared_domains: Token domains of the plan → the other products that name them.
         verdicts: `<zone>/<dataset>` of every snapshot in the lineage → stage → `{"passed", "detail"}`.
         base: Digest of the release in production when this one was built.
         audit_checkpoint: Signed checkpoint of the audit log (C2SP note).
@@ -79,6 +80,7 @@ class ReleaseRequest:
     number: int
     audit_checkpoint: str
     aggregates: Mapping[str, Any] | None = None
+    shared_domains: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,7 @@ def _manifest(
         "dbt": dict(request.dbt),
         "verdicts": {name: dict(stages) for name, stages in request.verdicts.items()},
         **({"aggregates": dict(request.aggregates)} if request.aggregates else {}),
+        **({"shared_domains": dict(request.shared_domains)} if request.shared_domains else {}),
     }
 
 

@@ -17,6 +17,7 @@ from secure_platform.settings import PACKAGE
 pytestmark = pytest.mark.slow
 
 PATIENTS = 80
+ATTENTION = "Attention: weaker protection, shared tokens, changed tests, breaking contract changes"
 Story = dict[str, Result]
 
 
@@ -253,18 +254,13 @@ def test_a_steward_sees_first_what_breaks_those_who_rely_on_a_contract(
     breaking = "patients.PASSPORT: max length: 64 → 60"
     shown = told("release", "show", "healthcare")
     told_first, _, later = shown.out.partition("\nSchema\n")
-    assert (
-        f"Attention: weaker protection, changed tests or breaking contract changes\n  ! {breaking}\n"
-        in told_first
-    )
+    assert f"{ATTENTION}\n  ! {breaking}\n" in told_first
     assert "Contracts: breaking (1 breaking)" in later
     assert "these changes need 2.0.0 or higher" in later
     difference = told("release", "show", "healthcare", "--json").json["difference"]
     assert difference["attention"] == [breaking]
     assert difference["contracts"]["verdict"] == "breaking"
     compared = told("release", "diff", "healthcare", "1", "2")
-    assert compared.out.startswith(
-        f"\nAttention: weaker protection, changed tests or breaking contract changes\n  ! {breaking}"
-    )
+    assert compared.out.startswith(f"\n{ATTENTION}\n  ! {breaking}")
     assert told("release", "diff", "healthcare", "1", "2", "--json").json == difference
     assert "Nothing differs." in told("plan", "healthcare", "--since", "1").out

@@ -320,7 +320,10 @@ def test_a_plan_with_every_transform_is_data_and_comes_back() -> None:
     found = {c.column: (c.token_domain, dict(c.params)) for c in plan.datasets["people"].columns}
     assert found["cell"] == ("cell/patient", {"mode": "deterministic"})
     assert found["card"][0] == "fpe:clinic.people.card"
-    assert found["pay"] == ("noise:clinic.people.pay", {"amount": 0.5, "row": "Id"})
+    assert found["pay"] == (
+        "noise:clinic.people.pay",
+        {"amount": 0.5, "step": 0.001, "row": "Id", "subject": "Id"},
+    )
     assert found["day"] == ("shuffle:clinic.people.day", {"row": "Id"})
     assert found["name"] == (None, {"value": "[CITY]"})
     assert all(re.fullmatch(r"[\w.:/ -]+", domain) for domain in plan.token_versions)

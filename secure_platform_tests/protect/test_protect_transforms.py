@@ -1,12 +1,14 @@
 """Each transform keeps its promise, and the test of it fails when the transform is replaced by keep."""
 
 import base64
+import random
 import re
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 import polars as pl
@@ -33,7 +35,10 @@ HHS_PREFIXES += ["823", "830", "831", "878", "879", "884", "890", "893"]
 FREE = "gdpr_pseudonymous"
 
 texts = st.text(max_size=12)
-dates = st.dates(min_value=date(1850, 1, 1), max_value=date(2025, 12, 31))
+NO_DAYS = [date(1900, 1, 1), date(1970, 1, 1)]
+dates = st.dates(min_value=date(1850, 1, 1), max_value=date(2025, 12, 31)).filter(
+    lambda day: day not in NO_DAYS
+)
 
 
 def run(columns: Sequence[Column], values: dict[str, list[Any]], profile: str = FREE) -> pl.DataFrame:
@@ -371,7 +376,7 @@ def test_a_transform_keeps_its_promise_on_any_values(name: str, data: st.DataObj
 def test_an_empty_frame_and_a_frame_of_nulls(name: str) -> None:
     transform = TRANSFORMS[name]
     params: dict[str, str | int] = {"to": name.partition(".")[2], "mode": name.partition(".")[2]}
-    params |= {"width": 5, "as_of": "2026-01-01", "value": "x", "amount": 1}
+    params |= {"width": 5, "as_of": "2026-01-01", "value": "x", "amount": 1, "step": 1}
     params |= {"pattern": "^[0-9]{9}$", "symbols": "0123456789", "values": '{"a":"b"}', "types": "{}"}
     params |= {"as": "name", "locale": "de_DE", "format": "hex", "until": "2026-01-01"}
     for dtype, output in transform.outputs.items():
@@ -611,11 +616,25 @@ def test_without_a_subject_no_date_is_left() -> None:
     assert shifted([None, "a"], [date(2020, 1, 1), None]) == [None, None]
 
 
-def test_the_last_and_the_first_day_stay_dates() -> None:
-    for day in shifted([str(i) for i in range(20)], [date.max] * 10 + [date.min] * 10):
-        assert date.min <= day <= date.max
-    last = datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)
-    assert all(moment <= last for moment in shifted([str(i) for i in range(20)], [last] * 20, "timestamp"))
+def test_a_day_that_stands_for_none_is_null_and_tells_no_shift() -> None:
+    """Shifted, a day that everybody knows would tell by how much every date of its subject was moved."""
+    for day in [*NO_DAYS, date.max, date.min, date(9999, 1, 1), date(1, 12, 31)]:
+        assert shifted(["a", "b"], [day, date(1980, 5, 5)])[0] is None
+        moment = datetime(day.year, day.month, day.day, 23, 59, 59, 999999, UTC)
+        assert shifted(["a"], [moment], "timestamp") == [None]
+    said = {"transform": "shift_date", "placeholders": "2099-12-31, 1899-12-30"}
+    columns = [column("when", "date", protect=said), column("who", subject_id=True)]
+    days = [date(2099, 12, 31), date(1899, 12, 30), date(1900, 1, 1), date(2099, 12, 30), None]
+    after = run(columns, {"when": days, "who": list("abcde")})["when"].to_list()
+    assert [day is None for day in after] == [True, True, True, False, True]
+
+
+def test_placeholders_are_days_or_refused() -> None:
+    subject = column("who", subject_id=True)
+    for wrong in ("2099-13-31", "for ever and ever", "2099-12-31;2100-01-01", "2099-12-31,"):
+        said = {"transform": "shift_date", "placeholders": wrong}
+        with pytest.raises(PlanRefusedError, match=r"v names `placeholders` that are no days"):
+            dataset_plan(column("v", "date", protect=said), subject, profile=FREE)
 
 
 # --- masks and redaction
@@ -708,9 +727,64 @@ def test_noise_uses_the_whole_range_evenly_and_goes_by_row_and_value() -> None:
     assert all(120 < count < 290 for count in counts.values())
     assert rowed("integer", noise, rows[::-1], [100] * 4200) == after[::-1]
     assert rowed("integer", noise, rows, [101] * 4200) != [value + 1 for value in after]
-    floats = rowed("number", {"transform": "noise", "amount": 0.5}, rows, [1.0] * 4200)
-    assert 0.5 <= min(floats) < 0.51
-    assert 1.49 < max(floats) <= 1.5
+    floats = rowed("number", {"transform": "noise", "amount": 0.5, "step": 0.01}, rows, [1.0] * 4200)
+    assert {round(value * 100) for value in floats} == set(range(50, 151))
+
+
+def test_noise_leaves_nothing_of_a_number_but_its_steps() -> None:
+    """A sum of floats shows in its last bits which were added: zeros could be told from all else."""
+    draw = random.Random(7)  # noqa: S311 - made-up data
+    values = [0.0 if i % 2 else draw.uniform(-5000, 5000) for i in range(2000)]
+    for step, amount, more in ((10, 5000, {}), (0.25, 5000, {"step": 0.25}), (0.1, 50, {"step": 0.1})):
+        protect = {"transform": "noise", "amount": amount, **more}
+        after = rowed("number", protect, list(range(2000)), values)
+        whole = [round(value / step) for value in after]
+        # Exactly the float that the step makes of an integer: 0.3, and not 0.1 + 0.2.
+        assert after == [float(each * Fraction(str(step))) for each in whole]
+        moved = [abs(new - old) for new, old in zip(after, values, strict=True)]
+        assert max(moved) <= amount + step / 2 + 1e-9
+
+
+def test_integers_have_steps_too() -> None:
+    after = rowed("integer", {"transform": "noise", "amount": 20, "step": 5}, list(range(600)), [102] * 600)
+    assert set(after) == set(range(80, 121, 5))
+
+
+def test_a_number_that_noise_would_not_move_is_null() -> None:
+    values = [1e20, -1e300, float("inf"), float("nan"), None, 1e15]
+    after = rowed("number", {"transform": "noise", "amount": 1000}, list(range(6)), values)
+    assert after[:5] == [None] * 5
+    assert after[5] != 1e15
+    assert abs(after[5] - 1e15) <= 1000
+
+
+@pytest.mark.parametrize("kind", ["integer", "number"])
+def test_what_a_subject_has_in_many_rows_gets_one_noise(kind: str) -> None:
+    """Drawn row by row, the mean and the ends of sixty rows of one salary would tell it."""
+    columns = [
+        column("id", "integer", primary_key=True, protect="keep", level="public"),
+        column("who", subject_id=True),
+        column("v", kind, protect={"transform": "noise", "amount": 5000}),
+    ]
+    people = ["ann"] * 60 + ["bob"] * 60 + [None] * 60
+    after = run(columns, {"id": list(range(180)), "who": people, "v": [51234] * 180})["v"].to_list()
+    assert len(set(after[:60])) == len(set(after[60:120])) == 1
+    assert after[0] != after[60]
+    assert len(set(after[120:])) > 30, "nobody's rows are each their own"
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        ("number", {"amount": 1, "step": 2}),
+        ("number", {"amount": 1_000_000_000_000, "step": 0.0001}),
+        ("integer", {"amount": 10, "step": 0.5}),
+    ],
+)
+def test_a_step_that_leaves_no_noise_is_refused(kind: str, params: dict[str, Any]) -> None:
+    row = column("id", "integer", primary_key=True, protect="keep", level="public")
+    with pytest.raises(PlanRefusedError, match=r"people\.v asks for"):
+        dataset_plan(column("v", kind, protect={"transform": "noise", **params}), row, profile=FREE)
 
 
 def test_noise_at_the_ends_of_the_range_does_not_go_round() -> None:
@@ -737,6 +811,7 @@ def test_a_keyed_transform_is_never_done_without_its_key_or_subject() -> None:
         "pattern": "^[0-9]{9}$",
         "symbols": "0123456789",
         "amount": 1,
+        "step": 1,
         "types": "{}",
         "as": "name",
         "locale": "de_DE",

@@ -11,7 +11,7 @@ from secure_platform.contract.columns import read_column
 from secure_platform.contract.model import Column, Protect, Waiver
 from secure_platform.contract.place import Place
 from secure_platform.errors import ContractError, PlanRefusedError
-from secure_platform.protect.changes import WEAKER, changes
+from secure_platform.protect.changes import WEAKER, changes, ended_waivers
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.plan import Plan
 
@@ -33,6 +33,19 @@ def test_a_waiver_lets_a_column_be_weaker_until_it_expires() -> None:
     assert plan_of(CITY, LAST).datasets["people"].columns[0].transform == "keep"
     with pytest.raises(PlanRefusedError, match=r"people\.city by dpo@example\.org expired on 2026-06-30"):
         plan_of(CITY, LAST + timedelta(days=1))
+
+
+def test_a_plan_says_which_of_its_waivers_have_ended() -> None:
+    inside = column("o", "string", members=(replace(CITY, name="o.city"),))
+    datasets = compiled(contract("people", CITY, OTHER, inside)).to_json()["datasets"]
+    assert ended_waivers(datasets, LAST) == []
+    assert ended_waivers(datasets, LAST + timedelta(days=1)) == [
+        "people.city on 2026-06-30",
+        "people.o, $.city on 2026-06-30",
+    ]
+    for told in ("until tomorrow by him: why", "by him: why", "for 2099-01-01 by him", "until"):
+        datasets["people"][0]["waived"] = told
+        assert ended_waivers(datasets, AS_OF) == ["people.city on 0001-01-01"], "not understood, it has ended"
 
 
 def test_a_waiver_that_waives_nothing_is_refused() -> None:

@@ -230,3 +230,17 @@ def test_a_new_test_and_other_sql_are_shown() -> None:
     new["dbt"] = dbt_record("counts", "people")
     new["dbt"]["models"]["model.p.people"]["compiled"] = OTHER
     assert diff_manifests(manifest(), new).sql == ("model.p.people: the same text runs as other SQL.",)
+
+
+def test_who_else_makes_the_same_tokens_is_told_before_all_else_every_time() -> None:
+    old, new = manifest(), {**manifest(), "product": "bank", "shared_domains": {"person": ["mallory"]}}
+    for before in (None, old):
+        found = diff_manifests(before, new)
+        assert found.changed
+        (said,) = found.attention
+        assert "person: bank has the same tokens as mallory for the first time" in said
+        assert found.to_json()["domains"] == [said]
+    again = diff_manifests(new, new)
+    assert not again.changed
+    assert ["for the first time" in said for said in again.attention] == [False]
+    assert diff_manifests(new, old).domains == ()

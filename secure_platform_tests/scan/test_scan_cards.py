@@ -54,3 +54,28 @@ def test_one_card_number_among_many_cells_is_found(scheme: str) -> None:
     telling = [*numbers, *(f"paid with {number}, thanks" for number in numbers)]
     columns = {f"c{place}": [*["nothing to see"] * 50, cell] for place, cell in enumerate(telling)}
     assert {name for name, kind in scan(columns) if kind == "CREDIT_CARD"} == {*columns}
+
+
+@pytest.mark.parametrize("between", [".", "_", "/", ",", "\t", "  ", "\n", "\r\n", "-\n"])
+@pytest.mark.parametrize("around", ["{}", "ref {} of today"])
+def test_the_printed_groups_are_found_whatever_is_between_them(between: str, around: str) -> None:
+    numbers = pans("4", 16)
+    cells = [around.format(between.join(n[place : place + 4] for place in range(0, 16, 4))) for n in numbers]
+    assert scan({"x": cells})["x", "CREDIT_CARD"].count == len(cells)
+    draw = random.Random(7)  # noqa: S311 - no secret
+    groups = [[str(draw.randrange(1000, 10_000)) for _ in range(4)] for _ in range(2000)]
+    assert scan({"x": [around.format(between.join(each)) for each in groups]}) == {}
+
+
+def test_a_number_that_is_wrapped_or_has_a_word_before_it_is_found() -> None:
+    numbers = pans("4", 16)
+    wrapped = [f"ref {n[:4]} {n[4:8]} {n[8:10]}\n{n[10:12]} {n[12:]} of today" for n in numbers]
+    for cells in ([f"PAN{n}" for n in numbers], [f"card_{n}" for n in numbers], wrapped):
+        assert scan({"x": cells})["x", "CREDIT_CARD"].count == len(cells)
+    draw = random.Random(7)  # noqa: S311 - no secret
+    orders = [f"ORD{draw.randrange(4 * 10**15, 6 * 10**15)}" for _ in range(2000)]
+    assert scan({"x": orders}) == {}
+    people = [f"{i + 101}-{i % 90 + 10}-{i + 1000}" for i in range(200)]
+    for spelling in ("SSN{0}-{1}-{2}", "{0}/{1}/{2}", "{0}_{1}_{2}", "ref {0}-{1}-\n{2} of"):
+        cells = [spelling.format(*each.split("-")) for each in people]
+        assert scan({"x": cells})["x", "US_SSN"].count == len(cells)

@@ -13,6 +13,7 @@ from secure_platform.access.principals import Principal
 from secure_platform.contract.place import Place
 from secure_platform.contract.product import Product, approver_levels
 from secure_platform.contract.terms import read_roles
+from secure_platform.control.database import utc_now
 from secure_platform.control.locks import WORK_SECONDS, file_lock
 from secure_platform.deploy.production import Production
 from secure_platform.errors import (
@@ -27,6 +28,7 @@ from secure_platform.gate.states import ReleaseState
 from secure_platform.notify.spans import stage
 from secure_platform.orchestration.steps.payload import require_rows
 from secure_platform.orchestration.steps.tell import tell
+from secure_platform.protect.changes import ended_waivers
 from secure_platform.release.layout import release_directory
 from secure_platform.release.verify import SignedManifest, VerifiedRelease, signed_manifest, verified
 from secure_platform.services import Services
@@ -47,7 +49,8 @@ def deploy(services: Services, product: Product) -> Deployed:
     """Deploy the product's approved release, or find that production already holds the newest one.
 
     Raises:
-        GateRefusedError: If no release is approved, or an approval does not bind this digest and this base.
+        GateRefusedError: If no release is approved, an approval does not bind this digest and this base, or
+            a waiver that the release was made under has ended.
         AccessDeniedError: If the deployer may not deploy.
         IntegrityError: If the package is not what was signed.
     """
@@ -135,6 +138,7 @@ def _publish(services: Services, record: ReleaseRecord, base: str | None, deploy
         if record.digest != base:
             # Approvals may have been withdrawn while the package was copied and checked.
             services.gate.deployable(record.digest, base=base, deployer=deployer)
+        _require_waivers(release, record)
         return services.target.publish(release, expected_base=base, actor=deployer.name)
 
 
@@ -164,7 +168,8 @@ def rollback(services: Services, seen: ReleaseRecord, principal: Principal, *, r
     Raises:
         AccessDeniedError: If the principal may not roll back.
         AlreadyRolledBackError: If production went back from that release before.
-        GateRefusedError: If production is another release by now, or there is no earlier one.
+        GateRefusedError: If production is another release by now, there is no earlier one, or a waiver that
+            it was made under has ended.
         IntegrityError: If the old package is not what was signed.
     """
     services.gate.require_may_roll_back(seen.digest, principal)
@@ -183,6 +188,7 @@ def _rollback(services: Services, seen: ReleaseRecord, principal: Principal, rea
     earlier = services.gate.get(previous)
     services.gate.authorise_rollback(earlier.digest, principal, reason=reason, base=seen.digest)
     with verified_package(services, earlier) as release:
+        _require_waivers(release, earlier)
         restored = services.target.rollback(
             seen.product, release, expected_base=seen.digest, actor=principal.name
         )
@@ -190,6 +196,20 @@ def _rollback(services: Services, seen: ReleaseRecord, principal: Principal, rea
     services.audit.checkpoint()
     tell(services, "release.rolled_back", left)
     return Deployed(restored, earlier, reused=False)
+
+
+def ended_in(release: SignedManifest) -> list[str]:
+    """The columns of a release that were let out under a waiver that has ended, each with its last day."""
+    return ended_waivers(release.contents.plan.document["datasets"], utc_now().date())
+
+
+def _require_waivers(release: SignedManifest, record: ReleaseRecord) -> None:
+    ended = ended_in(release)
+    if ended:
+        raise GateRefusedError(
+            f"{record.title} holds what a waiver let out that has ended: {', '.join(ended)}",
+            "Build a new release: protect the column as the profile requires, or have it waived anew.",
+        )
 
 
 def _require_still_there(current: ReleaseRecord | None, seen: ReleaseRecord) -> None:

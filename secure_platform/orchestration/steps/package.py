@@ -32,6 +32,7 @@ from secure_platform.orchestration.steps.protect import (
 )
 from secure_platform.orchestration.steps.pull import VERDICTS as RAW_VERDICTS
 from secure_platform.orchestration.steps.tell import tell
+from secure_platform.protect.domains import shared_domains
 from secure_platform.protect.plan import Plan
 from secure_platform.release.package import ReleaseRequest, build_release
 from secure_platform.services import Services
@@ -78,9 +79,10 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
     for name, table in tables.items():
         require_verdicts(table, _required(product, Zone.MARTS, name))
     plan = current_plan(product, services.keys)
+    shared = shared_domains(plan, services.products.values())
     lineage = _lineage(context, tables, plan)
     dbt = _made_by(product, tables)
-    key = _input_key(context, tables, plan, dbt)
+    key = _input_key(context, tables, plan, dbt, shared)
     current = reconcile(services, product.name, actor=context.requester)
     known = services.gate.find(product.name, key)
     if known is not None:
@@ -97,6 +99,7 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
         plan=plan.to_json(),
         dbt=dbt,
         aggregates=_aggregates(product),
+        shared_domains=shared,
         verdicts=_verdicts(lineage),
         code_version=code_version(),
         base=current.digest if current else None,
@@ -108,7 +111,11 @@ def _package(context: StepContext, services: Services, product: Product) -> Pack
 
 
 def _input_key(
-    context: StepContext, tables: Mapping[str, Snapshot], plan: Plan, dbt: Mapping[str, Any]
+    context: StepContext,
+    tables: Mapping[str, Snapshot],
+    plan: Plan,
+    dbt: Mapping[str, Any],
+    shared: Mapping[str, Any],
 ) -> str:
     """The key by which the release of the same input is found again."""
     product = context.product
@@ -120,6 +127,8 @@ def _input_key(
         # Not the project as a whole: it holds other products too.
         dbt={name: part for name, part in dbt.items() if name != "project"},
         **({"aggregates": _aggregates(product)} if product.aggregates else {}),
+        # Who else makes these tokens is decided on too.
+        **({"shared_domains": shared} if shared else {}),
         environment=context.services.settings.environment,
     )
 

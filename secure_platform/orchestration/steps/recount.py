@@ -1,5 +1,7 @@
 """Production is compared with its release also when nobody deploys: what differs blocks the next deployment.
 
+So is what a waiver let out that has ended since: it is told, and does not block the deployment that mends it.
+
 Nothing is taken back: who changed production beside the gate is a matter for a person. What differs is told
 once a day until it does not: a person settles a day, not the release.
 
@@ -8,6 +10,7 @@ history, which is sealed: whoever holds the lock of deployments night after nigh
 not say so yet, as in a home of an earlier version, the days are counted from the first look.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import date, datetime
 
@@ -16,8 +19,13 @@ from secure_platform.contract.product import Product
 from secure_platform.control.database import utc_now
 from secure_platform.errors import GateRefusedError, IntegrityError, ServiceError
 from secure_platform.monitor.history import Record
-from secure_platform.monitor.incident import Sighting
-from secure_platform.orchestration.steps.deploy import matches_release, one_at_a_time
+from secure_platform.monitor.incident import WAIVERS, Severity, Sighting
+from secure_platform.orchestration.steps.deploy import (
+    ended_in,
+    matches_release,
+    one_at_a_time,
+    signed_package,
+)
 from secure_platform.orchestration.steps.production import MATCHES, ZONE, production_record
 from secure_platform.services import Services
 
@@ -51,15 +59,18 @@ def recount(services: Services, product: Product) -> str | None:
             _may_be_left_out(services, product)
             return None
         release, problem = _compared(services, product)
+        ended = _ended(services, release, problem)
     if release is not None:
         services.incidents.report(
             product.name,
-            _sightings(product, release, problem),
+            [*_sightings(product, release, problem), *_unwaived(product, release, ended)],
             release=None if release == UNKNOWN else release,
         )
     services.metrics.add(_mark(product, COMPARED))
     if release is None:
         return f"Nothing of {product.name} is in production."
+    if ended:
+        return f"Production of {product.name} has what a waiver let out that has ended: {', '.join(ended)}."
     return problem or f"Production of {product.name} is what was released."
 
 
@@ -75,6 +86,21 @@ def _sightings(product: Product, release: str, problem: str | None) -> list[Sigh
         )
         for table in product.models
     ]
+
+
+def _ended(services: Services, release: str | None, problem: str | None) -> list[str] | None:
+    """What is in production under a waiver that has ended; unknown where it is not what was signed."""
+    if release is None or problem is not None:
+        return None
+    return ended_in(signed_package(services, services.gate.get(release)))
+
+
+def _unwaived(product: Product, release: str, ended: Sequence[str] | None) -> list[Sighting]:
+    """It does not block: what mends it is another deployment."""
+    if ended is None:
+        return []
+    state: Severity | None = "fail" if ended else None
+    return [Sighting(ZONE, table, WAIVERS, _point(release, table), state) for table in product.models]
 
 
 def _mark(product: Product, what: str) -> Record:

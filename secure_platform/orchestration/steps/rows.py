@@ -7,14 +7,18 @@ orphans: an error in the data, which the contract tolerates or not.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
 from secure_platform.protect.anonymity import measured
+from secure_platform.protect.days import telling_days
 from secure_platform.protect.execute import PlanKeys, apply, split_orphans
 from secure_platform.protect.plan import DatasetPlan
 from secure_platform.protect.suppression import chosen, in_large_classes
+
+TELLING: Final = "days_that_tell"
+"""Where the verdict names the columns in which one day is that of too many subjects."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,14 @@ def leaving(
 
 def account(plan: DatasetPlan, rows: Rows, output: pl.LazyFrame, behind: int) -> tuple[bool, dict[str, Any]]:
     """Whether the output is as anonymous as required, and the details for the verdict."""
+    telling = telling_days(plan, rows.raw)
+    anonymous, detail = _anonymous(plan, rows, output, behind)
+    return anonymous and not telling, detail if telling is None else {**detail, TELLING: telling}
+
+
+def _anonymous(
+    plan: DatasetPlan, rows: Rows, output: pl.LazyFrame, behind: int
+) -> tuple[bool, dict[str, Any]]:
     if not rows.stations:
         return True, {}
     detail: dict[str, Any] = {"stayed_behind": behind}

@@ -39,7 +39,11 @@ _EXTENSION: Final = r"(?: ?(?:x|ext\.? ?|#)[0-9]{1,6})?"
 
 # What a text shows beyond the cells that the taxonomy describes, or within what its patterns would swallow.
 _SURE: Final[Mapping[str, tuple[str, ...]]] = {
-    "CREDIT_CARD": (r"[0-9](?:[ -]?[0-9]){11,31}",),
+    "CREDIT_CARD": (
+        r"[0-9](?:[ -]?[0-9]){11,31}",
+        r"[0-9]{4}(?:(?:[._/,-]|[ \t]{1,2}|[ -]?\r?\n)[0-9]{1,6}){2,7}",
+        r"[A-Za-z]{2,12}_?[0-9]{15,16}",
+    ),
     "DATE": (
         rf"{_YEAR}[-/.]{_MONTH}[-/.]{_DAY}{_CLOCK}",
         rf"{_DAY}[./-]{_MONTH}[./-]{_YEAR}{_CLOCK}|{_MONTH}[/-]{_DAY}[/-]{_YEAR}{_CLOCK}",

@@ -1,13 +1,15 @@
 """Where in a run of digits a number is: text joins numbers that stand side by side, and wraps a long one.
 
 A run is cut at its separators only. The whole of it comes first, then the groupings that cards are printed
-in; any other piece needs a keyword beside it, for of random pieces one in ten keeps a check digit.
+in; any other piece needs a keyword beside it, for of random pieces one in ten keeps a check digit. Between
+other separators than spaces and dashes, and over the end of a line, only common groupings are believed.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations, pairwise
 from typing import Final
 
 import polars as pl
@@ -28,6 +30,9 @@ _PRINTED: Final = frozenset(
         *((6, 13), (4, 4, 5), (4, 4, 4, 4, 1), (4, 4, 4, 4, 2), (8, 8), (4, 4, 4), (6, 10), (6, 6, 6)),
     }
 )
+_COMMON: Final = frozenset({(4, 4, 4, 4), (4, 6, 5), (4, 6, 4), (4, 4, 4, 4, 3)})
+_PLAINLY: Final = re.compile(rb"[A-Za-z]*_?[0-9]+(?:[ -][0-9]+)*")
+_LINE_END: Final = b"\n"
 _BEGINNING: Final = frozenset(shape[0] for shape in _PRINTED)
 _FEWEST_CUT: Final = 8
 
@@ -52,14 +57,17 @@ def cards(run: bytes, *, announced: bool) -> Iterator[tuple[int, int]]:
     """Start and end of every piece of a run that can be a card number.
 
     Args:
-        run: Digits with single separators.
+        run: Groups of digits and what is between them; a word may be right before them.
         announced: Whether a keyword is near, so that any grouping is believed.
     """
     groups = [match.span() for match in _GROUP.finditer(run)]
+    if not _PLAINLY.fullmatch(run):
+        yield from _spelled(run, groups)
+        return
     sizes = [end - start for start, end in groups]
     whole = SHORTEST_CARD <= sum(sizes) <= LONGEST_CARD
     if whole:
-        yield 0, len(run)
+        yield groups[0][0], groups[-1][1]
     for first, size in enumerate(sizes):
         if not announced and size not in _BEGINNING and size < SHORTEST_CARD:
             continue
@@ -71,6 +79,22 @@ def cards(run: bytes, *, announced: bool) -> Iterator[tuple[int, int]]:
             shape = tuple(sizes[first : last + 1])
             if digits >= SHORTEST_CARD and (announced or len(shape) == 1 or shape in _PRINTED):
                 yield groups[first][0], groups[last][1]
+
+
+def _spelled(run: bytes, groups: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Pieces of whole lines with one separator throughout, each a common grouping; one line end is none."""
+    gaps = [run[end:start] for (_, end), (start, _) in pairwise(groups)]
+    edges = [0, *(place for place, gap in enumerate(gaps, 1) if _LINE_END in gap), len(groups)]
+    for first, last in combinations(edges, 2):
+        sizes = [end - start for start, end in groups[first:last]]
+        inside = gaps[first : last - 1]
+        broken = [place for place, gap in enumerate(inside) if _LINE_END in gap]
+        shapes = {tuple(sizes)}
+        if len(broken) == 1:
+            place = broken[0]
+            shapes.add((*sizes[:place], sizes[place] + sizes[place + 1], *sizes[place + 2 :]))
+        if shapes & _COMMON and len({gap for gap in inside if _LINE_END not in gap}) <= 1:
+            yield groups[first][0], groups[last - 1][1]
 
 
 def cuts(value: bytes) -> Iterator[int]:

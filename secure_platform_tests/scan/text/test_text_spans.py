@@ -105,6 +105,45 @@ def test_every_card_number_in_prose_is_found_whatever_parts_its_digits(separator
     assert covered == [[printed] for printed in expected]
 
 
+@pytest.mark.parametrize("between", [".", "_", "/", ",", "\t", "  ", "\n", "\r\n", "-\n", " \n"])
+def test_a_card_is_found_in_its_printed_groups_whatever_is_between_them(between: str) -> None:
+    for groups in (CARD.split(), ["3782", "822463", "10005"]):
+        number = between.join(groups)
+        assert found(f"he paid {number} at once") == [(number, "CREDIT_CARD")]
+        wrong = between.join([*groups[:-1], f"{(int(groups[-1]) + 1):04}"])
+        assert "CREDIT_CARD" not in kinds(f"he paid {wrong} at once")
+
+
+def test_a_number_may_be_wrapped_at_the_end_of_a_line_or_glued_to_a_word() -> None:
+    assert found("paid with 4111 1111 11\n11 1111 today") == [("4111 1111 11\n11 1111", "CREDIT_CARD")]
+    assert found("paid with 4111-1111\n1111-1111 today") == [("4111-1111\n1111-1111", "CREDIT_CARD")]
+    assert found("4111.1111.1111.1111\n2024 it was") == [("4111.1111.1111.1111", "CREDIT_CARD")]
+    assert found("PAN4111111111111111 and CARD_378282246310005") == [
+        ("4111111111111111", "CREDIT_CARD"),
+        ("378282246310005", "CREDIT_CARD"),
+    ]
+    for number in ("536-90-\n4399", "536\n-90-4399", "536/90/4399", "536_90_4399"):
+        assert found(f"his is {number}, he says") == [(number, "US_SSN")]
+    assert found("SSN536-90-4399 it is") == [("SSN536-90-4399", "US_SSN")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rows 4111,1111,1111,1111,5500 of the table",
+        "rates 4111.1111/1111,1111 of them",
+        "at 41111111\n11111111 each",
+        "lines 41\n11\n11\n11\n11\n11\n11\n11",
+        "parts 4111,1111,1111 and 1111",
+        "years 2001/2002/2003/2004 and 1999\t2000\t2001\t2002",
+        "build a4b4111111111111111 of e3b0c44298fc1c14",
+        "part AB536-90-4399 and 5536/90/43991",
+    ],
+)
+def test_other_groups_of_digits_are_no_card(text: str) -> None:
+    assert not kinds(text).keys() & {"CREDIT_CARD", "US_SSN"}
+
+
 def test_beside_the_word_a_card_may_be_of_any_issuer() -> None:
     number = _valid("99", 16, random.Random(1))  # noqa: S311 - the same
     assert "CREDIT_CARD" not in kinds(f"the number {number} was told")

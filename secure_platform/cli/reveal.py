@@ -27,6 +27,7 @@ LARGEST: Final = 64 << 20
     epilog=example(
         "--token-file petra.token reveal healthcare patients.Id --purpose care_quality --values tokens.txt",
         "--token-file petra.token reveal healthcare patient_summary.patient_id --purpose research --json",
+        "--token-file petra.token reveal shop customers.details.email --purpose fraud --values tokens.txt",
         "--token-file reveal.token reveal bank people.mail --purpose fraud --values - --server https://data.example.org",
     ),
 )
@@ -57,7 +58,8 @@ def reveal(
 ) -> None:
     """Make the values again that stand in TABLE.COLUMN of PRODUCT, encrypted, in their format, or as tokens.
 
-    TABLE is one of the release, or a dataset that it was made of. Each call is audited: who, what for, which
+    TABLE is one of the release, or a dataset that it was made of; a value inside JSON is named by its path,
+    customers.details.email. Each call is audited: who, what for, which
     column, how many; never a value. A server asks for a token that was issued for it, by an administrator:
     token issue NAME --scope data_reveal:PRODUCT.
     """

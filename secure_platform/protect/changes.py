@@ -86,6 +86,21 @@ def _waivers(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
             yield f"{place}: {WEAKER} the profile requires: {how}, waived {told}."
 
 
+def standing(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
+    """The waivers that were there before and still are: whoever decides is told each time, with the last day.
+
+    Args:
+        old: A plan's JSON; None when nothing was released before.
+        new: The plan now.
+    """
+    before = {(place, told) for place, told, _ in _waived({} if old is None else old["datasets"])}
+    return [
+        f"{place}: still {WEAKER} the profile requires: {how}, waived {told}."
+        for place, told, how in _waived(new["datasets"])
+        if (place, told) in before
+    ]
+
+
 def _waived(datasets: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name, columns in datasets.items():
         for column in columns:

@@ -9,7 +9,7 @@ from secure_platform.contract.load import read_contract
 from secure_platform.contract.model import Contract
 from secure_platform.contract.place import Place
 from secure_platform.errors import ContractError
-from secure_platform.protect.changes import WEAKER, changes
+from secure_platform.protect.changes import WEAKER, changes, standing
 from secure_platform.release.dbt_diff import check_changes, sql_changes
 from secure_platform.release.privacy_diff import privacy_changes
 
@@ -42,6 +42,7 @@ class ReleaseDiff:
         sql: Sentences about dbt's models and macros, and new tests.
         checks: Sentences about dbt's tests that are gone or judge otherwise, and about its variables.
         privacy: Sentences about what is told in numbers with noise, and its budget; more is called weaker.
+        waivers: Sentences about waivers of both; they are no difference, and nobody may forget them.
         contracts: What changes in the contracts.
     """
 
@@ -53,6 +54,7 @@ class ReleaseDiff:
     checks: tuple[str, ...]
     contracts: ContractDiff
     privacy: tuple[str, ...] = ()
+    waivers: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -63,9 +65,9 @@ class ReleaseDiff:
 
     @property
     def attention(self) -> tuple[str, ...]:
-        """What a steward must not miss: weaker protection, changed tests and variables, broken contracts."""
+        """What nobody may miss: weaker protection, waivers, changed tests and variables, broken contracts."""
         weaker = [sentence for sentence in (*self.plan, *self.privacy) if WEAKER in sentence]
-        return (*weaker, *self.checks, *map(str, self.contracts.of_kind("breaking")))
+        return (*weaker, *self.waivers, *self.checks, *map(str, self.contracts.of_kind("breaking")))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -87,6 +89,7 @@ class ReleaseDiff:
             "sql": list(self.sql),
             "checks": list(self.checks),
             "privacy": list(self.privacy),
+            "waivers": list(self.waivers),
             "contracts": self.contracts.to_json(),
         }
 
@@ -108,6 +111,7 @@ def diff_manifests(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Rel
         checks=tuple(check_changes(old["dbt"], new["dbt"])) if old else (),
         contracts=_contracts(before.get("contracts", {}), new["contracts"]),
         privacy=tuple(privacy_changes(before.get("aggregates"), new.get("aggregates"), first=old is None)),
+        waivers=tuple(standing(old and old["plan"]["document"], new["plan"]["document"])),
     )
 
 

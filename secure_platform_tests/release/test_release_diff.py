@@ -230,3 +230,16 @@ def test_a_new_test_and_other_sql_are_shown() -> None:
     new["dbt"] = dbt_record("counts", "people")
     new["dbt"]["models"]["model.p.people"]["compiled"] = OTHER
     assert diff_manifests(manifest(), new).sql == ("model.p.people: the same text runs as other SQL.",)
+
+
+def test_a_waiver_that_stands_in_both_is_named_each_time_and_is_no_difference() -> None:
+    waived = manifest()
+    told = "until 2026-06-30 by dpo@example.org: recall"
+    kept = {**COLUMN, "transform": "keep", "waived": told}
+    waived["plan"]["document"]["datasets"]["patients"] = [kept]
+    found = diff_manifests(waived, waived)
+    (sentence,) = found.attention
+    assert told in sentence
+    assert "WEAKER than the profile requires" in sentence
+    assert not found.changed
+    assert found.to_json()["waivers"] == [sentence]

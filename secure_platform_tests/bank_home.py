@@ -1,5 +1,6 @@
 """A bank whose product has what can be undone: built once to a pending release, then only copied."""
 
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +53,28 @@ DATASETS: Final[dict[str, Columns]] = {
         ("card", {}, {"transform": "fpe", "checksum": "luhn"}),
         ("person", PERSON, "tokenize"),
         ("note", {}, {"transform": "encrypt", "mode": "randomized", "key": "subject"}),
+        (
+            "contact",
+            {},
+            {
+                "transform": "conditional",
+                "when": {"column": "number", "one_of": ["row-0", "row-1"]},
+                "then": {"transform": "encrypt", "mode": "deterministic"},
+                "otherwise": {"transform": "tokenize"},
+            },
+        ),
+        ("details", {}, None),
     ],
 }
+INSIDE: Final = {
+    "mail": {"transform": "encrypt", "mode": "randomized"},
+    "phones": {"transform": "tokenize"},
+}
+"""What is in `details`, which is JSON; phones are a list."""
 KEYS: Final = {"people": "id", "cards": "number"}
 MODEL = """\
 select cards.card, people.id as person, people.name, people.mail, people.secret, people.login, cards.note,
+    cards.contact, cards.details,
     concat(people.name, people.mail) as mixed
 from {{ source('bank', 'cards') }} as cards
 join {{ source('bank', 'people') }} as people on people.id = cards.person
@@ -71,7 +89,7 @@ aggregates:
     measures: [{name: cards, kind: rows}, {name: people, kind: persons}]
     epsilon: 0.5
 """
-OUTPUTS = ("card", "person", "name", "mail", "secret", "login", "note", "mixed")
+OUTPUTS = ("card", "person", "name", "mail", "secret", "login", "note", "contact", "details", "mixed")
 SOURCES = """\
 version: 2
 sources:
@@ -103,6 +121,11 @@ def cards() -> pl.DataFrame:
             "card": [body + luhn.calc_check_digit(body) for body in bodies],
             "person": [f"person-{number % PEOPLE}" for number in range(2 * PEOPLE)],
             "note": [f"Family{number % PEOPLE} called" for number in range(2 * PEOPLE)],
+            "contact": [f"contact {number} of nobody" for number in range(2 * PEOPLE)],
+            "details": [
+                json.dumps({"mail": f"card{number}@example.com", "phones": [f"+{number}", f"-{number}"]})
+                for number in range(2 * PEOPLE)
+            ],
         }
     )
 
@@ -116,13 +139,22 @@ def contract(dataset: str) -> dict[str, Any]:
             **({"primaryKey": True} if name == KEYS[dataset] else {}),
             **({"logicalTypeOptions": {"pattern": "^[0-9]{16}$"}} if name == "card" else {}),
             **({"relationships": [{"to": "people.id"}], "required": True} if name == "person" else {}),
-            "customProperties": [
-                {"property": key, "value": value} for key, value in {**custom, "protect": asked}.items()
-            ],
+            **(_json() if name == "details" else _custom({**custom, "protect": asked})),
         }
         for name, custom, asked in DATASETS[dataset]
     ]
     return contract_body(dataset, properties)
+
+
+def _custom(values: dict[str, Any]) -> dict[str, Any]:
+    return {"customProperties": [{"property": key, "value": value} for key, value in values.items()]}
+
+
+def _json() -> dict[str, Any]:
+    text = {"logicalType": "string", "classification": "restricted"}
+    mail, phones = ({**text, **_custom({"protect": asked})} for asked in INSIDE.values())
+    inside = [{"name": "mail", **mail}, {"name": "phones", "logicalType": "array", "items": phones}]
+    return {"logicalType": "object", "properties": inside}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from secure_platform.cli.progress import Progress, reused
 from secure_platform.errors import AlreadyRolledBackError, UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import ReleaseState
+from secure_platform.orchestration.steps.behind import Reached, why_refused
 from secure_platform.orchestration.steps.exchange import AssetEvent, RunReport, record_data
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
@@ -193,6 +194,11 @@ def render_failures(out: Console, report: RunReport) -> None:
     line(out, "Nothing was released, and production stays as it is.")
     if rows:
         line(out, "Correct the data at its source, or say otherwise in the contract, and run it again.")
+    for product, dataset in dict.fromkeys(filter(None, map(_stands_out, report.failures))):
+        line(
+            out, "Levels at which fewer rows stand out, where the source is, with the least information lost:"
+        )
+        line(out, f"  secure-platform contract levels {product} {dataset}")
 
 
 def render_build(out: Console, product: str, report: RunReport, record: ReleaseRecord | None) -> None:
@@ -245,10 +251,15 @@ def _check_rows(event: AssetEvent) -> list[tuple[Any, ...]]:
         ),
     ]
     if not found and "orphans" in detail:
-        found = [
-            ("", "references a row that does not exist", max(detail["orphans"], detail.get("unresolved", 0)))
-        ]
+        found = [("", *told) for told in why_refused(event.asset.rpartition("/")[2], detail)]
     return [(event.asset, event.check, *row) for row in found or [("", "", "")]]
+
+
+def _stands_out(event: AssetEvent) -> tuple[str, str] | None:
+    """Product and dataset of which more rows than may would stay behind for k and l."""
+    product, *_, dataset = event.asset.split("/")
+    told = event.kind == "checked" and Reached.told(dataset, event.metadata or {})
+    return (product, dataset) if told else None
 
 
 COMMANDS: Final = {"init": init, "run": run, "deploy": deploy, "rollback": rollback}

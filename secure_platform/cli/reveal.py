@@ -27,6 +27,7 @@ LARGEST: Final = 64 << 20
     epilog=example(
         "--token-file petra.token reveal healthcare patients.Id --purpose care_quality --values tokens.txt",
         "--token-file petra.token reveal healthcare patient_summary.patient_id --purpose research --json",
+        "--token-file petra.token reveal shop customers.details.email --purpose fraud --values tokens.txt",
         "--token-file reveal.token reveal bank people.mail --purpose fraud --values - --server https://data.example.org",
     ),
 )
@@ -64,7 +65,7 @@ def reveal(
     """Recover the original values behind the cells in TABLE.COLUMN of PRODUCT.
 
     The cells may be encrypted, format-preserving or tokens. TABLE is a table of the release, or a dataset
-    that it was made from. Each call is audited: who, for what purpose, which column and how many, but no
+    that it was made from; a value inside JSON is named by its path, customers.details.email. Each call is audited: who, for what purpose, which column and how many, but no
     value. A server requires a token that an administrator issued for this: token issue NAME --scope
     data_reveal:PRODUCT.
     """

@@ -1,6 +1,6 @@
 """How a release, and what differs from another, is drawn in the terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -8,7 +8,8 @@ from rich.console import Console
 from secure_platform.cli.contract import render_contracts
 from secure_platform.cli.output import brief, heading, line, table
 from secure_platform.gate.records import ReleaseRecord
-from secure_platform.orchestration.steps.review import checks, findings
+from secure_platform.orchestration.steps.behind import Reached, share
+from secure_platform.orchestration.steps.review import checks, findings, reached
 from secure_platform.release.diff import ReleaseDiff
 
 
@@ -34,12 +35,28 @@ def render_review(
     heading(out, "Schema")
     table(out, ("table", "column", "type"), _schema_rows(manifest))
     heading(out, "Checks")
-    rows = [(c.snapshot, c.left_out, ", ".join(c.failed), ", ".join(c.passed)) for c in checks(manifest)]
-    table(out, ("snapshot", "rows left out", "failed", "passed"), rows)
+    rows = [
+        (c.snapshot, c.left_out, c.stayed_behind, ", ".join(c.failed), ", ".join(c.passed))
+        for c in checks(manifest)
+    ]
+    table(out, ("snapshot", "rows set aside", "stayed behind", "failed", "passed"), rows)
+    _render_reached(out, tuple(reached(manifest)))
     heading(out, "Findings in the source, and what became of them")
     found = [(f.place, f.info_type, f.count, f.transform) for f in findings(manifest)]
     table(out, ("column", "found", "cells", "transform"), found)
     render_difference(out, diff, "Difference to production")
+
+
+def _render_reached(out: Console, told: Sequence[Reached]) -> None:
+    """Draw how anonymous the datasets are that were to have k or l, beside what was asked for."""
+    if not told:
+        return
+    heading(out, "k, l and t: what was reached, and what it cost")
+    rows = [
+        (r.dataset, r.wanted, r.k, r.l, None if r.t is None else f"{r.t:g}", share(r.lost), r.behind)
+        for r in told
+    ]
+    table(out, ("dataset", "asked", "k", "l", "t", "information lost", "rows that stood out"), rows)
 
 
 def render_attention(out: Console, diff: ReleaseDiff) -> None:

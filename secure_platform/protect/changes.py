@@ -98,6 +98,21 @@ def ended_waivers(datasets: Mapping[str, Any], today: date) -> list[str]:
     return [f"{place} on {day}" for place, day in days if day < today]
 
 
+def standing(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
+    """The waivers that were there before and still are: whoever decides is told each time, with the last day.
+
+    Args:
+        old: A plan's JSON; None when nothing was released before.
+        new: The plan now.
+    """
+    before = {(place, told) for place, told, _ in _waived({} if old is None else old["datasets"])}
+    return [
+        f"{place}: still {WEAKER} the profile requires: {how}, waived {told}."
+        for place, told, how in _waived(new["datasets"])
+        if (place, told) in before
+    ]
+
+
 def _waived(datasets: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name, columns in datasets.items():
         for column in columns:

@@ -134,6 +134,12 @@ def undo(plan: DatasetPlan, protected: pl.DataFrame, keys: PlanKeys) -> pl.DataF
     )
 
 
+def member_value(name: str, part: ColumnPlan) -> pl.Expr:
+    """A value inside JSON, which arrives as text in the column `name`, as its type."""
+    kind = next(kind for kind, dtype in DTYPES.items() if str(dtype) == part.input_type)
+    return cast_text(Column(name, kind, "", part.input_classification))
+
+
 def _expression(
     plan: DatasetPlan,
     column: ColumnPlan,
@@ -171,7 +177,7 @@ def _parts(
             for name, part in column.parts.items()
         }
     return {
-        path: TRANSFORMS[part.full_name].build(_member(path, part), _inputs(plan, part, keys, {}))
+        path: TRANSFORMS[part.full_name].build(member_value(path, part), _inputs(plan, part, keys, {}))
         for path, part in column.parts.items()
         if part.transform != DROP
     }
@@ -183,12 +189,6 @@ def _only(name: str, part: ColumnPlan, meeting: pl.Expr | None, only: pl.Expr | 
         return None
     own = meeting if name == PARTS[0] else ~meeting
     return own if only is None else only & own
-
-
-def _member(path: str, part: ColumnPlan) -> pl.Expr:
-    """A value inside JSON, which arrives as text, as its type."""
-    kind = next(kind for kind, dtype in DTYPES.items() if str(dtype) == part.input_type)
-    return cast_text(Column(path, kind, "", part.input_classification))
 
 
 def _inputs(plan: DatasetPlan, column: ColumnPlan, keys: PlanKeys, others: Mapping[str, pl.Expr]) -> Inputs:

@@ -56,7 +56,7 @@ def encrypted(column: pl.Expr, inputs: Inputs) -> pl.Expr:
             is_elementwise=True,
         )
     sealed = text.map_batches(seal, return_dtype=pl.Binary, is_elementwise=True)
-    return pl.concat_str([pl.lit(_prefix(inputs)), sealed.bin.encode("base64")])
+    return pl.concat_str([pl.lit(begins(inputs.required_key().version)), sealed.bin.encode("base64")])
 
 
 def decrypted(column: pl.Series, inputs: Inputs) -> pl.Series:
@@ -65,7 +65,7 @@ def decrypted(column: pl.Series, inputs: Inputs) -> pl.Series:
     Raises:
         IntegrityError: If a cell is not what was encrypted; nothing of the column is returned.
     """
-    prefix = _prefix(inputs)
+    prefix = begins(inputs.required_key().version)
     bodies = column.to_frame("cell").select(
         pl.when(pl.col("cell").str.starts_with(prefix))
         .then(pl.col("cell").str.slice(len(prefix)))
@@ -87,8 +87,9 @@ def decrypted(column: pl.Series, inputs: Inputs) -> pl.Series:
     return read_canonical(texts, inputs.dtype).alias(column.name)
 
 
-def _prefix(inputs: Inputs) -> str:
-    return f"e{inputs.required_key().version}_"
+def begins(version: int) -> str:
+    """How every encrypted cell begins, under this version of its key."""
+    return f"e{version}_"
 
 
 def _siv(inputs: Inputs) -> ColumnSiv:

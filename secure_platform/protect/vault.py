@@ -90,6 +90,11 @@ def recalled(column: pl.Series, inputs: Inputs) -> pl.Series:
     return read_canonical(texts, inputs.dtype).alias(column.name)
 
 
+def is_spelled(cells: pl.Series, form: str) -> pl.Series:
+    """Which cells are spelled as tokens of a form are."""
+    return pl.Series([_bits(cell, form) is not None for cell in cells], dtype=pl.Boolean)
+
+
 def known_tokens(
     domain: str, texts: Collection[str], store: TokenStore, key: Callable[[int], TokenKey | None]
 ) -> Iterator[tuple[OpenBook, Mapping[bytes, str]]]:

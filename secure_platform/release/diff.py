@@ -9,7 +9,7 @@ from secure_platform.contract.load import read_contract
 from secure_platform.contract.model import Contract
 from secure_platform.contract.place import Place
 from secure_platform.errors import ContractError
-from secure_platform.protect.changes import WEAKER, changes
+from secure_platform.protect.changes import WEAKER, changes, standing
 from secure_platform.protect.domains import FIRST, told_domains
 from secure_platform.release.dbt_diff import check_changes, sql_changes
 from secure_platform.release.privacy_diff import privacy_changes
@@ -43,6 +43,7 @@ class ReleaseDiff:
         sql: Sentences about dbt's models and macros, and new tests.
         checks: Sentences about dbt's tests that are gone or judge otherwise, and about its variables.
         privacy: Sentences about what is told in numbers with noise, and its budget; more is called weaker.
+        waivers: Sentences about waivers of both; they are no difference, and nobody may forget them.
         contracts: What changes in the contracts.
         domains: Sentences about token domains that other products name too, whether or not that is new.
     """
@@ -56,6 +57,7 @@ class ReleaseDiff:
     contracts: ContractDiff
     privacy: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+    waivers: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -67,12 +69,13 @@ class ReleaseDiff:
 
     @property
     def attention(self) -> tuple[str, ...]:
-        """What a steward must not miss: weaker protection, changed tests and variables, broken contracts.
+        """What a steward must not miss: weaker protection, waivers, changed tests, broken contracts.
 
         And who else makes the same tokens, every time.
         """
         weaker = [sentence for sentence in (*self.plan, *self.privacy) if WEAKER in sentence]
-        return (*weaker, *self.domains, *self.checks, *map(str, self.contracts.of_kind("breaking")))
+        told = (*weaker, *self.waivers, *self.domains, *self.checks)
+        return (*told, *map(str, self.contracts.of_kind("breaking")))
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -95,6 +98,7 @@ class ReleaseDiff:
             "checks": list(self.checks),
             "privacy": list(self.privacy),
             "domains": list(self.domains),
+            "waivers": list(self.waivers),
             "contracts": self.contracts.to_json(),
         }
 
@@ -117,6 +121,7 @@ def diff_manifests(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> Rel
         contracts=_contracts(before.get("contracts", {}), new["contracts"]),
         privacy=tuple(privacy_changes(before.get("aggregates"), new.get("aggregates"), first=old is None)),
         domains=tuple(_domains(before, new)),
+        waivers=tuple(standing(old and old["plan"]["document"], new["plan"]["document"])),
     )
 
 

@@ -53,7 +53,7 @@ class RollbackRequest(_Body):
 
 
 class RevealRequest(_Body):
-    """What stands for values: cells of a column, or all that a released table has of it."""
+    """What stands for values: cells of a column, or of a value in JSON, or all that a released table has."""
 
     table: str
     column: str

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
@@ -38,6 +38,11 @@ def go(request: Request, path: str) -> RedirectResponse:
     return RedirectResponse(request.scope.get("root_path", "") + path, status_code=SEE_OTHER)
 
 
+def loaded(template: str) -> Template:
+    """A file in `templates/`."""
+    return _environment.get_template(template)
+
+
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
     """Render a page for who is calling.
 
@@ -47,7 +52,7 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         status: HTTP status.
         values: What the template needs besides `principal`, `session`, `root`, `path` and `csrf()`.
     """
-    text = _environment.get_template(template).render(
+    text = loaded(template).render(
         principal=principal_of(request),
         session=session_of(request),
         root=request.scope.get("root_path", ""),

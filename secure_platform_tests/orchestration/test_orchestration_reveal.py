@@ -24,7 +24,7 @@ from secure_platform.protect.plan import DatasetPlan, Plan
 from secure_platform.services import Services
 from secure_platform.taxonomy.classification import Classification
 
-SECRET = ("Given", "Family", "person-", "@example.com", "answer ", "login-", "400000000")
+SECRET = ("Given", "Family", "person-", "@example.com", "answer ", "login-", "400000000", "contact ")
 
 
 def ask(bank: Bank, column: str, cells: list[str] | None = None, **more: Any) -> Revealed:
@@ -54,6 +54,7 @@ def entries(bank: Bank) -> list[dict[str, Any]]:
         ("accounts.note", "cards.note", cards()["note"].unique()),
         ("accounts.person", "people.id", people()["id"]),
         ("accounts.login", "people.login", people()["login"]),
+        ("accounts.contact", "cards.contact", cards()["contact"]),
     ],
 )
 def test_a_released_column_is_revealed_whole(
@@ -73,6 +74,24 @@ def test_a_released_column_is_revealed_whole(
     }
     assert begun["subject"] == f"bank/{place}"
     assert done["detail"] == {"revealed": len(cells), "unknown": 0}
+
+
+@pytest.mark.parametrize("place", ["mail", "phones"])
+def test_a_value_in_released_json_is_revealed_whole_and_by_its_cells(bank: Bank, place: str) -> None:
+    documents = [json.loads(text)[place] for text in cards()["details"]]
+    originals = [each for found in documents for each in (found if isinstance(found, list) else [found])]
+    revealed = ask(bank, f"accounts.details.{place}")
+    assert (revealed.place, revealed.unknown) == (f"cards.details.{place}", 0)
+    assert sorted(revealed.frame["value"]) == sorted(originals)
+    begun, done = entries(bank)
+    assert (begun["subject"], begun["detail"]["amount"]) == (f"bank/cards.details.{place}", len(originals))
+    assert done["detail"] == {"revealed": len(originals), "unknown": 0}
+    asked = revealed.frame["cell"].to_list()[2::-1]
+    again = ask(bank, f"cards.details.{place}", asked).frame
+    assert again.rows() == revealed.frame.rows()[2::-1]
+    for caller in (bank.person("dana"), bank.person("sam")):
+        with pytest.raises(AccessDeniedError, match="data_reveal"):
+            ask(bank, f"cards.details.{place}", asked, caller=caller)
 
 
 def test_single_cells_are_revealed_in_their_order_and_each_once(bank: Bank) -> None:
@@ -120,7 +139,18 @@ def test_what_is_one_way_on_purpose_stays_so(bank: Bank, column: str) -> None:
         ask(bank, column, ["h1_" + "0" * 32])
 
 
-@pytest.mark.parametrize("column", ["accounts.nothing", "people.nothing", "nothing.name", "people", ""])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "accounts.nothing",
+        "people.nothing",
+        "nothing.name",
+        "people",
+        "accounts.details",
+        "cards.details.no",
+        "",
+    ],
+)
 def test_what_is_not_there_is_said(bank: Bank, column: str) -> None:
     with pytest.raises(UsageError, match="has no column"):
         ask(bank, column, ["e1_x"])

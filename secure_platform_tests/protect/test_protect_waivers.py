@@ -11,7 +11,7 @@ from secure_platform.contract.columns import read_column
 from secure_platform.contract.model import Column, Protect, Waiver
 from secure_platform.contract.place import Place
 from secure_platform.errors import ContractError, PlanRefusedError
-from secure_platform.protect.changes import WEAKER, changes, ended_waivers
+from secure_platform.protect.changes import WEAKER, changes, ended_waivers, standing
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.plan import Plan
 
@@ -74,6 +74,9 @@ def test_every_new_waiver_is_told_as_weaker_than_the_profile_requires() -> None:
     assert any(each.startswith(said) and WEAKER in each for each in changes(plain, waived))
     assert any(each.startswith(said) for each in changes(None, waived)), "the first release tells it too"
     assert changes(waived, waived) == []
+    still = said.replace("WEAKER", "still WEAKER")
+    assert [each.startswith(still) for each in standing(waived, waived)] == [True], "told each time"
+    assert standing(None, waived) == standing(plain, waived) == standing(waived, plain) == []
     longer = replace(CITY, waiver=replace(WAIVER, expires=date(2026, 12, 31)))
     (told,) = changes(waived, compiled(contract("people", longer, OTHER)).to_json())
     assert "until 2026-12-31" in told

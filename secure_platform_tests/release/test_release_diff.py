@@ -244,3 +244,16 @@ def test_who_else_makes_the_same_tokens_is_told_before_all_else_every_time() -> 
     assert not again.changed
     assert ["for the first time" in said for said in again.attention] == [False]
     assert diff_manifests(new, old).domains == ()
+
+
+def test_a_waiver_that_stands_in_both_is_named_each_time_and_is_no_difference() -> None:
+    waived = manifest()
+    told = "until 2026-06-30 by dpo@example.org: recall"
+    kept = {**COLUMN, "transform": "keep", "waived": told}
+    waived["plan"]["document"]["datasets"]["patients"] = [kept]
+    found = diff_manifests(waived, waived)
+    (sentence,) = found.attention
+    assert told in sentence
+    assert "WEAKER than the profile requires" in sentence
+    assert not found.changed
+    assert found.to_json()["waivers"] == [sentence]

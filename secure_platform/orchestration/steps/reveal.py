@@ -25,8 +25,8 @@ from secure_platform.orchestration.steps.erase import still_there
 from secure_platform.orchestration.steps.originals import valid_rows
 from secure_platform.orchestration.steps.query import with_purpose
 from secure_platform.orchestration.steps.search import numbered
-from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
-from secure_platform.protect.reveal import VALUE, column_of, found, is_looked_up, opened
+from secure_platform.protect.plan import Plan
+from secure_platform.protect.reveal import CELL, VALUE, Made, made_by, released_cells, told
 from secure_platform.release.verify import SignedManifest, scan_table
 from secure_platform.services import Services
 from secure_platform.store import parquet
@@ -93,24 +93,21 @@ def _reveal(services: Services, asked: Asked, caller: Principal) -> Revealed:
     record = _record(services, asked)
     signed = signed_package(services, record)
     plan = Plan.from_json(signed.contents.plan.document)
-    dataset, name = _origin(services, signed, plan, asked)
-    column = column_of(plan.datasets, dataset, name)
-    looked_up = is_looked_up(column)
-    environment, classification = services.settings.environment, int(column.input_classification)
+    released = _released(signed, asked)
+    dataset, name = _origin(services, signed, plan, asked, released)
+    made = made_by(plan.datasets, dataset, name)
+    environment, classification = services.settings.environment, int(made.column.input_classification)
     resource = ProductResource(product.name, environment, classification)
     services.policy.require(asking, Action.DATA_REVEAL, resource)
-    cells = _cells(services, record, asked)
+    cells = _cells(services, record, asked, released, made)
     with allowance(services).spend(
         caller.name,
         len(cells),
         subject=f"{product.name}/{dataset}.{name}",
-        detail={"purpose": asked.purpose, "release": record.digest, "transform": column.full_name},
+        detail={"purpose": asked.purpose, "release": record.digest, "transform": made.transform},
     ) as outcome:
-        made_by = plan.datasets[dataset]
-        if looked_up:
-            frame = _looked_up(services, signed, made_by, column, cells)
-        else:
-            frame = opened(made_by, column, cells, services.keys)
+        with parquet.value_free("reveal cells"):
+            frame = told(made, cells, lambda: _rows(services, signed, dataset), services.keys)
         revealed = Revealed(record.number, f"{dataset}.{name}", frame)
         outcome |= {"revealed": frame.height - revealed.unknown, "unknown": revealed.unknown}
     return revealed
@@ -140,13 +137,23 @@ def _record(services: Services, asked: Asked) -> ReleaseRecord:
     return services.gate.get(base)
 
 
-def _origin(services: Services, signed: SignedManifest, plan: Plan, asked: Asked) -> tuple[str, str]:
-    """The column of the plan that a released column comes from, traced through the SQL."""
+def _released(signed: SignedManifest, asked: Asked) -> str | None:
+    """The column of a released table that is asked about, or holds the value that is; None without one."""
+    table = signed.contents.tables.get(asked.table)
+    names = {each.name for each in table.columns} if table else set()
+    inside = [name for name in names if asked.column.startswith(f"{name}.")]
+    return asked.column if asked.column in names else max(inside, key=len, default=None)
+
+
+def _origin(
+    services: Services, signed: SignedManifest, plan: Plan, asked: Asked, column: str | None
+) -> tuple[str, str]:
+    """The column of the plan that a released one comes from, traced through the SQL, with the path in it."""
     made_of = {(each.zone, each.dataset): each.snapshot_id for each in signed.contents.lineage}
     released = signed.contents.tables.get(asked.table)
-    if released is None or asked.column not in {each.name for each in released.columns}:
+    if released is None or column is None:
         return asked.table, asked.column
-    table, column = released.source.dataset, asked.column
+    table, inside = released.source.dataset, asked.column.removeprefix(column)
     while (str(Zone.MARTS), table) in made_of:
         snapshot = still_there(services, asked.product, table, Zone.MARTS, made_of[str(Zone.MARTS), table])
         sources = snapshot.provenance["column_lineage"].get(column, [])
@@ -158,35 +165,34 @@ def _origin(services: Services, signed: SignedManifest, plan: Plan, asked: Asked
         (table, column) = sources[0]
         if table in plan.datasets:
             break
-    return table, column
+    return table, column + inside
 
 
-def _cells(services: Services, record: ReleaseRecord, asked: Asked) -> pl.Series:
+def _cells(
+    services: Services, record: ReleaseRecord, asked: Asked, column: str | None, made: Made
+) -> pl.Series:
     """Each cell once."""
     if asked.cells is not None:
         return pl.Series(asked.cells, dtype=pl.String).unique(maintain_order=True)
     with ExitStack() as stack:
         release = stack.enter_context(verified_package(services, record))
-        if asked.table not in release.contents.tables:
+        if column is None:
             raise UsageError(
                 f"Release {record.number} of {asked.product} has no table {asked.table}",
                 "Give the cells of a dataset in a file or on standard input: --values.",
             )
-        frame = scan_table(release, asked.table, services.keys).select(asked.column)
+        frame = released_cells(scan_table(release, asked.table, services.keys), column, made)
         stack.enter_context(parquet.value_free("read a released column"))
         # One more than may be revealed is enough to refuse them all.
-        some = frame.drop_nulls().unique().head(services.settings.reveal.values_per_hour + 1)
-        return some.collect()[asked.column].cast(pl.String).sort()
+        some = frame.unique().head(services.settings.reveal.values_per_hour + 1)
+        return some.collect()[CELL].cast(pl.String).sort()
 
 
-def _looked_up(
-    services: Services, signed: SignedManifest, plan: DatasetPlan, column: ColumnPlan, cells: pl.Series
-) -> pl.DataFrame:
+def _rows(services: Services, signed: SignedManifest, dataset: str) -> pl.LazyFrame:
+    """The typed rows that a dataset of the release was made of."""
     raw = next(
-        each for each in signed.contents.lineage if (each.zone, each.dataset) == (str(Zone.RAW), plan.dataset)
+        each for each in signed.contents.lineage if (each.zone, each.dataset) == (str(Zone.RAW), dataset)
     )
     snapshot = still_there(services, raw.product, raw.dataset, Zone.RAW, raw.snapshot_id)
-    contract = read_contract(signed.contents.contracts[plan.dataset].document, Place(plan.dataset))
-    typed = cast_typed(contract, valid_rows(services.store, snapshot))
-    with parquet.value_free("look up tokens"):
-        return found(plan, column, cells, typed, services.keys)
+    contract = read_contract(signed.contents.contracts[dataset].document, Place(dataset))
+    return cast_typed(contract, valid_rows(services.store, snapshot))

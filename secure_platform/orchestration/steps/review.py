@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secure_platform.gate.records import ReleaseRecord
+from secure_platform.orchestration.steps.behind import Reached
 from secure_platform.orchestration.steps.deploy import signed_package, verified_package
 from secure_platform.release.diff import ReleaseDiff, diff_manifests
 from secure_platform.services import Services
@@ -16,11 +17,13 @@ class Checked:
 
     Attributes:
         snapshot: `<zone>/<dataset>`.
-        left_out: Rows that were set aside; None where no stage sets any aside.
+        left_out: Rows that were set aside, invalid or orphans; None where no stage sets any aside.
+        stayed_behind: Rows that contract or profile keep in raw; None where all of them leave.
     """
 
     snapshot: str
     left_out: int | None
+    stayed_behind: int | None
     failed: tuple[str, ...]
     passed: tuple[str, ...]
 
@@ -83,9 +86,19 @@ def checks(manifest: Mapping[str, Any]) -> Iterator[Checked]:
         yield Checked(
             snapshot,
             counts[0] if counts else None,
+            stages["rows"]["detail"].get("stayed_behind") if "rows" in stages else None,
             tuple(stage for stage, verdict in stages.items() if not verdict["passed"]),
             tuple(stage for stage, verdict in stages.items() if verdict["passed"]),
         )
+
+
+def reached(manifest: Mapping[str, Any]) -> Iterator[Reached]:
+    """k, l, t and the information lost of every dataset that was to have k or l."""
+    for snapshot, stages in manifest["verdicts"].items():
+        if "rows" in stages:
+            told = Reached.told(snapshot.partition("/")[2], stages["rows"]["detail"])
+            if told is not None:
+                yield told
 
 
 def findings(manifest: Mapping[str, Any]) -> Iterator[Found]:

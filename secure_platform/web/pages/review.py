@@ -7,9 +7,10 @@ from typing import Any
 
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import OPEN
+from secure_platform.orchestration.steps.behind import Reached
 from secure_platform.orchestration.steps.deploy import signed_package
 from secure_platform.orchestration.steps.payload import Erased, erased
-from secure_platform.orchestration.steps.review import Checked, Found, checks, difference, findings
+from secure_platform.orchestration.steps.review import Checked, Found, checks, difference, findings, reached
 from secure_platform.release.diff import ReleaseDiff, diff_manifests
 from secure_platform.services import Services
 from secure_platform.web.plots import BarPlot, bar_plot
@@ -33,6 +34,7 @@ class Review:
     rows: BarPlot
     info_types: BarPlot
     left_out: BarPlot
+    reached: tuple[Reached, ...]
     erased: Erased | None
 
 
@@ -58,7 +60,8 @@ def review(services: Services, record: ReleaseRecord) -> Review:
         found,
         rows_plot(diff),
         _info_types(found),
-        _left_out(checked),
+        left_out_plot(checked),
+        tuple(reached(manifest)),
         erased(services, record),
     )
 
@@ -94,8 +97,13 @@ def _info_types(found: tuple[Found, ...]) -> BarPlot:
     )
 
 
-def _left_out(checked: tuple[Checked, ...]) -> BarPlot:
+def left_out_plot(checked: tuple[Checked, ...]) -> BarPlot:
+    """Rows of every snapshot that were set aside, and that stayed behind."""
     return bar_plot(
         "Rows left out, by snapshot",
-        ((check.snapshot, {"before": check.left_out}) for check in checked if check.left_out),
+        (
+            (check.snapshot, {"before": check.left_out or None, "after": check.stayed_behind or None})
+            for check in checked
+            if check.left_out or check.stayed_behind
+        ),
     )

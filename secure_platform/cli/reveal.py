@@ -65,9 +65,9 @@ def reveal(
     """Recover the original values behind the cells in TABLE.COLUMN of PRODUCT.
 
     The cells may be encrypted, format-preserving or tokens. TABLE is a table of the release, or a dataset
-    that it was made from; a value inside JSON is named by its path, customers.details.email. Each call is audited: who, for what purpose, which column and how many, but no
-    value. A server requires a token that an administrator issued for this: token issue NAME --scope
-    data_reveal:PRODUCT.
+    that it was made from; a value inside JSON is named by its path, customers.details.email. Each call is
+    audited: who, for what purpose, which column and how many, but no value. A server requires a token that
+    an administrator issued for this: token issue NAME --scope data_reveal:PRODUCT.
     """
     if out is not None:
         require_new(out)

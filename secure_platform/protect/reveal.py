@@ -4,8 +4,8 @@ What a plan encrypted, or stored until a day, is opened with the key that the pl
 cannot be reversed; but while its rows are still there, the tokens of all of them can be made again and the
 ones asked about found among them. Hashes, and transforms that lose information, are refused.
 
-Under a condition one of several transforms made a cell. The cell itself shows which: by its format and, where two
-encrypt, by the one under which it is authentic. A cell of a transform that cannot be undone is unknown.
+Under a condition one of several transforms made a cell. The cell itself shows which: by its format and, where
+two encrypt, by the one under which it is authentic. A cell of a transform that cannot be undone is unknown.
 Format-preserving output shows nothing, so beside other transforms it is one-way.
 """
 

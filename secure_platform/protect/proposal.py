@@ -17,18 +17,27 @@ from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.decide import Decider
+from secure_platform.protect.fake import FAKE, KIND
 from secure_platform.protect.profile import Profile
 from secure_platform.protect.residual import kept_formats, residual_values
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.draft.shapes import cast
 from secure_platform.scan.refusals import residual
+from secure_platform.taxonomy.reading import header_tokens
 
 DROP: Final = Protect("drop")
 KEEP: Final = "keep"
 SAFE_HARBOR: Final = "hipaa_safe_harbor"
 AS_OF: Final = date(2000, 1, 1)
 """Nothing of a draft rests on the day."""
+_PARTS_OF_NAMES: Final[Mapping[tuple[str, ...], str]] = {
+    **dict.fromkeys([("first", "name"), ("given", "name"), ("middle", "name")], "first_name"),
+    **dict.fromkeys([("last", "name"), ("family", "name"), ("maiden", "name")], "last_name"),
+    **dict.fromkeys([("first",), ("firstname",), ("forename",), ("vorname",), ("prenom",)], "first_name"),
+    **dict.fromkeys([("last",), ("lastname",), ("surname",), ("nachname",), ("maiden",)], "last_name"),
+}
+"""How the name of a column ends that holds a part of names → what is made up for it."""
 
 
 def proposed(drafts: Sequence[TableDraft], profile: Profile, scanner: Scanner) -> list[TableDraft]:
@@ -118,11 +127,22 @@ def _with_transform(
     except PlanRefusedError:
         return replace(column, protect=DROP).doubted("no transform of the profile fits it, so it is dropped")
     inherited = column.reference is not None and decision.protect != DROP
-    return (
-        column
-        if inherited or decision.protect.transform == KEEP
-        else replace(column, protect=decision.protect)
-    )
+    if inherited or decision.protect.transform == KEEP:
+        return column
+    written = draft.written.get(column.name, column.name)
+    return replace(column, protect=_part_of_a_name(written, column.info_type, decision.protect))
+
+
+def _part_of_a_name(written: str, info_type: str | None, protect: Protect) -> Protect:
+    """A made-up first name for a first name, where the column says that it holds no whole one."""
+    part = _part(header_tokens(written))
+    if part is None or info_type != "PERSON_NAME" or protect.transform != FAKE or KIND in protect.params:
+        return protect
+    return replace(protect, params=MappingProxyType({**protect.params, KIND: part}))
+
+
+def _part(words: tuple[str, ...]) -> str | None:
+    return _PARTS_OF_NAMES.get(words[-2:]) or _PARTS_OF_NAMES.get(words[-1:])
 
 
 def _lost_key(draft: TableDraft, column: ColumnDraft, drafts: Sequence[TableDraft]) -> bool:

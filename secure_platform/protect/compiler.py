@@ -19,6 +19,7 @@ from secure_platform.protect.decide import Decider, Decision, Place, ends, membe
 from secure_platform.protect.members import MEMBERS
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.protect.profile import Profile, load_profile
+from secure_platform.protect.quasi import require_quasi
 from secure_platform.protect.resolve import Resolver
 from secure_platform.protect.strength import full_name, strengths
 from secure_platform.protect.suppression import Suppression, compile_suppression
@@ -49,6 +50,7 @@ def compile_plan(
     compiler = _Compiler(product, profile, token_version, as_of, today or as_of)
     datasets = {name: compiler.dataset(contract) for name, contract in product.contracts.items()}
     compiler.refuse()
+    require_quasi(datasets, profile)
     require_aggregates(product, datasets)
     return Plan(product.name, profile.name, profile.digest, as_of, MappingProxyType(datasets))
 

@@ -13,6 +13,7 @@ from typing import Final
 from secure_platform.contract.model import Column, Contract, Protect
 from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
+from secure_platform.protect.fake import FAKE
 from secure_platform.protect.members import MEMBERS, ROOT
 from secure_platform.protect.profile import Profile, Rule
 from secure_platform.protect.strength import DONE, full_name, strengths
@@ -115,7 +116,7 @@ class Decider:
 
     def _own(self, place: Place, rules: Sequence[Rule]) -> tuple[Protect, str]:
         asked = place.column.protect
-        least, why = _strictest(rules)
+        least, why = _strictest(rules, unique=place.column.unique)
         if asked is None and place.column.members:
             parts = {path: self.decide(*each).protect for path, each in members(place).items()}
             return Protect(MEMBERS, parts=MappingProxyType(parts)), _BY_VALUE
@@ -164,6 +165,11 @@ class Decider:
         if protect.transform != MEMBERS:
             _check_restricted(place, protect)
             _check_types(place, protect)
+        if place.column.unique and any(end.transform == FAKE for end in ends(protect)):
+            raise PlanRefusedError(
+                f"{place} is unique, and two values may get the same made-up one",
+                "Remove `protect:` or use tokenize, which keeps them apart; or remove `unique: true`.",
+            )
         is_key = place.column.primary_key or (place.contract.dataset, place.column.name) in self._referenced
         if is_key and not strengths().of(protect).keeps_keys:
             raise PlanRefusedError(
@@ -221,13 +227,15 @@ def _check_restricted(place: Place, protect: Protect) -> None:
         )
 
 
-def _strictest(rules: Sequence[Rule]) -> tuple[Protect, str]:
-    """The one rule that satisfies all of them; if there is none, the column is dropped."""
+def _strictest(rules: Sequence[Rule], *, unique: bool) -> tuple[Protect, str]:
+    """What satisfies all of the rules; if nothing that they name does, the column is dropped."""
     if not rules:
         return _KEPT, _NO_RULE
     for rule in rules:
-        if all(other.allows(rule.protect) for other in rules):
-            return rule.protect, rule.reason
+        for protect in (rule.protect, *rule.instead):
+            meets = not (unique and protect.transform == FAKE)
+            if meets and all(other.allows(protect) for other in rules):
+                return protect, rule.reason
     return _DROPPED, "; ".join(rule.reason for rule in rules)
 
 

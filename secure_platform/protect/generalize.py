@@ -65,7 +65,7 @@ def month(column: pl.Expr, _: Inputs) -> pl.Expr:
 
 
 def age(column: pl.Expr, inputs: Inputs) -> pl.Expr:
-    """Age in whole years, up to the highest that may be shown."""
+    """Age in whole years, up to the highest that may be shown; with a width, the lowest of its years."""
     if inputs.dtype in (_INTEGER, _NUMBER):
         age = column.clip(0, 1000).cast(pl.Int32, strict=False)
     else:
@@ -73,8 +73,9 @@ def age(column: pl.Expr, inputs: Inputs) -> pl.Expr:
         months, days = column.dt.month(), column.dt.day()
         before = (months > as_of.month) | ((months == as_of.month) & (days > as_of.day))
         age = (pl.lit(as_of.year, dtype=pl.Int32) - column.dt.year() - before.cast(pl.Int32)).clip(0)
-    oldest = inputs.number("aggregate_age")
-    return age if oldest is None else age.clip(upper_bound=oldest)
+    oldest, width = inputs.number("aggregate_age"), inputs.number("width")
+    age = age if oldest is None else age.clip(upper_bound=oldest)
+    return age if width is None else age // pl.lit(width, pl.Int32) * width
 
 
 def zip3(column: pl.Expr, inputs: Inputs) -> pl.Expr:

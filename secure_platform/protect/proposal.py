@@ -1,7 +1,8 @@
 """A draft gets the transforms that the profile requires; a column that none of them fits is dropped.
 
-A key that would have to be dropped is no longer a key. The result compiles, and what it keeps passes the
-residual checks, so a draft can be built at once.
+A key that would have to be dropped is no longer a key. If the profile requires k, what others may know of
+somebody is a quasi-identifier. The result compiles, and what it keeps passes the residual checks, so a draft
+can be built at once.
 """
 
 import secrets
@@ -17,17 +18,37 @@ from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.decide import Decider
+from secure_platform.protect.fake import FAKE, KIND
 from secure_platform.protect.profile import SAFE_HARBOR, Profile
+from secure_platform.protect.quasi import leads_to
 from secure_platform.protect.residual import kept_formats, residual_values
 from secure_platform.protect.transforms import KEEP
 from secure_platform.scan.columns import Scanner
 from secure_platform.scan.draft.columns import ColumnDraft, TableDraft
 from secure_platform.scan.draft.shapes import cast
 from secure_platform.scan.refusals import residual
+from secure_platform.taxonomy.info_types import info_types
+from secure_platform.taxonomy.reading import header_tokens
 
 DROP: Final = Protect("drop")
 AS_OF: Final = date(2000, 1, 1)
 """Nothing of a draft rests on the day."""
+_LEAVES: Final = frozenset({KEEP, "generalize"})
+_COARSE: Final = (
+    "nobody may be recognised by it: is it coarse enough? `contract levels` shows what stays behind"
+)
+_RECOGNISED: Final = frozenset(
+    {"COUNTRY", "REGION", "ETHNIC_ORIGIN"}
+    | {kind.id for kind in info_types().values() if kind.family in {"demographic", "life_date", "place"}}
+) - {"INCOME", "CREDIT_SCORE"}
+"""What others know of somebody, or can look up."""
+_PARTS_OF_NAMES: Final[Mapping[tuple[str, ...], str]] = {
+    **dict.fromkeys([("first", "name"), ("given", "name"), ("middle", "name")], "first_name"),
+    **dict.fromkeys([("last", "name"), ("family", "name"), ("maiden", "name")], "last_name"),
+    **dict.fromkeys([("first",), ("firstname",), ("forename",), ("vorname",), ("prenom",)], "first_name"),
+    **dict.fromkeys([("last",), ("lastname",), ("surname",), ("nachname",), ("maiden",)], "last_name"),
+}
+"""How the name of a column ends that holds a part of names → what is made up for it."""
 
 
 def proposed(drafts: Sequence[TableDraft], profile: Profile, scanner: Scanner) -> list[TableDraft]:
@@ -35,9 +56,10 @@ def proposed(drafts: Sequence[TableDraft], profile: Profile, scanner: Scanner) -
 
     What is kept passes the residual checks: a column in which they would find something is dropped.
     """
-    decided = _with_transforms([_storable(draft, profile) for draft in drafts], profile)
+    decided = _with_rows(_with_transforms([_storable(draft, profile) for draft in drafts], profile), profile)
     while leaking := _leaking(decided, profile, scanner):
-        decided = _with_transforms([_without(draft, leaking) for draft in decided], profile)
+        left = [_without(draft, leaking) for draft in decided]
+        decided = _with_rows(_with_transforms(left, profile), profile)
     return decided
 
 
@@ -47,6 +69,37 @@ def _storable(draft: TableDraft, profile: Profile) -> TableDraft:
         [
             replace(column, required=False) if column.info_type in profile.never_stored else column
             for column in draft.columns
+        ]
+    )
+
+
+def _with_rows(drafts: Sequence[TableDraft], profile: Profile) -> list[TableDraft]:
+    """The drafts with quasi-identifiers, where the profile asks for k."""
+    if profile.least_k == 1:
+        return list(drafts)
+    drafts = [_marked(draft, known=True) for draft in drafts]
+    marked = {draft.dataset for draft in drafts if any(column.quasi_identifier for column in draft.columns)}
+    pointing = {
+        draft.dataset: {c.reference.dataset for c in draft.columns if c.reference and c.protect != DROP}
+        for draft in drafts
+    }
+    return [
+        draft
+        if draft.dataset in marked or leads_to(draft.dataset, pointing, marked)
+        else _marked(draft, known=False)
+        for draft in drafts
+    ]
+
+
+def _marked(draft: TableDraft, *, known: bool) -> TableDraft:
+    """The draft with the quasi-identifiers that are known as such; else with all that says something."""
+    return draft.with_columns(
+        [
+            replace(column, quasi_identifier=True).doubted(_COARSE)
+            for column in draft.columns
+            if not (column.quasi_identifier or column.reference or column.primary_key)
+            and (column.protect is None or column.protect.transform in _LEAVES)
+            and (column.info_type in _RECOGNISED or not known)
         ]
     )
 
@@ -77,7 +130,7 @@ def _leaking(
 def _without(draft: TableDraft, leaking: Mapping[tuple[str, str], str]) -> TableDraft:
     return draft.with_columns(
         [
-            replace(column, protect=DROP).doubted(f"{why}, so it is dropped")
+            replace(column, protect=DROP, quasi_identifier=False).doubted(f"{why}, so it is dropped")
             for column in draft.columns
             if (why := leaking.get((draft.dataset, column.name)))
         ]
@@ -117,11 +170,22 @@ def _with_transform(
     except PlanRefusedError:
         return replace(column, protect=DROP).doubted("no transform of the profile fits it, so it is dropped")
     inherited = column.reference is not None and decision.protect != DROP
-    return (
-        column
-        if inherited or decision.protect.transform == KEEP
-        else replace(column, protect=decision.protect)
-    )
+    if inherited or decision.protect.transform == KEEP:
+        return column
+    written = draft.written.get(column.name, column.name)
+    return replace(column, protect=_part_of_a_name(written, column.info_type, decision.protect))
+
+
+def _part_of_a_name(written: str, info_type: str | None, protect: Protect) -> Protect:
+    """A made-up first name for a first name, where the column says that it holds no whole one."""
+    part = _part(header_tokens(written))
+    if part is None or info_type != "PERSON_NAME" or protect.transform != FAKE or KIND in protect.params:
+        return protect
+    return replace(protect, params=MappingProxyType({**protect.params, KIND: part}))
+
+
+def _part(words: tuple[str, ...]) -> str | None:
+    return _PARTS_OF_NAMES.get(words[-2:]) or _PARTS_OF_NAMES.get(words[-1:])
 
 
 def _lost_key(draft: TableDraft, column: ColumnDraft, drafts: Sequence[TableDraft]) -> bool:

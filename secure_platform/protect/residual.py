@@ -5,17 +5,18 @@ for originals word by word. Only counts leave this module.
 """
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
 from secure_platform.protect.fake import FAKE, KIND, TRUE_BY_CHANCE
+from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.keyed import canonical_text, hmac_hex
 from secure_platform.protect.members import MEMBERS, texts_at
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
-from secure_platform.protect.transforms import KEEP
+from secure_platform.protect.transforms import KEEP, TRANSFORMS
 
 RESIDUAL_CHARACTERS: Final = 6
 """Shorter values are common words, codes and numbers, and occur by chance."""
@@ -33,6 +34,23 @@ SPARSE: Final = 10**15
 """Of fewer numbers that keep their format, some become by chance what another one was."""
 Originals = Sequence[tuple[pl.LazyFrame, DatasetPlan]]
 FPE: Final = "fpe"
+REPLACE: Final = "replace"
+ROUNDED: Final = frozenset({"generalize.quarter", "generalize.month", "generalize.week", "generalize.hour"})
+"""Generalizations that change nothing a second time, and of which dates and times come out again."""
+LIKE_BEFORE: Final = ROUNDED | {
+    KEEP,
+    "scrub",
+    "shift_date",
+    "noise",
+    "shuffle",
+    "generalize.day",
+    "generalize.bucket",
+    "generalize.limits",
+    "generalize.hierarchy",
+}
+"""Transforms of which a value of the same kind comes out: a date stays a date, a place a place."""
+ALSO: Final[Mapping[str, frozenset[str]]] = {"AGE": frozenset({"AGE_OVER_89"})}
+"""Info types that some values of another are: among ages that are let out some are above 89."""
 ANY: Final = "*"
 _CELL, _COLUMN, _HASH, _COUNT, _WORD = "__cell", "__column", "__hash", "__count", "__word"
 _FOUND: Final = pl.Schema({_COLUMN: pl.String, _HASH: pl.String, _COUNT: pl.get_index_type()})
@@ -59,7 +77,7 @@ def residual_values(
     Parkinson the disease, nor `No fixed abode` the finding; parts of an original; another spelling of it.
 
     Numbers that keep their format and have fewer than 10^15 values are looked for nowhere: each is the image
-    of another.
+    of another. Dates and times that the plan rounds are no text; of these, what is not rounded counts.
 
     Args:
         originals: What `apply` was given for each dataset, or better its source text, before dates and
@@ -80,8 +98,9 @@ def residual_values(
         for frame, own in originals
         if _sources(own)
     ]
+    exact = _not_rounded(protected, plan) if plan else []
     if not befores or not texts:
-        return []
+        return exact
     hidden = (
         [each.column for each in _sources(plan) if each.path is None and not _is_dense(each.plan)]
         if plan
@@ -93,7 +112,26 @@ def residual_values(
     parts = _containing_cells(originals, _cells(protected, kept), key)
     # A cell that equals one original and contains another is one cell.
     found = pl.concat([whole, parts]).unique([_COLUMN, _HASH])
-    return found.group_by(_COLUMN).agg(pl.col(_COUNT).sum()).sort(_COLUMN).rows()
+    left: list[tuple[str, int]] = found.group_by(_COLUMN).agg(pl.col(_COUNT).sum()).rows()
+    return sorted([*left, *exact])
+
+
+def _not_rounded(protected: pl.LazyFrame, plan: DatasetPlan) -> list[tuple[str, int]]:
+    """Cells of columns that the plan rounds which are not: a scan cannot tell the day from the month."""
+    schema = protected.collect_schema()
+    changed = [
+        (pl.col(each.column) != _again(each, schema[each.column])).sum().alias(each.column)
+        for each in plan.outputs
+        if each.full_name in ROUNDED
+    ]
+    if not changed:
+        return []
+    counts = protected.select(changed).collect(engine="streaming").row(0, named=True)
+    return [(name, count) for name, count in counts.items() if count]
+
+
+def _again(column: ColumnPlan, dtype: pl.DataType) -> pl.Expr:
+    return TRANSFORMS[column.full_name].build(pl.col(column.column), Inputs(dtype))
 
 
 @dataclass(frozen=True)
@@ -127,14 +165,16 @@ def _is_free_text(column: ColumnPlan) -> bool:
 def kept_formats(plan: DatasetPlan) -> dict[str, frozenset[str]]:
     """Columns in which findings are expected, and of which types; `ANY` if it looks like the original.
 
-    A column that the profile or a waiver leaves unchanged contains what the contract says.
+    A column that the profile or a waiver leaves as it is, or as a value of the same kind, contains what the
+    contract says. A text that stands for every value of a column is in the plan, and may look like anything.
     """
     found = {}
     for column in plan.outputs:
-        if any(each.full_name in {FPE, FAKE} for each in column.every()):
+        done = {each.full_name for each in column.every()}
+        if done & {FPE, FAKE} or (REPLACE in done and not column.shows_values):
             found[column.column] = frozenset({ANY})
-        elif column.transform == KEEP and column.info_type is not None:
-            found[column.column] = frozenset({column.info_type})
+        elif column.info_type is not None and done & LIKE_BEFORE:
+            found[column.column] = frozenset({column.info_type}) | ALSO.get(column.info_type, frozenset())
     return found
 
 

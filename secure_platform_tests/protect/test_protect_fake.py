@@ -140,3 +140,36 @@ def test_a_made_up_value_tells_no_more_than_a_token_and_that_is_said() -> None:
     new = compiled(contract("p", column("v", info_type="EMAIL", protect="fake")), profile=FREE)
     (said,) = changes(old.to_json(), new.to_json())
     assert said.startswith("p.v: made up (as email, locale en_US) instead of tokenized.")
+
+
+@pytest.mark.parametrize("profile", [FREE, "test_data"])
+def test_what_has_to_stay_unique_is_not_made_up(profile: str) -> None:
+    asked: list[Any] = [
+        "fake",
+        {
+            "transform": "conditional",
+            "when": [{"column": "b", "equals": "x"}],
+            "then": "fake",
+            "otherwise": "replace",
+        },
+    ]
+    for protect in asked:
+        mail = column("mail", info_type="EMAIL", unique=True, protect=protect)
+        said = refused(mail, column("b", level="public"), profile=profile)
+        assert "people.mail is unique, and two values may get the same made-up one" in said
+        assert "use tokenize" in said
+
+
+@pytest.mark.parametrize(
+    "info_type", ["EMAIL", "PHONE", "US_SSN", "CREDIT_CARD", "MAC_ADDRESS", "PERSON_NAME"]
+)
+@pytest.mark.parametrize("level", ["public", "confidential", "restricted"])
+def test_what_test_data_keeps_unique_is_a_token(info_type: str, level: str) -> None:
+    once = column("v", level=level, unique=True, info_type=info_type)
+    plan = dataset_plan(once, profile="test_data")
+    assert plan.columns[0].full_name == "tokenize"
+    made = apply(plan, typed([once], {"v": [f"{n}" for n in range(2_000)]}), KEYS).collect()["v"]
+    assert made.n_unique() == 2_000
+    assert planned(column("v", level=level, info_type=info_type), profile="test_data").full_name == "fake"
+    asked = column("v", level=level, info_type=info_type, protect="tokenize")
+    assert planned(asked, profile="test_data").full_name == "tokenize", "as good as made up"

@@ -127,6 +127,40 @@ def test_a_profile_can_ask_for_more_than_the_contract_and_never_for_less() -> No
     assert compiled(contract("people", *COLUMNS), profile=FREE).datasets["people"].suppression is None
 
 
+def test_a_profile_that_asks_for_k_passes_over_no_dataset_that_tells_of_people() -> None:
+    salary = column("salary", "integer", level="internal", protect="keep")
+    person = column("who", info_type="RECORD_ID", primary_key=True)
+    said = "census asks for k=5, and no quasi-identifier leaves people"
+    with pytest.raises(PlanRefusedError, match=said) as caught:
+        compiled(contract("people", person, salary), profile="census")
+    assert "`quasiIdentifier: true`" in str(caught.value)
+    dropped = replace(PLACE, protect=column("x", protect="drop").protect)
+    with pytest.raises(PlanRefusedError, match=said):
+        compiled(contract("people", person, dropped, salary), profile="census")
+    assert compiled(contract("people", person, salary), profile=FREE).datasets["people"].suppression is None
+    # A table of codes or of tokens alone tells of nobody.
+    assert compiled(contract("people", person, ILL), profile="census").datasets["people"].suppression is None
+    whole = compiled(contract("people", person, PLACE, salary), profile="census").datasets["people"]
+    assert whole.suppression is not None
+    assert whole.suppression.quasi == ("place",)
+
+
+def test_rows_of_people_who_do_not_stand_out_need_no_quasi_identifier_of_their_own() -> None:
+    who = column("who", info_type="RECORD_ID", primary_key=True, subject_id=True)
+    visit = column("visit", info_type="RECORD_ID", primary_key=True)
+    cost = column("cost", "number", level="internal", protect="keep")
+    visits = contract("visits", visit, column("who", reference=Reference("people", "who")), cost)
+    bills = contract("bills", column("visit", reference=Reference("visits", "visit")), cost)
+    plan = compiled(contract("people", who, PLACE), visits, bills, profile="census")
+    assert plan.datasets["bills"].suppression is None
+    hidden = replace(PLACE, protect=column("x", protect="drop").protect)
+    with pytest.raises(PlanRefusedError, match="leaves visits, bills"):
+        compiled(contract("people", who, hidden), visits, bills, profile="census")
+    apart = contract("bills", column("visit", reference=Reference("visits", "visit"), protect="drop"), cost)
+    with pytest.raises(PlanRefusedError, match="leaves bills"):
+        compiled(contract("people", who, PLACE), visits, apart, profile="census")
+
+
 def test_what_cannot_be_done_is_refused_before_any_data_is_read() -> None:
     assert "no quasi-identifier leaves it" in refusal(ID, ILL, k=2)
     dropped = replace(PLACE, protect=column("x", protect="drop").protect)

@@ -6,7 +6,7 @@ import re
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -511,6 +511,25 @@ def test_ages_from_the_aggregate_age_on_are_one(
 ) -> None:
     protect = {"transform": "generalize", "to": "age", "aggregate_age": 90}
     assert one(logical_type, protect, values) == expected
+
+
+@pytest.mark.parametrize("profile", ["census", "hipaa_safe_harbor"])
+@pytest.mark.parametrize(("width", "expected"), [(1, [0, 9, 10, 89, 90, 90]), (10, [0, 0, 10, 80, 90, 90])])
+def test_ages_are_told_in_steps_and_the_oldest_still_as_one(
+    profile: str, width: int, expected: list[int]
+) -> None:
+    asked = {"transform": "generalize", "to": "age", "width": width}
+    age = column("age", "integer", info_type="AGE", quasi_identifier=True, protect=asked)
+    plan = dataset_plan(age, profile=profile)
+    assert plan.columns[0].params["aggregate_age"] == 90, "what the contract leaves out is the profile's"
+    out = apply(replace(plan, suppression=None), typed([age], {"age": [0, 9, 10, 89, 90, 104]}), KEYS)
+    assert out.collect()["age"].to_list() == expected
+
+
+@pytest.mark.parametrize("width", [7, 40, 91, 150])
+def test_no_width_of_ages_tells_the_oldest_apart(width: int) -> None:
+    asked = {"transform": "generalize", "to": "age", "aggregate_age": 90, "width": width}
+    assert len(set(one("integer", asked, [90, 91, 104, 150]))) == 1
 
 
 @pytest.mark.parametrize("prefix", HHS_PREFIXES)

@@ -37,6 +37,7 @@ class ColumnDraft:
     unique: bool = False
     primary_key: bool = False
     subject_id: bool = False
+    quasi_identifier: bool = False
     reference: Reference | None = None
     protect: Protect | None = None
     minimum: float | str | None = None
@@ -69,6 +70,7 @@ class ColumnDraft:
             info_type=self.info_type,
             protect=self.protect,
             subject_id=self.subject_id,
+            quasi_identifier=self.quasi_identifier,
             required=self.required or self.primary_key,
             unique=self.unique,
             primary_key=self.primary_key,

@@ -106,6 +106,7 @@ def _property(column: ColumnDraft) -> Iterator[tuple[str, Any]]:
         "infoType": column.info_type,
         "protect": column.protect and _protect(column.protect),
         "subjectId": column.subject_id or None,
+        "quasiIdentifier": column.quasi_identifier or None,
     }
     if any(custom.values()):
         yield "customProperties", _custom({name: value for name, value in custom.items() if value})

@@ -79,7 +79,14 @@ SCHEMAS: Final[dict[str, Any]] = {
         expires_at=_TEXT,
         decided_at=_MAYBE,
     ),
-    "Review": _members(release=_reference("Release"), manifest=_OBJECT, base=_MAYBE, difference=_OBJECT),
+    "Review": _members(
+        release=_reference("Release"),
+        manifest=_OBJECT,
+        base=_MAYBE,
+        difference=_OBJECT,
+        erased=_or_null("Erased"),
+    ),
+    "Erased": _members(at=_TEXT, tombstone=_MAYBE, said=_TEXT, fix=_TEXT),
     "Verified": _members(digest=_TEXT, tables=_TEXTS, verified=_FLAG),
     "BuildStarted": _members(run_id=_TEXT),
     "Build": _members(

@@ -40,7 +40,7 @@ from secure_platform.orchestration.steps.record import record_scan
 from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.retokenize import VERDICT as RETOKENIZED
 from secure_platform.orchestration.steps.retokenize import proof
-from secure_platform.orchestration.steps.rows import Rows, account, leaving
+from secure_platform.orchestration.steps.rows import Rows, account, leaving, totalled
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, split_orphans
@@ -213,10 +213,12 @@ def _carry_out(
     behind = rows.queries()
     totals = Totals(contract.monitor.reconcile, dataset)
     others = {
-        name: cast_typed(context.product.contracts[name], valid_rows(services.store, raws[name]))
+        name: totalled(
+            plans[name], cast_typed(context.product.contracts[name], valid_rows(services.store, raws[name]))
+        )
         for name in parents
     }
-    sums = totals.queries(typed, rows.kept, others)
+    sums = totals.queries(totalled(plan, typed), rows.kept, others)
     lost_rows, given_rows, *counts = draft.write(
         rows.kept,
         observe=[

@@ -9,6 +9,7 @@ breaking
     removed, because the rules of a profile go by them, to stronger and to weaker; transform, token domain or
     reference changed; quasi-identifier mark removed; source file changed; invalid rows or extra columns no
     longer accepted; fewer invalid rows allowed, or more rows demanded; freshness relaxed; retention changed;
+    a control total or a metric of its own added or changed, which tell of cells;
     who has to do with the data or approves its releases changed. Of a product: dataset or mart removed;
     protection profile, target or name changed; purposes added, which lets more people read, or removed;
     privacy budget or aggregate declared, changed or removed;
@@ -16,8 +17,8 @@ breaking
 additive
     Everything that was accepted still is, and readers lose nothing: optional column added; limits
     widened or removed; dependency removed; classification raised to confidential; quasi-identifier mark
-    added; more tolerance of the source; freshness tightened; monitoring changed. Of a product: dataset or
-    mart added, also an aggregate of the same budget.
+    added; more tolerance of the source; freshness tightened; monitoring changed otherwise. Of a product:
+    dataset or mart added, also an aggregate of the same budget.
 none
     Words only: version, descriptions, owner, schedule, times of deployment, order of columns.
 """
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
 from secure_platform.contract.aggregates import Aggregates
-from secure_platform.contract.model import Column, Contract, Dependency, Protect, Reference, Role
+from secure_platform.contract.model import Column, Contract, Dependency, Monitor, Protect, Reference, Role
 from secure_platform.contract.product import Product
 from secure_platform.taxonomy.classification import Classification
 
@@ -257,6 +258,12 @@ def _aggregates(old: Aggregates | None, new: Aggregates | None) -> Kind:
     return "additive" if old.by_name.items() <= new.by_name.items() else "breaking"
 
 
+def _monitor(old: Monitor, new: Monitor) -> Kind:
+    """What is asked of cells anew tells of them; what is not asked any more does not."""
+    asked = new.metrics.items() <= old.metrics.items() and new.reconcile.items() <= old.reconcile.items()
+    return "additive" if asked else "breaking"
+
+
 def _models(old: tuple[str, ...], new: tuple[str, ...]) -> Kind:
     if set(old) == set(new):
         return "none"
@@ -309,7 +316,7 @@ CONTRACT_RULES: Final[Mapping[str, Rule]] = {
     "freshness_hours": _freshness,
     "retention_days": _always("breaking"),
     "roles": _always("breaking"),
-    "monitor": _always("additive"),
+    "monitor": _monitor,
     "suppress": _always("breaking"),
     "dependencies": _demands,
 }

@@ -1,16 +1,18 @@
 """Control totals: numbers that the contract declares must agree before and after protection.
 
-Only whether they agree is kept, and by what share they differ: the total of a few rows could be a value.
+Only whether they agree is kept, and how far they differ in steps: the total of a few rows could be a value.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
 from secure_platform.contract.model import Total
 from secure_platform.errors import DataRefusedError
+
+_STEPS: Final = (0.001, 0.01, 0.1)
 
 
 class Totals:
@@ -31,9 +33,9 @@ class Totals:
         """Two of each total.
 
         Args:
-            before: The valid rows, as they were.
+            before: The valid rows, as they were, in the columns that leave raw.
             after: The rows that are written.
-            others: The valid rows of the datasets that it refers to.
+            others: The valid rows of the datasets that it refers to, in the same way.
 
         Raises:
             DataRefusedError: If a total cannot be computed.
@@ -41,7 +43,7 @@ class Totals:
         return [query for pair in self._pairs(before, after, others) for query in pair]
 
     def compared(self, results: Sequence[pl.DataFrame]) -> tuple[bool, dict[str, Any]]:
-        """Whether all agree, and by what share each differs."""
+        """Whether all agree, and how far each differs."""
         numbers = [float(result.item()) if result.item() is not None else 0.0 for result in results]
         found: dict[str, Any] = {}
         passed = True
@@ -55,7 +57,7 @@ class Totals:
             passed = passed and agrees
             found[name] = {
                 "agrees": agrees,
-                "differ_by": f"{share:.1e}" if share else "0",
+                "differ_by": _step(share),
                 "tolerance": f"{total.tolerance:g}",
                 "compared_with": total.dataset or "protected",
             }
@@ -81,6 +83,13 @@ class Totals:
         except (pl.exceptions.PolarsError, pl.exceptions.SQLSyntaxError, pl.exceptions.SQLInterfaceError):
             raise DataRefusedError(
                 f"The total {name} of {self._dataset} cannot be computed on every side",
-                "Use columns that protection keeps as they are, or name a dataset to compare with.",
+                "Use columns that leave raw, and numbers that stay numbers, in both datasets.",
             ) from None
         return query
+
+
+def _step(share: float) -> str:
+    if not share:
+        return "0"
+    below = next((each for each in _STEPS if share < each), None)
+    return f"{_STEPS[-1]:g} or more" if below is None else f"below {below:g}"

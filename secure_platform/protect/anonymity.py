@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from secure_platform.protect.suppression import members
+
 _ROW, _KEPT, _COUNT = "__row", "__kept", "__count"
 _RAW: Final = "__raw "
 
@@ -62,9 +64,8 @@ def measured(
         sensitive: Columns of which no person's value may be inferred.
         subject: The column that identifies the subject, if one may have several rows.
     """
-    members = pl.len() if subject is None else pl.col(subject).n_unique()
     values = [pl.col(name).drop_nulls().n_unique().alias(f"l {name}") for name in sensitive]
-    classes = kept.group_by(quasi).agg(members.alias("k"), pl.len().alias("rows"), *values)
+    classes = kept.group_by(quasi).agg(members(subject).alias("k"), pl.len().alias("rows"), *values)
     found = classes.select(pl.len(), pl.col("k").min(), pl.col("rows").sum(), pl.col("^l .*$").min())
     counts = found.collect(engine="streaming").row(0, named=True)
     rows = int(protected.select(pl.len()).collect(engine="streaming").item())

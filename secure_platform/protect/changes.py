@@ -8,11 +8,14 @@ from itertools import product
 from typing import Any, Final
 
 from secure_platform import canonical
+from secure_platform.contract.conditions import Condition
 from secure_platform.contract.model import Protect, Waiver
+from secure_platform.protect.conditions import WHEN, conditions_of
 from secure_platform.protect.decide import ends
 from secure_platform.protect.generalize import VALUES
 from secure_platform.protect.scrub import TYPES
 from secure_platform.protect.strength import DONE, KIND, strengths
+from secure_platform.protect.transforms import KEEP
 
 WEAKER: Final = "WEAKER than"
 """Marks a sentence about protection that would not stand for what was there, or for what is required."""
@@ -23,9 +26,19 @@ _ROWS: Final = {
     "l": "l",
     "quasi": "quasi-identifiers",
     "sensitive": "sensitive columns",
+    "subject": "subject",
     "at_most": "at most",
 }
-_ALL_ROWS: Final = {"when": "", "sample": 1.0, "k": 1, "l": 1, "quasi": [], "sensitive": [], "at_most": 1.0}
+_ALL_ROWS: Final = {
+    "when": "",
+    "sample": 1.0,
+    "k": 1,
+    "l": 1,
+    "quasi": [],
+    "sensitive": [],
+    "subject": None,
+    "at_most": 1.0,
+}
 """Where a plan says nothing, all rows leave raw."""
 _FACTS: Final = {
     "token_domain": "token domain",
@@ -46,11 +59,17 @@ def changes(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
     if old is None:
         first = f"First plan, under {new['profile']}, calculated at {new['as_of']}."
         counted = (f"{name}: {_counted(columns)}." for name, columns in new["datasets"].items())
-        return [first, *counted, *_waivers({}, new["datasets"])]
+        return [first, *counted, *_waivers({}, new["datasets"]), *_conditions({}, new)]
     if old["digest"] == new["digest"]:
         return []
     datasets = old["datasets"], new["datasets"]
-    return [*_general(old, new), *_datasets(*datasets), *_waivers(*datasets), *_rows(old, new)]
+    return [
+        *_general(old, new),
+        *_datasets(*datasets),
+        *_waivers(*datasets),
+        *_conditions(old, new),
+        *_rows(old, new),
+    ]
 
 
 def _general(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -122,8 +141,49 @@ def _waived(datasets: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                     yield place, each["waived"], _how(each)
 
 
+def _conditions(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What conditions said can be told from what comes out, of a column that may not come out."""
+    before = set(_asked(old))
+    told = [
+        (place, of, done) for place, of, done, when in _asked(new) if (place, of, done, when) not in before
+    ]
+    for place, of, done in dict.fromkeys(told):
+        yield f"{place} tells of {of}, which is {done}."
+
+
+def _asked(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Condition]]:
+    """The conditions on columns that are not kept: what tells of it, which column, what is done to it."""
+    for name, columns in plan.get("datasets", {}).items():
+        done = {column["column"]: DONE[column["transform"]] for column in columns}
+        rows = plan.get("suppression", {}).get(name, _ALL_ROWS)["when"]
+        asked = [
+            *((f"{name}: {WEAKER} its columns alone: which rows it has", when) for when in _read(rows)),
+            *(
+                (f"{name}.{column['column']}: {WEAKER} its parts alone: which one it goes through", when)
+                for column in columns
+                for when in _conditions_in(column)
+            ),
+        ]
+        yield from (
+            (place, when.column, done[when.column], when)
+            for place, when in asked
+            if done[when.column] != DONE[KEEP]
+        )
+
+
+def _read(when: str) -> tuple[Condition, ...]:
+    return conditions_of(when) if when else ()
+
+
+def _conditions_in(column: Mapping[str, Any]) -> Iterator[Condition]:
+    if WHEN in column["params"]:
+        yield from conditions_of(column["params"][WHEN])
+    for part in column.get("parts", {}).values():
+        yield from _conditions_in(part)
+
+
 def _rows(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Changes to which rows stay behind; fewer conditions and smaller classes are weaker."""
+    """Changes to which rows stay behind; fewer conditions, smaller classes and more rows are weaker."""
     for name in new["datasets"]:
         before, after = (plan.get("suppression", {}).get(name, _ALL_ROWS) for plan in (old, new))
         if name not in old["datasets"] or before == after:
@@ -132,6 +192,8 @@ def _rows(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
             after["k"] < before["k"]
             or after["l"] < before["l"]
             or not set(before["sensitive"]) <= set(after["sensitive"])
+            or after["sample"] > before["sample"]
+            or (before["subject"] and after["subject"] != before["subject"])
             or (before["quasi"] and set(after["quasi"]) != set(before["quasi"]))
             or (before["when"] and after["when"] != before["when"])
         )

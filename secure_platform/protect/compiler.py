@@ -15,8 +15,11 @@ from secure_platform.contract.product import Product
 from secure_platform.contract.protection import CONDITIONAL
 from secure_platform.errors import PlanRefusedError
 from secure_platform.protect.aggregate_rules import require_aggregates
+from secure_platform.protect.conditions import conditions_of, gone_by
+from secure_platform.protect.countable import require_countable
 from secure_platform.protect.decide import Decider, Decision, Place, ends, members
 from secure_platform.protect.members import MEMBERS
+from secure_platform.protect.person import subject_columns
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.protect.profile import Profile, load_profile
 from secure_platform.protect.quasi import require_quasi
@@ -89,12 +92,33 @@ class _Compiler:
 
     def _suppression(self, contract: Contract, plan: DatasetPlan) -> Suppression | None:
         try:
-            return compile_suppression(
-                self._product.name, contract, plan.outputs, self._profile, self._token_version
+            self._require_unlinked(contract)
+            rule = compile_suppression(
+                self._product.name,
+                contract,
+                plan.outputs,
+                self._profile,
+                self._token_version,
+                lambda: subject_columns(self._product, contract),
             )
+            if rule is not None:
+                require_countable(plan, rule)
         except PlanRefusedError as refusal:
             self._refusals.append(refusal)
             return None
+        return rule
+
+    def _require_unlinked(self, contract: Contract) -> None:
+        """How many rows stay behind is told: of whom one condition names, another would say something."""
+        when = contract.suppress.when if contract.suppress else ""
+        names = {each.column for each in conditions_of(when)} if when else set()
+        hidden = self._decider.hidden(contract, names)
+        if hidden and len(names) > 1:
+            raise PlanRefusedError(
+                f"{contract.dataset} leaves rows behind by several columns, and {hidden[0]} may not be kept: "
+                "the number of rows would tell of it together with the others",
+                "Let the conditions go by one column only, or by columns that may be kept.",
+            )
 
     def _require_one_spelling(
         self, place: Place, name: str, domain: str, params: Mapping[str, Scalar]
@@ -151,6 +175,7 @@ class _Compiler:
         left = strengths().leaves(decision.protect)
         if name == MEMBERS:
             left = max(part.classification for part in parts.values())
+        told = self._decider.told_of(place.contract, gone_by(decision.protect))
         return ColumnPlan(
             column=column.name,
             transform=decision.protect.transform,
@@ -160,7 +185,9 @@ class _Compiler:
             output_type=_output_type(place, decision.protect) if kept else None,
             info_type=decision.info_type,
             input_classification=column.classification,
-            classification=min(column.classification, left),
+            classification=max(
+                [min(column.classification, left), *(each.column.classification for each in told)]
+            ),
             token_domain=domain if keyed else None,
             token_version=self._token_version(domain) if keyed else None,
             reference=column.reference if kept else None,

@@ -8,7 +8,7 @@ from typing import Any, Final
 import polars as pl
 
 from secure_platform.contract.conditions import Condition, read_conditions
-from secure_platform.contract.model import DTYPES, Scalar
+from secure_platform.contract.model import DTYPES, Protect, Scalar
 from secure_platform.errors import PlanRefusedError
 
 WHEN: Final = "when"
@@ -28,6 +28,12 @@ _WITHOUT_ORDER: Final = (DTYPES["string"], DTYPES["boolean"])
 def conditions_of(text: str) -> tuple[Condition, ...]:
     """The conditions that a plan holds."""
     return read_conditions(json.loads(text))
+
+
+def gone_by(protect: Protect) -> frozenset[str]:
+    """The columns that the conditions of a transform and of its parts go by."""
+    own = {each.column for each in conditions_of(str(protect.params[WHEN]))} if WHEN in protect.params else ()
+    return frozenset(own).union(*map(gone_by, protect.parts.values()))
 
 
 def require_conditions(where: str, columns: Mapping[str, pl.DataType], text: str) -> None:

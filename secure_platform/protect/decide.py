@@ -1,10 +1,11 @@
 """One column's transform: the profile's strictest rule, or what the contract asks for if that is no weaker.
 
-A foreign key follows the key it references, or leaves the data altogether. What cannot be decided safely is
-refused; nothing falls back to `keep`.
+A foreign key follows the key it references, or leaves the data altogether. A column that conditions go by is
+judged as if it were kept: which part a value went through tells what it said. What cannot be decided safely
+is refused; nothing falls back to `keep`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from typing import Final
 from secure_platform.contract.model import Column, Contract, Protect
 from secure_platform.contract.product import Product
 from secure_platform.errors import PlanRefusedError
+from secure_platform.protect.conditions import gone_by
 from secure_platform.protect.fake import FAKE
 from secure_platform.protect.members import MEMBERS, ROOT
 from secure_platform.protect.profile import Profile, Rule
@@ -86,9 +88,7 @@ class Decider:
         """
         place = Place(contract, column)
         root = self.root(place)
-        info_type = column.info_type or root.column.info_type
-        is_key = contract.is_key(column)
-        rules = self._profile.rules(column, info_type=info_type, is_key=is_key)
+        rules = self._rules(place)
         if column.protect:
             _check_parameters(place, column.protect)
         if root == place:
@@ -96,13 +96,34 @@ class Decider:
         else:
             protect, reason = self._inherited(place, root)
         self._check(place, protect, rules)
-        return Decision(protect, reason, root, info_type, str(column.waiver or ""))
+        return Decision(
+            protect, reason, root, column.info_type or root.column.info_type, str(column.waiver or "")
+        )
 
     def root(self, place: Place) -> Place:
         """The key that a foreign key leads to; the column itself if it is none."""
         for last in self._chain(place):
             place = last
         return place
+
+    def told_of(self, contract: Contract, names: Collection[str]) -> Iterator[Place]:
+        """The columns that conditions go by, with what is inside them or they refer to.
+
+        A name that is no column of the contract is left out: it refuses the plan when it is resolved.
+        """
+        for column in contract.columns:
+            if column.name in names:
+                yield from (Place(contract, each) for each in (column, *column.members))
+                yield from self._chain(Place(contract, column))
+
+    def hidden(self, contract: Contract, names: Collection[str]) -> list[Place]:
+        """Those of `told_of` that may not be kept as they are."""
+        return [
+            place
+            for place in self.told_of(contract, names)
+            if place.column.classification is Classification.RESTRICTED
+            or not all(rule.allows(_KEPT) for rule in self._rules(place))
+        ]
 
     def _chain(self, place: Place) -> Iterator[Place]:
         seen = set()
@@ -113,6 +134,11 @@ class Decider:
             if str(place) in seen:
                 raise PlanRefusedError(f"{place} references itself in a circle", "Remove one relationship.")
             yield place
+
+    def _rules(self, place: Place) -> tuple[Rule, ...]:
+        info_type = place.column.info_type or self.root(place).column.info_type
+        is_key = place.contract.is_key(place.column)
+        return self._profile.rules(place.column, info_type=info_type, is_key=is_key)
 
     def _own(self, place: Place, rules: Sequence[Rule]) -> tuple[Protect, str]:
         asked = place.column.protect
@@ -180,11 +206,12 @@ class Decider:
     def _check_floors(self, place: Place, protect: Protect, rules: Sequence[Rule]) -> None:
         for rule in rules:
             self._check_refused(place, protect, rule)
-        waiver = place.column.waiver
+        waiver, told = place.column.waiver, self._told(place, protect)
         if waiver is None:
             for rule in rules:
                 self._check_floor(place, protect, rule)
-        elif all(rule.allows(protect) for rule in rules):
+            self._check_told(place, told)
+        elif all(rule.allows(protect) for rule in rules) and not told:
             raise PlanRefusedError(
                 f"{place} has a waiver, and nothing that the profile requires is waived",
                 "Remove the waiver.",
@@ -203,6 +230,25 @@ class Decider:
                     f"{place} asks for {end.transform}, which {self._profile.name} refuses: {refused}",
                     f"Use {full_name(rule.protect)} or a stronger transform.",
                 )
+
+    def _told(self, place: Place, protect: Protect) -> list[tuple[Place, Rule]]:
+        """What the conditions tell of that the profile lets nobody keep, and the rule that says so."""
+        told = list(self.told_of(place.contract, gone_by(protect)))
+        for asked in told:
+            if asked.column.classification is Classification.RESTRICTED:
+                raise PlanRefusedError(
+                    f"{place} goes by conditions on {asked}, which is restricted, and would tell of it",
+                    "Let the conditions go by another column.",
+                )
+        return [(asked, rule) for asked in told for rule in self._rules(asked) if not rule.allows(_KEPT)]
+
+    def _check_told(self, place: Place, told: Sequence[tuple[Place, Rule]]) -> None:
+        for asked, rule in told:
+            raise PlanRefusedError(
+                f"{place} goes by conditions on {asked} and would tell what they say: it is weaker than "
+                f"{full_name(rule.protect)}, which {self._profile.name} requires of that ({rule.reason})",
+                "Let the conditions go by a column that may be kept, or have it waived (docs/protection.md).",
+            )
 
     def _check_floor(self, place: Place, protect: Protect, rule: Rule) -> None:
         if not rule.allows(protect):

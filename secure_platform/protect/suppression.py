@@ -5,7 +5,7 @@ values. Whole classes stay behind, so that the rest satisfies k and l. The profi
 contract, never for less.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
@@ -92,8 +92,17 @@ def compile_suppression(
     outputs: Sequence[Output],
     profile: Profile,
     token_version: Callable[[str], int],
+    persons: Callable[[], Collection[str]],
 ) -> Suppression | None:
     """What contract and profile say of the rows of a dataset.
+
+    Args:
+        product: Its name.
+        contract: Of the dataset.
+        outputs: The columns that leave raw.
+        profile: What binds them.
+        token_version: The version that a key is used in.
+        persons: The columns that name a person, foreign keys included; asked where subjects are counted.
 
     Raises:
         PlanRefusedError: If it cannot be done with this dataset.
@@ -118,7 +127,7 @@ def compile_suppression(
         l=asked.l,
         quasi=quasi if max(k, asked.l) > 1 else (),
         sensitive=asked.sensitive,
-        subject=_subject(contract, named) if max(k, asked.l) > 1 else None,
+        subject=_subject(contract, named, persons()) if max(k, asked.l) > 1 else None,
         at_most=asked.at_most,
     )
 
@@ -136,12 +145,19 @@ def chosen(rule: Suppression, typed: pl.LazyFrame, keys: TokenKeys) -> pl.LazyFr
     return typed.filter(drawn.str.to_integer(base=16, dtype=pl.Int64) < int(rule.sample * DRAWS))
 
 
+def members(subject: str | None) -> pl.Expr:
+    """How many a class has: rows, or different subjects; nobody is told apart from nobody."""
+    return pl.len() if subject is None else pl.col(subject).drop_nulls().n_unique()
+
+
 def in_large_classes(rule: Suppression, protected: pl.LazyFrame) -> pl.LazyFrame:
     """The rows whose quasi-identifiers k subjects share, with l values of each sensitive column."""
     if not rule.quasi:
         return protected
-    members = pl.len() if rule.subject is None else pl.col(rule.subject).n_unique()
-    enough = [members >= rule.k, *(pl.col(name).drop_nulls().n_unique() >= rule.l for name in rule.sensitive)]
+    enough = [
+        members(rule.subject) >= rule.k,
+        *(pl.col(name).drop_nulls().n_unique() >= rule.l for name in rule.sensitive),
+    ]
     classes = protected.group_by(rule.quasi).agg(pl.all_horizontal(enough).alias("__enough"))
     large = classes.filter("__enough").select(rule.quasi)
     return protected.join(large, on=rule.quasi, how="semi", nulls_equal=True, maintain_order="left")
@@ -175,11 +191,17 @@ def _check(contract: Contract, asked: Suppress, named: set[str], quasi: Sequence
         )
 
 
-def _subject(contract: Contract, named: set[str]) -> str | None:
+def _subject(contract: Contract, named: set[str], persons: Collection[str]) -> str | None:
     """The column that tells subjects apart, where rows do not."""
-    subjects = [column.name for column in contract.columns if column.subject_id]
+    marked = [column.name for column in contract.columns if column.subject_id]
+    subjects = marked or [column.name for column in contract.columns if column.name in persons]
     if not subjects or contract.primary_key == tuple(subjects):
         return None
+    if len(subjects) > 1:
+        raise PlanRefusedError(
+            f"{contract.dataset} is to have k subjects in each class, and {', '.join(subjects)} name one",
+            "Mark one column with `subjectId: true`, or ask for no k and no l of rows about several people.",
+        )
     if subjects[0] not in named:
         raise PlanRefusedError(
             f"{contract.dataset} is to have k subjects in each class, and {subjects[0]} is dropped",

@@ -31,6 +31,7 @@ from secure_platform.contract.model import (
     Reference,
     Role,
     Suppress,
+    Total,
     Waiver,
 )
 from secure_platform.contract.product import Product, load_product
@@ -100,7 +101,17 @@ CONTRACT_CASES: dict[str, list[tuple[Any, Any, str, str]]] = {
     "retention_days": [(30, 60, "breaking", "breaking"), (None, 30, "breaking", "breaking")],
     "suppress": [(None, Suppress(k=5), "breaking", "breaking")],
     "roles": [((), (Role("reader", "read", ("clinical",), ()),), "breaking", "breaking")],
-    "monitor": [(Monitor(), Monitor(severity="error"), "additive", "additive")],
+    "monitor": [
+        (Monitor(), Monitor(severity="error"), "additive", "additive"),
+        (Monitor(), Monitor(metrics={"stay": "AVG(days)"}), "breaking", "additive"),
+        (Monitor(), Monitor(reconcile={"all": Total("SUM(days)")}), "breaking", "additive"),
+        (
+            Monitor(reconcile={"all": Total("SUM(days)")}),
+            Monitor(reconcile={"all": Total("SUM(pay)")}),
+            "breaking",
+            "breaking",
+        ),
+    ],
     "dependencies": [
         ((), (Dependency(("a",), ("b",)),), "breaking", "additive"),
         ((Dependency(("a",), ("b",)),), (Dependency(("a",), ("b", "c")),), "breaking", "additive"),

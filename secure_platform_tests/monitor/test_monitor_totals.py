@@ -30,7 +30,7 @@ def compared(total: Total, after: pl.DataFrame, others: dict[str, pl.LazyFrame] 
         (Total("SUM(cost)"), BEFORE.with_columns(pl.col("cost") * 1.01), False),
         (Total("SUM(cost)", tolerance=0.02), BEFORE.with_columns(pl.col("cost") * 1.01), True),
         (Total("SUM(cost)", "batches", "SUM(total)"), BEFORE.clear(), True),
-        (Total("SUM(cost)", "batches", "SUM(total) + 1"), BEFORE, False),
+        (Total("SUM(cost)", "batches", "COUNT(total)"), BEFORE, False),
         (Total("SUM(cost)"), BEFORE.clear(), False),
     ],
 )
@@ -38,6 +38,15 @@ def test_totals_agree_or_do_not(total: Total, after: pl.DataFrame, *, agrees: bo
     passed, detail = compared(total, after)
     assert (passed, detail["all"]["agrees"]) == (agrees, agrees)
     assert "918" not in repr(detail)
+
+
+@pytest.mark.parametrize(
+    ("factor", "step"),
+    [(1, "0"), (1.0004, "below 0.001"), (1.0006, "below 0.001"), (1.05, "below 0.1"), (3, "0.1 or more")],
+)
+def test_how_far_they_differ_is_told_in_steps(factor: float, step: str) -> None:
+    _, detail = compared(Total("SUM(cost)"), BEFORE.with_columns(pl.col("cost") * factor))
+    assert detail["all"]["differ_by"] == step
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ import pytest
 from contract_body import contract_body as contract
 from small_product import product_context, prop
 
+from secure_platform.contract.model import Total
+from secure_platform.errors import DataRefusedError
+from secure_platform.monitor.totals import Totals
 from secure_platform.orchestration.steps import protect as protect_step
 from secure_platform.orchestration.steps.context import StepContext
 from secure_platform.orchestration.steps.originals import valid_rows
 from secure_platform.orchestration.steps.protect import protect
 from secure_platform.orchestration.steps.pull import pull
-from secure_platform.orchestration.steps.rows import Rows, leaving
+from secure_platform.orchestration.steps.rows import Rows, leaving, totalled
+from secure_platform.protect.compiler import compile_plan
 
 PEOPLE = [
     prop("id", "integer", "confidential", primaryKey=True, infoType="RECORD_ID"),
@@ -178,3 +183,29 @@ def test_a_control_total_that_differs_stops_what_follows(tmp_path: Path) -> None
     assert not outcome.snapshot.verdicts["reconciliation"].passed
     (incident,) = context.services.incidents.all("small")
     assert [signal.title for signal in incident.signals] == ["reconciliation of protected/visits"]
+
+
+def test_totals_ask_raw_rows_for_nothing_that_does_not_leave_raw(tmp_path: Path) -> None:
+    columns = [
+        prop("pay", "number", "restricted", protect="drop"),
+        prop("bonus", "number", "confidential", protect="redact"),
+        prop("rate", "number", "confidential", protect={"transform": "encrypt", "mode": "deterministic"}),
+        prop("cost", "number", "internal"),
+    ]
+    raw = pl.DataFrame({each["name"]: [1.5, 2.5] for each in columns})
+    context = product_context(tmp_path, "gdpr_pseudonymous", [contract("people", columns)], {"people": raw})
+    plan = compile_plan(context.product, lambda _: 1, date(2026, 1, 1)).datasets["people"]
+    frame = totalled(plan, raw.lazy())
+    for asked in ("SUM(pay)", "COUNT(pay)", "SUM(rate)", "AVG(rate)"):
+        for total in (Total(asked), Total("SUM(cost)", "people", asked)):
+            with pytest.raises(DataRefusedError, match="columns that leave raw"):
+                Totals({"all": total}, "visits").queries(frame, raw.lazy(), {"people": frame})
+
+    def agree(first: str, second: str) -> bool:
+        totals = Totals({"all": Total(first, "people", second)}, "visits")
+        return totals.compared(pl.collect_all(totals.queries(frame, raw.lazy(), {"people": frame})))[0]
+
+    assert agree("SUM(cost)", "SUM(cost)")
+    assert agree("COUNT(rate)", "COUNT(*)"), "what comes out as text can be counted"
+    assert not agree("COUNT(bonus)", "COUNT(*)"), "what is redacted cannot"
+    assert not agree("SUM(cost)", "SUM(bonus)")

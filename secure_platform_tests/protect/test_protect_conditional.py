@@ -1,5 +1,6 @@
 """A conditional column is as safe as the weaker of its two parts, and says so before any data is read."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from protect_examples import (
 )
 
 from secure_platform.contract.columns import read_column
-from secure_platform.contract.model import Column
+from secure_platform.contract.model import Column, Reference, Waiver
 from secure_platform.contract.place import Place
-from secure_platform.errors import ContractError
+from secure_platform.errors import ContractError, PlanRefusedError
 from secure_platform.protect.again import moved, unmoved
 from secure_platform.protect.changes import WEAKER, changes
 from secure_platform.protect.execute import apply
@@ -154,6 +155,111 @@ def test_what_comes_out_is_classified_by_the_part_that_leaves_more() -> None:
     assert planned(subject, NUMBER, profile=FREE).classification == Classification.CONFIDENTIAL
     subject = column("v", level="restricted", protect=conditional(IS_ONE, "replace", "redact"))
     assert planned(subject, NUMBER, profile=FREE).classification == Classification.INTERNAL
+
+
+def by(name: str, **more: Any) -> dict[str, Any]:
+    return conditional(
+        {"column": name, **(more or {"equals": "x"})}, {"transform": "replace", "value": "yes"}
+    )
+
+
+BORN = {"below": "1980-01-01"}
+WAIVER = Waiver("needed by the recall of 2026", "dpo@example.org", date(2026, 6, 30))
+
+
+@pytest.mark.parametrize("profile", ["hipaa_safe_harbor", FREE, "pci"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_may_not_be_kept_does_not_come_out_by_conditions(profile: str, nested: bool) -> None:  # noqa: FBT001 - a case
+    """Constants that depend on a dropped column are the column."""
+    born = column("born", "date", info_type="DATE_OF_BIRTH", protect="drop")
+    asked = by("born", **BORN)
+    if nested:
+        asked = conditional(IS_ONE, "replace", asked)
+    said = refused(column("v", level="internal", protect=asked), NUMBER, born, profile=profile)
+    assert (
+        "people.v goes by conditions on people.born and would tell what they say: it is weaker than" in said
+    )
+
+
+def test_conditions_on_a_restricted_column_are_refused_whatever_is_waived() -> None:
+    ill = column("ill", level="restricted", protect="drop")
+    subject = column("v", level="internal", protect=by("ill"))
+    for each in (subject, replace(subject, waiver=WAIVER)):
+        assert "conditions on people.ill, which is restricted" in refused(each, ill, NUMBER, profile="pci")
+    itself = column("v", level="restricted", protect=by("v"))
+    assert "conditions on people.v, which is restricted" in refused(itself, NUMBER, profile="pci")
+
+
+def test_a_column_that_goes_by_its_own_values_tells_of_them() -> None:
+    number = column("v", info_type="US_SSN", protect=by("v", one_of=["078-05-1120"]))
+    assert "goes by conditions on people.v and would tell" in refused(number, NUMBER, profile=FREE)
+
+
+def test_a_foreign_key_tells_of_the_key_that_it_refers_to() -> None:
+    people = contract("people", column("Id", info_type="RECORD_ID", primary_key=True, level="restricted"))
+    visits = contract(
+        "visits",
+        column("who", level="internal", reference=Reference("people", "Id")),
+        column("v", level="internal", protect=by("who")),
+    )
+    with pytest.raises(PlanRefusedError, match=r"conditions on people\.Id, which is restricted"):
+        compiled(people, visits, profile=FREE)
+
+
+def test_what_is_inside_json_is_told_with_it() -> None:
+    details = column("details", members=(column("details.mail", info_type="EMAIL"),))
+    assert "conditions on people.details.mail" in refused(
+        column("v", level="internal", protect=by("details")), details, profile=FREE
+    )
+
+
+def test_conditions_on_what_may_be_kept_are_free_and_raise_the_classification() -> None:
+    subject = column("v", level="internal", protect=by("city"))
+    for level in (Classification.PUBLIC, Classification.INTERNAL, Classification.CONFIDENTIAL):
+        city = column("city", level=level.label, protect="drop")
+        found = planned(subject, NUMBER, city, profile=FREE)
+        assert found.classification == max(level, Classification.INTERNAL)
+    nested = conditional(IS_ONE, "replace", by("city"))
+    found = planned(column("v", level="internal", protect=nested), NUMBER, city, profile=FREE)
+    assert found.classification == Classification.CONFIDENTIAL
+    assert [part.classification for part in found.parts.values()] == [
+        Classification.INTERNAL,
+        Classification.CONFIDENTIAL,
+    ]
+
+
+def test_conditions_on_what_may_not_be_kept_take_a_waiver_and_are_told() -> None:
+    born = column("born", "date", info_type="DATE_OF_BIRTH", protect="drop")
+    plain = column("v", level="internal", protect="replace")
+    waived = replace(plain, protect=asked_for(by("born", **BORN)), waiver=WAIVER)
+    old, new = (compiled(contract("people", each, born), profile=FREE).to_json() for each in (plain, waived))
+    assert planned(waived, born, profile=FREE).classification == Classification.CONFIDENTIAL
+    told = "people.v: WEAKER than its parts alone: which one it goes through tells of born, which is dropped."
+    assert told in changes(old, new)
+    assert any("the profile requires" in each and "until 2026-06-30" in each for each in changes(None, new))
+    assert "nothing that the profile requires is waived" in refused(
+        replace(waived, protect=asked_for(by("n", equals=1))), NUMBER, profile=FREE
+    )
+
+
+def test_new_conditions_on_a_column_that_is_not_kept_are_told_as_weaker() -> None:
+    def plan(asked: Any, done: Any = "drop") -> dict[str, Any]:
+        columns = column("v", level="internal", protect=asked), column("city", protect=done), NUMBER
+        return compiled(contract("people", *columns), profile=FREE).to_json()
+
+    def told(old: Any, new: Any) -> list[str]:
+        return [each for each in changes(old, new) if "its parts alone" in each]
+
+    a, both = by("city", equals="a"), by("city", one_of=["a", "b"])
+    assert told(None, plan(a)), "the first release tells it"
+    assert told(plan("replace"), plan(a))
+    assert told(plan(a), plan(both)), "another condition tells something else"
+    assert told(plan(a, "keep"), plan(a)), "what was known anyway is not any more"
+    assert told(plan("replace"), plan(conditional(IS_ONE, "replace", a)))
+    assert not told(plan(a), plan(a))
+    assert not told(plan(a), plan("replace"))
+    assert not told(plan("replace"), plan(a, "keep")), "what is kept tells it anyway"
+    assert not told(plan("replace"), plan(by("n", equals=1)))
 
 
 def test_a_conditional_is_as_strong_as_its_weaker_part() -> None:

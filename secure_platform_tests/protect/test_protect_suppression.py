@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from protect_examples import AS_OF, KEYS, column, compiled, contract, product, typed
 
 from secure_platform import canonical
-from secure_platform.contract.model import Column, Contract, Reference, Suppress
+from secure_platform.contract.model import Column, Contract, Protect, Reference, Suppress
 from secure_platform.contract.place import Place
 from secure_platform.contract.suppress import read_suppress
 from secure_platform.errors import ContractError, PlanRefusedError
@@ -75,6 +75,20 @@ def test_a_sample_goes_by_the_primary_key_and_the_key_alone() -> None:
     assert set(chosen(other, frame(rows), KEYS).collect()["id"]) != set(first)
 
 
+def test_the_number_of_rows_that_stay_behind_tells_of_no_person_what_is_hidden() -> None:
+    """Who is named by one condition would have what the other says, or not."""
+    ill = column("sick", level="restricted", protect="drop")
+    who = column("who", subject_id=True, info_type="RECORD_ID")
+    both = {"column": "who", "equals": "p17"}, {"column": "sick", "equals": "yes"}
+    for hidden in ((who, ill), (who, ILL), (ID, ill)):
+        conditions = when(*({"column": each.name, "is_null": False} for each in hidden))
+        assert "leaves rows behind by several columns" in refusal(ID, who, ill, ILL, when=conditions)
+    for one in both:
+        assert rule(ID, who, ill, when=when(one)).when, "by one column alone rows may always stay behind"
+    open_ = when({"column": "age", "below": 18}, {"column": "place", "equals": "a"})
+    assert rule(when=open_).when == open_
+
+
 # --- k and l
 
 
@@ -115,6 +129,69 @@ def test_rows_of_one_subject_count_once() -> None:
     assert in_large_classes(asked, rows).collect()["id"].to_list() == [3, 4]
     keyed = column("who", subject_id=True, primary_key=True)
     assert rule(keyed, PLACE, k=2).subject is None, "one row each"
+
+
+def test_nobody_is_no_subject() -> None:
+    asked = rule(ID, column("who", subject_id=True), PLACE, k=2)
+    rows = pl.LazyFrame(
+        {"id": range(5), "who": ["p", None, None, "q", "r"], "place": ["a", "a", "a", "b", "b"]}
+    )
+    kept = in_large_classes(asked, rows)
+    assert kept.collect()["id"].to_list() == [3, 4]
+    assert measured(rows, rows, rows, ["place"], subject="who").k == 1
+
+
+@pytest.mark.parametrize(
+    "protect",
+    [
+        {"transform": "encrypt", "mode": "randomized"},
+        {"transform": "noise", "amount": 5},
+        {
+            "transform": "conditional",
+            "when": {"column": "place", "equals": "a"},
+            "then": "tokenize",
+            "otherwise": {"transform": "encrypt", "mode": "randomized"},
+        },
+    ],
+)
+def test_who_or_what_comes_out_different_in_each_row_is_not_counted(protect: Any) -> None:
+    kind = "integer" if protect["transform"] == "noise" else "string"
+    who = column("who", kind, level="public", subject_id=True, protect=protect)
+    assert "people is to have k subjects in each class, and who" in refusal(ID, who, PLACE, k=3)
+    ill = column("ill", kind, level="public", protect=protect)
+    assert "people.ill is to have l values in each class" in refusal(
+        ID, PLACE, ill, k=2, l=2, sensitive=("ill",)
+    )
+    assert rule(ID, who, PLACE, sample=0.5).subject is None, "nobody is counted"
+
+
+def test_what_is_sealed_for_its_person_is_no_sensitive_value() -> None:
+    """The same illness of two people comes out different."""
+    sealed = {"transform": "encrypt", "mode": "deterministic", "key": "subject"}
+    ill = column("ill", protect=sealed)
+    who = column("who", subject_id=True, required=True)
+    assert "people.ill is to have l values" in refusal(ID, who, PLACE, ill, k=2, l=2, sensitive=("ill",))
+
+
+def test_a_foreign_key_that_leads_to_a_person_names_them() -> None:
+    """`erase` knows whom such a row is about, and so does k."""
+    people_ = contract("people", column("Id", info_type="RECORD_ID", primary_key=True, subject_id=True))
+    key = column("who", reference=Reference("people", "Id"))
+
+    def visits(*columns: Column) -> Contract:
+        return replace(contract("visits", ID, PLACE, *columns), suppress=Suppress(k=2))
+
+    found = compiled(people_, visits(key), profile=FREE).datasets["visits"].suppression
+    assert found is not None
+    assert found.subject == "who"
+    for column_, said in ((replace(key, protect=Protect("drop")), "who is dropped"), (key, "name one")):
+        more = (replace(key, name="other"),) if said == "name one" else ()
+        with pytest.raises(PlanRefusedError, match=said):
+            compiled(people_, visits(column_, *more), profile=FREE)
+    marked = replace(key, name="other", subject_id=True)
+    found = compiled(people_, visits(key, marked), profile=FREE).datasets["visits"].suppression
+    assert found is not None
+    assert found.subject == "other", "whom the rows are about, the contract says"
 
 
 def test_a_profile_can_ask_for_more_than_the_contract_and_never_for_less() -> None:
@@ -199,7 +276,8 @@ def test_the_plan_says_which_rows_stay_behind_and_comes_back() -> None:
             True,
         ),
         ({"k": 2, "at_most": 0.1}, {"k": 2, "at_most": 0.2}, False),
-        ({"sample": 0.1}, {"sample": 0.2}, False),
+        ({"sample": 0.1}, {"sample": 0.2}, True),
+        ({"sample": 0.2}, {"sample": 0.1}, False),
         ({}, {"k": 2}, False),
     ],
 )
@@ -208,6 +286,39 @@ def test_fewer_conditions_and_smaller_classes_are_told_as_weaker(old: Any, new: 
     (said,) = [each for each in changes(before, after) if "stay behind" in each]
     assert (WEAKER in said) == weaker
     assert changes(before, before) == []
+
+
+def test_counting_rows_instead_of_people_is_told_as_weaker() -> None:
+    def plan(subject_id: bool) -> Any:  # noqa: FBT001 - a case
+        who = column("who", subject_id=subject_id)
+        return compiled(people(ID, who, PLACE, k=2), profile=FREE).to_json()
+
+    (said,) = [each for each in changes(plan(subject_id=True), plan(subject_id=False)) if "behind" in each]
+    assert (
+        said == "people: WEAKER than before: the rows that stay behind change: subject none instead of who."
+    )
+    (said,) = [each for each in changes(plan(subject_id=False), plan(subject_id=True)) if "behind" in each]
+    assert WEAKER not in said
+
+
+def test_rows_that_are_missing_by_a_column_that_is_not_kept_are_told_as_weaker() -> None:
+    def plan(done: str, **rows: Any) -> Any:
+        born = column("born", "integer", protect=done)
+        return compiled(people(*COLUMNS, born, **rows), profile=FREE).to_json()
+
+    minors, told = (
+        when({"column": "born", "at_least": 2008}),
+        "which rows it has tells of born, which is dropped.",
+    )
+    for before, after, said in (
+        (plan("drop"), plan("drop", when=minors), True),
+        (None, plan("drop", when=minors), True),
+        (plan("drop", when=minors), plan("drop", when=minors, k=2), False),
+        (plan("keep"), plan("keep", when=minors), False),
+        (plan("keep", when=minors), plan("drop", when=minors), True),
+    ):
+        sentence = f"people: WEAKER than its columns alone: {told}"
+        assert (sentence in changes(before, after)) == said
 
 
 # --- the contract

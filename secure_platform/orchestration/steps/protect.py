@@ -35,7 +35,7 @@ from secure_platform.orchestration.steps.reports import reported
 from secure_platform.orchestration.steps.residual import RESIDUAL, judge_residual
 from secure_platform.orchestration.steps.retokenize import VERDICT as RETOKENIZED
 from secure_platform.orchestration.steps.retokenize import proof
-from secure_platform.orchestration.steps.rows import Rows, account, leaving
+from secure_platform.orchestration.steps.rows import Rows, account, leaving, totalled
 from secure_platform.orchestration.steps.scanning import product_scan
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.execute import apply, split_orphans
@@ -204,8 +204,9 @@ def _carry_out(
     rows = leaving(plan, typed, whole, _complete(context, plans, raws, parents), services.keys)
     profiler = Profiler(contract, labels_key(context), values=_lasting(plan))
     totals = Totals(contract.monitor.reconcile, dataset)
-    others = {name: typed_rows(context, raws[name]) for name in parents}
-    written = _write(draft, rows, text, totals.queries(typed, rows.kept, others), profiler.queries(rows.kept))
+    others = {name: totalled(plans[name], typed_rows(context, raws[name])) for name in parents}
+    sums = totals.queries(totalled(plan, typed), rows.kept, others)
+    written = _write(draft, rows, text, sums, profiler.queries(rows.kept))
     tolerated = _tolerated(contract, written)
     if written.orphans and tolerated:
         draft.write_quarantine(rows.orphans.collect(engine="streaming"))

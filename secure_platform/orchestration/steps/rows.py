@@ -14,7 +14,7 @@ import polars as pl
 from secure_platform.protect.anonymity import measured
 from secure_platform.protect.days import telling_days
 from secure_platform.protect.execute import PlanKeys, apply, split_orphans
-from secure_platform.protect.plan import DatasetPlan
+from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 from secure_platform.protect.suppression import chosen, in_large_classes
 
 TELLING: Final = "days_that_tell"
@@ -74,6 +74,18 @@ def leaving(
     kept = in_large_classes(rule, resolved) if rule else resolved
     stations = ((typed, raw), (lost, orphans), (resolved, kept))
     return Rows(kept, orphans, raw, protected, stations if rule or complete else ())
+
+
+def totalled(plan: DatasetPlan, typed: pl.LazyFrame) -> pl.LazyFrame:
+    """Raw rows as control totals may ask them: what leaves raw, and numbers only where they stay numbers."""
+    return typed.select(map(_totalled, plan.outputs))
+
+
+def _totalled(column: ColumnPlan) -> pl.Expr:
+    cell = pl.col(column.column)
+    if column.full_name == "redact":
+        return pl.when(pl.lit(value=False)).then(cell).alias(column.column)
+    return cell if column.output_type == column.input_type else cell.cast(pl.String)
 
 
 def account(plan: DatasetPlan, rows: Rows, output: pl.LazyFrame, behind: int) -> tuple[bool, dict[str, Any]]:

@@ -18,8 +18,9 @@ from secure_platform.cli.access import open_services
 from secure_platform.cli.confidential import nothing_else, read_text
 from secure_platform.cli.output import example, heading, json_option, line, show, table
 from secure_platform.errors import UsageError
-from secure_platform.orchestration.steps.erase import concerned, identities_of
+from secure_platform.orchestration.steps.erase import concerned, domain_of_persons, identifier, identities_of
 from secure_platform.orchestration.steps.erase import erase as erase_person
+from secure_platform.orchestration.steps.plans import Plans
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.orchestration.steps.tombstone import Tombstone
 from secure_platform.services import Services
@@ -63,11 +64,12 @@ def erase(product: str, subject: Path | None, domain: str | None, *, yes: bool, 
     """Erase a person from PRODUCT, and from every product that knows them by the same token domain.
 
     Their key is destroyed, their rows and tokens are deleted or rewritten; what is on legal hold stays. What
-    is in production is replaced by the next release: say it again then, and it finishes. Exits 0 either way.
+    is in production is replaced by the next release: say it again then, and it finishes. What nobody can tell
+    of any more, for its contract or plan is gone, is deleted whole or named. Exits 0 either way.
     """
     person = _person(subject)
     services = open_services()
-    known, products = concerned(services, product, domain)
+    known, products = concerned(services, Plans(services), product, domain)
     names = ", ".join(each.name for each in products)
     if not yes:
         click.confirm(f"Erase this person of {known} from {names}, for good?", abort=True, err=True)
@@ -94,7 +96,10 @@ def hold() -> None:
 @_person_options
 @json_option
 def hold_set(product: str, matter: str, subject: Path | None, domain: str | None, *, as_json: bool) -> None:
-    """Keep all of PRODUCT, or one person's data in it, for the MATTER of this number."""
+    """Keep all of PRODUCT, or one person's data in it, for the MATTER of this number.
+
+    An erasure that is going on stops before the next thing that it would delete; this ends when it has.
+    """
     services = open_services()
     resource = product_resource(services, services.product(product))
     identities = _identities(services, product, subject, domain)
@@ -115,7 +120,7 @@ def hold_lift(product: str, matter: str, subject: Path | None, domain: str | Non
     """End a hold; what it kept from being erased is erased when that is said again."""
     services = open_services()
     resource = product_resource(services, services.product(product))
-    identities = _identities(services, product, subject, domain)
+    identities = _identities(services, product, subject, domain, lenient=True)
     lifted = services.holds.lift(services.caller(), resource, matter, identities)
 
     def render(out: Console) -> None:
@@ -142,11 +147,19 @@ def hold_list(*, as_json: bool) -> None:
     show([asdict(each) for each in held], as_json=as_json, render=render)
 
 
-def _identities(services: Services, product: str, subject: Path | None, domain: str | None) -> list[str]:
+def _identities(
+    services: Services, product: str, subject: Path | None, domain: str | None, *, lenient: bool = False
+) -> list[str]:
+    """Every keyed hash that may stand for a person; leniently, also one that was not asked for its type."""
     if subject is None:
         return []
-    known, _ = concerned(services, product, domain)
-    return identities_of(services, known, _person(subject))
+    known, given = domain_of_persons(services, product, domain), _person(subject)
+    try:
+        return identities_of(services, known, identifier(services, known, given))
+    except UsageError:
+        if not lenient:
+            raise
+        return identities_of(services, known, given)
 
 
 def _person(path: Path | None) -> str:
@@ -178,7 +191,7 @@ def _render(out: Console, tombstone: Tombstone) -> None:
             heading(out, f"{title}:")
         for each in listed:
             line(out, f"  {each}")
-    if not any(getattr(tombstone, name) for name in _LISTED):
+    if not any(getattr(tombstone, name) for name in _LISTED if name != "shredded"):
         line(out, "Nothing of them was found: compare the identifier with the source, letter for letter.")
     if not tombstone.complete:
         line(out, "Not all is gone: release what replaces it, or have the hold lifted, and say it again.")

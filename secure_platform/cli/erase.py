@@ -194,7 +194,11 @@ def _render(out: Console, tombstone: Tombstone) -> None:
     if not any(getattr(tombstone, name) for name in _LISTED if name != "shredded"):
         line(out, "Nothing of them was found: compare the identifier with the source, letter for letter.")
     if not tombstone.complete:
-        line(out, "Not all is gone: release what replaces it, or have the hold lifted, and say it again.")
+        line(
+            out,
+            "Not all is gone: release what replaces it, put back the contract or product that is gone,"
+            " or have the hold lifted, and say it again.",
+        )
 
 
 COMMANDS: Final = {"erase": erase, "hold": hold}

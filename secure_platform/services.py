@@ -124,7 +124,7 @@ class Services(Foundations):
     @cached_property
     def holds(self) -> Holds:
         """What is not erased for now."""
-        return Holds(self.audit, self.policy)
+        return Holds(self.audit, self.policy, self.settings.home / "erasures" / ".lock")
 
     @cached_property
     def key_backups(self) -> KeyBackups:

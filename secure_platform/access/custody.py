@@ -225,16 +225,26 @@ class Custody:
         self._require(caller, Action.KEY_DISABLE, self.find(name, version))
         return self._keys.lifecycle.enable(name, version, actor=caller.name)
 
-    def destroy(self, caller: Principal, name: str, version: int) -> KeyVersion:
+    def destroy(
+        self, caller: Principal, name: str, version: int, *, require_unheld: Callable[[KeyVersion], None]
+    ) -> KeyVersion:
         """Remove the material of a disabled version for good.
+
+        Args:
+            caller: Who wants it.
+            name: Of the key.
+            version: Of it.
+            require_unheld: Refuses if something that must be kept needs it.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller, such as when it is not disabled.
-            GateRefusedError: If it was enabled, or disabled by another one, since the policy was asked.
+            GateRefusedError: If it was enabled, or disabled by another one, since the policy was asked, or
+                is needed.
             UsageError: If there is no such version.
         """
         about = self.find(name, version)
         self._require(caller, Action.KEY_DESTROY, about)
+        require_unheld(about)
         changed = self._keys.lifecycle.destroy(name, version, actor=caller.name, seen=about)
         self._announce("key.destroyed", product=None)
         return changed

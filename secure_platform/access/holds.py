@@ -2,18 +2,25 @@
 
 The log cannot be shortened or edited unnoticed, and no row is kept that could say otherwise, so neither can a
 hold. A person appears in it as a keyed hash, and a matter as the number that the court or counsel gave it.
+
+A hold is recorded first, so that whatever is erasing sees it before it deletes the next thing, and stops;
+then that is waited for. Once a hold is said to be set, nothing is deleted any more that it keeps.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from secure_platform.access.policy import Policy
 from secure_platform.access.principals import Principal
 from secure_platform.access.resources import Action, ProductResource
 from secure_platform.audit.log import AuditLog
-from secure_platform.errors import UsageError
+from secure_platform.control.locks import WORK_SECONDS, file_lock
+from secure_platform.errors import GateRefusedError, UsageError
+from secure_platform.files import private_directory
 
 SET: Final = "hold.set"
 LIFTED: Final = "hold.lift"
@@ -40,20 +47,45 @@ class Holds:
     Args:
         audit: Holds them.
         policy: Decides who may.
+        lock: The file that is locked while something is erased.
     """
 
-    def __init__(self, audit: AuditLog, policy: Policy) -> None:
+    def __init__(self, audit: AuditLog, policy: Policy, lock: Path) -> None:
         self._audit = audit
         self._policy = policy
+        self._lock = lock
 
     def set(self, caller: Principal, product: ProductResource, matter: str, person: str | None) -> Hold:
-        """Keep a product's data, or one person's in it, from being erased.
+        """Keep a product's data, or one person's in it, from being erased; returns when nothing is any more.
 
         Raises:
             AccessDeniedError: If the policy does not let the caller.
             UsageError: If the matter is no number of a case.
+            GateRefusedError: If what is being erased does not stop; the hold is recorded all the same.
         """
-        return self._record(SET, caller, product, Hold(product.name, _require_matter(matter), person))
+        hold = self._record(SET, caller, product, Hold(product.name, _require_matter(matter), person))
+        with self.erasing():
+            return hold
+
+    @contextmanager
+    def erasing(self) -> Iterator[None]:
+        """While something is erased, that a hold could keep: one at a time.
+
+        Raises:
+            GateRefusedError: If another process did not stop for an hour.
+        """
+        private_directory(self._lock.parent)
+        with file_lock(self._lock, holder="an erasure", timeout_seconds=WORK_SECONDS):
+            yield
+
+    def require_unchanged(self, seen: Sequence[Hold]) -> None:
+        """Refuse, before something is deleted, if there are other holds than were seen when it was decided.
+
+        Raises:
+            GateRefusedError: If one was set or lifted.
+        """
+        if self.all() != seen:
+            raise GateRefusedError("A legal hold was set or lifted during an erasure", "Say it again.")
 
     def lift(
         self, caller: Principal, product: ProductResource, matter: str, person: Collection[str]

@@ -19,8 +19,9 @@ from secure_platform.cli.confidential import nothing_else, read_text
 from secure_platform.cli.group import Group
 from secure_platform.cli.output import example, heading, json_option, line, show, table
 from secure_platform.errors import UsageError
-from secure_platform.orchestration.steps.erase import concerned, identities_of
+from secure_platform.orchestration.steps.erase import concerned, domain_of_persons, identifier, identities_of
 from secure_platform.orchestration.steps.erase import erase as erase_person
+from secure_platform.orchestration.steps.plans import Plans
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.orchestration.steps.tombstone import Tombstone
 from secure_platform.services import Services
@@ -64,12 +65,13 @@ def erase(product: str, subject: Path | None, domain: str | None, *, yes: bool, 
     """Erase a person from PRODUCT, and from every product that knows them by the same token domain.
 
     Their key is destroyed, and their rows and tokens are deleted or rewritten; what is on legal hold stays.
-    What is in production is replaced by the next release: run the command again then, and it finishes. It
-    exits 0 either way.
+    What is in production is replaced by the next release: run the command again then, and it finishes. What
+    shows no longer whose it is, because its contract or plan is gone, is deleted whole or named. It exits 0
+    either way.
     """
     person = _person(subject)
     services = open_services()
-    known, products = concerned(services, product, domain)
+    known, products = concerned(services, Plans(services), product, domain)
     names = ", ".join(each.name for each in products)
     if not yes:
         click.confirm(f"Erase this person of {known} from {names}, for good?", abort=True, err=True)
@@ -100,7 +102,8 @@ def hold() -> None:
 def hold_set(product: str, matter: str, subject: Path | None, domain: str | None, *, as_json: bool) -> None:
     """Put PRODUCT, or one person's data in it, on legal hold for a MATTER.
 
-    MATTER is the number of the legal matter.
+    MATTER is the number of the legal matter. An erasure that is running stops before the next thing that it
+    would delete; this command ends when it has stopped.
     """
     services = open_services()
     resource = product_resource(services, services.product(product))
@@ -125,7 +128,7 @@ def hold_lift(product: str, matter: str, subject: Path | None, domain: str | Non
     """
     services = open_services()
     resource = product_resource(services, services.product(product))
-    identities = _identities(services, product, subject, domain)
+    identities = _identities(services, product, subject, domain, lenient=True)
     lifted = services.holds.lift(services.caller(), resource, matter, identities)
 
     def render(out: Console) -> None:
@@ -152,11 +155,19 @@ def hold_list(*, as_json: bool) -> None:
     show([asdict(each) for each in held], as_json=as_json, render=render)
 
 
-def _identities(services: Services, product: str, subject: Path | None, domain: str | None) -> list[str]:
+def _identities(
+    services: Services, product: str, subject: Path | None, domain: str | None, *, lenient: bool = False
+) -> list[str]:
+    """Every keyed hash that may stand for a person; leniently, also one that was not asked for its type."""
     if subject is None:
         return []
-    known, _ = concerned(services, product, domain)
-    return identities_of(services, known, _person(subject))
+    known, given = domain_of_persons(services, product, domain), _person(subject)
+    try:
+        return identities_of(services, known, identifier(services, known, given))
+    except UsageError:
+        if not lenient:
+            raise
+        return identities_of(services, known, given)
 
 
 def _person(path: Path | None) -> str:
@@ -190,10 +201,14 @@ def _render(out: Console, tombstone: Tombstone) -> None:
             heading(out, f"{title}:")
         for each in listed:
             line(out, f"  {each}")
-    if not any(getattr(tombstone, name) for name in _LISTED):
+    if not any(getattr(tombstone, name) for name in _LISTED if name != "shredded"):
         line(out, "Nothing of them was found: compare the identifier with the source, letter for letter.")
     if not tombstone.complete:
-        line(out, "Not all is gone: release what replaces it, or have the hold lifted, and say it again.")
+        line(
+            out,
+            "Not all is gone: release what replaces it, put back the contract or product that is gone,"
+            " or have the hold lifted, and say it again.",
+        )
 
 
 COMMANDS: Final = {"erase": erase, "hold": hold}

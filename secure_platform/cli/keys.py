@@ -17,6 +17,7 @@ from secure_platform.errors import IntegrityError, SecurePlatformError, UsageErr
 from secure_platform.keys.algorithms import POLICY
 from secure_platform.keys.catalog import PURPOSES, SIGN, KeyVersion
 from secure_platform.orchestration.steps.emergency import publish_trust_root
+from secure_platform.orchestration.steps.key_usage import destroy as destroy_version
 from secure_platform.orchestration.steps.key_usage import usage_of
 
 _COLUMNS: Final = ("key", "version", "state", "algorithm", "provider", "days", "uses", "in a backup", "due")
@@ -142,7 +143,8 @@ def enable(name: str, version: int, *, as_json: bool) -> None:
 def destroy(name: str, version: int, yes_destroy: str | None, *, as_json: bool) -> None:
     """Destroy VERSION of the key NAME: what needs it can never be read again.
 
-    Somebody else must have disabled it first. Earlier backups still contain it: destroy those, too.
+    Somebody else must have disabled it first. What is on legal hold keeps it. Earlier backups still contain
+    it: destroy those, too.
     """
     services = open_services()
     about = services.custody.find(name, version)
@@ -151,7 +153,7 @@ def destroy(name: str, version: int, yes_destroy: str | None, *, as_json: bool) 
         yes_destroy = _asked(about, needs)
     if yes_destroy != name:
         raise UsageError(f"{name} was not repeated", f"Give --yes-destroy {name}.")
-    changed = services.custody.destroy(services.caller(), name, version)
+    changed = destroy_version(services, services.caller(), name, version)
     _changed(changed, as_json=as_json, lost=needs)
 
 

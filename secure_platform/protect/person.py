@@ -21,19 +21,21 @@ from secure_platform.keys.material import TokenKey
 from secure_platform.keys.stored_tokens import TokenStore
 from secure_platform.protect.decide import Decider, Place
 from secure_platform.protect.execute import PlanKeys, apply
-from secure_platform.protect.keyed import canonical_text, read_canonical
+from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.protect.profile import load_profile
 from secure_platform.protect.resolve import domain_of
 from secure_platform.protect.token_pages import OpenBook
 from secure_platform.protect.vault import FORM, UNTIL, VAULT, kept_values, known_tokens, unknown_tokens
+from secure_platform.validate.casts import typed
 
 FOUND_BY: Final = frozenset({"tokenize", "hash", "encrypt.deterministic", VAULT})
 _NOTHING_LEFT: Final = frozenset({"drop", "redact"})
-_TYPES: Final = tuple(DTYPES.values())
 Values = dict[tuple[str, str], set[str]]
 """Dataset and column of a key → values of it, as canonical text."""
+Parted = Callable[[Contract], Iterable[tuple[pl.LazyFrame, pl.Expr]]]
+"""A contract → the typed rows of every snapshot that has its columns, and which are about the person."""
 
 
 def subject_roots(product: Product) -> dict[str, set[tuple[str, str]]]:
@@ -47,6 +49,25 @@ def subject_roots(product: Product) -> dict[str, set[tuple[str, str]]]:
                 place = (root.contract.dataset, root.column.name)
                 found.setdefault(domain_of(product, root), set()).add(place)
     return found
+
+
+def identifier_of(roots: Iterable[Column], given: str) -> str:
+    """A person's identifier, in the one spelling by which it is compared.
+
+    Args:
+        roots: The columns that name persons of one domain and refer to no other.
+        given: As it is in the data of one of them.
+
+    Raises:
+        UsageError: If it is a value of none, or one value in one and another one in another.
+    """
+    read = {text for column in roots if (text := _as_text(column, given)) is not None}
+    if len(read) != 1:
+        raise UsageError(
+            "The identifier is spelled as none that the contracts let in, or stands for several",
+            "Give it as it is in the source, letter for letter, and as a value of the type of its column.",
+        )
+    return read.pop()
 
 
 def subject_columns(product: Product, contract: Contract) -> dict[str, str]:
@@ -101,6 +122,8 @@ def follow(product: Product, values: Values, rows: Callable[[Contract], Iterable
 
 def is_about(contract: Contract, named: Mapping[str, set[str]]) -> pl.Expr:
     """Whether a typed row is about the person."""
+    if not named:
+        return pl.lit(value=False)
     return pl.any_horizontal(
         _text(contract.column(name)).is_in(sorted(texts)).fill_null(value=False)
         for name, texts in named.items()
@@ -218,7 +241,7 @@ def own_values(
     product: Product,
     places: Iterable[tuple[str, str]],
     values: Values,
-    rows: Callable[[Contract], Iterable[pl.LazyFrame]],
+    rows: Parted,
 ) -> set[str]:
     """The values that stand in some columns of the rows about the person, and in nobody else's.
 
@@ -226,24 +249,20 @@ def own_values(
         product: Its contracts.
         places: Datasets and columns whose tokens are of one domain.
         values: Of keys, as `follow` left them.
-        rows: The typed rows of a dataset, of every snapshot.
+        rows: The typed rows of a dataset, of every snapshot, and which are about the person.
     """
     own = set(values_at(values, places))
-    for frame, text, mine in _parted(product, places, values, rows):
+    for frame, text, mine in _parted(product, places, rows):
         own |= set(frame.filter(mine).select(text).drop_nulls().unique().collect().to_series())
-    return own - of_others(product, places, values, rows, own) | set(values_at(values, places))
+    return own - of_others(product, places, rows, own) | set(values_at(values, places))
 
 
 def of_others(
-    product: Product,
-    places: Iterable[tuple[str, str]],
-    values: Values,
-    rows: Callable[[Contract], Iterable[pl.LazyFrame]],
-    asked: Collection[str],
+    product: Product, places: Iterable[tuple[str, str]], rows: Parted, asked: Collection[str]
 ) -> set[str]:
     """Which of some values stand in rows that are not about the person; else as `own_values`."""
     found: set[str] = set()
-    for frame, text, mine in _parted(product, places, values, rows):
+    for frame, text, mine in _parted(product, places, rows):
         shared = frame.filter(~mine).select(text).filter(pl.all().is_in(sorted(asked))).unique().collect()
         found |= set(shared.to_series())
     return found
@@ -270,17 +289,13 @@ def _opener(
 
 
 def _parted(
-    product: Product,
-    places: Iterable[tuple[str, str]],
-    values: Values,
-    rows: Callable[[Contract], Iterable[pl.LazyFrame]],
+    product: Product, places: Iterable[tuple[str, str]], rows: Parted
 ) -> Iterator[tuple[pl.LazyFrame, pl.Expr, pl.Expr]]:
     """Rows, the text of one of the columns, and whether a row is about the person."""
     for dataset, name in sorted(places):
         contract = product.contracts[dataset]
-        named, text = about(contract, values), _text(contract.column(name))
-        mine = is_about(contract, named) if named else pl.lit(value=False)
-        yield from ((frame, text, mine) for frame in rows(contract))
+        text = _text(contract.column(name))
+        yield from ((frame, text, mine) for frame, mine in rows(contract))
 
 
 def _columns(plans: Iterable[Plan], values: Values) -> Iterator[tuple[ColumnPlan, set[str]]]:
@@ -292,10 +307,18 @@ def _columns(plans: Iterable[Plan], values: Values) -> Iterator[tuple[ColumnPlan
 
 
 def _cells(column: ColumnPlan, texts: set[str], keys: PlanKeys) -> set[str]:
-    dtype = next(each for each in _TYPES if str(each) == column.input_type)
-    values = read_canonical(pl.Series(column.column, sorted(texts), pl.String), dtype)
-    made = apply(DatasetPlan("", (column,)), values.to_frame().lazy(), keys)
+    kind = next(kind for kind, dtype in DTYPES.items() if str(dtype) == column.input_type)
+    named = Column(column.column, kind, "", column.input_classification)
+    # What is no value of this type is in no such column: another product, or contract, has another one.
+    values = pl.LazyFrame({column.column: sorted(texts)}).select(typed(named)).drop_nulls()
+    made = apply(DatasetPlan("", (column,)), values, keys)
     return set(made.collect()[column.column].to_list())
+
+
+def _as_text(column: Column, given: str) -> str | None:
+    frame = pl.DataFrame({column.name: [given]}).select(canonical_text(typed(column), column.dtype))
+    text: str | None = frame.item()
+    return text
 
 
 def _text(column: Column) -> pl.Expr:

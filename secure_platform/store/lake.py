@@ -53,6 +53,10 @@ class Lake:
         """Where a snapshot is."""
         return self._root.joinpath(*location.parts, snapshot_id)
 
+    def products(self) -> list[str]:
+        """The names of products that have snapshots."""
+        return [name for name in list_directory(self._root, ()) if NAME.fullmatch(name)]
+
     def datasets(self, product: str, zone: str) -> list[str]:
         """The names under which a product has snapshots in a zone."""
         return [name for name in list_directory(self._root, (product, zone)) if NAME.fullmatch(name)]

@@ -71,6 +71,11 @@ class Snapshot:
     path: Path
     reused: bool = False
 
+    @property
+    def title(self) -> str:
+        """Its place and id, for people."""
+        return f"{self.product}/{self.zone}/{self.dataset}/{self.snapshot_id}"
+
 
 def require_verdicts(snapshot: Snapshot, stages: Iterable[str]) -> None:
     """Refuse a snapshot that did not pass every one of these stages.

@@ -130,6 +130,10 @@ class SnapshotStore:
         ):
             self._lake.set_head(location, snapshot.snapshot_id, scratch)
 
+    def products(self) -> list[str]:
+        """The products that have snapshots, whether the project still has them or not."""
+        return self._lake.products()
+
     def stored(self, product: str, zone: Zone) -> Iterator[Snapshot]:
         """Every snapshot of a product in a zone, the newest ones among them.
 

@@ -18,7 +18,7 @@ from secure_platform.control.database import utc_now
 from secure_platform.control.tables import key_version, metadata
 from secure_platform.errors import AccessDeniedError, GateRefusedError, IntegrityError, UsageError
 from secure_platform.homes import initialise
-from secure_platform.keys.catalog import KeyState
+from secure_platform.keys.catalog import KeyState, KeyVersion
 from secure_platform.services import Services
 from secure_platform.settings import load_settings
 
@@ -49,6 +49,10 @@ def services(original: Path, tmp_path: Path) -> Services:
     return Services(load_settings(home=Path(shutil.copytree(original, tmp_path / "home"))))
 
 
+def nothing_held(_: KeyVersion) -> None:
+    """No legal hold needs it."""
+
+
 def who(services: Services, name: str) -> Principal:
     found = services.principals.get(name)
     assert found is not None
@@ -73,9 +77,9 @@ def test_a_key_is_disabled_by_one_person_and_destroyed_by_another(services: Serv
     with pytest.raises(IntegrityError, match="disabled"):
         services.keys.token_key("patient", 1)
     with pytest.raises(AccessDeniedError, match="forbid-destroying-alone"):
-        custody.destroy(ada, "token/patient", 1)
+        custody.destroy(ada, "token/patient", 1, require_unheld=nothing_held)
     assert state(services, "token/patient", 1) == KeyState.DISABLED
-    assert custody.destroy(petra, "token/patient", 1).state == KeyState.DESTROYED
+    assert custody.destroy(petra, "token/patient", 1, require_unheld=nothing_held).state == KeyState.DESTROYED
     with pytest.raises(IntegrityError, match="destroyed"):
         Services(services.settings).keys.token_key("patient", 1)
     assert services.keys.token_key("patient").version == 2
@@ -98,8 +102,8 @@ def test_who_disabled_it_last_counts_across_a_rotation_of_pseudonyms(services: S
     custody.disable(ada, "token/patient", 1)
     custody.rotate(abe, "digest")
     with pytest.raises(AccessDeniedError, match="forbid-destroying-alone"):
-        custody.destroy(ada, "token/patient", 1)
-    custody.destroy(abe, "token/patient", 1)
+        custody.destroy(ada, "token/patient", 1, require_unheld=nothing_held)
+    custody.destroy(abe, "token/patient", 1, require_unheld=nothing_held)
 
 
 def test_a_key_that_nobody_is_known_to_have_disabled_is_not_destroyed(services: Services) -> None:
@@ -107,7 +111,7 @@ def test_a_key_that_nobody_is_known_to_have_disabled_is_not_destroyed(services: 
     services.custody.rotate(who(services, "ada"), "token/patient")
     services.keys.lifecycle.disable("token/patient", 1, actor="somebody-else")
     with pytest.raises(AccessDeniedError, match="forbid-destroying-alone"):
-        services.custody.destroy(who(services, "petra"), "token/patient", 1)
+        services.custody.destroy(who(services, "petra"), "token/patient", 1, require_unheld=nothing_held)
 
 
 def test_the_schedule_rotates_a_secret_and_never_chooses_it(services: Services) -> None:
@@ -145,7 +149,7 @@ def test_what_somebody_enabled_meanwhile_is_not_destroyed(
 
     monkeypatch.setattr(services.policy, "require", decided_and_then)
     with pytest.raises(GateRefusedError, match="changed by somebody else since it was looked at"):
-        custody.destroy(petra, "token/patient", 1)
+        custody.destroy(petra, "token/patient", 1, require_unheld=nothing_held)
     assert state(services, "token/patient", 1) == (KeyState.DISABLED if again else KeyState.DECRYPT_ONLY)
 
 
@@ -154,7 +158,7 @@ def test_what_evidence_rests_on_is_never_destroyed(services: Services, name: str
     custody, ada = services.custody, who(services, "ada")
     custody.rotate(ada, name)
     with pytest.raises(AccessDeniedError, match="forbid-destroying-evidence"):
-        custody.destroy(who(services, "petra"), name, 1)
+        custody.destroy(who(services, "petra"), name, 1, require_unheld=nothing_held)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +275,7 @@ def test_what_was_done_is_recorded_and_told(services: Services, monkeypatch: pyt
     ada, petra = who(services, "ada"), who(services, "petra")
     services.custody.rotate(ada, "token/patient")
     services.custody.disable(ada, "token/patient", 1)
-    services.custody.destroy(petra, "token/patient", 1)
+    services.custody.destroy(petra, "token/patient", 1, require_unheld=nothing_held)
     assert told == ["key.rotated", "key.disabled", "key.destroyed"]
     entries = [entry.body for entry in services.audit.entries()]
     for action, name in (("key.rotate", "ada"), ("key.disable", "ada"), ("key.destroy", "petra")):

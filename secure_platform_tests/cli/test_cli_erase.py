@@ -1,13 +1,15 @@
 """`erase` and `hold`: who it is comes from files and standard input, and is never shown."""
 
 import io
+import json
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from bank_home import PRODUCT, Bank
 from cli_support import Cli
 
-from secure_platform.orchestration.steps.erase import erase
+from secure_platform.orchestration.steps.erase import erase, identities_of
 
 WHO = "person-3"
 
@@ -66,6 +68,39 @@ def test_it_is_asked_before_it_is_done(bank: Bank, who: str, monkeypatch: pytest
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"n\n")))
     assert Cli(bank.home)("erase", "bank", "--subject", who, token="petra").code == 130
     assert not (bank.home / "erasures").exists()
+
+
+def test_who_is_in_no_data_is_said_not_to_be_found(bank: Bank, tmp_path: Path) -> None:
+    (tmp_path / "who").write_text("person-77\n")
+    shown = Cli(bank.home)("erase", "bank", "--subject", str(tmp_path / "who"), "--yes", token="petra")
+    assert (shown.code, "Nothing of them was found" in shown.out) == (0, True)
+
+
+def test_a_hold_is_on_somebody_who_can_be_in_the_data(
+    bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Path(copytree(bank.made / "project", tmp_path / "project"))
+    for path in (project / "defs" / PRODUCT / "contracts").iterdir():
+        body = json.loads(path.read_text("utf-8"))
+        for each in body["schema"][0]["properties"]:
+            if each["name"] in {"id", "person"}:
+                each["logicalType"] = "integer"
+        path.write_text(json.dumps(body), encoding="utf-8")
+    monkeypatch.setenv("SECURE_PLATFORM_PROJECT", str(project))
+    cli, asked = Cli(bank.home), ("bank", "24-cv-1", "--subject", str(tmp_path / "who"))
+    (tmp_path / "who").write_text("07\n")
+    refused = cli("hold", "set", *asked, token="petra")
+    assert (refused.code, "identifier is spelled" in refused.err, "07" in refused.err) == (2, True, False)
+    assert bank.services.holds.all() == []
+    former = identities_of(bank.services, "person", "07")[0]
+    bank.services.holds.set(bank.person("petra"), bank.resource, "24-cv-1", former)
+    assert cli("hold", "lift", *asked, token="petra").code == 0, (
+        "what was set before it was asked for its type"
+    )
+    (tmp_path / "who").write_text("7\n")
+    assert cli("hold", "set", *asked, token="petra").code == 0
+    (hold,) = bank.services.holds.all()
+    assert hold.person in identities_of(bank.services, "person", "7")
 
 
 def test_who_may_not_is_refused(bank: Bank, who: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import polars as pl
 import pytest
 from bank_home import PRODUCT, Bank, cards, people
+from hold_elsewhere import Elsewhere
 
 from secure_platform.access.principals import ANONYMOUS, Principal
 from secure_platform.audit.log import AuditLog
@@ -23,6 +24,7 @@ from secure_platform.orchestration.steps.deploy import deploy
 from secure_platform.orchestration.steps.emergency import emergency
 from secure_platform.orchestration.steps.erase import AUDITED, concerned, erase, identities_of
 from secure_platform.orchestration.steps.erasing import Work
+from secure_platform.orchestration.steps.plans import Plans
 from secure_platform.orchestration.steps.pull import pull
 from secure_platform.orchestration.steps.reveal import Asked, reveal
 from secure_platform.orchestration.steps.review import verified_manifest
@@ -345,19 +347,43 @@ def files_of(bank: Bank) -> dict[str, bytes]:
 def test_a_hold_that_is_set_while_all_is_read_keeps_the_key(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    survey = Work.survey
+    survey, hold = Work.survey, Elsewhere(bank)
 
     def held(*given: Any) -> None:
         survey(*given)
-        bank.services.holds.set(bank.person("petra"), bank.resource, "24-cv-0117", None)
+        hold.begin()
 
     with monkeypatch.context() as patch:
         patch.setattr(Work, "survey", held)
         with pytest.raises(GateRefusedError, match="legal hold was set or lifted"):
             erased(bank)
+    assert hold.end() == "24-cv-0117"
     assert not bank.services.keys.any_erased("person")
     assert erased(bank).held == ["bank: 24-cv-0117"]
     assert not bank.services.keys.any_erased("person")
+
+
+def test_a_hold_that_is_set_while_rows_are_deleted_stops_it_and_is_said_to_be_set_only_then(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete, hold, gone = SnapshotStore.delete, Elsewhere(bank), list[str]()
+
+    def held(*given: Any, **named: Any) -> None:
+        delete(*given, **named)
+        gone.append(given[1].dataset)
+        hold.begin()
+        assert not hold.ended(), "before what is being erased has stopped"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SnapshotStore, "delete", held)
+        with pytest.raises(GateRefusedError, match="legal hold was set or lifted"):
+            erased(bank)
+    assert hold.end() == "24-cv-0117"
+    assert len(gone) == 1
+    assert PERSON in set(rows(bank, Zone.RAW, "people")["id"])
+    tombstone = erased(bank)
+    assert (tombstone.held, len(gone)) == (["bank: 24-cv-0117"], 1)
+    assert PERSON in set(rows(bank, Zone.RAW, "people")["id"])
 
 
 def test_rows_that_came_back_from_a_copy_are_not_shown_or_deployed(bank: Bank) -> None:
@@ -440,7 +466,8 @@ def test_nobody_else_erases_or_holds(bank: Bank) -> None:
 
 
 def test_a_product_that_names_nobody_by_it_is_said(bank: Bank) -> None:
-    assert [each.name for each in concerned(bank.services, PRODUCT, None)[1]] == [PRODUCT]
+    _, products = concerned(bank.services, Plans(bank.services), PRODUCT, None)
+    assert [each.name for each in products] == [PRODUCT]
     with pytest.raises(UsageError, match="names persons in person"):
         erase(bank.services, PRODUCT, PERSON, bank.person("petra"), domain="staff")
 

@@ -5,22 +5,26 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import polars as pl
 import pytest
 from bank_home import PRODUCT, Bank, people
+from hold_elsewhere import Elsewhere
 
 from secure_platform.access.holds import Hold
 from secure_platform.access.resources import ProductResource
-from secure_platform.errors import IntegrityError, UsageError
+from secure_platform.contract.model import Contract
+from secure_platform.errors import GateRefusedError, IntegrityError, UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.keys.book_states import Book
-from secure_platform.keys.stored_tokens import UNREAD
-from secure_platform.orchestration.steps import stored_tokens
+from secure_platform.keys.stored_tokens import UNREAD, StoredTokens
+from secure_platform.orchestration.steps import erasing, plans, searchable, stored_tokens
 from secure_platform.orchestration.steps.deploy import signed_package
 from secure_platform.orchestration.steps.emergency import emergency
 from secure_platform.orchestration.steps.erase import erase
 from secure_platform.orchestration.steps.key_usage import usage_of
+from secure_platform.orchestration.steps.plans import Plans
 from secure_platform.orchestration.steps.protect import current_plan, plan_digest
 from secure_platform.orchestration.steps.reveal import Asked, reveal
 from secure_platform.orchestration.steps.tombstone import WHOLE
@@ -102,6 +106,24 @@ def test_what_is_on_hold_is_kept_but_told_to_nobody(bank: Bank) -> None:
     assert (swept(bank), ENDED in books(bank), other in books(bank)) == (1, True, False)
     services.holds.lift(petra, bank.resource, "24-cv-0117", ())
     assert (swept(bank), ENDED in books(bank)) == (1, False)
+
+
+def test_a_hold_that_is_set_while_books_end_stops_it(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(bank, ENDED)
+    put(bank, replace(ENDED, until=TODAY - timedelta(days=2)))
+    close, hold, closed = StoredTokens.close, Elsewhere(bank), list[Book]()
+
+    def held(*given: Any) -> None:
+        close(*given)
+        closed.append(given[1])
+        hold.begin()
+        assert not hold.ended()
+
+    monkeypatch.setattr(StoredTokens, "close", held)
+    with pytest.raises(GateRefusedError, match="legal hold was set or lifted"):
+        swept(bank)
+    assert hold.end() == "24-cv-0117"
+    assert (len(closed), swept(bank), len(books(bank))) == (1, 0, 2)
 
 
 def test_a_product_on_hold_that_is_not_there_any_more_keeps_all(
@@ -189,8 +211,12 @@ def test_a_value_that_somebody_else_has_too_stays(bank: Bank) -> None:
     shared = {"person-3": "one", "person-4": "one", "person-5": "two"}
     rows = pl.LazyFrame({"id": list(shared), "login": list(shared.values())})
     for person, own in (("person-3", set()), ("person-5", {"two"})):
-        found = own_values(product, {("people", "login")}, {("people", "id"): {person}}, lambda _: [rows])
-        assert found == own
+        values: Values = {("people", "id"): {person}}
+
+        def parted(_: Contract, mine: str = person) -> list[tuple[pl.LazyFrame, pl.Expr]]:
+            return [(rows, pl.col("id") == mine)]
+
+        assert own_values(product, {("people", "login")}, values, parted) == own
 
 
 @pytest.fixture
@@ -266,12 +292,10 @@ def test_what_only_a_release_has_is_on_hold_with_its_product(
     services = bank.services
     plan = current_plan(services.product(PRODUCT), services.keys)
     bare = {name: each for name, each in plan.datasets.items() if name != "people"}
-    monkeypatch.setattr(
-        stored_tokens, "current_plan", lambda *_: type(plan)(**{**vars(plan), "datasets": bare})
-    )
-    assert stored_tokens.held_domains(
-        services, [Hold(PRODUCT, "24-cv-0117", None)], stored_tokens.Plans(services)
-    ) == {DOMAIN}
+    monkeypatch.setattr(plans, "current_plan", lambda *_: type(plan)(**{**vars(plan), "datasets": bare}))
+    assert stored_tokens.held_domains(services, [Hold(PRODUCT, "24-cv-0117", None)], Plans(services)) == {
+        DOMAIN
+    }
 
 
 def test_a_release_whose_rows_are_named_by_tokens_that_are_gone_is_not_called_free_of_somebody(
@@ -283,7 +307,7 @@ def test_a_release_whose_rows_are_named_by_tokens_that_are_gone_is_not_called_fr
     (login,) = (each for each in columns if each.column == "login")
     named = tuple(replace(login, column="id") if each.column == "id" else each for each in columns)
     datasets = {**plan.datasets, "people": replace(plan.datasets["people"], columns=named)}
-    monkeypatch.setattr(stored_tokens.Plans, "released", lambda *_: replace(plan, datasets=datasets))
+    monkeypatch.setattr(Plans, "released", lambda *_: replace(plan, datasets=datasets))
     (book,) = books(bank)
     services.keys.stored_tokens.close(book)
     head = services.store.head(PRODUCT, "people", Zone.RAW)
@@ -300,7 +324,7 @@ def test_snapshots_without_a_package_that_are_named_by_tokens_that_are_gone_are_
 ) -> None:
     """The newest, which another build makes anew, refuses before anything is changed."""
     services, petra, product = bank.services, bank.person("petra"), bank.services.product(PRODUCT)
-    present = stored_tokens.Plans(services).of(product)
+    present = Plans(services).of(product)
     people = present[0].datasets["people"]
     (login,) = (each for each in people.columns if each.column == "login")
     named = replace(
@@ -310,7 +334,7 @@ def test_snapshots_without_a_package_that_are_named_by_tokens_that_are_gone_are_
         ),
     )
     earlier = replace(present[0], datasets={**present[0].datasets, "people": named})
-    monkeypatch.setattr(stored_tokens.Plans, "of", lambda *_: [*present, earlier])
+    monkeypatch.setattr(Plans, "of", lambda *_: [*present, earlier])
     newest = services.store.head(PRODUCT, "people", Zone.PROTECTED) or pytest.fail("no snapshot")
     mart = services.store.head(PRODUCT, "accounts", Zone.MARTS) or pytest.fail("no mart")
     older = written(bank, newest, plan_digest(named), [])
@@ -318,7 +342,7 @@ def test_snapshots_without_a_package_that_are_named_by_tokens_that_are_gone_are_
     values: Values = {("people", "id"): {"person-3"}}
 
     def lost() -> list[Snapshot]:
-        return list(stored_tokens.unsearchable(services, product, [*present, earlier], values, {}))
+        return list(searchable.unsearchable(services, product, [*present, earlier], values, {}))
 
     assert lost() == [], "while their tokens are there, they are searched"
     (book,) = books(bank)
@@ -355,7 +379,7 @@ def test_each_signed_manifest_is_verified_once(bank: Bank, monkeypatch: pytest.M
         seen.append(record.digest)
         return signed_package(services, record)
 
-    monkeypatch.setattr(stored_tokens, "signed_package", counted)
+    monkeypatch.setattr(plans, "signed_package", counted)
     erase(bank.services, PRODUCT, "person-3", bank.person("petra"))
     assert len(seen) == len(bank.services.gate.list(PRODUCT)) == 1
 
@@ -363,13 +387,13 @@ def test_each_signed_manifest_is_verified_once(bank: Bank, monkeypatch: pytest.M
 def test_a_manifest_that_is_changed_during_an_erasure_is_not_taken_for_the_verified_one(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forget = stored_tokens.unsearchable
+    forget = searchable.unsearchable
 
     def changed(*given: object) -> Iterator[Snapshot]:
         for path in (bank.home / "releases").glob(f"{PRODUCT}/*/manifest.json"):
             path.write_bytes(path.read_bytes().replace(b"login", b"nigol"))
         return forget(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(stored_tokens, "unsearchable", changed)
+    monkeypatch.setattr(erasing, "unsearchable", changed)
     with pytest.raises(IntegrityError, match="no signature over"):
         erase(bank.services, PRODUCT, "person-3", bank.person("petra"))

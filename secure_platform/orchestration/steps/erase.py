@@ -18,14 +18,15 @@ from secure_platform import canonical
 from secure_platform.access.principals import Principal
 from secure_platform.access.resources import Action
 from secure_platform.contract.product import Product
-from secure_platform.control.locks import WORK_SECONDS, file_lock
-from secure_platform.errors import GateRefusedError, IntegrityError, UsageError
+from secure_platform.errors import IntegrityError, UsageError
 from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.erasing import Work
+from secure_platform.orchestration.steps.plans import Plans
 from secure_platform.orchestration.steps.protect import product_resource
-from secure_platform.orchestration.steps.stored_tokens import REWRITTEN
-from secure_platform.orchestration.steps.tombstone import Tombstone, Tombstones
-from secure_platform.protect.person import subject_roots
+from secure_platform.orchestration.steps.raw_rows import untold
+from secure_platform.orchestration.steps.searchable import REWRITTEN
+from secure_platform.orchestration.steps.tombstone import UNTOLD, Tombstone, Tombstones
+from secure_platform.protect.person import identifier_of, subject_roots
 from secure_platform.services import Services
 from secure_platform.store.snapshot import Snapshot, Zone
 
@@ -46,26 +47,29 @@ def erase(
 
     Raises:
         AccessDeniedError: If the policy does not let the caller, in any of the products.
-        UsageError: If the product names no persons, or something that stands for one could not be found.
+        UsageError: If the product names no persons, the identifier is no value of their type, or something
+            that stands for one could not be found.
         IntegrityError: If anything that is kept is not what was written; nothing is changed then.
-        GateRefusedError: If a package is another one than is registered, or a hold was set meanwhile.
+        GateRefusedError: If a package is another one than is registered; nothing is changed then. If a hold
+            was set meanwhile; nothing is deleted any more then.
     """
-    known, products = concerned(services, product, domain)
+    plans = Plans(services)
+    known, products = concerned(services, plans, product, domain)
     for each in products:
         services.policy.require(caller, Action.SUBJECT_ERASE, product_resource(services, each))
+    person = identifier(services, known, person)
     identities = identities_of(services, known, person)
     tombstones = Tombstones(services.settings.home, services.keys)
-    lock = tombstones.folder / ".lock"
     detail = {"person": identities[0], "products": [each.name for each in products]}
     with (
-        file_lock(lock, holder="an erasure", timeout_seconds=WORK_SECONDS),
+        services.holds.erasing(),
         services.audit.effect(AUDITED, actor=caller.name, subject=known, detail=detail) as outcome,
     ):
         names = [each.name for each in products]
         tombstone = tombstones.find(identities) or Tombstone(identities[0], known, names)
         tombstone.products = names
         save = partial(tombstones.save, tombstone)
-        _carry_out(services, products, person, caller, tombstone, save, identities)
+        _carry_out(services, plans.anew(), products, person, caller, tombstone, save, identities)
         outcome |= {
             "complete": tombstone.complete,
             "tombstone": canonical.sha256(canonical.dumps(tombstone.to_json())),
@@ -77,8 +81,37 @@ def erase(
     return tombstone
 
 
-def concerned(services: Services, product: str, domain: str | None) -> tuple[str, list[Product]]:
-    """The domain of the persons of a product, and every product that knows them by it.
+def concerned(
+    services: Services, plans: Plans, product: str, domain: str | None
+) -> tuple[str, list[Product]]:
+    """The domain of the persons of a product, and every product that knows them by it, or did in a release.
+
+    Args:
+        services: The rooms.
+        plans: And contracts, of all products.
+        product: Its name.
+        domain: Which of several; None where there is only one.
+
+    Raises:
+        UsageError: If there is no such product, or not exactly one domain is meant.
+        IntegrityError: If a release is not what was signed.
+        GateRefusedError: If it is another one than is registered.
+    """
+    known = domain_of_persons(services, product, domain)
+    return known, [
+        each
+        for each in services.products.values()
+        if any(known in subject_roots(version) for version in plans.versions(each))
+    ]
+
+
+def domain_of_persons(services: Services, product: str, domain: str | None) -> str:
+    """The domain by which a product knows its persons.
+
+    Args:
+        services: The rooms.
+        product: Its name.
+        domain: Which of several; None where there is only one.
 
     Raises:
         UsageError: If there is no such product, or not exactly one domain is meant.
@@ -91,7 +124,26 @@ def concerned(services: Services, product: str, domain: str | None) -> tuple[str
             "Mark the column that names them with `subjectId: true`, or name one domain: --domain.",
         )
     (known,) = named
-    return known, [each for each in services.products.values() if known in subject_roots(each)]
+    return known
+
+
+def identifier(services: Services, domain: str, given: str) -> str:
+    """A person's identifier in the spelling by which it is compared.
+
+    Args:
+        services: The rooms.
+        domain: Of the persons.
+        given: As it is in the data.
+
+    Raises:
+        UsageError: If it is a value of no type that names one.
+    """
+    roots = (
+        each.contracts[dataset].column(name)
+        for each in services.products.values()
+        for dataset, name in subject_roots(each).get(domain, ())
+    )
+    return identifier_of(roots, given)
 
 
 def identities_of(services: Services, domain: str, person: str) -> list[str]:
@@ -116,6 +168,7 @@ def still_there(services: Services, product: str, dataset: str, zone: Zone, snap
 
 def _carry_out(
     services: Services,
+    plans: Plans,
     products: Sequence[Product],
     person: str,
     caller: Principal,
@@ -125,21 +178,22 @@ def _carry_out(
 ) -> None:
     holds = services.holds.all()
     held = {each.name: services.holds.on(each.name, identities) for each in products}
-    tombstone.held = [f"{hold.product}: {hold.matter}" for each in held.values() for hold in each]
-    tombstone.standing, tombstone.ended_at = [], None
     free = [each for each in products if not held[each.name]]
-    plans = stored_tokens.Plans(services)
-    works = [Work(services, each, person, caller.name, tombstone, save, plans) for each in free]
+    require_unchanged = partial(services.holds.require_unchanged, holds)
+    works = [
+        Work(services, each, person, caller.name, tombstone, save, plans, require_unchanged) for each in free
+    ]
     known = {work.product.name: work.look() for work in works}
     kept = stored_tokens.held_of(services, [each.name for each in products], identities, plans)
     for work in works:
         work.survey(known, kept)
-    if services.holds.all() != holds:
-        raise GateRefusedError(
-            "A legal hold was set or lifted while all was read that is to be erased", "Say it again."
-        )
+    left = list(untold(services, plans, [each.name for each in products], person))
+    held |= {each.product: services.holds.on(each.product, identities) for each in left}
+    tombstone.held = [f"{hold.product}: {hold.matter}" for each in held.values() for hold in each]
+    tombstone.standing, tombstone.ended_at = [f"{each.title}{UNTOLD}" for each in left], None
+    require_unchanged()
     save()
-    if len(free) == len(products):
+    if not tombstone.held:
         services.keys.destroy_subject_key(tombstone.domain, person, actor=caller.name)
         tombstone.shredded = sorted(
             {*tombstone.shredded, *(name for work in works for name in work.shredded())}

@@ -6,31 +6,29 @@ for again, for these never change.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 import polars as pl
 
-from secure_platform.contract.model import Contract
 from secure_platform.contract.product import Product
-from secure_platform.errors import UsageError
 from secure_platform.gate.records import ReleaseRecord
 from secure_platform.gate.states import OPEN
 from secure_platform.keys.catalog import KeyState
 from secure_platform.orchestration.steps import stored_tokens
 from secure_platform.orchestration.steps.deploy import one_at_a_time, verified_package
 from secure_platform.orchestration.steps.payload import ERASED, PERSON, is_being_erased, is_packed, payload_of
-from secure_platform.orchestration.steps.stored_tokens import REWRITTEN
-from secure_platform.orchestration.steps.tombstone import WHOLE, Tombstone
-from secure_platform.protect.person import (
-    Values,
-    about,
-    cells_of,
-    follow,
-    is_about,
-    require_books,
-    subject_roots,
+from secure_platform.orchestration.steps.plans import Plans
+from secure_platform.orchestration.steps.raw_rows import RawRows
+from secure_platform.orchestration.steps.searchable import (
+    REWRITTEN,
+    is_newest,
+    require_searchable,
+    unsearchable,
 )
+from secure_platform.orchestration.steps.tombstone import UNTOLD, WHOLE, Tombstone
+from secure_platform.protect.person import Values, cells_of, require_books
 from secure_platform.protect.persons import PERSONS
 from secure_platform.protect.plan import Plan
 from secure_platform.release.layout import PAYLOAD
@@ -40,7 +38,6 @@ from secure_platform.source.csv import LINE
 from secure_platform.store import parquet
 from secure_platform.store.snapshot import Snapshot, Zone
 from secure_platform.store.temporary import claimed_directory
-from secure_platform.validate.rules import cast_typed
 
 LONG: Final = 16
 """Tokens are longer; shorter cells are looked for as whole cells only."""
@@ -54,7 +51,8 @@ class Work:
     Attributes:
         tombstone: Knows what stands for the person, and is told what becomes of it.
         save: Writes it down.
-        plans: Of all products.
+        plans: And contracts, of all products.
+        require_unchanged: Refuses if a hold was set or lifted since all was read.
         seen: Whether they are in a snapshot or package, and whether one can be searched for them.
     """
 
@@ -64,23 +62,27 @@ class Work:
     actor: str
     tombstone: Tombstone
     save: Callable[[], None]
-    plans: stored_tokens.Plans
+    plans: Plans
+    require_unchanged: Callable[[], None]
     seen: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def raw(self) -> RawRows:
+        """The product's raw rows."""
+        return RawRows(self.services, self.product, self.plans)
 
     def look(self) -> Values:
         """The keys of the rows about the person; what stands for these is added to the tombstone."""
         services = self.services
-        values: Values = {
-            place: {self.person} for place in subject_roots(self.product)[self.tombstone.domain]
-        }
-        follow(self.product, values, self._typed)
+        values = self.raw.about(self.tombstone.domain, self.person)
         destroyed = {
             (each.name, each.version) for each in services.keys.versions() if each.state == KeyState.DESTROYED
         }
         packed = [each for each in services.gate.list(self.product.name) if is_packed(services, each)]
+        self.raw.require_told(self.raw.lost(values))
         plans = [self.plans.released(each) for each in packed]
         require_books(plans, values, services.keys.stored_tokens)
-        stored_tokens.require_searchable(services, self._unsearchable(values))
+        require_searchable(services, self.product, self._unsearchable(values))
         left = cells_of(self._plans(), values, services.keys, lambda *key: key not in destroyed)
         self.tombstone.cells |= left
         return values
@@ -101,26 +103,20 @@ class Work:
             IntegrityError: If anything is not what was written.
             GateRefusedError: If a package is another one than is registered.
         """
-        values = known[self.product.name]
+        services, values = self.services, known[self.product.name]
         lost = {each.snapshot_id for each in self._unsearchable(values)}
         for zone in (Zone.MARTS, Zone.PROTECTED):
-            for snapshot in self.services.store.stored(self.product.name, zone):
+            for snapshot in services.store.stored(self.product.name, zone):
                 if snapshot.snapshot_id not in lost and self._has(snapshot):
                     self._require_replaceable(snapshot)
-        for record in self.services.gate.list(self.product.name):
-            if is_packed(self.services, record) and self._package_has(record):
-                self.services.target.base(self.product.name)
+        for record in services.gate.list(self.product.name):
+            if is_packed(services, record) and self._package_has(record):
+                services.target.base(self.product.name)
         for _ in self._tokens(known, held):
             pass
-        for contract in self.product.contracts.values():
-            self._survey_rows(contract, about(contract, values))
-
-    def _survey_rows(self, contract: Contract, named: dict[str, set[str]]) -> None:
-        if named:
-            for rows in self._typed(contract):
-                self._lines(contract, named, rows)
-            for snapshot in self._raw(contract):
-                self._require_replaceable(snapshot)
+        for snapshot in services.store.stored(self.product.name, Zone.RAW):
+            self.raw.lines(snapshot, values)
+            self._require_replaceable(snapshot)
 
     def forget(self, known: Mapping[str, Values], held: set[str] | None) -> None:
         """Delete and rewrite whatever is about the person.
@@ -131,8 +127,7 @@ class Work:
         """
         values = known[self.product.name]
         for snapshot in list(self._unsearchable(values)):
-            self._note(self.tombstone.deleted, f"{_named(snapshot)}{WHOLE}")
-            self.services.store.delete(snapshot, actor=self.actor)
+            self._forget_whole(snapshot)
         for zone in (Zone.MARTS, Zone.PROTECTED):
             for snapshot in list(self.services.store.stored(self.product.name, zone)):
                 self._forget_cells(snapshot)
@@ -141,52 +136,46 @@ class Work:
                 self._forget_release(record)
         for found in self._tokens(known, held):
             stored_tokens.forget(self.services, self.tombstone, found, actor=self.actor, note=self._note)
-        for contract in reversed(list(self.product.contracts.values())):
-            if named := about(contract, values):
-                for snapshot in list(self._raw(contract)):
-                    self._forget_rows(contract, named, snapshot)
+        self._forget_raw(values)
 
     def _unsearchable(self, values: Values) -> Iterator[Snapshot]:
-        return stored_tokens.unsearchable(self.services, self.product, self._plans(), values, self.seen)
+        return unsearchable(self.services, self.product, self._plans(), values, self.seen)
 
     def _tokens(self, known: Mapping[str, Values], held: set[str] | None) -> Iterator[stored_tokens.Found]:
-        others = (
-            replace(self, product=each)._rows(known)  # noqa: SLF001 - its own kind
-            for name, each in self.services.products.items()
-            if name != self.product.name
-        )
-        return stored_tokens.found(self.services, self.tombstone, self._rows(known), others, held)
+        own = self.raw.by_version(known[self.product.name])
+        for rows in own:
+            others = (each for each in chain(own, self._elsewhere(known)) if each is not rows)
+            yield from stored_tokens.found(self.services, self.tombstone, rows, others, held)
+
+    def _elsewhere(self, known: Mapping[str, Values]) -> Iterator[stored_tokens.Rows]:
+        for name, each in self.services.products.items():
+            if name != self.product.name:
+                yield from RawRows(self.services, each, self.plans).by_version(known.get(name, {}))
 
     def _plans(self) -> list[Plan]:
         return self.plans.of(self.product)
 
-    def _rows(self, known: Mapping[str, Values]) -> stored_tokens.Rows:
-        values = known.get(self.product.name, {})
-        return stored_tokens.Rows(self.product, self._plans(), values, self._typed)
+    def _forget_whole(self, snapshot: Snapshot) -> None:
+        """Delete a snapshot of which nobody can tell whose its rows are; a newest one stays and is named."""
+        if is_newest(self.services, snapshot):
+            self._note(self.tombstone.standing, f"{snapshot.title}{UNTOLD}")
+        else:
+            self._replace(snapshot, self.services.store.scan(snapshot), None, whole=True)
 
-    def _raw(self, contract: Contract) -> Iterator[Snapshot]:
-        stored = self.services.store.stored(self.product.name, Zone.RAW)
-        return (snapshot for snapshot in stored if snapshot.dataset == contract.dataset)
+    def _forget_raw(self, values: Values) -> None:
+        lost = self.raw.lost(values)
+        for snapshot in lost:
+            # Rows that another contract tells of go with the others, after what they tell of is gone.
+            if is_newest(self.services, snapshot) or not self.raw.lines(snapshot, values).height:
+                self._forget_whole(snapshot)
+        stays = {each.snapshot_id for each in lost if is_newest(self.services, each)}
+        for snapshot in self.raw.children_first():
+            if snapshot.snapshot_id not in stays:
+                self._forget_rows(snapshot, values)
 
-    def _typed(self, contract: Contract) -> Iterator[pl.LazyFrame]:
-        newest = self.services.store.head(self.product.name, contract.dataset, Zone.RAW)
-        if newest is not None and not _fits(newest, contract):
-            raise UsageError(
-                f"The newest raw snapshot of {contract.dataset} was pulled under another contract",
-                f"Run the whole build first: secure-platform run {self.product.name}.",
-            )
-        return (self._read(contract, each) for each in self._raw(contract) if _fits(each, contract))
-
-    def _read(self, contract: Contract, snapshot: Snapshot) -> pl.LazyFrame:
-        return cast_typed(contract, self.services.store.scan(snapshot))
-
-    def _forget_rows(self, contract: Contract, named: dict[str, set[str]], snapshot: Snapshot) -> None:
+    def _forget_rows(self, snapshot: Snapshot, values: Values) -> None:
         store = self.services.store
-        if not _fits(snapshot, contract):
-            # Whom its rows are about cannot be told, and it is not the newest.
-            self._replace(snapshot, store.scan(snapshot), None, whole=True)
-            return
-        lines = self._lines(contract, named, self._read(contract, snapshot))
+        lines = self.raw.lines(snapshot, values)
         if not lines.height:
             return
         quarantine = store.quarantine(snapshot)
@@ -196,11 +185,6 @@ class Work:
             aside = quarantine.filter(pl.col(_MALFORMED).is_null())
             quarantine = aside.join(lines.lazy(), on=LINE, how="anti", maintain_order="left")
         self._replace(snapshot, kept, quarantine)
-
-    def _lines(self, contract: Contract, named: dict[str, set[str]], rows: pl.LazyFrame) -> pl.DataFrame:
-        """Which of the typed rows are about the person."""
-        with parquet.value_free("find a person's rows"):
-            return rows.filter(is_about(contract, named)).select(LINE).collect(engine="streaming")
 
     def _has(self, snapshot: Snapshot) -> bool:
         """Whether a snapshot has what stands for the person."""
@@ -235,7 +219,7 @@ class Work:
     ) -> None:
         """Put a snapshot without the person's rows in place of the newest, and delete the one with them."""
         store = self.services.store
-        name = _named(snapshot)
+        name = snapshot.title
         if self.services.metrics.find(snapshot.snapshot_id) is not None:
             self._note(self.tombstone.counted, name)
         newest = store.head(snapshot.product, snapshot.dataset, snapshot.zone)
@@ -312,16 +296,12 @@ class Work:
         return pl.any_horizontal(found) if found else pl.lit(value=False)
 
     def _note(self, names: list[str], name: str) -> None:
-        """Before it happens: who was killed has written down too much rather than too little."""
+        """Before it happens: who was killed has written down too much rather than too little.
+
+        Raises:
+            GateRefusedError: If a hold was set meanwhile.
+        """
+        self.require_unchanged()
         if name not in names:
             names.append(name)
             self.save()
-
-
-def _named(snapshot: Snapshot) -> str:
-    return f"{snapshot.product}/{snapshot.zone}/{snapshot.dataset}/{snapshot.snapshot_id}"
-
-
-def _fits(snapshot: Snapshot, contract: Contract) -> bool:
-    """Whether a raw snapshot has all columns of the contract."""
-    return {column.name for column in contract.columns} <= snapshot.columns.keys()

@@ -11,28 +11,15 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-import polars as pl
-
 from secure_platform.access.holds import Hold
-from secure_platform.contract.model import Contract
 from secure_platform.contract.product import Product
-from secure_platform.errors import (
-    ContractError,
-    GateRefusedError,
-    IntegrityError,
-    PlanRefusedError,
-    UsageError,
-)
-from secure_platform.gate.records import ReleaseRecord
 from secure_platform.keys.book_states import Book
 from secure_platform.keys.catalog import KeyState, name_of_domain
-from secure_platform.orchestration.steps.deploy import signed_package
-from secure_platform.orchestration.steps.protect import current_plan, plan_digest
+from secure_platform.orchestration.steps.plans import UNTOLD_BY, Plans
 from secure_platform.orchestration.steps.tombstone import Tombstone
 from secure_platform.protect.person import (
+    Parted,
     Values,
-    all_stored,
-    naming_books,
     of_others,
     own_values,
     stood_for,
@@ -43,14 +30,9 @@ from secure_platform.protect.plan import Plan
 from secure_platform.protect.token_pages import OpenBook
 from secure_platform.services import Services
 from secure_platform.store import parquet
-from secure_platform.store.snapshot import Snapshot, Zone
 
 ENDED: Final = "token.expire"
 FORGOTTEN: Final = "token.forget"
-Naming = Mapping[str, Mapping[str, set[Book]]]
-"""As `naming_books` tells it."""
-REWRITTEN: Final = "rewritten"
-"""In the provenance of a snapshot: the ones that it stands in place of."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +42,13 @@ class Rows:
     Attributes:
         plans: The present one and those of all releases.
         values: Keys of those that are about a person.
-        typed: The typed rows of a dataset, of every snapshot.
+        parted: The typed rows of a dataset, and which are about the person.
     """
 
     product: Product
     plans: Iterable[Plan]
     values: Values
-    typed: Callable[[Contract], Iterable[pl.LazyFrame]]
+    parted: Parted
 
     def domains(self) -> dict[str, set[tuple[str, str]]]:
         """As `vaults`, of those columns that the contracts still have."""
@@ -84,49 +66,25 @@ def sweep(services: Services, *, actor: str) -> int:
 
     Raises:
         IntegrityError: If the log or a key's state is not what was written.
+        GateRefusedError: If a hold is set meanwhile.
     """
-    today, destroyed = datetime.now(UTC).date(), _destroyed(services)
+    today, destroyed = datetime.now(UTC).date(), destroyed_keys(services)
     ended = [
         book
         for book in services.keys.stored_tokens.known()
         if book.until < today or (name_of_domain(book.domain), book.version) in destroyed
     ]
-    held = held_domains(services, services.holds.all(), Plans(services)) if ended else set()
-    gone = [book for book in ended if held is not None and book.domain not in held]
-    for book in gone:
-        with services.audit.effect(ENDED, actor=actor, subject=_named(book)):
-            services.keys.stored_tokens.close(book)
+    if not ended:
+        return 0
+    with services.holds.erasing():
+        holds = services.holds.all()
+        held = held_domains(services, holds, Plans(services))
+        gone = [book for book in ended if held is not None and book.domain not in held]
+        for book in gone:
+            services.holds.require_unchanged(holds)
+            with services.audit.effect(ENDED, actor=actor, subject=_named(book)):
+                services.keys.stored_tokens.close(book)
     return len(gone)
-
-
-class Plans:
-    """The plans of products and their releases; each signed manifest is verified once.
-
-    A plan is held by the digest that its release is registered with: what is found there is the same plan,
-    whatever becomes of the files.
-    """
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._signed: dict[str, Plan] = {}
-
-    def of(self, product: Product) -> list[Plan]:
-        """The present plan of a product, and those of all its releases."""
-        released = [self.released(record) for record in self._services.gate.list(product.name)]
-        return [current_plan(product, self._services.keys), *released]
-
-    def released(self, record: ReleaseRecord) -> Plan:
-        """The plan that a release was signed with.
-
-        Raises:
-            IntegrityError: If the manifest is not what was signed.
-            GateRefusedError: If it is another package than the one that is registered.
-        """
-        known = self._signed.get(record.digest)
-        if known is None:
-            signed = signed_package(self._services, record)
-            known = self._signed[record.digest] = Plan.from_json(signed.contents.plan.document)
-        return known
 
 
 def held_domains(services: Services, holds: Iterable[Hold], plans: Plans) -> set[str] | None:
@@ -136,7 +94,7 @@ def held_domains(services: Services, holds: Iterable[Hold], plans: Plans) -> set
         for name in {hold.product for hold in holds}:
             for plan in plans.of(services.product(name)):
                 held |= vaults(plan).keys()
-    except (UsageError, ContractError, PlanRefusedError, GateRefusedError, IntegrityError):
+    except UNTOLD_BY:
         return None
     return held
 
@@ -148,68 +106,6 @@ def held_of(
     holds = services.holds.all()
     others = [each for each in holds if each.product not in products or each.person in {None, *person}]
     return held_domains(services, others, plans)
-
-
-def unsearchable(
-    services: Services, product: Product, plans: Iterable[Plan], values: Values, known: dict[str, bool]
-) -> Iterator[Snapshot]:
-    """The snapshots outside raw in which nobody finds a person: their rows' stored tokens are deleted.
-
-    What was made by none of the plans can be searched all the same, if there is not one row of it whose name
-    is no stored token that is still there.
-
-    Args:
-        services: The rooms.
-        product: Whose snapshots.
-        plans: The present one and those of all releases.
-        values: Of keys.
-        known: Which of those snapshots can be searched, as far as it was looked at; is added to.
-    """
-    named = [(plan, naming_books(plan, values)) for plan in plans]
-    concerned = {dataset for _, columns in named for dataset, found in columns.items() if found}
-    if not concerned:
-        return
-    store = services.keys.stored_tokens
-    books = {book for _, each in named for columns in each.values() for book in _books(columns)}
-    kept = {book for domain in {book.domain for book in books} for book in store.books(domain)}
-    searched = {
-        (dataset, plan_digest(plan.datasets[dataset]))
-        for plan, columns in named
-        for dataset in concerned & columns.keys()
-        if _books(columns[dataset]) <= kept
-    }
-    lost, found = list[Snapshot](), set[str]()
-    for snapshot in services.store.stored(product.name, Zone.PROTECTED):
-        if snapshot.dataset in concerned:
-            place = f"named {snapshot.snapshot_id}"
-            if (snapshot.dataset, snapshot.provenance["plan"]) not in searched and place not in known:
-                known[place] = _is_named(services, snapshot, [columns for _, columns in named])
-            if known.get(place, True):
-                found |= {snapshot.snapshot_id, *snapshot.provenance.get(REWRITTEN, ())}
-            else:
-                lost.append(snapshot)
-    for snapshot in services.store.stored(product.name, Zone.MARTS):
-        made_of = (each for each in snapshot.provenance["inputs"] if each["dataset"] in concerned)
-        if any(each["snapshot_id"] not in found for each in made_of):
-            yield snapshot
-    # After the marts, which are known by them.
-    yield from lost
-
-
-def require_searchable(services: Services, lost: Iterable[Snapshot]) -> None:
-    """Refuse if the newest snapshot of a dataset is among those that are `unsearchable`.
-
-    Raises:
-        UsageError: Naming it.
-    """
-    for snapshot in lost:
-        newest = services.store.head(snapshot.product, snapshot.dataset, snapshot.zone)
-        if newest is not None and newest.snapshot_id == snapshot.snapshot_id:
-            raise UsageError(
-                f"Rows of the newest {snapshot.dataset} in {snapshot.zone} are named by stored tokens that "
-                "ended and are deleted: what it has of a person cannot be found",
-                f"Run the whole build first: secure-platform run {snapshot.product}.",
-            )
 
 
 @dataclass(frozen=True)
@@ -238,7 +134,7 @@ def found(
         services: The rooms.
         tombstone: Knows the tokens that were held before.
         own: The rows that tell.
-        others: Those of all other products.
+        others: Those by other versions of the contracts, and of all other products.
         held: As `held_domains`.
 
     Raises:
@@ -246,14 +142,18 @@ def found(
     """
     if not (domains := own.domains()):
         return
-    destroyed, elsewhere = _destroyed(services), [(each, each.domains()) for each in others]
+    destroyed, elsewhere = destroyed_keys(services), [(each, each.domains()) for each in others]
+
+    def is_left(*key: object) -> bool:
+        return key not in destroyed
+
     for domain, places in domains.items():
-        rows, is_left = (own.product, places, own.values, own.typed), lambda *key: key not in destroyed
         with parquet.value_free("find a person's values"):
             known_before = stood_for(domain, tombstone.tokens, services.keys, is_left)
-            texts = own_values(*rows) | known_before - of_others(*rows, known_before)
+            texts = own_values(own.product, places, own.values, own.parted)
+            texts |= known_before - of_others(own.product, places, own.parted, known_before)
             for each, there in elsewhere:
-                texts -= of_others(each.product, there.get(domain, ()), each.values, each.typed, texts)
+                texts -= of_others(each.product, there.get(domain, ()), each.parted, texts)
         for book, known in stored_of(domain, texts, services.keys, is_left):
             if known:
                 yield Found(own.product.name, book, known, held is None or domain in held)
@@ -289,34 +189,8 @@ def forget(
         outcome["tokens"] = len(each.known)
 
 
-def _is_named(services: Services, snapshot: Snapshot, named: Iterable[Naming]) -> bool:
-    """Whether every row of a snapshot is named by stored tokens that are still there, or by nothing."""
-    domains: dict[str, set[str]] = {}
-    for columns in named:
-        for name, books in columns.get(snapshot.dataset, {}).items():
-            domains.setdefault(name, set()).update(book.domain for book in books)
-    destroyed, store = _destroyed(services), services.store
-    frames = [frame for frame in (store.scan(snapshot), store.quarantine(snapshot)) if frame is not None]
-    for name, among in domains.items():
-        if len(among) != 1 or any(frame.collect_schema().get(name) != pl.String for frame in frames):
-            return False
-        with parquet.value_free("look at what names rows"):
-            cells = {cell for frame in frames for cell in _distinct(frame, name)}
-        (domain,) = among
-        if not all_stored(domain, cells, services.keys, lambda *key: key not in destroyed):
-            return False
-    return True
-
-
-def _distinct(frame: pl.LazyFrame, name: str) -> pl.Series:
-    return frame.select(pl.col(name).drop_nulls().unique()).collect(engine="streaming").to_series()
-
-
-def _books(columns: Mapping[str, set[Book]]) -> set[Book]:
-    return set().union(*columns.values())
-
-
-def _destroyed(services: Services) -> set[tuple[str, int]]:
+def destroyed_keys(services: Services) -> set[tuple[str, int]]:
+    """Name and version of every key that was destroyed."""
     return {
         (each.name, each.version) for each in services.keys.versions() if each.state == KeyState.DESTROYED
     }

@@ -19,6 +19,8 @@ from secure_platform.store import records
 FOLDER: Final = "erasures"
 WHOLE: Final = ": whole, for nobody can tell any more whose its rows are"
 """After the name of what was deleted without its being known whether the person was in it."""
+UNTOLD: Final = ": nobody can tell whose its rows are, and no build makes it anew"
+"""After the name of what stays though the person may be in it."""
 _PURPOSE: Final = "erasure"
 _SEALED: Final = ("cells", "tokens")
 

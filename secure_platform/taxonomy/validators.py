@@ -60,13 +60,15 @@ def luhn(digits: pl.Expr) -> pl.Expr:
 
 
 def payment_card(text: pl.Expr) -> pl.Expr:
-    """Issuer range, its lengths and the check digit of a payment card number, separators ignored.
+    """Issuer range, its lengths and the check digit of a payment card number.
+
+    Separators are ignored, and a word right before the number, as in `PAN4111111111111111`.
 
     Source: ISO/IEC 7812-1; issuer ranges as published by the networks: Visa 4; Mastercard 51-55, 2221-2720;
     Mir 2200-2204; American Express 34, 37; Diners 300-305, 3095, 36, 38, 39; JCB 3528-3589, 2131, 1800; Troy
     9792; Discover, UnionPay and Maestro 6, 81, 50, 56-58.
     """
-    digits = text.str.replace_all("[^0-9]", "")
+    digits = text.str.replace_all(r"""^[ \t\r\n"']*[A-Za-z]{2,12}_?|[ \t\r\n"'._/,-]""", "")
     issuer = digits.str.contains(
         r"^(?:4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})"
         r"|5[1-5][0-9]{14}"

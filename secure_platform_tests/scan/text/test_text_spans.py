@@ -135,6 +135,7 @@ def test_a_number_may_be_wrapped_at_the_end_of_a_line_or_glued_to_a_word() -> No
         "at 41111111\n11111111 each",
         "lines 41\n11\n11\n11\n11\n11\n11\n11",
         "parts 4111,1111,1111 and 1111",
+        "sizes 4111.11111.1111.111 of it",
         "years 2001/2002/2003/2004 and 1999\t2000\t2001\t2002",
         "build a4b4111111111111111 of e3b0c44298fc1c14",
         "part AB536-90-4399 and 5536/90/43991",

@@ -1,19 +1,22 @@
 """One JSON for everything that is signed, authenticated or hashed.
 
-Written as RFC 8785 (JCS); read strictly: duplicate keys, NaN, infinities and a byte order mark are refused,
-because two readers could otherwise understand one signed document differently.
+Written as RFC 8785 (JCS); read strictly: duplicate keys, NaN, infinities, halves of surrogate pairs and a
+byte order mark are refused, because two readers could otherwise understand one signed document differently.
 """
 
 import codecs
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import rfc8785
 
 from secure_platform.errors import IntegrityError
+
+_ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD]")
 
 
 class _NotStrictError(ValueError):
@@ -45,17 +48,20 @@ def loads(document: bytes, *, name: str) -> Any:
         IntegrityError: If the bytes are not one strict JSON document.
     """
     try:
-        return json.loads(
+        value = json.loads(
             document.decode("utf-8"),
             object_pairs_hook=_refuse_duplicates,
             parse_constant=_refuse_constant,
             parse_float=_finite,
         )
+        if _ESCAPED_SURROGATE.search(document) and not is_unicode(json.dumps(value, ensure_ascii=False)):
+            raise _NotStrictError("it holds half of a surrogate pair")
     except (ValueError, RecursionError) as error:
         raise IntegrityError(
             f"{name} is not a strict JSON document: {_problem(document, error)}",
             "Restore it from a copy, or build the release again.",
         ) from None
+    return value
 
 
 def is_unicode(text: str) -> bool:

@@ -1,5 +1,6 @@
 """The JSON that is read from outside, against the test suite of JSON parsers and what it leaves out."""
 
+import json
 import tarfile
 from pathlib import Path
 
@@ -78,8 +79,14 @@ def test_what_two_readers_may_understand_differently_is_refused(document: bytes)
 
 @pytest.mark.parametrize("document", [b'"\\ud800"', b'{"\\udfff":1}'])
 def test_a_lone_surrogate_is_not_carried_on(document: bytes) -> None:
+    with pytest.raises(IntegrityError, match="half of a surrogate pair"):
+        canonical.loads(document, name="It")
     with pytest.raises(IntegrityError):
-        canonical.dumps(canonical.loads(document, name="It"))
+        canonical.dumps(json.loads(document))
+
+
+def test_a_whole_pair_is_one_character() -> None:
+    assert canonical.loads(rb'["\ud83d\uDE00", "\\ud800"]', name="It") == ["\U0001f600", r"\ud800"]
 
 
 def test_hostile_strings_come_back_exactly(naughty_strings: list[str]) -> None:

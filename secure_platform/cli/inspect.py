@@ -27,7 +27,7 @@ from secure_platform.orchestration.steps.named import refusals
 from secure_platform.orchestration.steps.protect import current_plan
 from secure_platform.orchestration.steps.query import ROW_LIMIT
 from secure_platform.orchestration.steps.scanning import product_scan
-from secure_platform.protect.changes import WEAKER, changes
+from secure_platform.protect.changes import WEAKER, changes, parameters
 from secure_platform.protect.domains import SHARED, shared_domains, told_domains
 from secure_platform.protect.plan import ColumnPlan
 from secure_platform.protect.vault import UNTIL
@@ -174,7 +174,9 @@ def _plan_rows(column: ColumnPlan, part: str = "") -> Iterator[tuple[str, ...]]:
     """A row for a column, and one for each transform that it is made of."""
     why = f"waived {column.waived}" if column.waived else column.reason.partition(": ")[0]
     name = f"  {part}" if part else column.column
-    done = f"{column.full_name} until {column.params[UNTIL]}" if UNTIL in column.params else column.full_name
+    until = f" until {column.params[UNTIL]}" if UNTIL in column.params else ""
+    told = parameters(column)
+    done = f"{column.full_name}{until} ({told})" if told else f"{column.full_name}{until}"
     yield name, column.info_type or "", column.input_classification.label, done, why
     for each, plan_of in column.parts.items():
         yield from _plan_rows(plan_of, each)

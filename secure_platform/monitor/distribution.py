@@ -6,6 +6,7 @@ reading the data again, and a bin contains no value. Small cells are left out be
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,7 @@ from secure_platform.monitor.statistics import Matrix
 
 GROWTH: Final = 1.05
 _SMALLEST: Final = 1e-9
+_MOST_STEPS: Final = math.log(sys.float_info.max) / math.log(GROWTH) - 1e-9
 _OFFSET: Final = math.ceil(-math.log(_SMALLEST) / math.log(GROWTH)) + 1
 GROUPS: Final = 20
 """Bins are joined until the reference has so many of about equal size: PSI of thin bins is noise."""
@@ -69,7 +71,12 @@ def number_bin(column: pl.Expr) -> pl.Expr:
 def bin_middle(label: str) -> float:
     """A number in the middle of a bin."""
     index = int(label)
-    return math.copysign(GROWTH ** (abs(index) - _OFFSET + 0.5), index) if index else 0.0
+    return math.copysign(_grown(abs(index) - _OFFSET + 0.5), index) if index else 0.0
+
+
+def _grown(steps: float) -> float:
+    """The size that a number of steps leads to; no more than a number can have."""
+    return float(GROWTH ** min(steps, _MOST_STEPS))
 
 
 def bin_edges(label: str) -> tuple[float, float]:
@@ -77,7 +84,7 @@ def bin_edges(label: str) -> tuple[float, float]:
     index = int(label)
     if not index:
         return 0.0, 0.0
-    edges = [math.copysign(GROWTH ** (abs(index) - _OFFSET + side), index) for side in (0, 1)]
+    edges = [math.copysign(_grown(abs(index) - _OFFSET + side), index) for side in (0, 1)]
     return min(edges), max(edges)
 
 
@@ -156,13 +163,16 @@ def _js(before: Matrix, after: Matrix) -> float:
 
 def _ordered(before: Matrix, after: Matrix, middles: Matrix) -> dict[str, float]:
     p, q = before / before.sum(), after / after.sum()
+    # By their greatest: squares of sizes that a number just holds would not be numbers.
+    greatest = float(np.abs(middles).max()) or 1.0
+    middles = middles / greatest
     apart = np.abs(np.cumsum(p) - np.cumsum(q))
     mean = float((p * middles).sum())
     deviation = math.sqrt(float((p * np.square(middles - mean)).sum()))
     # A constant column has no deviation of its own: a bin's width is what it can show.
-    unit = max(deviation, abs(mean) * (GROWTH - 1), _SMALLEST)
+    unit = max(deviation, abs(mean) * (GROWTH - 1), _SMALLEST / greatest)
     moved = float((apart[:-1] * np.diff(middles)).sum())
-    return {"kolmogorov_smirnov": float(apart.max()), "wasserstein": moved / unit}
+    return {"kolmogorov_smirnov": float(apart.max()), "wasserstein": min(moved / unit, sys.float_info.max)}
 
 
 def _chance(before: Matrix, after: Matrix) -> float:

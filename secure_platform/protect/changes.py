@@ -13,9 +13,11 @@ from secure_platform.contract.model import Protect, Waiver
 from secure_platform.protect.conditions import WHEN, conditions_of
 from secure_platform.protect.decide import ends
 from secure_platform.protect.generalize import VALUES
+from secure_platform.protect.plan import ColumnPlan
 from secure_platform.protect.scrub import TYPES
-from secure_platform.protect.strength import DONE, KIND, strengths
+from secure_platform.protect.strength import DONE, KIND, KINDS, strengths
 from secure_platform.protect.transforms import KEEP
+from secure_platform.protect.vault import UNTIL
 
 WEAKER: Final = "WEAKER than"
 """Marks a sentence about protection that would not stand for what was there, or for what is required."""
@@ -40,6 +42,8 @@ _ALL_ROWS: Final = {
     "at_most": 1.0,
 }
 """Where a plan says nothing, all rows leave raw."""
+_NOT_TOLD: Final = frozenset({*KINDS.values(), VALUES, TYPES, UNTIL})
+_LONGEST: Final = 40
 _FACTS: Final = {
     "token_domain": "token domain",
     "output_type": "output type",
@@ -281,6 +285,12 @@ def _how(column: Mapping[str, Any]) -> str:
     details += [f"{name}: {_how(part)}" for name, part in column.get("parts", {}).items()]
     kind = f" to {params[KIND]}" if KIND in params else ""
     return f"{DONE[column['transform']]}{kind}" + (f" ({', '.join(details)})" if details else "")
+
+
+def parameters(column: ColumnPlan) -> str:
+    """What a transform was told, in a few words: without its kind and last day, and what whole files say."""
+    told = (f"{name} {column.params[name]}" for name in sorted(column.params) if name not in _NOT_TOLD)
+    return ", ".join(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…" for text in told)
 
 
 def _shown(name: str, value: Any) -> str:

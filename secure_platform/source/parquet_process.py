@@ -168,7 +168,10 @@ def _check_promise(parquet: pq.ParquetFile, size: int, *, anything: bool) -> int
 
 def _named(parquet: pq.ParquetFile, place: int) -> str:
     """The place of a column, and the name above it if a contract could have it: others may be anything."""
-    name = parquet.schema.column(place).path.partition(".")[0]
+    return _shown(parquet.schema.column(place).path.partition(".")[0], place)
+
+
+def _shown(name: str, place: int) -> str:
     return f"{place + 1}, {name}" if _NAME.fullmatch(name) else f"{place + 1}"
 
 
@@ -213,9 +216,10 @@ def _rows(parquet: pq.ParquetFile, size: int, width: int, *, anything: bool) -> 
 
 
 def _text_rows(batch: pa.RecordBatch, before: int, *, anything: bool) -> pa.Table:
+    named = [_shown(name, place) for place, name in enumerate(batch.schema.names)]
     columns = [
-        _spelled(column, place) if anything else _plain(column, place)
-        for place, column in enumerate(batch.columns, start=1)
+        _spelled(column, name) if anything else _plain(column, name)
+        for name, column in zip(named, batch.columns, strict=True)
     ]
     rules = _rules(columns, batch.num_rows)
     good = pc.is_null(rules)
@@ -229,10 +233,10 @@ def _text_rows(batch: pa.RecordBatch, before: int, *, anything: bool) -> pa.Tabl
     return pa.table([numbers, rules, records, *texts], names=names)
 
 
-def _spelled(column: pa.Array, place: int) -> pa.Array:
+def _spelled(column: pa.Array, named: str) -> pa.Array:
     """Values of any type as text."""
     try:
-        return _plain(column, place)
+        return _plain(column, named)
     except (_RefusedError, pa.ArrowNotImplementedError, pa.ArrowInvalid):
         values = (None if value is None else _json(value) for value in column.to_pylist())
         return pa.array(values, pa.large_string())
@@ -250,11 +254,11 @@ def _foreign(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
-def _plain(column: pa.Array, place: int) -> pa.Array:
+def _plain(column: pa.Array, named: str) -> pa.Array:
     """Values as text, still to be proven UTF-8 where they came as bytes."""
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _plain(column.dictionary_decode(), place)
+        return _plain(column.dictionary_decode(), named)
     if pa.types.is_timestamp(kind):
         text = pc.replace_substring(column.view(pa.timestamp(kind.unit)).cast(pa.large_string()), " ", "T")
         if kind.unit != "s":
@@ -264,7 +268,7 @@ def _plain(column: pa.Array, place: int) -> pa.Array:
         return column.cast(pa.large_binary())
     if _is_spelled_by_arrow(kind):
         return column.cast(pa.large_string())
-    raise _RefusedError(f"has a type that is not read in column {place}", _UNREADABLE[1])
+    raise _RefusedError(f"has a type that is not read in column {named}", _UNREADABLE[1])
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secure_platform.monitor.distribution import GROWTH, add, bin_middle, drift, number_bin
+from secure_platform.monitor.distribution import GROWTH, add, bin_edges, bin_middle, drift, number_bin
 
 
 def sketch(values: np.typing.NDArray[np.float64]) -> dict[str, int]:
@@ -83,3 +83,13 @@ def test_a_column_that_always_wanders_is_left_alone_until_it_leaves() -> None:
 
 def test_snapshots_add_up() -> None:
     assert add([{"1": 2, "3": 1}, {"3": 4}, {}]) == {"1": 2, "3": 5}
+
+
+def test_sizes_that_a_number_just_holds_have_distances_that_are_numbers() -> None:
+    greatest = np.finfo(np.float64).max
+    before = sketch(np.array([1e300, -1e300, 1.0] * 50))
+    for values in ([1e300, -1e300, 2.0], [greatest, -greatest, 1.0], [0.0], [1.0]):
+        for pair in ((before, sketch(np.array(values * 50))), (sketch(np.array(values * 50)), before)):
+            assert np.isfinite(list(drift(*pair, numeric=True).distances.values())).all()
+    edges = bin_edges(next(iter(sketch(np.array([greatest])))))
+    assert edges[0] < edges[1] <= greatest

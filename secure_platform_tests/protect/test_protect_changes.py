@@ -18,7 +18,7 @@ from secure_platform.contract.diff import diff
 from secure_platform.contract.model import Column, Protect
 from secure_platform.errors import ContractError, IntegrityError, PlanRefusedError
 from secure_platform.protect import profile as profile_module
-from secure_platform.protect.changes import changes
+from secure_platform.protect.changes import changes, parameters
 from secure_platform.protect.compiler import compile_plan
 from secure_platform.protect.plan import Plan, mixed_domains
 from secure_platform.taxonomy.classification import Classification
@@ -234,3 +234,19 @@ def test_no_change_that_contract_diff_calls_additive_changes_how_a_column_is_pro
             compared += 1
             assert before == after
     assert compared
+
+
+@pytest.mark.parametrize(
+    ("asked", "logical_type", "told"),
+    [
+        ({"transform": "mask", "keep_last": 4}, "string", "keep_last 4"),
+        ({"transform": "generalize", "to": "bucket", "width": 10}, "integer", "width 10"),
+        ({"transform": "encrypt", "mode": "deterministic"}, "string", ""),
+        ({"transform": "vault", "ttl": 30}, "string", "format hex, ttl 30"),
+        ({"transform": "replace", "value": "x" * 36}, "string", f"value {'x' * 33}…"),
+    ],
+)
+def test_a_plan_tells_what_a_transform_was_told(asked: Any, logical_type: str, told: str) -> None:
+    found = parameters(planned(column("v", logical_type, protect=asked), column("w"), profile=FREE))
+    assert set(told.split(", ")) <= {*found.split(", "), ""}
+    assert all(len(each) <= 40 for each in found.split(", "))

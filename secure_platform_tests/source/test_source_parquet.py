@@ -172,7 +172,10 @@ def test_shapes_that_are_no_table_are_refused(tmp_path: Path) -> None:
         pa.array([1.0], pa.float16()),
     ):
         pq.write_table(pa.table({"n": column}), path)
-        assert "column 1" in refusal(path)
+        assert "column 1, n" in refusal(path)
+        pq.write_table(pa.table({"a": [1], f"{CANARY}@example.com": column}), path)
+        assert "column 2" in refusal(path)
+        assert CANARY not in refusal(path), "a name that no contract could have may be anything"
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), path)
     assert "columns 1 and 2 the same name" in refusal(path)
     pq.write_table(pa.table({f"c{i}": [1] for i in range(10_001)}), path)

@@ -198,6 +198,10 @@ def test_whatever_else_is_sent_is_refused_and_not_repeated(bank: Bank, app: Star
     doubled = json.dumps(asked())[:-1] + ', "purpose": "fraud"}'
     kind = {"Content-Type": "application/json"}
     assert mine.post(PATH, content=doubled, headers=kind).status_code == 400
+    halved = json.dumps(asked(cells=["\ud800", cell]))
+    answer = mine.post(PATH, content=halved, headers=kind)
+    assert (answer.status_code, cell in answer.text) == (400, False)
+    assert "half of a surrogate pair" in answer.json()["error"]
     large = {"cells": [cell] * ((1 << 20) // len(cell))}
     answer = mine.post(PATH, json=asked(**large))
     assert (answer.status_code, cell in answer.text) == (413, False)

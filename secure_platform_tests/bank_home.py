@@ -39,6 +39,8 @@ attributes:
   purposes: [fraud]
 """
 PERSON: Final = {"infoType": "RECORD_ID", "tokenDomain": "person", "subjectId": True}
+KIND: Final = "kind"
+"""Of cards, and open: what a condition may go by."""
 Columns = list[tuple[str, dict[str, Any], Any]]
 DATASETS: Final[dict[str, Columns]] = {
     "people": [
@@ -53,12 +55,13 @@ DATASETS: Final[dict[str, Columns]] = {
         ("card", {}, {"transform": "fpe", "checksum": "luhn"}),
         ("person", PERSON, "tokenize"),
         ("note", {}, {"transform": "encrypt", "mode": "randomized", "key": "subject"}),
+        (KIND, {}, "keep"),
         (
             "contact",
             {},
             {
                 "transform": "conditional",
-                "when": {"column": "number", "one_of": ["row-0", "row-1"]},
+                "when": {"column": KIND, "equals": "first"},
                 "then": {"transform": "encrypt", "mode": "deterministic"},
                 "otherwise": {"transform": "tokenize"},
             },
@@ -121,6 +124,7 @@ def cards() -> pl.DataFrame:
             "card": [body + luhn.calc_check_digit(body) for body in bodies],
             "person": [f"person-{number % PEOPLE}" for number in range(2 * PEOPLE)],
             "note": [f"Family{number % PEOPLE} called" for number in range(2 * PEOPLE)],
+            KIND: ["first" if number < 2 else "later" for number in range(2 * PEOPLE)],
             "contact": [f"contact {number} of nobody" for number in range(2 * PEOPLE)],
             "details": [
                 json.dumps({"mail": f"card{number}@example.com", "phones": [f"+{number}", f"-{number}"]})
@@ -135,7 +139,7 @@ def contract(dataset: str) -> dict[str, Any]:
         {
             "name": name,
             "logicalType": "string",
-            "classification": "restricted",
+            "classification": "internal" if name == KIND else "restricted",
             **({"primaryKey": True} if name == KEYS[dataset] else {}),
             **({"logicalTypeOptions": {"pattern": "^[0-9]{16}$"}} if name == "card" else {}),
             **({"relationships": [{"to": "people.id"}], "required": True} if name == "person" else {}),

@@ -118,7 +118,7 @@ def test_the_review_is_json_for_programs(data: Path, here: Path) -> None:
         (["no-such.csv"], "is not a file"),
         ([], "nothing to draft from"),
         (["{}", "--table", "orders"], "chooses from a database"),
-        (["{}", "--product", "Not A Name"], "no name of a product"),
+        (["{}", "--product", "Not A Name"], "not a usable product name"),
         (["{}", "--profile", "none"], "Invalid value"),
         (["{}", "{}"], "Two files"),
     ],

@@ -51,6 +51,7 @@ PRESIDIO_ROWS: Final = 500
 PARAMS: Final[dict[str, str | int | float]] = {
     "width": 10,
     "amount": 10,
+    "step": 1,
     "lowest": 10,
     "highest": 90,
     "keep_last": 4,

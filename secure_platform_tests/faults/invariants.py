@@ -26,7 +26,7 @@ SHORTEST_SECRET = 6
 # What a home holds when nothing is left over; ids are hexadecimal.
 _LAYOUT = re.compile(
     r"""
-    \.initialised | \.lock | (audit|control)\.db(-wal|-shm)? | audit\.db\.lock
+    \.initialised | (\.emergency)?\.lock | (audit|control)\.db(-wal|-shm)? | audit\.db\.lock
     | keys/(root\.key|\w+\.token)
     | lake/\w+/(raw|protected|marts)/\w+/(HEAD | [0-9a-f]{32}/((data|quarantine)\.parquet|sidecar\.json))
     | releases/trust-root\.json | (releases|warehouse)/\.\w+\.lock | releases/\w+/\.lock

@@ -123,7 +123,7 @@ def test_a_server_whose_code_is_not_loaded_refuses_a_build(both: Both) -> None:
 
 def test_without_a_token_nobody_is_asked(tmp_path: Path) -> None:
     said = command(tmp_path / "home", "release", "list", "--server", "http://127.0.0.1:1", "--json")
-    assert (said.code, "without a token" in said.json["culprit"]) == (2, True)
+    assert (said.code, "needs a token" in said.json["culprit"]) == (2, True)
     assert not (tmp_path / "home").exists()
 
 

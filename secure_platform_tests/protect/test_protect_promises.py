@@ -23,7 +23,7 @@ NAMES: Final = sorted(path.stem for path in PROFILES.glob("*.yaml"))
 ROWS: Final = 60
 KEY: Final = bytes(range(32))
 ID: Final = column("pid", info_type="RECORD_ID", primary_key=True, subject_id=True, required=True)
-FLAG: Final = column("flag", level="public")
+FLAG: Final = column("flag", level="public", quasi_identifier=True)
 SCANNER: Final = Scanner(info_types())
 
 

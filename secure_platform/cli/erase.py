@@ -21,6 +21,7 @@ from secure_platform.cli.output import example, heading, json_option, line, show
 from secure_platform.errors import UsageError
 from secure_platform.orchestration.steps.erase import concerned, domain_of_persons, identifier, identities_of
 from secure_platform.orchestration.steps.erase import erase as erase_person
+from secure_platform.orchestration.steps.named import named_resource
 from secure_platform.orchestration.steps.plans import Plans
 from secure_platform.orchestration.steps.protect import product_resource
 from secure_platform.orchestration.steps.tombstone import Tombstone
@@ -127,7 +128,7 @@ def hold_lift(product: str, matter: str, subject: Path | None, domain: str | Non
     Run `erase` again for what the hold kept from being erased.
     """
     services = open_services()
-    resource = product_resource(services, services.product(product))
+    resource = named_resource(services, product)
     identities = _identities(services, product, subject, domain, lenient=True)
     lifted = services.holds.lift(services.caller(), resource, matter, identities)
 

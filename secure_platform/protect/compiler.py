@@ -20,6 +20,7 @@ from secure_platform.protect.countable import require_countable
 from secure_platform.protect.decide import Decider, Decision, Place, ends, members
 from secure_platform.protect.members import MEMBERS
 from secure_platform.protect.person import subject_columns
+from secure_platform.protect.plain_totals import require_plain
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan, Plan
 from secure_platform.protect.profile import Profile, load_profile
 from secure_platform.protect.quasi import require_quasi
@@ -53,6 +54,7 @@ def compile_plan(
     compiler = _Compiler(product, profile, token_version, as_of, today or as_of)
     datasets = {name: compiler.dataset(contract) for name, contract in product.contracts.items()}
     compiler.refuse()
+    require_plain(product.contracts)
     require_quasi(datasets, profile)
     require_aggregates(product, datasets)
     return Plan(product.name, profile.name, profile.digest, as_of, MappingProxyType(datasets))

@@ -15,7 +15,11 @@ from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 from secure_platform.protect.vary import MAX_SHIFT_DAYS, is_placeholder
 
 MOST_TOLD: Final = 0.1
-"""The share of right guesses that is tolerated: ten days of equal size pass, quarters of a year do not."""
+"""A larger share of right guesses is tolerated only where the days are alike: of a new or a monthly feed."""
+ALIKE: Final = 10
+"""A day is unlike the others if so many times the subjects of the middle one have it."""
+MOST_TOLD_ALIKE: Final = 1 / 3
+"""The share that is never tolerated."""
 FEWEST_SUBJECTS: Final = 5
 """Fewer have a day in common by chance."""
 _SHIFT: Final = "shift_date"
@@ -69,5 +73,7 @@ def _subjects(rows: pl.LazyFrame, part: ColumnPlan, meeting: pl.Expr) -> int:
     after = days.search_sorted(days + MAX_SHIFT_DAYS, side="right")
     before = days.search_sorted(days - MAX_SHIFT_DAYS, side="left")
     near = up_to.gather(after) - up_to.gather(before)
-    telling = counts.filter((counts[_COUNT] >= FEWEST_SUBJECTS) & (counts[_COUNT] > near * MOST_TOLD))
+    told, usual = counts[_COUNT] / near, pl.Series([counts[_COUNT].median()], dtype=pl.Float64)
+    unlike = (told > MOST_TOLD) & (counts[_COUNT] >= ALIKE * usual)
+    telling = counts.filter((counts[_COUNT] >= FEWEST_SUBJECTS) & (unlike | (told > MOST_TOLD_ALIKE)))
     return int(telling[_COUNT].max() or 0)  # type: ignore[arg-type]

@@ -39,7 +39,8 @@ def require_quasi(datasets: Mapping[str, DatasetPlan], profile: Profile) -> None
         raise PlanRefusedError(
             f"{profile.name} asks for k={profile.least_k}, "
             f"and no quasi-identifier leaves {', '.join(lacking)}",
-            "Mark the columns by which somebody could be recognised with `quasiIdentifier: true`.",
+            "Mark the columns by which somebody could be recognised with `quasiIdentifier: true`;"
+            " what tells of nobody is `classification: public`.",
         )
 
 

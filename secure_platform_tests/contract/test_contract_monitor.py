@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -101,49 +100,11 @@ def test_control_totals_are_read() -> None:
         ({}, "no text"),
         ({"sql": "SUM(days)", "dataset": "b"}, "alone"),
         ({"sql": "SUM(days)", "equal": "x"}, "unknown setting"),
-        ({"sql": "SUM(days)", "tolerance": 0.99}, "no small share"),
-        ({"sql": "SUM(days)", "tolerance": -0.1}, "no small share"),
-        ({"sql": "COUNT(*) * 0 + 100000"}, "no total of a whole column"),
-        ({"sql": "SUM(CASE WHEN ward = 'a' THEN days ELSE 0 END)"}, "no total of a whole column"),
-        ({"sql": "SUM(days) + 1"}, "no total of a whole column"),
-        ({"sql": "SUM(days * days)"}, "no total of a whole column"),
-        ({"sql": "MAX(days)"}, "no total of a whole column"),
-        ({"sql": "SUM(7)"}, "no total of a whole column"),
-        ({"sql": "COUNT(*)", "dataset": "b", "equals": "SUM(CASE WHEN n = 1 THEN 1 END)"}, "no total"),
-        ({"sql": "COUNT(*)", "dataset": "b", "equals": "COUNT(*) + SUM(n)"}, "no total of a whole column"),
-        ({"sql": "COUNT(*)", "dataset": "b", "equals": "SUM(n) FILTER (WHERE n > 1)"}, "no total"),
+        ({"sql": "SUM(days)", "tolerance": 1}, "is no share"),
+        ({"sql": "SUM(days)", "tolerance": -0.1}, "is no share"),
         ({"sql": "SUM(days)", "tolerance": "much"}, "wrong type"),
     ],
 )
 def test_control_totals_that_cannot_be_meant_are_refused(total: Any, problem: str) -> None:
     with pytest.raises(ContractError, match=problem):
         read({"reconcile": {"all": total}})
-
-
-@pytest.mark.parametrize(
-    "sql", ["SUM(days)", "avg( days )", 'COUNT("days")', "COUNT(*)", " count ( distinct days ) "]
-)
-def test_a_plain_total_may_be_asked_of_any_column(sql: str) -> None:
-    assert read({"reconcile": {"all": {"sql": sql}}}).reconcile["all"].sql == sql
-    closed = [replace(column, classification=Classification.RESTRICTED) for column in COLUMNS]
-    assert read_monitor({"metrics": {"all": sql}}, closed, Place("a")).metrics == {"all": sql}
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "MAX(days)",
-        "MIN(days)",
-        "FIRST(days)",
-        "SUM(CASE WHEN ward = 'p17' THEN days ELSE 0 END)",
-        "AVG(CASE WHEN days > 15 THEN 1 ELSE 0 END)",
-        "MAX(days) + COUNT(*)",
-        "SUM(days * days)",
-    ],
-)
-def test_a_metric_shows_no_confidential_value_of_one_row(sql: str) -> None:
-    for level in (Classification.CONFIDENTIAL, Classification.RESTRICTED):
-        columns = (replace(COLUMNS[0], classification=level), COLUMNS[1])
-        with pytest.raises(ContractError, match="and days is confidential"):
-            read_monitor({"metrics": {"one": sql}}, columns, Place("a"))
-    assert read({"metrics": {"one": sql}}).metrics == {"one": sql}, "of open columns anything may be asked"

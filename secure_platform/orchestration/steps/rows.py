@@ -17,6 +17,7 @@ from secure_platform.protect.execute import PlanKeys, apply, split_orphans
 from secure_platform.protect.plan import ColumnPlan, DatasetPlan
 from secure_platform.protect.suppression import chosen, in_large_classes
 
+_NUMBERS: Final = ("Int", "UInt", "Float")
 TELLING: Final = "days_that_tell"
 """Where the verdict names the columns in which one day is that of too many subjects."""
 
@@ -85,7 +86,9 @@ def _totalled(column: ColumnPlan) -> pl.Expr:
     cell = pl.col(column.column)
     if column.full_name == "redact":
         return pl.when(pl.lit(value=False)).then(cell).alias(column.column)
-    return cell if column.output_type == column.input_type else cell.cast(pl.String)
+    types = (column.input_type, column.output_type or "")
+    stays = types[0] == types[1] or all(each.startswith(_NUMBERS) for each in types)
+    return cell if stays else cell.cast(pl.String)
 
 
 def account(plan: DatasetPlan, rows: Rows, output: pl.LazyFrame, behind: int) -> tuple[bool, dict[str, Any]]:

@@ -3,7 +3,7 @@
 import io
 import json
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, rmtree
 
 import pytest
 from bank_home import PRODUCT, Bank
@@ -149,3 +149,15 @@ def test_rows_that_nobody_erased_are_missing_as_before(bank: Bank) -> None:
         file.unlink()
     refused = Cli(bank.home)("release", "show", PRODUCT, "1")
     assert (refused.code, "restore it from a copy" in " ".join(refused.err.split())) == (5, True)
+
+
+def test_a_hold_on_a_product_that_left_the_project_can_be_lifted(
+    bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli = Cli(bank.home)
+    assert cli("hold", "set", PRODUCT, "24-cv-1", token="petra").code == 0
+    project = copytree(bank.services.settings.project, tmp_path / "project")
+    rmtree(next(project.rglob(f"defs/{PRODUCT}")))
+    monkeypatch.setenv("SECURE_PLATFORM_PROJECT", str(project))
+    assert cli("hold", "lift", PRODUCT, "24-cv-1", token="petra").code == 0
+    assert cli("hold", "list", "--json", token="petra").json == []

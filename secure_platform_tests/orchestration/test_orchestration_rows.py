@@ -191,8 +191,9 @@ def test_totals_ask_raw_rows_for_nothing_that_does_not_leave_raw(tmp_path: Path)
         prop("bonus", "number", "confidential", protect="redact"),
         prop("rate", "number", "confidential", protect={"transform": "encrypt", "mode": "deterministic"}),
         prop("cost", "number", "internal"),
+        prop("age", "integer", "internal", protect={"transform": "generalize", "to": "age"}),
     ]
-    raw = pl.DataFrame({each["name"]: [1.5, 2.5] for each in columns})
+    raw = pl.DataFrame({each["name"]: [1.5, 2.5] for each in columns}).with_columns(age=pl.lit(40))
     context = product_context(tmp_path, "gdpr_pseudonymous", [contract("people", columns)], {"people": raw})
     plan = compile_plan(context.product, lambda _: 1, date(2026, 1, 1)).datasets["people"]
     frame = totalled(plan, raw.lazy())
@@ -206,6 +207,7 @@ def test_totals_ask_raw_rows_for_nothing_that_does_not_leave_raw(tmp_path: Path)
         return totals.compared(pl.collect_all(totals.queries(frame, raw.lazy(), {"people": frame})))[0]
 
     assert agree("SUM(cost)", "SUM(cost)")
+    assert agree("SUM(age)", "SUM(age)"), "a number stays one, if a smaller one"
     assert agree("COUNT(rate)", "COUNT(*)"), "what comes out as text can be counted"
     assert not agree("COUNT(bonus)", "COUNT(*)"), "what is redacted cannot"
     assert not agree("SUM(cost)", "SUM(bonus)")

@@ -177,6 +177,12 @@ class Bank:
         """Every room, opened afresh."""
         return Services(self.settings)
 
+    def with_own_project(self, folder: Path, patch: pytest.MonkeyPatch) -> "Bank":
+        """The same home, with a copy of the project and the source that can be changed."""
+        own = Bank(self.home, Path(shutil.copytree(self.made, folder, ignore=lambda *_: ["home"])))
+        patch.setenv("SECURE_PLATFORM_PROJECT", str(own.made / "project"))
+        return own
+
     @property
     def source(self) -> Path:
         return self.made / "source"

@@ -14,7 +14,7 @@ from typing import Any, Final, Self, TypeAlias
 from sqlalchemy import Connection, Table, insert, select, update
 
 from secure_platform import canonical
-from secure_platform.audit.log import JSON, AuditLog
+from secure_platform.audit.log import JSON, SEALED, AuditLog
 from secure_platform.audit.seals import SealWitness
 from secure_platform.control.database import ControlDatabase, as_utc
 from secure_platform.control.tables import session as session_table
@@ -95,7 +95,7 @@ class SealedRows:
         }
         with (
             self._audit.effect(
-                action, actor=actor, subject=subject, detail={**detail, "sealed": names}
+                action, actor=actor, subject=subject, detail={**detail, SEALED: names}
             ) as outcome,
             self._database.write() as connection,
         ):
@@ -105,7 +105,7 @@ class SealedRows:
                 known = self._witness.was_known(self._name(change.table, row), self._witness.seen())
                 if change.before is None and known:
                     raise _tampered(change.table)
-            outcome["sealed"] = names
+            outcome[SEALED] = names
 
     def read(self, connection: Connection, table: Table, *where: Any) -> list[Row]:
         """The rows that fit, each verified, by their primary key.

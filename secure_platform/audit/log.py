@@ -134,7 +134,7 @@ class AuditLog(LogReader):
         try:
             yield outcome
         except BaseException as error:
-            written = {name: outcome[name] for name in (SEALED,) if name in outcome}
+            written = {SEALED: outcome[SEALED]} if SEALED in outcome else {}
             members = {"intent": intent, "detail": {"error": type(error).__name__, **written}}
             try:
                 self._append(action, actor, subject, "failed", members)

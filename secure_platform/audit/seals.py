@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, Protocol
 
+from secure_platform.audit.log import SEALED
 from secure_platform.audit.reader import Entry
 
 _FAILED: Final = '"phase":"failed"'
@@ -168,7 +169,7 @@ class SealWitness:
 
         After a failure that names rows they count as they did.
         """
-        sealed = entry.body["detail"].get("sealed", {})
+        sealed = entry.body["detail"].get(SEALED, {})
         self._changes.update(map(_table, sealed))
         if entry.body["phase"] == "intent":
             self._open[entry.seq] = sealed

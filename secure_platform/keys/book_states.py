@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from secure_platform.audit.log import JSON
+from secure_platform.audit.log import JSON, SEALED
 from secure_platform.audit.seals import SealWitness
 from secure_platform.errors import IntegrityError
 from secure_platform.keys.material import NotPickled
@@ -99,8 +99,8 @@ class BookStates(NotPickled):
         It is recorded as reached when `changes` end without an error.
         """
         sealed: JSON = {book.name: state}
-        effect = self._log.effect(CHANGED, actor=_ACTOR, subject=book.name, detail={"sealed": sealed})
-        changes.enter_context(effect)["sealed"] = sealed
+        effect = self._log.effect(CHANGED, actor=_ACTOR, subject=book.name, detail={SEALED: sealed})
+        changes.enter_context(effect)[SEALED] = sealed
 
     def kept(self) -> Iterator[Book]:
         """The books of which the log says that they have pages."""

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection, insert, update
 
 from secure_platform import canonical
-from secure_platform.audit.log import JSON
+from secure_platform.audit.log import JSON, SEALED
 from secure_platform.audit.reader import Entry
 from secure_platform.audit.seals import SealWitness
 from secure_platform.control.database import ControlDatabase
@@ -123,7 +123,7 @@ class KeyRows(NotPickled):
             announced: list[tuple[dict[str, JSON], JSON]] = []
             for part in _parts(sealed):
                 names: JSON = {_name(row): row.seal for row in part}
-                effect = self.log.effect(action, actor=actor, subject=subject, detail={"sealed": names})
+                effect = self.log.effect(action, actor=actor, subject=subject, detail={SEALED: names})
                 announced.append((effects.enter_context(effect), names))
             with self._database.write() as connection:
                 names_seen = () if whole else {row.about.name for row in [*seen, *sealed]}
@@ -136,7 +136,7 @@ class KeyRows(NotPickled):
                     )
                 self._write(connection, sealed, seen)
                 for outcome, names in announced:
-                    outcome["sealed"] = names
+                    outcome[SEALED] = names
 
     def write_first(self, rows: Sequence[StoredKey]) -> bool:
         """Write the keys that a home begins with, sealed by the MAC key among them; False if it has keys.
@@ -157,8 +157,8 @@ class KeyRows(NotPickled):
     def announce(self, rows: Sequence[StoredKey], *, actor: str) -> None:
         """Record the rows of a fresh home, which were written before the log could be opened."""
         names: JSON = {_name(row): row.seal for row in rows}
-        with self.log.effect("key.create", actor=actor, subject="keys", detail={"sealed": names}) as outcome:
-            outcome["sealed"] = names
+        with self.log.effect("key.create", actor=actor, subject="keys", detail={SEALED: names}) as outcome:
+            outcome[SEALED] = names
 
     def is_silent(self) -> bool:
         """Whether the log has never named a key."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, insert, select, update
 
 from secure_platform import canonical
-from secure_platform.audit.log import JSON
+from secure_platform.audit.log import JSON, SEALED
 from secure_platform.control.database import ControlDatabase, utc_now
 from secure_platform.control.tables import subject_key
 from secure_platform.errors import IntegrityError
@@ -111,7 +111,7 @@ class SubjectKeys(NotPickled):
         sealed: JSON = {_name(domain, place): _GONE}
         with (
             self._rows.log.effect(
-                "key.destroy", actor=actor, subject=f"{SUBJECT}/{domain}", detail={"sealed": sealed}
+                "key.destroy", actor=actor, subject=f"{SUBJECT}/{domain}", detail={SEALED: sealed}
             ) as outcome,
             self._database.write() as connection,
         ):
@@ -120,7 +120,7 @@ class SubjectKeys(NotPickled):
             if not connection.execute(update(subject_key).where(*here).values(gone)).rowcount:
                 row = _row(domain, place, self._newest().about.version, utc_now())
                 connection.execute(insert(subject_key).values({**row, **gone}))
-            outcome["sealed"] = sealed
+            outcome[SEALED] = sealed
         self._database.scrub()
 
     def rewrap(self, *, actor: str) -> int:

@@ -6,12 +6,11 @@ No expression can raise on a value: what cannot be read becomes null, or, for a 
 import json
 import sys
 from datetime import date
-from decimal import Decimal
 from typing import Final
 
 import polars as pl
 
-from secure_platform.contract.model import DTYPES, Scalar
+from secure_platform.contract.model import DTYPES
 from secure_platform.protect.inputs import Inputs
 from secure_platform.protect.keyed import canonical_text
 from secure_platform.protect.strength import strengths
@@ -98,12 +97,8 @@ def bucket(column: pl.Expr, inputs: Inputs) -> pl.Expr:
     # A multiple of a decimal width, such as 0.3 of 0.1, comes out of the division a little beside it.
     near = parts.round()
     number = pl.when((parts - near).abs() <= _BESIDE * near.abs()).then(near).otherwise(parts.floor())
-    lower = (number * width).round(_decimals(inputs.params["width"]))
+    lower = (number * width).round(inputs.decimals("width"))
     return pl.when(parts.abs() < _MOST_PARTS).then(lower)
-
-
-def _decimals(width: Scalar) -> int:
-    return max(0, -int(Decimal(str(width)).normalize().as_tuple().exponent))
 
 
 def limits(column: pl.Expr, inputs: Inputs) -> pl.Expr:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Literal
 
@@ -41,6 +42,10 @@ class Inputs:
         """An integer parameter of the plan."""
         value = self.params.get(name)
         return None if value is None else int(value)
+
+    def decimals(self, name: str) -> int:
+        """How many decimal places a number among the parameters needs."""
+        return max(0, -int(Decimal(str(self.params[name])).normalize().as_tuple().exponent))
 
     def required_key(self) -> TokenKey | CellKey:
         """The key; a keyed transform without one is refused."""

@@ -79,7 +79,7 @@ def noised(column: pl.Expr, inputs: Inputs) -> pl.Expr:
     steps = pl.when(steps.is_between(most - _EXACT, _EXACT - most)).then(steps)
     moved = (steps + _moved_by(steps, most, inputs)).cast(pl.Float64) * float(step)
     # 0.3 and not 3 x 0.1, which a float tells from it.
-    return moved.round(max(0, -int(step.as_tuple().exponent)))
+    return moved.round(inputs.decimals(STEP))
 
 
 def least_step(amount: float) -> float:

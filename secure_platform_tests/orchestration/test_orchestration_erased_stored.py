@@ -30,11 +30,9 @@ def free(bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bank:
     """The bank's home, whose release was rejected, with a project that can be changed."""
     (record,) = bank.services.gate.list(PRODUCT)
     bank.services.gate.reject(record.digest, bank.person("sam"), reason="made anew")
-    project = tmp_path / "free" / "project"
-    copytree(bank.made / "project", project)
-    (project / "defs" / PRODUCT / "aggregates.yaml").unlink()
-    monkeypatch.setenv("SECURE_PLATFORM_PROJECT", str(project))
-    return Bank(bank.home, project.parent)
+    free = bank.with_own_project(tmp_path / "free", monkeypatch)
+    (folder(free) / "aggregates.yaml").unlink()
+    return free
 
 
 def folder(bank: Bank) -> Path:

@@ -1,7 +1,6 @@
 """A product that names the token domain of another can guess its tokens: whoever approves either is told."""
 
 from pathlib import Path
-from shutil import copytree
 
 import pytest
 from bank_home import PRODUCT, Bank
@@ -20,8 +19,7 @@ from secure_platform.protect.domains import shared_domains
 def test_who_names_a_domain_of_another_product_is_told_of_in_both(
     bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bank = Bank(bank.home, Path(copytree(bank.made, tmp_path / "made", ignore=lambda *_: ["home"])))
-    monkeypatch.setenv("SECURE_PLATFORM_PROJECT", str(bank.made / "project"))
+    bank = bank.with_own_project(tmp_path / "made", monkeypatch)
     monkeypatch.setenv("SECURE_PLATFORM_TOKEN_FILE", str(bank.home / "keys" / "dana.token"))
     services = bank.services
     (alone,) = services.gate.list(PRODUCT)

@@ -222,17 +222,15 @@ def test_a_value_that_somebody_else_has_too_stays(bank: Bank) -> None:
 @pytest.fixture
 def sister(bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bank:
     """The same home, in a project with another product whose logins have the bank's stored tokens."""
-    project = tmp_path / "both" / "project"
-    copytree(bank.made / "project", project)
-    folder = project / "defs" / "sister"
-    copytree(project / "defs" / PRODUCT, folder)
+    both = bank.with_own_project(tmp_path / "both", monkeypatch)
+    folder = both.made / "project" / "defs" / "sister"
+    copytree(folder.with_name(PRODUCT), folder)
     (folder / "aggregates.yaml").unlink()
     for path in (folder / "defs.yaml", *folder.glob("contracts/*.yaml")):
         text = path.read_text("utf-8").replace(f"name: {PRODUCT}", "name: sister")
         text = text.replace(f'"dataProduct":"{PRODUCT}"', '"dataProduct":"sister"')
         path.write_text(text.replace('"value":"person"', '"value":"client"'), encoding="utf-8")
-    monkeypatch.setenv("SECURE_PLATFORM_PROJECT", str(project))
-    return Bank(bank.home, project.parent)
+    return both
 
 
 def resource_of(bank: Bank, product: str) -> ProductResource:

@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from shutil import copytree
 from types import ModuleType
 
 import pytest
@@ -43,8 +42,7 @@ def approved(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> ReleaseRecord:
 def test_what_a_waiver_let_out_ends_with_it(
     bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bank = Bank(bank.home, Path(copytree(bank.made, tmp_path / "made", ignore=lambda *_: ["home"])))
-    monkeypatch.setenv("SECURE_PLATFORM_PROJECT", str(bank.made / "project"))
+    bank = bank.with_own_project(tmp_path / "made", monkeypatch)
     contract = bank.made / "project" / "defs" / PRODUCT / "contracts" / "people.odcs.yaml"
     strict = contract.read_bytes()
     body = json.loads(strict)

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from secure_platform.audit.log import AuditLog
+from secure_platform.audit.log import SEALED, AuditLog
 from secure_platform.audit.seals import SealWitness
 from secure_platform.control.database import utc_now
 from secure_platform.control.locks import file_lock
@@ -127,9 +127,9 @@ class LocalSecrets(SecretsProvider, NotPickled):
         row = {_row(name): sha256(sealed).hexdigest()}
         with (
             file_lock(private_directory(self._directory) / ".lock", holder="the secrets of this home"),
-            self._audit.effect(action, actor=actor, subject=_name(name), detail={"sealed": row}) as outcome,
+            self._audit.effect(action, actor=actor, subject=_name(name), detail={SEALED: row}) as outcome,
         ):
-            outcome["sealed"] = row
+            outcome[SEALED] = row
             replace_private(file, sealed)
 
     def _opened(self, name: str) -> Secret | None:
